@@ -1,0 +1,3 @@
+"""Assay: what is an offline-RL dataset worth?"""
+
+__version__ = "0.1.0"

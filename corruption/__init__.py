@@ -1,0 +1,4 @@
+"""Transforms that harm a dataset, with the ground truth of what they touched."""
+
+if __name__ != "assay.corruption":
+    raise ImportError(f"import this package as assay.corruption, not as {__name__}")

@@ -1,0 +1,46 @@
+"""Every error a user can meet: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["AssayError", "CollectionError", "ConfigError", "DatasetError", "DatasetIntegrityError", "FormatError", "UnknownNameError"]
+
+
+class AssayError(Exception):
+    """Base class of all errors that Assay raises on purpose; the command line prints them as one line."""
+
+
+class DatasetError(AssayError, ValueError):
+    """The content of a dataset is impossible: shapes, lengths, dtypes, flags or values disagree."""
+
+
+class DatasetIntegrityError(DatasetError):
+    """A stored dataset differs from what was written: a hash, a length or a file is wrong."""
+
+
+class FormatError(DatasetError):
+    """A file is not in the format it was read as, or in no format Assay knows."""
+
+
+class ConfigError(AssayError, ValueError):
+    """A parameter, recipe or suite asks for something impossible or misspelt."""
+
+
+class CollectionError(AssayError, RuntimeError):
+    """An environment or one of its workers failed while it was stepped."""
+
+
+class UnknownNameError(AssayError, KeyError):
+    """A name that nothing is registered under; the nearest known names are in the message."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = sorted(known)
+        nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        text = f"unknown {kind} {name!r}"
+        text += f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else f"; known: {', '.join(known)}"
+        super().__init__(text + (f" {hint}" if hint else ""))
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return str(self.args[0])

@@ -1,0 +1,4 @@
+"""Transforms that change how often a step is drawn in training."""
+
+if __name__ != "assay.reweighting":
+    raise ImportError(f"import this package as assay.reweighting, not as {__name__}")
