@@ -1,3 +1,51 @@
-"""Assay: what is an offline-RL dataset worth?"""
+"""Assay finds out what an offline-RL dataset is worth.
+
+Load any format exactly, spoil, enrich or reweight it in a controlled way, measure it, train the standard baselines on
+it, and read the outcome as tables and figures.
+
+Examples
+--------
+>>> import assay
+>>> sorted(name for name in assay.__all__ if name.islower())
+['concatenate', 'load', 'replay', 'save']
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = ["AssayError", "Dataset", "Recipe", "concatenate", "load", "replay", "save"]
+
+if TYPE_CHECKING:
+    from assay.datasets.dataset import Dataset, concatenate
+    from assay.datasets.errors import AssayError
+    from assay.datasets.loading import load, save
+    from assay.datasets.recipe import Recipe, replay
+
+_HOME_OF = {
+    "AssayError": "assay.datasets.errors",
+    "Dataset": "assay.datasets.dataset",
+    "concatenate": "assay.datasets.dataset",
+    "load": "assay.datasets.loading",
+    "save": "assay.datasets.loading",
+    "Recipe": "assay.datasets.recipe",
+    "replay": "assay.datasets.recipe",
+}
+_ROOMS = ("analysis", "augmentation", "baselines", "corruption", "datasets", "metrics", "relabeling", "reweighting")
+
+
+def __getattr__(name: str) -> Any:
+    # Names are looked up when first used, so that importing assay stays fast and pulls in neither torch nor gymnasium.
+    from importlib import import_module
+
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    if name in _ROOMS:
+        return import_module(f"assay.{name}")
+    raise AttributeError(f"module 'assay' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ROOMS, "__version__"])

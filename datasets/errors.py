@@ -5,7 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["AssayError", "CollectionError", "ConfigError", "DatasetError", "DatasetIntegrityError", "FormatError", "UnknownNameError"]
+__all__ = [
+    "AssayError",
+    "CollectionError",
+    "ConfigError",
+    "DatasetError",
+    "DatasetIntegrityError",
+    "FormatError",
+    "UnknownNameError",
+]
 
 
 class AssayError(Exception):

@@ -1,0 +1,180 @@
+"""What is known about a dataset besides its arrays: where it comes from, its spaces, its scale of scores, its history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from assay.datasets.errors import FormatError
+from assay.datasets.spaces import Space, space_from_json, space_to_json
+
+__all__ = ["DatasetInfo", "Record", "ReferenceScores", "reference_scores"]
+
+
+@dataclass(frozen=True)
+class ReferenceScores:
+    """The two returns that map to the scores 0 and 100, and whose they are.
+
+    Parameters
+    ----------
+    random, expert : float
+        Undiscounted returns of a random and of an expert policy.
+    source : str
+        Where the two numbers come from, in words; shown wherever a score is shown.
+
+    Examples
+    --------
+    >>> ReferenceScores(random=-20.0, expert=3180.0, source="example").normalize(1580.0)
+    50.0
+    """
+
+    random: float
+    expert: float
+    source: str
+
+    def normalize(self, returns: Any) -> Any:
+        """Map returns to D4RL scores, 100 (R - random) / (expert - random) (Fu et al. 2020, arXiv 2004.07219)."""
+        return 100.0 * (returns - self.random) / (self.expert - self.random)
+
+
+_D4RL = "D4RL {body} references (random {random:g}, expert {expert:g}), measured on Gym v2 bodies; environment {id}"
+_D4RL_RETURNS = {  # d4rl/infos.py; one pair per body, whatever the data version
+    "HalfCheetah": ("halfcheetah", -280.178953, 12135.0),
+    "Hopper": ("hopper", -20.272305, 3234.3),
+    "Walker2d": ("walker2d", 1.629008, 4592.3),
+    "Ant": ("ant", -325.6, 3879.7),
+}
+
+
+def reference_scores(environment_id: str) -> ReferenceScores | None:
+    """Return D4RL's references for a MuJoCo body, or None; the source says on which environment they are used.
+
+    Examples
+    --------
+    >>> reference_scores("Hopper-v5").expert
+    3234.3
+    >>> reference_scores("MountainCar-v0") is None
+    True
+    """
+    body, _, version = environment_id.rpartition("-v")
+    if body not in _D4RL_RETURNS or not version.isdigit():
+        return None
+    name, random, expert = _D4RL_RETURNS[body]
+    library = f"Gymnasium {environment_id}" if int(version) >= 4 else f"Gym {environment_id}"
+    return ReferenceScores(random, expert, _D4RL.format(body=name, random=random, expert=expert, id=library))
+
+
+@dataclass(frozen=True)
+class Record:
+    """One step of a dataset's history: a source, or a transform that was applied.
+
+    Parameters
+    ----------
+    transform : str
+        `"source"` for the first record, otherwise the registered name, such as `"corruption.random"`.
+    parameters : mapping
+        The fields of the transform, as JSON values; enough to apply it again.
+    seed : int or None
+        The seed among them, if it has one.
+    parent : str or None
+        Fingerprint of the dataset that it was applied to; None for a source.
+    version : str
+        Version of Assay that applied it.
+    """
+
+    transform: str
+    parameters: Mapping[str, Any]
+    seed: int | None = None
+    parent: str | None = None
+    version: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Record:
+        """Build a record from what `to_plain` returned."""
+        try:
+            return cls(**plain)
+        except TypeError as error:
+            raise FormatError(f"not a history record: {error}") from error
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Where a dataset comes from and how its numbers are to be read. Every field may be unknown (None or empty)."""
+
+    id: str = ""
+    observation_space: Space | None = None
+    action_space: Space | None = None
+    env_spec: str | None = None  # gymnasium EnvSpec as JSON
+    reference_scores: ReferenceScores | None = None
+    description: str = ""
+    algorithm: str = ""
+    authors: tuple[str, ...] = ()
+    author_emails: tuple[str, ...] = ()
+    source: str = ""
+    licence: str = ""
+    code: str = ""
+    requirements: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)  # what a format holds beyond these, as JSON values
+
+    @property
+    def environment_id(self) -> str | None:
+        """Id of the environment, such as `"Hopper-v5"`, or None."""
+        if self.env_spec is None:
+            return None
+        try:
+            return str(json.loads(self.env_spec)["id"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def references(self) -> ReferenceScores | None:
+        """The reference scores that came with the data, else D4RL's for the environment's body, else None."""
+        if self.reference_scores is not None or self.environment_id is None:
+            return self.reference_scores
+        return reference_scores(self.environment_id)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        for key in ("observation_space", "action_space"):
+            plain[key] = None if plain[key] is None else space_to_json(plain[key])
+        if self.reference_scores is not None:
+            plain["reference_scores"] = asdict(self.reference_scores)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> DatasetInfo:
+        """Build the info from what `to_plain` returned."""
+        values = dict(plain)
+        unknown = set(values) - {item.name for item in fields(cls)}
+        if unknown:
+            raise FormatError(f"unknown fields in the dataset info: {', '.join(sorted(unknown))}")
+        for key in ("observation_space", "action_space"):
+            if values.get(key) is not None:
+                values[key] = space_from_json(values[key])
+        for key in ("authors", "author_emails", "requirements"):
+            values[key] = tuple(values.get(key, ()))
+        if values.get("reference_scores") is not None:
+            values["reference_scores"] = ReferenceScores(**values["reference_scores"])
+        return cls(**values)
+
+
+def json_value(value: Any) -> Any:
+    """Turn NumPy scalars, arrays and tuples into the JSON values that stand for them."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(item) for item in value]
+    return value

@@ -1,0 +1,254 @@
+"""Loading and saving: one door for catalog names, Minari ids and paths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
+from assay.datasets.formats import format_named, sniff
+from assay.datasets.info import DatasetInfo, Record
+from assay.datasets.spaces import space_from_gymnasium
+
+if TYPE_CHECKING:
+    from assay.datasets.collection.catalog import CatalogEntry
+    from assay.datasets.collection.collect import CollectedEpisodes
+
+__all__ = ["cached_path", "home", "load", "save"]
+
+Progress = Callable[[int, int], None]
+
+DEFAULT_STEPS = 100_000
+
+
+def home() -> Path:
+    """Return the folder for collected datasets: the environment variable ASSAY_HOME, or `~/.assay`."""
+    return Path(os.environ.get("ASSAY_HOME") or Path.home() / ".assay")
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Dataset:
+    """Load a dataset.
+
+    Parameters
+    ----------
+    name : str or path
+        A catalog name (`"hopper/medium"`: collected from the simulator when first asked for, then cached under
+        `home()`), a local Minari id (`"minari:D4RL/door/human-v2"`), or a path. A catalog name wins over a relative
+        path of the same letters; write `./hopper/medium` for the folder.
+    format : str, optional
+        Read a path as this format instead of sniffing its content.
+    progress : callable, optional
+        Called with (steps done, steps in all) while a catalog dataset is collected.
+    **options
+        For catalog names: `steps` (default 100,000), `seed` (0), `noise` (the catalog's). For paths: what the format's
+        reader takes, such as `verify=False` for Assay's own.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    UnknownNameError
+        If nothing has this name; with the nearest names.
+    FormatError, DatasetError
+        If the file is in no known format, or its content is impossible; with the place.
+
+    Examples
+    --------
+    >>> import assay
+    >>> assay.load("pendulum/random", steps=400).total_steps
+    400
+    """
+    text = os.fspath(name)
+    scheme, _, rest = text.partition(":")
+    if scheme == "minari" and rest:
+        return _from_path(_minari_path(rest), "minari", text, options)
+    from assay.datasets.collection.catalog import catalog, find
+
+    if text in catalog():
+        return _from_catalog(text, progress, options)
+    path = Path(text)
+    if path.exists():
+        return _from_path(path, format, text, options)
+    if scheme != text and "/" not in scheme:
+        raise UnknownNameError("dataset scheme", f"{scheme}:", ["minari:"])
+    if path.is_absolute() or text.startswith(".") or path.suffix:
+        raise DatasetError(f"{text} does not exist")
+    find(text)  # raises with the nearest catalog names
+    raise AssertionError(f"{text} is neither in the catalog nor unknown to it")
+
+
+def save(
+    dataset: Dataset, path: str | os.PathLike[str], *, format: str = "assay", overwrite: bool = False, **options: Any
+) -> None:
+    """Save a dataset, whole or not at all.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    path : str or path
+        A folder to be created.
+    format : str
+        `"assay"` keeps everything; `"minari"` writes what Minari can hold and warns about the rest.
+    overwrite : bool
+        Replace what is there; the old content stays until the new one is complete.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such format.
+    DatasetError
+        If the path exists and `overwrite` is False, or the format cannot hold this dataset at all.
+
+    Examples
+    --------
+    >>> import assay, tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp(), "mine")
+    >>> dataset = assay.load("pendulum/random", steps=400)
+    >>> assay.save(dataset, folder)
+    >>> assay.load(folder) == dataset
+    True
+    """
+    format_named(format).write(dataset, Path(path), overwrite=overwrite, **options)
+
+
+def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any]) -> Dataset:
+    reader = format_named(format or sniff(path))
+    try:
+        dataset = reader.read(path, **options)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise ConfigError(f"{name}: {str(error).split(') ')[-1]}") from error
+    if dataset.history:
+        return dataset
+    parameters = {"name": name, "options": options, "fingerprint": dataset.fingerprint}
+    return dataset.replace(record=Record("source", parameters, version=_version()))
+
+
+def _minari_path(identifier: str) -> Path:
+    root = Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+    path = (root / identifier).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise DatasetError(f"minari:{identifier} is not a Minari id")
+    if not (path / "data").is_dir():
+        known = [f"minari:{file.parent.parent.relative_to(root)}" for file in root.glob("**/data/metadata.json")]
+        raise UnknownNameError(
+            "local Minari dataset",
+            f"minari:{identifier}",
+            known,
+            f"(under {root}; `minari download {identifier}` fetches it)",
+        )
+    return path
+
+
+def cached_path(name: str, *, steps: int = DEFAULT_STEPS, seed: int = 0, noise: float | None = None) -> Path:
+    """Return where a catalog dataset with these options is, or will be, cached."""
+    from assay.datasets.collection.catalog import find
+
+    entry = find(name)
+    noise_part = "" if noise is None else f"-noise-{noise:g}"
+    return home() / "datasets" / name / f"{steps}-steps-seed-{seed}{noise_part}-{entry.digest[:8]}"
+
+
+def _from_catalog(name: str, progress: Progress | None, options: dict[str, Any]) -> Dataset:
+    if unknown := set(options) - {"steps", "seed", "noise", "verify"}:
+        raise ConfigError(
+            f"{name}: {sorted(unknown)[0]} is not an option of catalog datasets; known: noise, seed, steps"
+        )
+    verify = options.pop("verify", True)
+    path = cached_path(name, **options)
+    store = format_named("assay")
+    if not path.exists():
+        dataset = collect_entry(name, progress=progress, **options)
+        try:
+            store.write(dataset, path)
+        except DatasetError:
+            if not path.exists():  # else somebody collected the same at the same time: equal by construction
+                raise
+    return store.read(path, verify=verify)
+
+
+def collect_entry(
+    name: str,
+    *,
+    steps: int = DEFAULT_STEPS,
+    seed: int = 0,
+    noise: float | None = None,
+    environments: int = 16,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Collect a catalog dataset from its simulator, whether or not it is cached.
+
+    Parameters
+    ----------
+    name : str
+    steps, seed, noise
+        As in `load`.
+    environments, workers : int
+        Simulators stepped at a time, and processes they run on; neither changes the data.
+    progress : callable, optional
+    """
+    from assay.datasets.collection.catalog import find
+    from assay.datasets.collection.collect import collect
+
+    entry = find(name)
+    if noise is not None:
+        entry = replace(entry, noise=noise)
+    collected = collect(
+        entry.environment_id,
+        entry.policies(),
+        steps=steps,
+        noise=entry.noise,
+        seed=seed,
+        environments=environments,
+        workers=workers,
+        progress=progress,
+    )
+    options = {"steps": steps, "seed": seed} | ({} if noise is None else {"noise": noise})
+    return collected_dataset(collected, entry, options)
+
+
+def collected_dataset(collected: CollectedEpisodes, entry: CatalogEntry, options: Mapping[str, Any]) -> Dataset:
+    """Turn collected episodes into a dataset whose history says how to collect them again."""
+    dataset = Dataset(
+        {
+            "observations": collected.observations,
+            "actions": collected.actions,
+            "rewards": collected.rewards,
+            "terminations": collected.terminations,
+            "truncations": collected.truncations,
+        },
+        collected.episode_lengths,
+        info=DatasetInfo(
+            id=entry.name,
+            observation_space=space_from_gymnasium(collected.observation_space),
+            action_space=space_from_gymnasium(collected.action_space),
+            env_spec=collected.environment_spec,
+            reference_scores=entry.reference_scores,
+            description=entry.description,
+            source=f"collected by Assay {_version()} from {entry.environment_id}",
+            licence="Apache-2.0",
+        ),
+        episode_columns={"seed": collected.episode_seeds, "policy": collected.episode_policies},
+    )
+    parameters = {"name": entry.name, "options": dict(options), "fingerprint": dataset.fingerprint}
+    return dataset.replace(record=Record("source", parameters, options.get("seed"), version=_version()))
+
+
+def _version() -> str:
+    from assay import __version__
+
+    return __version__

@@ -1,0 +1,178 @@
+"""Recipes: a source and a list of transforms, as YAML or Python; and replaying a history, which is a recipe.
+
+::
+
+    source: hopper/medium-replay
+    transforms:
+      - corruption.random: {element: rewards, rate: 0.3, scale: 1.0, seed: 0}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.datasets.dataset import Dataset, concatenate
+from assay.datasets.errors import ConfigError, DatasetIntegrityError
+from assay.datasets.info import Record
+from assay.datasets.transform import Transform, make_transform
+
+__all__ = ["Recipe", "read_yaml", "replay"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A source and the transforms to apply to it, in order.
+
+    Parameters
+    ----------
+    source : str
+        Anything that `assay.load` takes.
+    transforms : tuple of Transform
+    options : mapping
+        Keyword arguments for `assay.load`, such as `steps`.
+
+    Examples
+    --------
+    >>> recipe = Recipe.from_plain(
+    ...     {"source": "hopper/medium", "transforms": [{"corruption.random": {"element": "actions"}}]})
+    >>> recipe.transforms[0].element
+    'actions'
+    """
+
+    source: str
+    transforms: tuple[Transform, ...] = ()
+    options: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_plain(cls, plain: Any, where: str = "recipe") -> Recipe:
+        """Build a recipe from the mapping that its YAML holds; errors name `where`."""
+        if not isinstance(plain, Mapping) or "source" not in plain:
+            raise ConfigError(f"{where}: expected a mapping with the key source (and transforms)")
+        if unknown := set(plain) - {"source", "transforms", "options"}:
+            raise ConfigError(f"{where}: unknown key {sorted(unknown)[0]!r}; known: options, source, transforms")
+        return cls(str(plain["source"]), transforms_from_plain(plain.get("transforms"), where), plain.get("options"))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Recipe:
+        """Read a recipe file."""
+        return cls.from_plain(read_yaml(path), str(path))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the mapping that `from_plain` reads."""
+        plain: dict[str, Any] = {"source": self.source}
+        if self.options:
+            plain["options"] = dict(self.options)
+        plain["transforms"] = [{item.name: item.parameters()} for item in self.transforms]
+        return plain
+
+    def build(self) -> Dataset:
+        """Load the source and apply the transforms."""
+        from assay.datasets.loading import load
+
+        dataset = load(self.source, **(self.options or {}))
+        for transform in self.transforms:
+            dataset = transform(dataset)
+        return dataset
+
+
+def transforms_from_plain(plain: Any, where: str) -> tuple[Transform, ...]:
+    """Build the transforms of a recipe or variant: a list of one-entry mappings, name -> parameters."""
+    if plain is None:
+        return ()
+    if not isinstance(plain, list):
+        raise ConfigError(f"{where}: transforms must be a list of `name: {{parameters}}` entries")
+    transforms = []
+    for number, entry in enumerate(plain):
+        if isinstance(entry, str):
+            entry = {entry: {}}
+        if not isinstance(entry, Mapping) or len(entry) != 1:
+            raise ConfigError(f"{where}: transform {number} must be one `name: {{parameters}}` entry, not {entry!r}")
+        ((name, parameters),) = entry.items()
+        if parameters is not None and not isinstance(parameters, Mapping):
+            raise ConfigError(f"{where}: the parameters of {name} must be a mapping, not {parameters!r}")
+        try:
+            transforms.append(make_transform(str(name), parameters or {}))
+        except ConfigError as error:
+            raise ConfigError(f"{where}: transform {number}: {error}") from error
+    return tuple(transforms)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read a YAML file of plain values.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or is not YAML; with its line.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
+
+
+def replay(history: Iterable[Record]) -> Dataset:
+    """Rebuild a dataset from its history.
+
+    Parameters
+    ----------
+    history : iterable of Record
+        As in `Dataset.history`; the first record names a source that `assay.load` finds.
+
+    Returns
+    -------
+    Dataset
+        With the fingerprint of the original.
+
+    Raises
+    ------
+    ConfigError
+        If the history does not start with a source that can be loaded.
+    DatasetIntegrityError
+        If the data before a step differs from what the step was applied to then.
+    """
+    records = list(history)
+    if not records:
+        raise ConfigError("the history is empty: the dataset was made from arrays in memory and cannot be rebuilt")
+    dataset: Dataset | None = None
+    for record in records:
+        if dataset is None:
+            dataset = _origin(record)
+            continue
+        if record.parent != dataset.fingerprint:
+            raise DatasetIntegrityError(
+                f"before {record.transform} the rebuilt data has fingerprint {dataset.fingerprint}, but it was applied "
+                f"to {record.parent}: the source or a library has changed"
+            )
+        if record.transform == "datasets.select":
+            dataset = dataset.select(np.array(record.parameters["episodes"], np.int64))
+        else:
+            dataset = make_transform(record.transform, record.parameters)(dataset)
+    assert dataset is not None
+    return dataset
+
+
+def _origin(record: Record) -> Dataset:
+    if record.transform == "datasets.concatenate":
+        parts = [[Record.from_plain(item) for item in part] for part in record.parameters["histories"]]
+        return concatenate([replay(part) for part in parts])
+    if record.transform != "source":
+        raise ConfigError(f"the history begins with {record.transform}, not with a source: it cannot be rebuilt")
+    from assay.datasets.loading import load
+
+    dataset = load(record.parameters["name"], **record.parameters.get("options", {}))
+    expected = record.parameters.get("fingerprint")
+    if expected is not None and dataset.fingerprint != expected:
+        raise DatasetIntegrityError(
+            f"{record.parameters['name']} now has fingerprint {dataset.fingerprint}; the history was made from {expected}"
+        )
+    return dataset

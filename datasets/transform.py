@@ -1,0 +1,140 @@
+"""Transforms: deterministic functions from dataset to dataset, with validated parameters and a name to be found under.
+
+A transform is a frozen pydantic dataclass::
+
+    @register("corruption.example")
+    class ExampleCorruption(Transform):
+        rate: float = Field(0.3, ge=0, le=1)
+        seed: int = 0
+
+        def apply(self, dataset: Dataset) -> Dataset:
+            return dataset.replace({"rewards": ...})
+
+Calling it applies it and appends its name, its parameters and the parent's fingerprint to the history.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from importlib import import_module
+from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
+
+import pydantic
+
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets.info import Record, json_value
+
+__all__ = ["Transform", "make_transform", "register", "registered"]
+
+_ROOMS = ("augmentation", "corruption", "relabeling", "reweighting")
+_REGISTRY: dict[str, type[Transform]] = {}
+
+
+class Transform(ABC):
+    """Base of all transforms; see the module's text for how to write one."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def apply(self, dataset: Dataset) -> Dataset:
+        """Return the changed dataset, sharing every column that did not change."""
+
+    def __call__(self, dataset: Dataset) -> Dataset:
+        """Apply the transform and record it in the history.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            Left as it is.
+
+        Returns
+        -------
+        Dataset
+            Shares all columns that the transform did not change.
+        """
+        parameters = self.parameters()
+        record = Record(self.name, parameters, parameters.get("seed"), dataset.fingerprint, _version())
+        return self.apply(dataset).replace(record=record)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the fields as JSON values, enough to build the transform again."""
+        return {item.name: json_value(getattr(self, item.name)) for item in fields(self)}  # type: ignore[arg-type]
+
+
+TransformType = TypeVar("TransformType", bound=type[Transform])
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field,))
+def register(name: str) -> Callable[[TransformType], TransformType]:
+    """Make a class a frozen, validated dataclass and register it under `"room.name"`."""
+
+    def decorate(cls: TransformType) -> TransformType:
+        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
+        made.name = name
+        made.__init__ = _with_clear_errors(name, made.__init__)
+        _REGISTRY[name] = made
+        return cast(TransformType, made)
+
+    return decorate
+
+
+def _with_clear_errors(name: str, init: Callable[..., None]) -> Callable[..., None]:
+    def __init__(self: object, *arguments: Any, **parameters: Any) -> None:
+        try:
+            init(self, *arguments, **parameters)
+        except pydantic.ValidationError as error:
+            raise ConfigError(describe_validation_error(name, error)) from error
+
+    __init__.__wrapped__ = init  # type: ignore[attr-defined]  # keeps the signature for help() and for tyro
+    return __init__
+
+
+def describe_validation_error(what: str, error: pydantic.ValidationError) -> str:
+    """Say in one line which parameters of `what` are wrong, and why."""
+    lines = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"]) or "value"
+        if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            lines.append(f"{place} is not a parameter of it")
+        elif item["type"] in ("missing", "missing_argument"):
+            lines.append(f"{place} is missing")
+        else:
+            lines.append(f"{place}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
+    return f"{what}: " + "; ".join(lines)
+
+
+def registered() -> dict[str, type[Transform]]:
+    """Return all transforms of all rooms by name."""
+    for room in _ROOMS:
+        import_module(f"assay.{room}")
+    return dict(sorted(_REGISTRY.items()))
+
+
+def make_transform(name: str, parameters: Mapping[str, Any]) -> Transform:
+    """Build a registered transform.
+
+    Raises
+    ------
+    UnknownNameError
+        If no transform has this name.
+    ConfigError
+        If a parameter is unknown or impossible.
+
+    Examples
+    --------
+    >>> make_transform("corruption.random", {"element": "rewards", "rate": 0.3}).rate
+    0.3
+    """
+    known = registered()
+    if name not in known:
+        raise UnknownNameError("transform", name, known)
+    return known[name](**parameters)
+
+
+def _version() -> str:
+    from assay import __version__
+
+    return __version__

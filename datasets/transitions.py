@@ -1,0 +1,62 @@
+"""Transitions: a dataset laid out for learning, one contiguous row per usable (s, a, r, s')."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Transitions"]
+
+Array = TypeVar("Array")
+
+
+@dataclass(frozen=True)
+class Transitions(Generic[Array]):
+    """Rows of equal index belong together; M is the number of transitions.
+
+    Parameters
+    ----------
+    observations, next_observations : (M, ...) arrays, or a dict of them for structured spaces
+    actions : (M, ...)
+    rewards : (M,)
+    terminations, truncations : (M,) bool
+        The MDP ended, or something else stopped the episode, after this transition.
+    steps : (M,) int64
+        Index of the step in the dataset that each row comes from.
+    weights : (M,) or None
+        Unnormalized sampling weights, where the dataset has them.
+    """
+
+    observations: Any
+    actions: Any
+    rewards: Array
+    next_observations: Any
+    terminations: Array
+    truncations: Array
+    steps: Array
+    weights: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.rewards)  # type: ignore[arg-type]
+
+    def to_torch(self: Transitions[np.ndarray], device: str | torch.device = "cpu") -> Transitions[torch.Tensor]:
+        """Copy every array to a device.
+
+        Parameters
+        ----------
+        device : str or torch.device
+            Such as `"cpu"` or `"cuda:0"`.
+        """
+        import torch
+
+        def move(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: move(item) for key, item in value.items()}
+            return None if value is None else torch.from_numpy(np.array(value)).to(device)
+
+        return Transitions(**{item.name: move(getattr(self, item.name)) for item in fields(self)})
