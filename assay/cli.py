@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, UseAppendAction, arg
@@ -269,7 +268,9 @@ def corrupt(
     corrupted = transform(load(name))
     save(corrupted, output, format=format, overwrite=overwrite)
     mask = corrupted.masks[element]
-    out.print(f"{mask.sum():,} of {len(mask):,} {element} corrupted ({mask.mean():.1%}); written to {output}", soft_wrap=True)
+    out.print(
+        f"{mask.sum():,} of {len(mask):,} {element} corrupted ({mask.mean():.1%}); written to {output}", soft_wrap=True
+    )
 
 
 @application.command
@@ -498,7 +499,6 @@ def print_scores(runs: Path) -> None:
 def load(name: str) -> Any:
     """Load a dataset, with progress where it is collected first."""
     import assay
-
     from assay.datasets.collection.catalog import catalog
 
     if name not in catalog():

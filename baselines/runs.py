@@ -259,7 +259,7 @@ class Run:
         if not file.exists():
             return pl.DataFrame(schema=types)
         try:
-            return pl.read_parquet(file, memory_map=False).select(types)
+            return pl.read_parquet(file, memory_map=False).select(list(types))
         except Exception as error:  # polars raises many kinds on damaged files
             raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
 
