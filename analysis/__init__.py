@@ -3,8 +3,8 @@
 if __name__ != "assay.analysis":
     raise ImportError(f"import this package as assay.analysis, not as {__name__}")
 
-# from assay.analysis.figures import plot_curves, plot_quality, plot_scores
-# from assay.analysis.report import write_report
+from assay.analysis.figures import plot_curves, plot_quality, plot_scores
+from assay.analysis.report import write_report
 from assay.analysis.runs import load_curves, load_quality, load_returns, load_runs, load_suite
 from assay.analysis.statistics import (
     aggregate_iqm,
