@@ -38,6 +38,7 @@ _FONT_POINTS = 9.0  # 12.5 CSS pixels at 100 dots per inch
 _CHARACTER = 7.4  # pixels, the mean width of a character of that size in a wide sans-serif face
 _BOLD = 1.15  # how much wider bold characters are
 _LINE = 17  # pixels from one line of text to the next
+_LITERAL: dict[str, Any] = {"parse_math": False}  # names come from files, and a dollar sign is not mathematics there
 _METRICS = ("score", "return_mean", "tq", "saco", "fraction_terminated", "length_mean", "unique_state_actions")
 _METRIC_NAMES = {
     "score": "Behaviour score (0–100)",
@@ -84,7 +85,14 @@ def _axes(figure: Figure, left: float, top: float, width: float, height: float) 
 def _write(figure: Figure, text: str, left: float, top: float, **options: Any) -> None:
     """Write text with its upper left corner at a place given in pixels."""
     width, height = figure.get_size_inches() * 100
-    style: dict[str, Any] = {"fontsize": _FONT_POINTS, "color": INK, "ha": "left", "va": "top", "linespacing": 1.3}
+    style: dict[str, Any] = {
+        "fontsize": _FONT_POINTS,
+        "color": INK,
+        "ha": "left",
+        "va": "top",
+        "linespacing": 1.3,
+        **_LITERAL,
+    }
     figure.text(left / width, 1 - top / height, text, **{**style, **options})
 
 
@@ -206,6 +214,7 @@ def plot_scores(runs: pl.DataFrame, metric: str | None = None, *, width_pixels: 
             fontsize=_FONT_POINTS,
             fontweight="bold",
             color=INK,
+            **_LITERAL,
         )
         behaviour = table.filter(variant=variant)["behaviour"].drop_nulls().to_list()
         if behaviour:
@@ -225,6 +234,7 @@ def plot_scores(runs: pl.DataFrame, metric: str | None = None, *, width_pixels: 
             va="center",
             fontsize=_FONT_POINTS - 0.5,
             color=color,
+            **_LITERAL,
         )
         if cell["mean"] is None:
             axes.text(low_edge + 0.02 * (high_edge - low_edge), at, "no score", va="center", color=MUTED, fontsize=8)
@@ -236,7 +246,7 @@ def plot_scores(runs: pl.DataFrame, metric: str | None = None, *, width_pixels: 
             seeds, [at] * len(seeds), marker, color="none", markeredgecolor=color, markersize=5.0, markeredgewidth=1.1
         )
         axes.plot([cell["mean"]] * 2, [at - 7, at + 7], color=color, linewidth=2.6, solid_capstyle="butt")
-    axes.set_xlabel(label, color=INK, fontsize=_FONT_POINTS, linespacing=1.3, loc="left")
+    axes.set_xlabel(label, color=INK, fontsize=_FONT_POINTS, linespacing=1.3, loc="left", **_LITERAL)
     return figure
 
 
@@ -347,6 +357,7 @@ def plot_quality(quality: pl.DataFrame, metrics: Sequence[str] | None = None, *,
                     va="center",
                     fontsize=_FONT_POINTS - 0.5,
                     color=INK,
+                    **_LITERAL,
                 )
     if scatter_height:
         top = head + rows * (panel + 52) + 8
@@ -386,6 +397,7 @@ def _bars(axes: Axes, rows: pl.DataFrame, variants: list[str], centres: Any, hei
             fontsize=_FONT_POINTS - 0.5,
             color=INK,
             annotation_clip=False,
+            **_LITERAL,
         )
 
 
@@ -464,6 +476,7 @@ def _label_clusters(axes: Axes, points: list[tuple[str, float, float]], at: np.n
             arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
             if moved
             else None,
+            **_LITERAL,
         )
 
 
@@ -540,7 +553,7 @@ def _legend(figure: Figure, names: list[str], styles: list[dict[str, Any]], widt
     lines = math.ceil(len(names) / columns)
     extra = lines * 19 + 12
     _grow(figure, extra)
-    figure.legend(
+    legend = figure.legend(
         handles,
         names,
         loc="lower left",
@@ -554,6 +567,8 @@ def _legend(figure: Figure, names: list[str], styles: list[dict[str, Any]], widt
         borderaxespad=0.0,
         columnspacing=1.4,
     )
+    for text in legend.get_texts():
+        text.set(**_LITERAL)
 
 
 def _grow(figure: Figure, pixels: float) -> None:

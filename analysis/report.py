@@ -57,7 +57,7 @@ def svg(figure: Figure, name: str) -> str:
     import matplotlib
 
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "savefig.bbox": "standard"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]  # the XML prolog and doctype have no place inside HTML
@@ -330,48 +330,43 @@ def _recipes(records: Sequence[RunRecord]) -> str:
 
 def _runs_section(runs: pl.DataFrame, absent: Sequence[tuple[str, str, int]], metric: str) -> str:
     digits = _digits(metric, [{"mean": value} for value in runs[metric].to_list()])
-    rows = []
+    final, best = ("Final score", "Best (diagnostic)") if metric == "score" else ("", "")
+    left = {"Algorithm", "Variant", "Status", "Error", "Folder"}
+    lines: list[dict[str, str]] = []
     for row in runs.iter_rows(named=True):
-        status = _escape(row["status"])
         ended = row["status"] == "finished"
-        rows.append(
-            [
-                _escape(row["label"]),
-                _escape(row["variant"]),
-                str(row["seed"]),
-                status if ended else f"<td data-status={status} class=text>{status}</td>",
-                "–" if row[metric] is None else f"{row[metric]:.{digits}f}",
-                *(
-                    []
-                    if metric != "score"
-                    else ["–" if row["best_score"] is None else f"{row['best_score']:.{digits}f}"]
-                ),
-                *([] if metric != "score" else ["–" if row["return_mean"] is None else f"{row['return_mean']:.1f}"]),
-                str(row["episodes"]),
-                f"{row['updates']:,}" if ended else f"{row['updates']:,} of {row['updates_planned']:,}",
-                "–" if row["seconds"] is None else f"{row['seconds']:,.0f}",
-                f"<td class='text long'>{_escape(row['error'] or '')}</td>",
-                f"<code>{_escape(row['run'])}</code>",
-            ]
-        )
-    between = ["Best score (diagnostic)", "Final return"] if metric == "score" else []
-    header = [
-        "Algorithm",
-        "Variant",
-        "Seed",
-        "Status",
-        "Final score" if metric == "score" else "Final return",
-        *between,
-    ]
-    header += ["Episodes", "Updates", "Seconds", "Error", "Folder"]
+        status = _escape(row["status"])
+        line = {
+            "Algorithm": _escape(row["label"]),
+            "Variant": _escape(row["variant"]),
+            "Seed": str(row["seed"]),
+            "Status": status if ended else f"<td data-status={status} class=text>{status}</td>",
+            final: format_interval(row["score"], None, None, digits),
+            best: format_interval(row["best_score"], None, None, digits),
+            "Final return": format_interval(row["return_mean"], None, None, 1 if metric == "score" else digits),
+            "Episodes": str(row["episodes"]),
+            "Updates": f"{row['updates']:,}" if ended else f"{row['updates']:,} of {row['updates_planned']:,}",
+            "Seconds": "–" if row["seconds"] is None else f"{row['seconds']:,.0f}",
+            "Error": f"<td class='text long'>{_escape(row['error'] or '')}</td>",
+            "Folder": f"<code>{_escape(row['run'])}</code>",
+        }
+        lines.append({name: cell for name, cell in line.items() if name})
+    if runs["error"].is_null().all():
+        lines = [{name: cell for name, cell in line.items() if name != "Error"} for line in lines]
+    header = list(lines[0])
     for algorithm, variant, seed in absent:
-        blank = ["–"] * (len(header) - 4)
-        blank[-2:] = ["", ""]
-        missing = "<td data-status=absent class=text>not started</td>"
-        rows.append([_escape(algorithm), _escape(variant), str(seed), missing, *blank])
-    left = (1, 3, len(header) - 2, len(header) - 1)
-    count = _plural(len(rows), "run")
-    table = _table(header, rows, f"{count}, one per line", text=left)
+        known = {
+            "Algorithm": _escape(algorithm),
+            "Variant": _escape(variant),
+            "Seed": str(seed),
+            "Error": "",
+            "Folder": "",
+        }
+        known["Status"] = "<td data-status=absent class=text>not started</td>"
+        lines.append({name: known.get(name, "–") for name in header})
+    count = _plural(len(lines), "run")
+    rows = [list(line.values()) for line in lines]
+    table = _table(header, rows, "One run per line", text=[i for i, name in enumerate(header) if name in left])
     return f"<details><summary>Every run ({count})</summary>\n{table}\n</details>"
 
 
