@@ -420,7 +420,7 @@ def _scatter(axes: Axes, points: list[tuple[str, float, float]]) -> None:
     x, y = np.array([point[1] for point in points]), np.array([point[2] for point in points])
     for values, limits in ((x, axes.set_xlim), (y, axes.set_ylim)):
         low, high = float(values.min()), float(values.max())
-        span = max(high - low, 0.1 * max(abs(low), abs(high)), 1e-6)
+        span = max(high - low, 0.2 * max(abs(low), abs(high)), 1e-6)
         limits(low - 0.15 * span, high + 0.15 * span)
     axes.grid(axis="both", color=GRID, linewidth=0.8)
     axes.plot(x, y, "o", color=SERIES[0], markersize=6, alpha=0.8, linestyle="none")

@@ -154,6 +154,16 @@ def example(folder: Path) -> Path:
     return write_example(folder)
 
 
+@pytest.fixture(scope="session")
+def shared_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example for tests that only read it; its report stands beside it as report.html."""
+    from assay.analysis import write_report
+
+    folder = write_example(tmp_path_factory.mktemp("shared") / "quickstart-small")
+    write_report(folder, folder.parent / "report.html")
+    return folder
+
+
 @pytest.fixture
 def run() -> Callable[..., Path]:
     return write_run

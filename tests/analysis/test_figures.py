@@ -24,8 +24,8 @@ def words(figure: Figure) -> str:
     return "\n".join(item.get_text() for item in figure.findobj(Text) if isinstance(item, Text))
 
 
-def test_scores_show_every_seed_the_mean_and_the_datas_own_score(example: Path) -> None:
-    figure = plot_scores(load_runs(example))
+def test_scores_show_every_seed_the_mean_and_the_datas_own_score(shared_example: Path) -> None:
+    figure = plot_scores(load_runs(shared_example))
     (axes,) = figure.axes
     points = [tuple(line.get_xdata()) for line in axes.lines]  # type: ignore[arg-type]
     seeds = [list(values) for values in points if len(values) == 3]
@@ -40,11 +40,11 @@ def test_scores_show_every_seed_the_mean_and_the_datas_own_score(example: Path) 
 
 
 @pytest.mark.parametrize("width", [354, 680])
-def test_no_text_is_cut_at_either_width(example: Path, width: int) -> None:
+def test_no_text_is_cut_at_either_width(shared_example: Path, width: int) -> None:
     figures = [
-        plot_scores(load_runs(example), width_pixels=width),
-        plot_quality(load_quality(example), width_pixels=width),
-        plot_curves(example, width_pixels=width),
+        plot_scores(load_runs(shared_example), width_pixels=width),
+        plot_quality(load_quality(shared_example), width_pixels=width),
+        plot_curves(shared_example, width_pixels=width),
     ]
     for figure in figures:
         assert figure is not None
@@ -77,8 +77,8 @@ def test_quality_scatter_joins_the_names_of_points_that_coincide(folder: Path, q
     assert len(figure.axes) == 3
 
 
-def test_quality_draws_what_is_asked_for_and_names_what_is_not_there(example: Path) -> None:
-    quality = load_quality(example)
+def test_quality_draws_what_is_asked_for_and_names_what_is_not_there(shared_example: Path) -> None:
+    quality = load_quality(shared_example)
     assert "Steps" in words(plot_quality(quality, ["steps"]))
     with pytest.raises(ConfigError, match="'entropy'"):
         plot_quality(quality, ["entropy"])
@@ -110,11 +110,11 @@ def test_without_anything_logged_there_are_no_curves(folder: Path, run: Make) ->
     assert plot_curves(folder) is None
 
 
-def test_pyplot_is_left_alone(example: Path) -> None:
+def test_pyplot_is_left_alone(shared_example: Path) -> None:
     program = (
         "import sys; import assay.analysis as a\n"
         "assert 'matplotlib' not in sys.modules and 'torch' not in sys.modules\n"
-        f"a.plot_scores(a.load_runs({str(example)!r}))\n"
+        f"a.plot_scores(a.load_runs({str(shared_example)!r}))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

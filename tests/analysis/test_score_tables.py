@@ -17,8 +17,8 @@ def cell(table: pl.DataFrame, algorithm: str, variant: str) -> dict[str, Any]:
     return table.filter(algorithm=algorithm, variant=variant).to_dicts()[0]
 
 
-def test_a_cell_is_the_mean_over_seeds_with_the_range_of_three_as_interval(example: Path) -> None:
-    table = score_table(load_runs(example))
+def test_a_cell_is_the_mean_over_seeds_with_the_range_of_three_as_interval(shared_example: Path) -> None:
+    table = score_table(load_runs(shared_example))
     assert table.select("algorithm", "variant").rows() == [
         ("bc", "clean"),
         ("bc", "random-rewards"),
@@ -53,8 +53,8 @@ def test_unfinished_runs_are_counted_and_not_averaged(folder: Path, run: Make) -
     assert (iql["runs"], iql["seeds"], iql["mean"], iql["no_interval"]) == (1, 0, None, "no scored run")
 
 
-def test_a_cell_does_not_depend_on_the_other_rows(example: Path) -> None:
-    runs = load_runs(example)
+def test_a_cell_does_not_depend_on_the_other_rows(shared_example: Path) -> None:
+    runs = load_runs(shared_example)
     alone = score_table(runs.filter(algorithm="td3_bc", variant="clean"), reps=50)
     assert cell(score_table(runs, reps=50), "td3_bc", "clean") == cell(alone, "td3_bc", "clean")
 
@@ -82,13 +82,13 @@ def test_runs_that_differ_in_parameters_are_not_taken_for_more_seeds(folder: Pat
     ]
 
 
-def test_an_unknown_column_is_named(example: Path) -> None:
+def test_an_unknown_column_is_named(shared_example: Path) -> None:
     with pytest.raises(ConfigError, match="'reward'"):
-        score_table(load_runs(example), "reward")
+        score_table(load_runs(shared_example), "reward")
 
 
-def test_change_is_relative_to_the_clean_variant(example: Path) -> None:
-    table = change_table(load_runs(example))
+def test_change_is_relative_to_the_clean_variant(shared_example: Path) -> None:
+    table = change_table(load_runs(shared_example))
     assert table["variant"].unique().to_list() == ["random-rewards"]
     td3_bc, bc = cell(table, "td3_bc", "random-rewards"), cell(table, "bc", "random-rewards")
     assert (td3_bc["clean"], td3_bc["mean"], td3_bc["change"]) == pytest.approx((62.0, 22.0, -40.0))
@@ -110,8 +110,8 @@ def test_change_with_too_few_seeds_or_a_negative_clean_return_is_careful(folder:
     assert (iql["change"], iql["clean"], iql["verdict"]) == (None, None, "no score")
 
 
-def test_the_clean_variant_is_found_or_asked_for(example: Path) -> None:
-    runs = load_runs(example)
+def test_the_clean_variant_is_found_or_asked_for(shared_example: Path) -> None:
+    runs = load_runs(shared_example)
     renamed = runs.with_columns(pl.col("variant").replace("clean", "original"))
     assert change_table(renamed)["change"].to_list() == change_table(runs)["change"].to_list()
     assert change_table(renamed, clean="random-rewards")["variant"].unique().to_list() == ["original"]
@@ -121,16 +121,16 @@ def test_the_clean_variant_is_found_or_asked_for(example: Path) -> None:
         change_table(renamed.with_columns(transforms=pl.lit(1)))
 
 
-def test_a_pivot_reads_as_mean_and_interval(example: Path) -> None:
-    text = pivot(score_table(load_runs(example)))
+def test_a_pivot_reads_as_mean_and_interval(shared_example: Path) -> None:
+    text = pivot(score_table(load_runs(shared_example)))
     assert text.columns == ["variant", "bc", "td3_bc", "behaviour"]
     assert text.row(1) == ("random-rewards", "42.0 [39.0, 45.0]", "22.0 [20.0, 25.0]", "30.0")
-    across = pivot(score_table(load_runs(example)), "algorithm", "variant")
+    across = pivot(score_table(load_runs(shared_example)), "algorithm", "variant")
     assert across.columns == ["algorithm", "clean", "random-rewards"]
 
 
-def test_a_pivot_shows_a_dash_for_what_was_not_run_and_refuses_double_cells(example: Path) -> None:
-    table = score_table(load_runs(example))
+def test_a_pivot_shows_a_dash_for_what_was_not_run_and_refuses_double_cells(shared_example: Path) -> None:
+    table = score_table(load_runs(shared_example))
     assert pivot(table[1:]).filter(variant="clean")["bc"].item() == "–"
     with pytest.raises(ConfigError, match="several rows"):
         pivot(pl.concat([table, table]))
