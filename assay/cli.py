@@ -50,11 +50,11 @@ def list_datasets(*, all: bool = False) -> None:
         all: Also list local Minari datasets.
     """
     from assay.datasets.collection.catalog import catalog
-    from assay.datasets.loading import cached_variants, local_minari_ids
+    from assay.datasets.loading import cached_sizes, local_minari_ids
 
     table = Table("name", "environment", "description", "cached", title="Datasets by name")
     for name, entry in catalog().items():
-        cached = ", ".join(f"{steps:,} steps" for steps in cached_variants(name))
+        cached = ", ".join(f"{steps:,} steps" for steps in cached_sizes(name))
         table.add_row(name, entry.environment_id, entry.description, cached)
     out.print(table)
     if all:
@@ -170,22 +170,21 @@ def train_policy(
         seed: Of the search.
         workers: Processes; default one per core.
     """
-    from assay.baselines.online.random_search import random_search, settings_for
+    from assay.baselines.online.random_search import random_search
     from assay.datasets.atomic import atomic_write
 
-    with progress_bar(f"training on {environment}") as report:
+    with progress_bar(f"training on {environment}") as draw:
         result = random_search(
             environment,
-            settings_for(environment),
             seed=seed,
             steps=steps,
             target_return=target_return,
             workers=workers,
-            progress=report,
+            progress=lambda iterate: draw(min(iterate.steps, steps), steps),
         )
-    atomic_write(output, json.dumps(result.best_policy_file(), indent=1))
-    out.print(f"best mean return {result.best.return_mean:.1f} after {result.best.steps:,} steps")
-    out.print(f"written to {output}", soft_wrap=True)
+    atomic_write(output, json.dumps(result.policy_file(), indent=1))
+    out.print(f"best mean return {result.best.mean_return:.1f}, reached after {result.best.steps:,} steps")
+    out.print(f"written to {output}; `assay datasets collect {output} -o FOLDER` collects from it", soft_wrap=True)
 
 
 @datasets.command

@@ -118,7 +118,7 @@ class EnvironmentGroup:
         for environment in self.environments.values():
             try:
                 environment.close()
-            except Exception:  # noqa: S110 - nothing depends on it, and the data is already with the caller
+            except Exception:
                 pass
         self.environments.clear()
 
