@@ -1,7 +1,7 @@
 """Random corruption of one element of the transitions.
 
 Source: Yang et al., "Towards Robust Offline Reinforcement Learning under Diverse Data Corruption" (RIQL), ICLR 2024,
-arXiv 2310.12955, section 3 and appendix; published code `attack.py`. With rate c and scale eps, a step is touched where
+arXiv 2310.12955; published code `attack.py`. With rate c and scale eps, a step is touched where
 u < c, u ~ U[0, 1), and then
 
     observations   s   <-  s  + lambda * std(s)        lambda ~ U[-eps, eps]^dim(s)
@@ -86,9 +86,9 @@ class RandomCorruption(Transform):
     """
 
     element: Literal["observations", "actions", "rewards", "dynamics"]
-    rate: float = Field(0.3, ge=0, le=1)
-    scale: float = Field(1.0, ge=0, allow_inf_nan=False)
-    seed: int = Field(0, ge=0)
+    rate: float = Field(default=0.3, ge=0, le=1)
+    scale: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    seed: int = Field(default=0, ge=0)
 
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the corrupted dataset; columns that do not change are shared."""

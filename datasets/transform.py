@@ -4,7 +4,7 @@ A transform is a frozen pydantic dataclass::
 
     @register("corruption.example")
     class ExampleCorruption(Transform):
-        rate: float = Field(0.3, ge=0, le=1)
+        rate: float = Field(default=0.3, ge=0, le=1)  # type checkers know defaults by this keyword
         seed: int = 0
 
         def apply(self, dataset: Dataset) -> Dataset:

@@ -1,7 +1,7 @@
 """SACo: how much of the state-action space a dataset covers, relative to a reference dataset.
 
-Source: Schweighofer et al., "A Dataset Perspective on Offline Reinforcement Learning", CoLLAs 2022, arXiv 2111.04714,
-section 3; published code `source/evaluator.py` and `source/plotting/create_plots.py` of ml-jku/OfflineRL. With U(D) the
+Source: Schweighofer et al., "A Dataset Perspective on Offline Reinforcement Learning", CoLLAs 2022, arXiv 2111.04714;
+published code `source/evaluator.py` and `source/plotting/create_plots.py` of ml-jku/OfflineRL. With U(D) the
 number of distinct discretized rows [state, action] of D,
 
     SACo(D)  = U(D) / U(D_ref)

@@ -1,7 +1,7 @@
 """TQ, trajectory quality: how good the behaviour in a dataset is, between a random and the best known policy.
 
-Source: Schweighofer et al., "A Dataset Perspective on Offline Reinforcement Learning", CoLLAs 2022, arXiv 2111.04714,
-section 3; published code `source/evaluator.py` and `source/plotting/create_plots.py` of ml-jku/OfflineRL.
+Source: Schweighofer et al., "A Dataset Perspective on Offline Reinforcement Learning", CoLLAs 2022, arXiv 2111.04714;
+published code `source/evaluator.py` and `source/plotting/create_plots.py` of ml-jku/OfflineRL.
 
     TQ(D) = (mean return of D - mean return of D_min) / (best return - mean return of D_min)
 
