@@ -1,6 +1,7 @@
 """Returns and lengths of the episodes, summarized.
 
-A return is the undiscounted sum of the rewards of an episode, in float64. All E episodes count, the ones that were cut
+A return is the undiscounted sum of the rewards of an episode as the dataset has them (corrupted or relabelled ones
+included), in float64. All E episodes count, the ones that were cut
 off included; `assay.metrics.tq` counts completed ones only. The standard deviation is the population's (ddof 0), and
 quantiles are interpolated linearly between order statistics.
 """
