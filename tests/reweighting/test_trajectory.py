@@ -94,7 +94,7 @@ def test_units_and_copies_of_observation_columns_do_not_change_the_advantage() -
     generator = np.random.default_rng(3)
     first, returns = generator.standard_normal((30, 2)), generator.standard_normal(30)
     plain = weights(make(returns, [2] * 30, first), score="advantage")
-    units = make(returns, [2] * 30, np.column_stack([first * [1e-3, 1e6], first[:, :1], np.ones(30)]))
+    units = make(returns, [2] * 30, np.column_stack([first * [1e-9, 1e9], first[:, :1] * 1e-9, np.ones(30)]))
     assert np.allclose(weights(units, score="advantage"), plain, rtol=1e-6)
 
 
