@@ -20,6 +20,7 @@ checksum here, so whatever the file declares is checked against its size before 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import re
 import warnings
@@ -47,6 +48,9 @@ _STANDARD = ("observations", "actions", "rewards", "terminations", "truncations"
 # Statistics of the rewards that Minari's collector stores; they would go stale with the first changed reward.
 _DERIVED = {"id", "total_steps", "rewards_sum", "rewards_mean", "rewards_std", "rewards_max", "rewards_min"}
 _NUMERIC_KINDS = "biufcS"
+_LARGEST_ATTRIBUTE = 1 << 24  # bytes
+_HEAP = b"GCOL\x01\0\0\0"  # HDF5 format specification, III.E
+_PLAIN_TYPES = {"b1", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)), "f4", "f8"}
 _DEEPEST = 16  # groups within groups; deeper ones do not come from a space
 _DENSEST = 1200  # deflate cannot shrink data further than 1032 times
 
@@ -128,6 +132,7 @@ def read(path: Path, *, infos: bool = True, repeat_missing_final: bool = False) 
     try:
         with h5py.File(file, "r") as handle:
             reader.run(handle.id)
+        return _assemble(file, metadata, spaces, reader)
     except AssayError:
         raise
     except MemoryError as error:
@@ -136,7 +141,6 @@ def read(path: Path, *, infos: bool = True, repeat_missing_final: bool = False) 
         raise FormatError(
             f"{reader.where()}: the file is damaged or truncated ({' '.join(str(error).split())}); copy it again"
         ) from error
-    return _assemble(file, metadata, spaces, reader)
 
 
 def _read_metadata(file: Path) -> dict[str, Any]:
@@ -175,7 +179,7 @@ class _Column:
     """One column while it is being filled."""
 
     path: bytes  # inside the group of an episode
-    rows_per_episode: int  # beyond the episode's steps: 1 for observations and most infos
+    extra_rows: int  # of each episode, beyond its steps: 1 for observations and most infos
     file_type: Any
     memory_type: Any
     flat: np.ndarray
@@ -195,6 +199,7 @@ class _Reader:
     columns: dict[str, _Column] = field(default_factory=dict)
     groups: dict[bytes, set[bytes]] = field(default_factory=dict)  # their members in episode 0
     attributes: list[dict[str, Any]] = field(default_factory=list)
+    heaps_checked: bool = False
 
     def __post_init__(self) -> None:
         self.steps: int = self.metadata["total_steps"]
@@ -209,19 +214,18 @@ class _Reader:
         return place if self.column is None else f"{place}: column {self.column}"
 
     def run(self, root: h5g.GroupID) -> None:
-
         self._check_groups(root)
         start = 0
         for number in range(self.episodes):
             self.episode, self.column = number, None
-            name = b"episode_%d" % number
-            self._check_link(root, name)
-            group = h5g.open(root, name)
+            path = b"episode_%d" % number
+            self._check_link(root, path)
+            group = h5g.open(root, path)
             if not number:
                 self._set_up(group)
             self._check_members(group)
             start += self._read_episode(group, start)
-            self.attributes.append(_attributes(group))
+            self.attributes.append(self._attributes(group))
         self.episode = self.column = None
         if start != self.steps:
             raise DatasetError(
@@ -229,8 +233,16 @@ class _Reader:
                 "the dataset is incomplete: copy it again"
             )
         for name, column in self.columns.items():
-            if column.flat.dtype == bool and column.flat.size and column.flat.view(np.uint8).max() > 1:
+            flat = column.flat
+            if flat.dtype == bool and flat.size and flat.view(np.uint8).max() > 1:
                 raise FormatError(f"{self.file}: column {name} is damaged: it holds booleans other than 0 and 1")
+            # Without a space, images of equal length would pass as vectors of bytes.
+            if (
+                self.spaces.get(name, flat) is None
+                and flat.dtype == np.uint8
+                and flat[0].tobytes()[:3] == b"\xff\xd8\xff"
+            ):
+                raise FormatError(f"{self.file}: column {name} holds JPEG images, which are not read so far")
 
     def _check_groups(self, root: h5g.GroupID) -> None:
         matches = [re.fullmatch(rb"episode_(0|[1-9]\d{0,17})", name) for name in root]
@@ -244,7 +256,9 @@ class _Reader:
         if len(numbers) == self.episodes and max(numbers) == self.episodes - 1:
             return
         missing = next((number for number in range(len(numbers) + 1) if number not in numbers), None)
-        detail = f"episode_{missing} is missing" if missing is not None and missing < self.episodes else "some are extra"
+        detail = (
+            f"episode_{missing} is missing" if missing is not None and missing < self.episodes else "some are extra"
+        )
         raise DatasetError(
             f"{self.file} holds {len(numbers)} episodes, but {_METADATA} says {self.episodes} ({detail}); "
             "the dataset is incomplete: copy it again"
@@ -262,32 +276,31 @@ class _Reader:
 
         found = dict(self._walk(group, b"", 0, self.groups))
         self._check_against_spaces(list(found))
-        length = self._rows("rewards", found["rewards"][1]) if "rewards" in found else 0
+        for needed in ("observations", "actions", "rewards", "terminations", "truncations"):
+            if not any(key == needed or key.startswith(needed + "/") for key in found):
+                raise FormatError(f"{self.where()}: {needed} are missing")
+        length = _rows(found["rewards"][1].shape if "rewards" in found else (), self)
         bytes_per_step, filtered = 0, False
         described = []
-        for name, (path, dataset) in found.items():
+        # Rewards come first: they say how many rows all others need.
+        for name, (path, dataset) in sorted(found.items(), key=lambda item: item[0] != "rewards"):
             self.column = name
-            dtype = self._dtype(name, dataset)
-            shape = dataset.shape[1:]
+            dtype, shape = self._dtype(dataset), dataset.shape
+            rows = _rows(shape, self)
+            extra = 1 if _is_observation(name) or (name.startswith("infos/") and rows == length + 1) else 0
             filtered |= dataset.get_create_plist().get_nfilters() > 0
-            extra = self._rows(name, dataset) - length if name.startswith("infos/") else int(_is_observation(name))
-            described.append((name, path, dataset, dtype, shape, extra))
-            bytes_per_step += dtype.itemsize * int(np.prod(shape, dtype=object))
+            described.append((name, path, extra, dtype, shape[1:], dataset.get_type()))
+            bytes_per_step += dtype.itemsize * int(np.prod(shape[1:], dtype=object))
         self.column = None
-        for name in ("observations", "actions", "rewards", "terminations", "truncations"):
-            if not any(key == name or key.startswith(name + "/") for key in found):
-                raise FormatError(f"{self.where()}: {name} are missing")
         declared, size = bytes_per_step * self.steps, self.file.stat().st_size
         if declared > size * (_DENSEST if filtered else 1):
             raise FormatError(
                 f"{self.file}: {self.steps} steps of {bytes_per_step} bytes were declared, but the file has only "
                 f"{size} bytes; it is truncated or damaged"
             )
-        # Rewards come first: they say how many rows all others need.
-        for name, path, dataset, dtype, shape, extra in sorted(described, key=lambda item: item[0] != "rewards"):
-            rows = self.steps + (self.episodes if extra == 1 else 0)
-            flat = np.empty((rows, *shape), dtype)
-            self.columns[name] = _Column(path, extra, dataset.get_type(), h5t.py_create(dtype), flat)
+        for name, path, extra, dtype, shape, file_type in described:
+            flat = np.empty((self.steps + extra * self.episodes, *shape), dtype)
+            self.columns[name] = _Column(path, extra, file_type, h5t.py_create(dtype), flat)
 
     def _walk(
         self, group: h5g.GroupID, prefix: bytes, depth: int, seen: dict[bytes, set[bytes]] | None = None
@@ -325,76 +338,95 @@ class _Reader:
                 if self.metadata.get("jpeg_encoding", True) and _is_image(leaf):
                     raise FormatError(f"{self.where()}: column {name} holds JPEG images, which are not read so far")
 
-    def _dtype(self, name: str, dataset: h5d.DatasetID) -> np.dtype:
-        dtype = np.dtype(dataset.dtype.str) if dataset.dtype.kind in _NUMERIC_KINDS else dataset.dtype
+    def _dtype(self, dataset: h5d.DatasetID) -> np.dtype:
+        dtype: np.dtype = np.dtype(dataset.dtype.str) if dataset.dtype.kind in _NUMERIC_KINDS else dataset.dtype
         if dtype.kind not in _NUMERIC_KINDS:
             kind = "text or values of varying length" if dtype.hasobject else f"values of type {dtype}"
-            hint = "; pass infos=False to leave the infos out" if name.startswith("infos") else ""
-            raise FormatError(f"{self.where()}: holds {kind}, which is not read so far{hint}")
+            raise FormatError(f"{self.where()} holds {kind}, which is not read so far{_infos_hint(self)}")
         return dtype
-
-    def _rows(self, name: str, dataset: h5d.DatasetID) -> int:
-        shape = dataset.shape
-        if not shape:
-            hint = "; pass infos=False to leave the infos out" if name.startswith("infos") else ""
-            raise FormatError(f"{self.where()}: is a single value; one row per step is needed{hint}")
-        return int(shape[0])
 
     # ------------------------------------------------ one episode
 
     def _check_members(self, group: h5g.GroupID) -> None:
-        if all(set(h5g.open(group, path) if path else group) == names for path, names in self.groups.items()):
+        if all(self._members(group, path) == names for path, names in self.groups.items()):
             return
         found = {name for name, _ in self._walk(group, b"", 0)}
         if different := sorted(found ^ self.columns.keys()):
             state = "missing here" if different[0] in self.columns else "not in episode 0"
             raise FormatError(f"{self.where()}: column {different[0]} is {state}; all episodes need the same columns")
 
+    def _members(self, group: h5g.GroupID, path: bytes) -> set[bytes]:
+        if not path:
+            return set(group)
+        if path not in group:
+            return set()
+        self._check_link(group, path)
+        return set(h5g.open(group, path))
+
     def _read_episode(self, group: h5g.GroupID, start: int) -> int:
 
         length, has_final = 0, True
         for name, column in self.columns.items():
             self.column = name
+            self._check_link(group, column.path)
             dataset = h5d.open(group, column.path)
-            rows = self._rows(name, dataset)
+            shape = dataset.shape
+            rows = _rows(shape, self)
             if name == "rewards":
                 length = rows
                 if not length:
                     raise DatasetError(f"{self.where()}: the episode has no steps; remove it")
                 if start + length > self.steps:
                     raise DatasetError(f"{self.where()}: more steps than the {self.steps} that {_METADATA} says")
-            if _is_observation(name) and rows == length:
+            repeat = _is_observation(name) and rows == length
+            if repeat:
+                has_final = False
                 if not self.repeat_missing_final:
                     raise DatasetError(
                         f"{self.where()} has {rows} rows for {length} steps; {length + 1} belong there, the final "
                         "observation included. Pass repeat_missing_final=True to repeat the last row and mark such "
                         "episodes in final_observation"
                     )
-                has_final = False
-            elif rows != length + column.rows_per_episode or column.rows_per_episode not in (0, 1):
-                other = "" if self.episode == 0 else " as in episode 0"
-                raise DatasetError(
-                    f"{self.where()} has {rows} rows for {length} steps; expected {length + column.rows_per_episode}"
-                    + other
-                    if column.rows_per_episode in (0, 1)
-                    else f"{self.where()} has {rows} rows for {length} steps; expected {length} or {length + 1}"
-                )
-            first = start + (len(self.lengths) if column.rows_per_episode else 0)
+            elif rows != length + column.extra_rows:
+                expected = f"{length + column.extra_rows} as in episode 0" if self.episode else f"{length}"
+                raise DatasetError(f"{self.where()} has {rows} rows for {length} steps; expected {expected}")
+            first = start + (len(self.lengths) if column.extra_rows else 0)
             part = column.flat[first : first + rows]
-            if dataset.shape[1:] != part.shape[1:] or not dataset.get_type().equal(column.file_type):
+            if shape[1:] != part.shape[1:] or not dataset.get_type().equal(column.file_type):
                 raise FormatError(
-                    f"{self.where()} is {dataset.dtype}{list(dataset.shape[1:])} here, "
+                    f"{self.where()} is {dataset.dtype}{list(shape[1:])} here, "
                     f"but {part.dtype}{list(part.shape[1:])} in episode 0"
                 )
             if part.nbytes:
                 self._check_stored(dataset, part.nbytes)
                 dataset.read(h5s.ALL, h5s.ALL, part, column.memory_type)
-            if _is_observation(name) and rows == length:
+            if repeat:
                 column.flat[first + rows] = part[-1]
         self.column = None
         self.lengths.append(length)
         self.final_observations.append(has_final)
         return length
+
+    def _attributes(self, group: h5g.GroupID) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for index in range(h5a.get_num_attrs(group)):
+            attribute = h5a.open(group, index=index)
+            name = attribute.name.decode()
+            if name in _DERIVED and name != "total_steps":
+                continue
+            shape, dtype = attribute.shape, attribute.dtype
+            if shape == () and dtype.kind in "biuf":
+                value = np.empty((), dtype)
+                attribute.read(value)
+                result[name] = value[()]
+                continue
+            if dtype.hasobject and not self.heaps_checked:
+                _check_heaps(self.file)
+                self.heaps_checked = True
+            if dtype.itemsize * int(np.prod(shape or (), dtype=object)) > _LARGEST_ATTRIBUTE:
+                raise FormatError(f"{self.where()}: attribute {name} declares {dtype}{list(shape)}; it is damaged")
+            result[name] = h5py.Group(group).attrs[name]
+        return result
 
     def _check_stored(self, dataset: h5d.DatasetID, size: int) -> None:
         """Refuse rows that were declared but never written: HDF5 would make zeros of them."""
@@ -411,6 +443,17 @@ class _Reader:
         raise FormatError(f"{self.where()} was not written completely; the file is truncated or damaged")
 
 
+def _rows(shape: tuple[int, ...], reader: _Reader) -> int:
+    if not shape:
+        raise FormatError(f"{reader.where()} is a single value; one row per step is needed{_infos_hint(reader)}")
+    return int(shape[0])
+
+
+def _infos_hint(reader: _Reader) -> str:
+    is_info = reader.column is not None and reader.column.startswith("infos")
+    return "; pass infos=False to leave the infos out" if is_info else ""
+
+
 def _is_observation(name: str) -> bool:
     return name == "observations" or name.startswith("observations/")
 
@@ -423,19 +466,24 @@ def _is_image(space: Space) -> bool:
     return min(space.shape[:2]) >= 32 and bool((low == 0).all() and (high == 255).all())
 
 
-def _attributes(group: h5g.GroupID) -> dict[str, Any]:
+def _check_heaps(file: Path) -> None:
+    """Refuse a file whose heaps of text would send HDF5 into an endless loop.
 
-    result: dict[str, Any] = {}
-    for index in range(h5a.get_num_attrs(group)):
-        attribute = h5a.open(group, index=index)
-        name = attribute.name.decode()
-        if not attribute.shape and attribute.dtype.kind in "biuf":
-            value = np.empty((), attribute.dtype)
-            attribute.read(value)
-            result[name] = value[()]
-        else:
-            result[name] = h5py.Group(group).attrs[name]
-    return result
+    A heap is a chain of objects, each giving its size; HDF5 follows the chain without noticing a size of zero.
+    """
+    with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        heap = content.find(_HEAP)
+        while heap >= 0:
+            end = min(heap + int.from_bytes(content[heap + 8 : heap + 16], "little"), len(content))
+            place = heap + 16
+            while place + 16 <= end:
+                number = int.from_bytes(content[place : place + 2], "little")
+                size = int.from_bytes(content[place + 8 : place + 16], "little")
+                step = 16 + -(-size // 8) * 8 if number else size  # object 0 is what remains free, header included
+                if not step:
+                    raise FormatError(f"{file}: the heap at byte {heap} is damaged; copy the file again")
+                place += step
+            heap = content.find(_HEAP, heap + 8)
 
 
 # -------------------------------------------------------------------- putting together what was read
@@ -485,7 +533,7 @@ def _episode_columns(file: Path, attributes: Sequence[Mapping[str, Any]]) -> dic
     unread = []
     for name in sorted(others - _DERIVED):
         values = [item.get(name) for item in attributes]
-        if name in RESERVED_EPISODE_COLUMNS or not all(isinstance(value, str | np.generic) for value in values):
+        if name in RESERVED_EPISODE_COLUMNS or name == "final_observation" or not all(map(_is_plain, values)):
             unread.append(name)
         else:
             result[name] = np.array(values)
@@ -496,6 +544,11 @@ def _episode_columns(file: Path, attributes: Sequence[Mapping[str, Any]]) -> dic
             stacklevel=4,
         )
     return result
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a table can hold the value: text, or a number of an ordinary type."""
+    return isinstance(value, str) or (isinstance(value, np.generic) and value.dtype.str[1:] in _PLAIN_TYPES)
 
 
 def _seeds(file: Path, seeds: Sequence[Any]) -> np.ndarray:
@@ -666,7 +719,8 @@ def _infer(value: Any) -> Space:
 
 
 def _writable_columns(dataset: Dataset) -> list[str]:
-    stored, left_out = [], []
+    stored: list[str] = []
+    left_out: list[str] = []
     for name in dataset.columns:
         top, _, rest = name.partition("/")
         in_place = top in _STANDARD and (top != "infos" or rest)
