@@ -198,7 +198,7 @@ def space_from_json(text: str) -> Space:
     try:
         return _from_plain(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise FormatError(f"not a space: {text[:80]!r} ({type(error).__name__}: {error})") from error
+        raise FormatError(f"not a space: {str(text)[:80]!r} ({type(error).__name__}: {error})") from error
 
 
 def space_from_gymnasium(space: Any) -> Space:

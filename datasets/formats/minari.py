@@ -603,7 +603,7 @@ def _info(metadata: Mapping[str, Any], spaces: Mapping[str, Space | None], block
     low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
     references = None
     if isinstance(low, int | float) and isinstance(high, int | float):
-        references = ReferenceScores(float(low), float(high), str(block.get("references", "Minari metadata")))
+        references = ReferenceScores(float(low), float(high), str(block.get("references") or "Minari metadata"))
     else:
         extra |= {key: metadata[key] for key in ("ref_min_score", "ref_max_score") if metadata.get(key) is not None}
     version = metadata.get("minari_version", "of unknown version")
@@ -611,7 +611,7 @@ def _info(metadata: Mapping[str, Any], spaces: Mapping[str, Space | None], block
         observation_space=spaces["observations"],
         action_space=spaces["actions"],
         reference_scores=references,
-        source=str(block.get("source", f"Minari {metadata.get('dataset_id', '')}, written by Minari {version}")),
+        source=str(block.get("source") or f"Minari {metadata.get('dataset_id', '')}, written by Minari {version}"),
         licence=str(block.get("licence", "")),
         extra=extra,
         **values,
