@@ -58,7 +58,13 @@ def datasets(draw: st.DrawFn, max_length: int = 50, max_episodes: int = 5, extra
         columns["infos/deep/flag"] = random_array(generator, "bool", (steps,))
     if extras and draw(st.booleans()):
         episode_columns["seed"] = draw(
-            st.sampled_from([np.arange(episodes), np.arange(episodes) - 1, np.full(episodes, 2**64 - 3, np.uint64)])
+            st.sampled_from(
+                [
+                    np.arange(episodes),
+                    np.where(np.arange(episodes) == 1, -1, 7),
+                    np.full(episodes, 2**64 - 3, np.uint64),
+                ]
+            )
         )
     return Dataset.from_arrays(
         observations=fill(draw(structures()), generator, steps + episodes),

@@ -146,6 +146,9 @@ def test_reading_what_was_written_gives_the_same_columns_episodes_and_fingerprin
     write(dataset, tmp_path / "again-v1", overwrite=True)
     again = read(tmp_path / "again-v1")
     assert_same_columns(dataset, again)
+    assert {key: value.tolist() for key, value in again.episode_columns.items()} == {
+        key: value.tolist() for key, value in dataset.episode_columns.items()
+    }
     assert again == dataset
 
 
@@ -261,9 +264,11 @@ def test_the_layout_of_the_file_is_minaris(root: Path) -> None:
 
 def test_minari_lists_what_we_write_below_its_folder(root: Path) -> None:
     minari = pytest.importorskip("minari")
+    from minari import namespace
+
     write(clean_dataset(), root / "outer/inner/mine-v2")
     assert list(minari.list_local_datasets()) == ["outer/inner/mine-v2"]
-    assert minari.list_local_namespaces() == ["outer", "outer/inner"]
+    assert namespace.list_local_namespaces() == ["outer", "outer/inner"]
 
 
 # -------------------------------------------------------------------- reading
