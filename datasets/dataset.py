@@ -39,6 +39,7 @@ __all__ = ["Dataset", "concatenate"]
 
 _COLUMN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]*(/[A-Za-z0-9_][A-Za-z0-9_.\- ]*)*")
 _REQUIRED = ("actions", "rewards", "terminations", "truncations")
+RESERVED_EPISODE_COLUMNS = ("episode", "start", "length", "return", "terminated", "truncated")
 _HASH_BLOCK_BYTES = 1 << 24
 
 
@@ -120,6 +121,8 @@ class Dataset:
             raise DatasetError(f"column rewards must be flat, not of shape {frozen['rewards'].shape}")
         extra = {name: _freeze(name, array) for name, array in (episode_columns or {}).items()}
         for name, array in extra.items():
+            if name in RESERVED_EPISODE_COLUMNS:
+                raise DatasetError(f"episode column {name} is computed from the steps; choose another name")
             if array.shape != (episodes,):
                 raise DatasetError(
                     f"episode column {name} has shape {array.shape}; expected one row per episode, ({episodes},)"
