@@ -127,20 +127,17 @@ def collect(
     from assay.datasets.formats import format_named
     from assay.datasets.loading import cached_path, collect_entry, collect_policy
 
-    options = {"steps": steps, "seed": seed, "noise": noise}
-    common = {"environments": environments, "workers": workers}
-    if name.endswith(".json"):
-        if output is None:
-            raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
-        target = output
-    else:
-        target = output or cached_path(name, **options)
+    if name.endswith(".json") and output is None:
+        raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
+    target = output or cached_path(name, steps=steps, seed=seed, noise=noise)
     if target.exists() and not overwrite:
         out.print(f"{target} exists already; nothing to do (--overwrite collects anew)", soft_wrap=True)
         return
-    with progress_bar(f"collecting {name}") as report:
-        make = collect_policy if name.endswith(".json") else collect_entry
-        dataset = make(name, **options, **common, progress=report)
+    make = collect_policy if name.endswith(".json") else collect_entry
+    with progress_bar(f"collecting {name}") as draw:
+        dataset = make(
+            name, steps=steps, seed=seed, noise=noise, environments=environments, workers=workers, progress=draw
+        )
     format_named("assay").write(dataset, target, overwrite=overwrite)
     out.print(
         f"{dataset.total_steps:,} steps in {dataset.total_episodes:,} episodes, mean return {dataset.returns.mean():.1f}"
@@ -463,9 +460,9 @@ def print_runs(runs: list[Run]) -> None:
     """Print one line per run, and exit with status 1 if one failed."""
     table = Table("run", "status", "mean return", "score")
     for item in runs:
-        returns = item.returns if item.status == "finished" else []
-        mean = number(float(sum(returns) / len(returns))) if len(returns) else ""
-        score = "" if not len(returns) or item.score is None else number(item.score)
+        evaluated = item.status == "finished" and len(item.returns) > 0
+        mean = number(float(item.returns.mean())) if evaluated else ""
+        score = number(item.score) if evaluated else ""
         table.add_row(str(item.folder), item.status, mean, score)
     out.print(table)
     check_runs(runs)
@@ -564,7 +561,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    warnings.showwarning = show_warning  # type: ignore[assignment]
+    warnings.showwarning = show_warning
     try:
         application.cli(
             prog="assay",
