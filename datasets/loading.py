@@ -307,7 +307,7 @@ def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
             info,
             observation_space=space_from_gymnasium(collected.observation_space),
             action_space=space_from_gymnasium(collected.action_space),
-            env_spec=collected.spec_json,
+            env_spec=collected.environment_spec,
         ),
         episode_columns={"seed": collected.episode_seeds, "policy": collected.episode_policies},
     )
