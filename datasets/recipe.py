@@ -74,7 +74,10 @@ class Recipe:
         """Load the source and apply the transforms."""
         from assay.datasets.loading import load
 
-        dataset = load(self.source, **(self.options or {}))
+        return self.apply(load(self.source, **(self.options or {})))
+
+    def apply(self, dataset: Dataset) -> Dataset:
+        """Apply the transforms, in order, to a dataset in place of the source."""
         for transform in self.transforms:
             dataset = transform(dataset)
         return dataset

@@ -1,0 +1,607 @@
+"""The command line: `assay --help`. It prints; the library does not."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional, UseAppendAction, arg
+from tyro.extras import SubcommandApp
+
+from assay.datasets.errors import AssayError, AssayWarning, ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from assay.baselines import Run, TrainingProgress
+
+__all__ = ["main"]
+
+application = SubcommandApp()
+datasets = SubcommandApp()
+application.command(datasets, name="datasets", help="List, show, collect, convert and validate datasets.")
+
+out = Console()
+err = Console(stderr=True)
+
+Name = Annotated[Positional[str], arg(metavar="NAME")]
+Output = Annotated[Path, arg(aliases=["-o"])]
+SECONDS_BETWEEN_LINES = 10.0  # of progress, where there is no terminal to draw a bar on
+
+
+# -------------------------------------------------------------------- datasets
+
+
+@datasets.command(name="list")
+def list_datasets(*, all: bool = False) -> None:
+    """List the datasets that can be loaded by name.
+
+    Example: assay datasets list
+
+    Args:
+        all: Also list local Minari datasets.
+    """
+    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.loading import cached_variants, local_minari_ids
+
+    table = Table("name", "environment", "description", "cached", title="Datasets by name")
+    for name, entry in catalog().items():
+        cached = ", ".join(f"{steps:,} steps" for steps in cached_variants(name))
+        table.add_row(name, entry.environment_id, entry.description, cached)
+    out.print(table)
+    if all:
+        for identifier in local_minari_ids():
+            out.print(identifier)
+
+
+@datasets.command
+def show(name: Name) -> None:
+    """Show what a dataset holds: columns, spaces, origin, history.
+
+    Example: assay datasets show hopper/medium
+
+    Args:
+        name: Catalog name, minari:<id> or path.
+    """
+    dataset = load(name)
+    table = Table("column", "dtype", "shape", title=dataset.info.id or name)
+    for column in dataset.columns:
+        array = dataset.column(column)
+        table.add_row(column, str(array.dtype), " x ".join(f"{size:,}" for size in array.shape))
+    out.print(table)
+    facts = {
+        "steps": f"{dataset.total_steps:,}",
+        "episodes": f"{dataset.total_episodes:,}",
+        "mean return": f"{dataset.returns.mean():.1f}",
+        "environment": dataset.info.environment_id,
+        "references": dataset.info.references.source if dataset.info.references else None,
+        "description": dataset.info.description,
+        "source": dataset.info.source,
+        "licence": dataset.info.licence,
+        "fingerprint": dataset.fingerprint,
+    }
+    for key, value in facts.items():
+        if value:
+            out.print(f"[bold]{key}[/] {value}", highlight=False)
+    for record in dataset.history:
+        out.print(f"[bold]history[/] {record.transform} {json.dumps(record.parameters)}", highlight=False)
+
+
+@datasets.command
+def collect(
+    name: Name,
+    *,
+    steps: int = 100_000,
+    seed: int = 0,
+    noise: float | None = None,
+    environments: int = 16,
+    workers: int | None = None,
+    output: Annotated[Path | None, arg(aliases=["-o"])] = None,
+    overwrite: bool = False,
+) -> None:
+    """Collect a dataset from its simulator: a catalog name, or a policy file of `train-policy`.
+
+    Example: assay datasets collect hopper/medium --steps 1000000
+
+    Example: assay datasets collect policy.json --noise 0.1 -o my-dataset
+
+    Args:
+        name: Catalog name, or the path of a policy file.
+        steps: Environment steps.
+        seed: Of initial states and action noise.
+        noise: Standard deviation of the Gaussian action noise, in half action ranges (discrete actions: the
+            probability of a uniform one). Default: the catalog's, or 0.
+        environments: Simulators at a time; does not change the data.
+        workers: Processes; default one per core.
+        output: Folder to write; default is the cache under ASSAY_HOME, where `assay.load` finds it.
+        overwrite: Replace what is there.
+    """
+    from assay.datasets.formats import format_named
+    from assay.datasets.loading import cached_path, collect_entry, collect_policy
+
+    options = {"steps": steps, "seed": seed, "noise": noise}
+    common = {"environments": environments, "workers": workers}
+    if name.endswith(".json"):
+        if output is None:
+            raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
+        target = output
+    else:
+        target = output or cached_path(name, **options)
+    if target.exists() and not overwrite:
+        out.print(f"{target} exists already; nothing to do (--overwrite collects anew)", soft_wrap=True)
+        return
+    with progress_bar(f"collecting {name}") as report:
+        make = collect_policy if name.endswith(".json") else collect_entry
+        dataset = make(name, **options, **common, progress=report)
+    format_named("assay").write(dataset, target, overwrite=overwrite)
+    out.print(
+        f"{dataset.total_steps:,} steps in {dataset.total_episodes:,} episodes, mean return {dataset.returns.mean():.1f}"
+    )
+    out.print(f"written to {target}", soft_wrap=True)
+
+
+@datasets.command(name="train-policy")
+def train_policy(
+    environment: Annotated[Positional[str], arg(metavar="ENVIRONMENT")],
+    *,
+    output: Output = Path("policy.json"),
+    steps: int = 500_000,
+    target_return: float | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+) -> None:
+    """Train a linear behaviour policy by augmented random search.
+
+    Example: assay datasets train-policy Hopper-v5 --steps 500000 -o hopper-policy.json
+
+    Args:
+        environment: Gymnasium id.
+        output: JSON file to write: the best policy found, with how it was trained.
+        steps: Environment steps to spend.
+        target_return: Stop when the mean evaluation return reaches it.
+        seed: Of the search.
+        workers: Processes; default one per core.
+    """
+    from assay.baselines.online.random_search import random_search, settings_for
+    from assay.datasets.atomic import atomic_write
+
+    with progress_bar(f"training on {environment}") as report:
+        result = random_search(
+            environment,
+            settings_for(environment),
+            seed=seed,
+            steps=steps,
+            target_return=target_return,
+            workers=workers,
+            progress=report,
+        )
+    atomic_write(output, json.dumps(result.best_policy_file(), indent=1))
+    out.print(f"best mean return {result.best.return_mean:.1f} after {result.best.steps:,} steps")
+    out.print(f"written to {output}", soft_wrap=True)
+
+
+@datasets.command
+def convert(
+    name: Name,
+    output: Annotated[Positional[Path], arg(metavar="OUTPUT")],
+    *,
+    format: str = "assay",
+    overwrite: bool = False,
+) -> None:
+    """Convert a dataset to another format.
+
+    Example: assay datasets convert hopper/medium ~/.minari/datasets/mine/hopper-v0 --format minari
+
+    Args:
+        name: Catalog name, minari:<id> or path.
+        output: Folder to write.
+        format: "assay" keeps everything, "minari" what Minari can hold.
+        overwrite: Replace what is there.
+    """
+    from assay.datasets.loading import save
+
+    dataset = load(name)
+    save(dataset, output, format=format, overwrite=overwrite)
+    out.print(f"{dataset.total_steps:,} steps written to {output}", soft_wrap=True)
+
+
+@datasets.command(name="validate")
+@application.command(name="validate")
+def validate(name: Name, *, strict: bool = False) -> None:
+    """Check a dataset: shapes, NaN, flags, bounds, continuity, duplicates.
+
+    Example: assay validate path/to/dataset --strict
+
+    Args:
+        name: Catalog name, minari:<id> or path.
+        strict: Exit with status 1 on warnings too, not only on errors.
+    """
+    report = load(name).validate()
+    out.print(str(report), highlight=False, soft_wrap=True, markup=False)
+    if not report.ok or (strict and report.findings):
+        raise SystemExit(1)
+
+
+# -------------------------------------------------------------------- transforms and metrics
+
+
+@application.command
+def corrupt(
+    name: Name,
+    *,
+    output: Output,
+    element: Literal["observations", "actions", "rewards", "dynamics"],
+    mode: Literal["random"] = "random",
+    rate: float = 0.3,
+    scale: float = 1.0,
+    seed: int = 0,
+    format: str = "assay",
+    overwrite: bool = False,
+) -> None:
+    """Corrupt a dataset, with the ground truth of what was touched.
+
+    Example: assay corrupt hopper/medium-replay --element rewards --rate 0.3 -o hopper-noisy-rewards
+
+    Args:
+        name: Catalog name, minari:<id> or path.
+        output: Folder to write.
+        element: What to corrupt.
+        mode: How.
+        rate: Share of the steps to corrupt, 0 to 1.
+        scale: Size of the noise, in standard deviations of each dimension (rewards: times 30, absolute).
+        seed: Of masks and noise.
+        format: "assay" keeps the masks.
+        overwrite: Replace what is there.
+    """
+    from assay.datasets.loading import save
+    from assay.datasets.transform import make_transform
+
+    transform = make_transform(f"corruption.{mode}", {"element": element, "rate": rate, "scale": scale, "seed": seed})
+    corrupted = transform(load(name))
+    save(corrupted, output, format=format, overwrite=overwrite)
+    mask = corrupted.masks[element]
+    out.print(f"{mask.sum():,} of {len(mask):,} {element} corrupted ({mask.mean():.1%}); written to {output}", soft_wrap=True)
+
+
+@application.command
+def metrics(
+    names: Annotated[Positional[list[str]], arg(metavar="NAME")],
+    *,
+    reference: str | None = None,
+    output: Annotated[Path | None, arg(aliases=["-o"])] = None,
+    select: Annotated[UseAppendAction[list[str]], arg(aliases=["-s"])] = [],  # noqa: B006
+) -> None:
+    """Measure datasets: returns, lengths, trajectory quality, state-action coverage.
+
+    Example: assay metrics hopper/random hopper/medium --reference hopper/medium-replay -o quality.parquet
+
+    Args:
+        names: Catalog names, minari:<id> or paths.
+        reference: Dataset that SACo is relative to, such as the replay data.
+        output: Also write a .parquet or .json file.
+        select: Only this metric; may be given several times.
+    """
+    import polars as pl
+
+    from assay.metrics import assess
+
+    if output is not None and output.suffix not in (".parquet", ".json"):
+        raise ConfigError(f"{output}: the suffix must be .parquet or .json")
+    against = None if reference is None else load(reference)
+    frames = []
+    for name in names:
+        frame = assess(load(name), against, select=select or None)
+        print_metrics(name, frame)
+        frames.append(frame.select(pl.lit(name).alias("dataset"), pl.all()))
+    if output is not None:
+        write_frame(pl.concat(frames), output)
+        out.print(f"written to {output}", soft_wrap=True)
+
+
+def print_metrics(name: str, frame: pl.DataFrame) -> None:
+    """Print one dataset's metrics as a table."""
+    table = Table("metric", "value", "95% interval", "unit", "source", title=name)
+    for row in frame.iter_rows(named=True):
+        interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
+        table.add_row(row["metric"], number(row["value"]), interval, row["unit"], row["source"])
+    out.print(table)
+
+
+def write_frame(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as Parquet or JSON, by the suffix, whole or not at all."""
+    import io
+
+    from assay.datasets.atomic import atomic_write
+
+    content = io.BytesIO()
+    if path.suffix == ".json":
+        frame.write_json(content)
+    else:
+        frame.write_parquet(content)
+    atomic_write(path, content.getvalue())
+
+
+# -------------------------------------------------------------------- training
+
+
+@application.command
+def train(
+    name: Name,
+    *,
+    algorithm: str = "td3_bc",
+    set: Annotated[UseAppendAction[list[str]], arg(metavar="FIELD=VALUE")] = [],  # noqa: B006
+    seeds: tuple[int, ...] = (0,),
+    steps: int = 100_000,
+    runs: Path = Path("runs"),
+    device: str = "cpu",
+    precision: Literal["highest", "high", "medium"] = "highest",
+    episodes: int = 10,
+    evaluate_every: int | None = None,
+    workers: int | None = None,
+) -> None:
+    """Train an algorithm on a dataset, all seeds together.
+
+    Example: assay train hopper/medium-replay --algorithm iql --set expectile=0.9 --seeds 0 1 2 --steps 20000
+
+    Args:
+        name: Catalog name, minari:<id> or path.
+        algorithm: One of bc, td3_bc, iql.
+        set: Change a field of the algorithm; may be given several times.
+        seeds: Training seeds.
+        steps: Updates of each seed.
+        runs: Folder for the run folders; finished runs in it are not trained again.
+        device: cpu, cuda, cuda:1, ...
+        precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs.
+        episodes: Evaluation episodes per seed; 0 trains without an environment.
+        evaluate_every: Updates between evaluations on the way.
+        workers: Simulator processes; default one per core.
+    """
+    from assay.baselines import Evaluation, Job, algorithm_named
+    from assay.baselines import train as train_jobs
+
+    chosen = algorithm_named(algorithm, dict(map(assignment, set)))
+    dataset = load(name)
+    evaluation = Evaluation(episodes=episodes, every=evaluate_every) if episodes else None
+    with training_bar() as report:
+        finished = train_jobs(
+            [Job(chosen, dataset, seed) for seed in seeds],
+            steps=steps,
+            runs=runs,
+            device=device,
+            precision=precision,
+            evaluation=evaluation,
+            workers=workers,
+            progress=report,
+        )
+    print_runs(finished)
+
+
+@application.command
+def run(
+    suite: Annotated[Positional[Path], arg(metavar="SUITE")],
+    *,
+    budget: str = "small",
+    runs: Path | None = None,
+    device: str = "cpu",
+    precision: Literal["highest", "high", "medium"] | None = None,
+    workers: int | None = None,
+) -> None:
+    """Run a suite: variants x algorithms x seeds. Given again, it goes on where it stopped.
+
+    Example: assay run suites/quickstart.yaml --budget small
+
+    Args:
+        suite: YAML file.
+        budget: One of the suite's budgets, such as smoke, small or paper.
+        runs: Folder for the results; default runs/SUITE-BUDGET.
+        device: cpu, cuda, cuda:1, ...
+        precision: Of matrix products; default as the budget says.
+        workers: Simulator processes; default one per core.
+    """
+    from assay.baselines import Suite, run_suite
+    from assay.metrics import assess
+
+    loaded = Suite.from_yaml(suite)
+    root = runs or Path(f"runs/{loaded.name}-{budget}")
+    with progress_bar(f"collecting {loaded.source}") as collecting, training_bar() as training:
+        finished = run_suite(
+            loaded,
+            budget,
+            runs=root,
+            device=device,
+            precision=precision,
+            measure=assess,
+            progress=training,
+            collecting=collecting,
+            workers=workers,
+        )
+    print_scores(root)
+    out.print(f"results in {root}; `assay report {root}` makes a page of them", soft_wrap=True)
+    check_runs(finished)
+
+
+@application.command
+def report(runs: Annotated[Positional[Path], arg(metavar="RUNS")], *, output: Output = Path("report.html")) -> None:
+    """Write a report of a suite's results: one self-contained HTML page.
+
+    Example: assay report runs/quickstart-small -o report.html
+
+    Args:
+        runs: Folder of results.
+        output: HTML file to write.
+    """
+    from assay.analysis import write_report
+
+    print_scores(runs)
+    written = write_report(runs, output)
+    out.print(f"report: {written.resolve()}", soft_wrap=True)
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """Read FIELD=VALUE; the value is YAML, so numbers, booleans and lists are written as usual."""
+    import yaml
+
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: expected FIELD=VALUE")
+    try:
+        return field, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: {value!r} is not a value") from error
+
+
+def print_runs(runs: list[Run]) -> None:
+    """Print one line per run, and exit with status 1 if one failed."""
+    table = Table("run", "status", "mean return", "score")
+    for item in runs:
+        returns = item.returns if item.status == "finished" else []
+        mean = number(float(sum(returns) / len(returns))) if len(returns) else ""
+        score = "" if not len(returns) or item.score is None else number(item.score)
+        table.add_row(str(item.folder), item.status, mean, score)
+    out.print(table)
+    check_runs(runs)
+
+
+def check_runs(runs: list[Run]) -> None:
+    """Raise if a run did not finish."""
+    failed = [item for item in runs if item.status != "finished"]
+    if failed:
+        reason = (failed[0].error or failed[0].status).strip().splitlines()[-1]
+        raise AssayError(f"{len(failed)} of {len(runs)} runs did not finish; the first, {failed[0].folder}: {reason}")
+
+
+def print_scores(runs: Path) -> None:
+    """Print the final scores of a folder of runs."""
+    from assay.analysis import load_runs, score_table
+
+    table = Table("algorithm", "variant", "seeds", "score", "95% interval", "data", title=f"Final scores, {runs}")
+    for row in score_table(load_runs(runs)).iter_rows(named=True):
+        interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
+        behaviour = "" if row["behaviour"] is None else number(row["behaviour"])
+        mean = "" if row["mean"] is None else number(row["mean"])
+        table.add_row(row["label"], row["variant"], str(row["seeds"]), mean, interval, behaviour)
+    out.print(table)
+
+
+# -------------------------------------------------------------------- progress and errors
+
+
+def load(name: str) -> Any:
+    """Load a dataset, with progress where it is collected first."""
+    import assay
+
+    from assay.datasets.collection.catalog import catalog
+
+    if name not in catalog():
+        return assay.load(name)
+    with progress_bar(f"collecting {name}") as report:
+        return assay.load(name, progress=report)
+
+
+def number(value: float | None) -> str:
+    """Write a number for people: four significant digits, integers whole."""
+    if value is None:
+        return ""
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+@contextmanager
+def drawing() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a callable (title, done, total) that draws a bar, or prints a line now and then without a terminal."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    last = time.monotonic()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("", total=None, visible=False)
+
+        def draw(title: str, done: int, total: int) -> None:
+            nonlocal last
+            bar.update(task, description=title, completed=done, total=total, visible=True)
+            if not err.is_terminal and (time.monotonic() - last > SECONDS_BETWEEN_LINES or done >= total):
+                last = time.monotonic()
+                err.print(f"{title}: {done / max(total, 1):.0%}", highlight=False)
+
+        yield draw
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a callable (done, total)."""
+    with drawing() as draw:
+        yield lambda done, total: draw(title, done, total)
+
+
+@contextmanager
+def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
+    """Show the population at work, its speed and what is left."""
+    with drawing() as draw:
+
+        def update(state: TrainingProgress) -> None:
+            title = f"{state.label} ({state.population + 1}/{state.populations}), {state.members} jobs"
+            if state.evaluated:
+                draw(f"{title}, evaluating", round(100 * state.evaluated), 100)
+            else:
+                draw(f"{title}, {state.updates_per_second:,.0f} updates/s", state.update, state.steps)
+
+        yield update
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line.
+
+    Exit status 0 on success, 1 on an error (one line on the standard error stream), 2 on misuse, 130 when interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    warnings.showwarning = show_warning  # type: ignore[assignment]
+    try:
+        application.cli(
+            prog="assay",
+            description="What is an offline-RL dataset worth? Load, corrupt, measure, train, report. "
+            "`--debug` after any command shows the traceback of an error.",
+            args=[item for item in given if item != "--debug"],
+        )
+    except AssayError as error:
+        if debug:
+            raise
+        err.print(f"[bold red]error:[/] {tyro_safe(str(error))}", soft_wrap=True, highlight=False)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        err.print("interrupted; the same command goes on where this one stopped")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; nothing is left to say
+        raise SystemExit(1) from None
+
+
+def tyro_safe(text: str) -> str:
+    """Escape what rich would take for markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+    """Print Assay's warnings as one line, others as Python does."""
+    if issubclass(category, AssayWarning):
+        err.print(f"[bold yellow]warning:[/] {tyro_safe(str(message))}", soft_wrap=True, highlight=False)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, *where[:2]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The algorithms, one file each; a file holds what its paper adds, the engine does the rest."""

@@ -1,0 +1,180 @@
+"""What an algorithm is: a frozen configuration, its networks, and one pure loss per network.
+
+Losses are written once for a whole population. Tensors are [P, B, ...] (members, batch, ...), an ensemble of critics
+gives [P, K, B], a loss is [P], and every float field of the configuration arrives as a [P, 1] tensor, so that members
+may differ in it. All other fields (sizes, switches) are the same for a whole population.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import SimpleNamespace
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast, dataclass_transform
+
+import pydantic
+import torch
+
+from assay.baselines.networks import MLP, Network
+from assay.baselines.randomness import Draws
+from assay.datasets.errors import ConfigError, UnknownNameError
+
+__all__ = ["Algorithm", "Batch", "Losses", "Phase", "Setting", "algorithm_named", "algorithms", "register_algorithm"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch per member, drawn from its dataset.
+
+    Observations are normalized and actions scaled to [-1, 1] as the algorithm asks for; `bootstraps` is 0 where the
+    MDP ended and 1 elsewhere, at truncations too.
+    """
+
+    observations: torch.Tensor  # [P, B, observation]
+    actions: torch.Tensor  # [P, B, action]
+    rewards: torch.Tensor  # [P, B]
+    next_observations: torch.Tensor  # [P, B, observation]
+    bootstraps: torch.Tensor  # [P, B]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a phase computes: a loss [P] per network that it trains, and numbers [P] worth logging."""
+
+    of: Mapping[str, torch.Tensor]
+    metrics: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a loss sees: the networks, the batch, the hyperparameters as [P, 1] tensors, and random draws."""
+
+    networks: Mapping[str, Network]
+    batch: Batch
+    hyperparameters: Any
+    draws: Draws
+
+
+LossFunction: TypeAlias = Callable[[Setting], Losses]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Losses computed together, then one optimizer step for each of their networks, then target updates.
+
+    Parameters
+    ----------
+    losses : callable
+    every : int
+        Take part in each `every`-th update only (delayed actors).
+    follow : tuple of str
+        Networks whose target copies move afterwards, at the rate `target_update_rate`.
+    """
+
+    losses: LossFunction
+    every: int = 1
+    follow: tuple[str, ...] = ()
+
+
+class Algorithm(ABC):
+    """Base of all algorithms. Every subclass is a frozen pydantic dataclass with the published defaults.
+
+    A subclass has the fields `batch_size` (int) and `normalize_observations` (bool).
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+
+    batch_size: int
+    normalize_observations: bool
+
+    @abstractmethod
+    def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:
+        """Describe the networks; the one that acts is called `actor`, critics (of s and a) `critic`."""
+
+    @abstractmethod
+    def phases(self) -> tuple[Phase, ...]:
+        """List the parts of one update, in order."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the configuration as JSON values."""
+        values = {item.name: getattr(self, item.name) for item in fields(cast(Any, self))}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+    @classmethod
+    def member_fields(cls) -> tuple[str, ...]:
+        """Names of the float fields: those in which members of a population may differ."""
+        return tuple(item.name for item in fields(cast(Any, cls)) if item.type in ("float", float))
+
+    def static_parameters(self) -> dict[str, Any]:
+        """Return the fields that all members of a population share."""
+        return {key: value for key, value in self.parameters().items() if key not in self.member_fields()}
+
+
+def stack_hyperparameters(members: list[Algorithm], like: torch.Tensor) -> Any:
+    """Return a namespace of [P, 1] tensors, one per float field, with `like`'s dtype and device."""
+    names = members[0].member_fields()
+    values = {name: like.new_tensor([[getattr(member, name)] for member in members]) for name in names}
+    return SimpleNamespace(**values)
+
+
+AlgorithmType = TypeVar("AlgorithmType", bound=type[Algorithm])
+_REGISTRY: dict[str, type[Algorithm]] = {}
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field,))
+def register_algorithm(name: str, label: str) -> Callable[[AlgorithmType], AlgorithmType]:
+    """Make a class a frozen, validated dataclass and register it under `name`; `label` is how papers write it."""
+
+    def decorate(cls: AlgorithmType) -> AlgorithmType:
+        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
+        made.name, made.label = name, label
+        init = made.__init__
+
+        def checked(self: object, *arguments: Any, **parameters: Any) -> None:
+            from assay.datasets.transform import describe_validation_error
+
+            try:
+                init(self, *arguments, **parameters)
+            except pydantic.ValidationError as error:
+                raise ConfigError(describe_validation_error(name, error)) from error
+
+        checked.__wrapped__ = init  # type: ignore[attr-defined]  # keeps the signature for help()
+        made.__init__ = checked
+        _REGISTRY[name] = made
+        return cast(AlgorithmType, made)
+
+    return decorate
+
+
+def algorithms() -> dict[str, type[Algorithm]]:
+    """Return all algorithms by name.
+
+    Examples
+    --------
+    >>> sorted(algorithms())
+    ['bc', 'iql', 'td3_bc']
+    """
+    from assay.baselines.algorithms import bc, iql, td3_bc  # noqa: F401  (importing registers them)
+
+    return dict(sorted(_REGISTRY.items()))
+
+
+def algorithm_named(name: str, parameters: Mapping[str, Any] | None = None) -> Algorithm:
+    """Build an algorithm by name.
+
+    Raises
+    ------
+    UnknownNameError, ConfigError
+        If there is no such algorithm, or it has no such parameter or value.
+
+    Examples
+    --------
+    >>> algorithm_named("iql", {"expectile": 0.9}).expectile
+    0.9
+    """
+    known = algorithms()
+    if name not in known:
+        raise UnknownNameError("algorithm", name, known)
+    return known[name](**(parameters or {}))

@@ -1,0 +1,475 @@
+"""Jobs and runs: what is to be trained, and what came of it, on disk.
+
+::
+
+    RUNS/<algorithm>-<variant>-seed<seed>-<hash>/
+        run.json               the job, its dataset's fingerprint and history, versions, hardware, status
+        curves.parquet         update, metric, value: means of the training losses between log points
+        returns.parquet        update, episode, seed, return, length, final: every evaluation episode
+        policy.safetensors     the networks and scales of the trained policy
+        checkpoint/            while unfinished: state.safetensors
+
+A run is finished when run.json says so, which is the last thing written. Runs are recognized by the hash of their job,
+so the same job is never trained twice, and an unfinished one goes on where its checkpoint stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named
+from assay.baselines.evaluation import Evaluation
+from assay.baselines.population import ActionScale, ObservationScale, Population, State
+from assay.datasets.atomic import atomic_write
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import ConfigError, DatasetIntegrityError, FormatError
+from assay.datasets.info import ReferenceScores
+from assay.datasets.spaces import Box
+
+if TYPE_CHECKING:
+    import polars as pl
+    import torch
+
+    from assay.baselines.networks import Network
+
+__all__ = ["Job", "Plan", "Run"]
+
+SCHEMA_VERSION = 1
+_CURVES = {"update": "Int64", "metric": "String", "value": "Float64"}
+_RETURNS = {
+    "update": "Int64",
+    "episode": "Int64",
+    "seed": "Int64",
+    "return": "Float64",
+    "length": "Int64",
+    "final": "Boolean",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One algorithm on one dataset with one seed.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+    dataset : Dataset
+        Or a variant of one.
+    seed : int
+        Of the initial weights, the batches and all other draws of training.
+    variant : str
+        What the dataset is called in tables; default its id.
+    name : str
+        What the algorithm is called in tables; default its label, such as `"TD3+BC"`.
+
+    Examples
+    --------
+    >>> import assay
+    >>> from assay.baselines import BC, Job
+    >>> Job(BC(), assay.load("pendulum/random", steps=400)).label
+    'pendulum/random'
+    """
+
+    algorithm: Algorithm
+    dataset: Dataset
+    seed: int = 0
+    variant: str = ""
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """The variant's name, or the dataset's id."""
+        return self.variant or self.dataset.info.id or "dataset"
+
+    @property
+    def action_scale(self) -> ActionScale:
+        """The bounds of the actions, from the dataset's action space."""
+        space = self.dataset.info.action_space
+        if not isinstance(space, Box):
+            kind = "unknown" if space is None else type(space).__name__
+            raise ConfigError(
+                f"{self.algorithm.label} needs a bounded Box action space; that of {self.label} is {kind}"
+                + ("" if space is not None else ": set it in the dataset's info")
+            )
+        return ActionScale.of(*space.bounds())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How jobs are trained: what, besides the job itself, its result depends on."""
+
+    steps: int
+    evaluation: Evaluation | None
+    precision: str
+
+    def environment(self, job: Job) -> str | None:
+        """Id of the environment that the job is evaluated in."""
+        if self.evaluation is None:
+            return None
+        return self.evaluation.environment or job.dataset.info.environment_id
+
+    def describe(self, job: Job) -> dict[str, Any]:
+        """Return the job as JSON values, as in run.json."""
+        return {
+            "algorithm": job.algorithm.name,
+            "label": job.name or job.algorithm.label,
+            "parameters": job.algorithm.parameters(),
+            "variant": job.label,
+            "seed": job.seed,
+            "steps": self.steps,
+            "evaluation": None if self.evaluation is None else asdict(self.evaluation),
+        }
+
+    def hash(self, job: Job) -> str:
+        """Identify the job by everything that its result depends on; the variant's name is not part of it."""
+        described = self.describe(job)
+        del described["label"], described["variant"]
+        described |= {"dataset": job.dataset.fingerprint, "precision": self.precision, "schema": SCHEMA_VERSION}
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+    def folder(self, job: Job) -> str:
+        """Name the run's folder."""
+        variant = re.sub(r"[^A-Za-z0-9_.]+", "-", job.label)
+        return f"{job.algorithm.name}-{variant}-seed{job.seed}-{self.hash(job)[:8]}"
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """Describe the machine that trains."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
+        processor = found.group(1) if found else processor
+    described = {"device": device, "processor": processor, "cores": os.cpu_count()}
+    if device.startswith("cuda"):
+        import torch
+
+        described["accelerator"] = torch.cuda.get_device_name(device)
+    return described
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the results depend on."""
+    from assay import __version__
+
+    found = {"assay": __version__, "python": platform.python_version()}
+    for name in ("torch", "numpy", "gymnasium", "mujoco"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+class Run:
+    """A run folder: reads what is there, and writes it atomically.
+
+    Parameters
+    ----------
+    folder : path
+
+    Raises
+    ------
+    FormatError
+        If the folder holds no run.
+
+    Examples
+    --------
+    >>> Run("no-such-folder")
+    Traceback (most recent call last):
+    ...
+    assay.datasets.errors.FormatError: no-such-folder holds no run: run.json is missing
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.description = self._read_description()
+
+    def _read_description(self) -> dict[str, Any]:
+        file = self.folder / "run.json"
+        try:
+            description = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            raise FormatError(f"{self.folder} holds no run: run.json is missing") from None
+        except (ValueError, OSError) as error:
+            raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
+        if not isinstance(description, dict) or description.get("schema") != "assay-run":
+            raise FormatError(f"{file} does not describe a run")
+        if description.get("schema_version") != SCHEMA_VERSION:
+            raise FormatError(f"{file} has schema version {description.get('schema_version')}, not {SCHEMA_VERSION}")
+        return description
+
+    # ---------------------------------------------------------------- what came of it
+
+    @property
+    def status(self) -> str:
+        """`"finished"`, `"unfinished"`, `"failed"` (with `error`) or `"diverged"` (not finite)."""
+        return str(self.description["status"])
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong, if something did."""
+        return self.description.get("error")
+
+    @property
+    def returns(self) -> np.ndarray:
+        """(episodes,) float64 undiscounted returns of the final evaluation."""
+        import polars as pl
+
+        table = self._table("returns", _RETURNS)
+        values: np.ndarray = table.filter(pl.col("final"))["return"].to_numpy()
+        return values
+
+    @property
+    def references(self) -> ReferenceScores | None:
+        """What the scores are normalized by."""
+        stored = self.description.get("references")
+        return None if stored is None else ReferenceScores(**stored)
+
+    @property
+    def score(self) -> float | None:
+        """Mean final D4RL score, or None without references or evaluation."""
+        if self.references is None or not len(self.returns):
+            return None
+        return float(self.references.normalize(self.returns).mean())
+
+    @property
+    def curves(self) -> pl.DataFrame:
+        """Training losses: update, metric, value."""
+        return self._table("curves", _CURVES)
+
+    def _table(self, name: str, schema: Mapping[str, str]) -> pl.DataFrame:
+        import polars as pl
+
+        file = self.folder / f"{name}.parquet"
+        types = {column: getattr(pl, kind) for column, kind in schema.items()}
+        if not file.exists():
+            return pl.DataFrame(schema=types)
+        try:
+            return pl.read_parquet(file, memory_map=False).select(types)
+        except Exception as error:  # polars raises many kinds on damaged files
+            raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
+
+    def __repr__(self) -> str:
+        job = self.description["job"]
+        score = f", score {self.score:.1f}" if self.status == "finished" and self.score is not None else ""
+        return f"<Run {job['label']} on {job['variant']}, seed {job['seed']}: {self.status}{score}>"
+
+    # ---------------------------------------------------------------- acting
+
+    @cached_property
+    def _policy(self) -> TrainedPolicy:
+        return TrainedPolicy.load(self.folder / "policy.safetensors", self.description)
+
+    def policy(self, observations: Any) -> np.ndarray:
+        """Act, deterministically.
+
+        Parameters
+        ----------
+        observations : (n, observation) array
+
+        Returns
+        -------
+        (n, action) float64 array, in the environment's units
+        """
+        return self._policy.act(np.asarray(observations))
+
+    def q_values(self, observations: Any, actions: Any) -> np.ndarray:
+        """Value state-action pairs.
+
+        Parameters
+        ----------
+        observations : (n, observation) array
+        actions : (n, action) array, in the environment's units
+
+        Returns
+        -------
+        (K, n) float64 array, one row per critic of the ensemble
+
+        Raises
+        ------
+        ConfigError
+            If the algorithm has no critic.
+        """
+        return self._policy.q_values(np.asarray(observations), np.asarray(actions))
+
+    # ---------------------------------------------------------------- writing
+
+    @classmethod
+    def create(cls, folder: Path, job: Job, plan: Plan, device: str, started: str) -> Run:
+        """Make the folder of an unfinished run, or take up the one that is there."""
+        dataset, references = job.dataset, job.dataset.info.references
+        description = {
+            "schema": "assay-run",
+            "schema_version": SCHEMA_VERSION,
+            "status": "unfinished",
+            "hash": plan.hash(job),
+            "job": plan.describe(job),
+            "dataset": {
+                "id": dataset.info.id,
+                "fingerprint": dataset.fingerprint,
+                "history": [record.to_plain() for record in dataset.history],
+                "total_steps": dataset.total_steps,
+                "total_episodes": dataset.total_episodes,
+                "return_mean": float(dataset.returns.mean()),
+                "environment_id": dataset.info.environment_id,
+            },
+            "references": None if references is None else asdict(references),
+            "versions": versions(),
+            "hardware": hardware(device),
+            "precision": plan.precision,
+            "seconds": 0.0,
+            "started": started,
+            "error": None,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write(folder / "run.json", json.dumps(description, indent=1))
+        return cls(folder)
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of run.json."""
+        self.description |= fields
+        atomic_write(self.folder / "run.json", json.dumps(self.description, indent=1))
+
+    def write_table(self, name: str, rows: list[tuple[Any, ...]]) -> None:
+        """Write curves or returns."""
+        import io
+
+        import polars as pl
+
+        schema = {"curves": _CURVES, "returns": _RETURNS}[name]
+        types = {column: getattr(pl, kind) for column, kind in schema.items()}
+        content = io.BytesIO()
+        pl.DataFrame(rows, schema=types, orient="row").write_parquet(content)
+        atomic_write(self.folder / f"{name}.parquet", content.getvalue())
+
+    def write_checkpoint(self, state: State, progress: Mapping[str, Any]) -> None:
+        """Write the state of an unfinished run; `progress` is stored beside it as JSON values."""
+        from safetensors.torch import save
+
+        header = {
+            "update": state.update,
+            "optimizer_steps": dict(state.optimizer_steps),
+            "metrics": dict(state.metrics),
+            **progress,
+        }
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in state.tensors.items()}
+        content = save(tensors, {"progress": json.dumps(header)})
+        atomic_write(self.folder / "checkpoint" / "state.safetensors", content)
+
+    def read_checkpoint(self) -> tuple[State, dict[str, Any]] | None:
+        """Return what `write_checkpoint` wrote last, or None."""
+        from safetensors import SafetensorError, safe_open
+
+        file = self.folder / "checkpoint" / "state.safetensors"
+        if not file.exists():
+            return None
+        try:
+            with safe_open(file, "pt") as opened:
+                progress = json.loads(opened.metadata()["progress"])
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            state = State(progress.pop("update"), progress.pop("optimizer_steps"), tensors, progress.pop("metrics"))
+            return state, progress
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise DatasetIntegrityError(f"{file} is damaged ({error}); remove it to train this run anew") from error
+
+    def write_policy(self, population: Population, member: int) -> None:
+        """Write the networks and scales of one member."""
+        import torch
+        from safetensors.torch import save
+
+        data = population.data[population.members[member].data]
+        tensors = {
+            f"{name}/parameters": network.buffer[network.rows(member)].cpu().contiguous()
+            for name, network in population.networks.items()
+        }
+        for name, scale in (
+            ("observation/mean", data.observation_scale.mean),
+            ("observation/scale", data.observation_scale.scale),
+            ("action/center", data.action_scale.center),
+            ("action/half_range", data.action_scale.half_range),
+        ):
+            tensors[name] = torch.from_numpy(np.ascontiguousarray(scale))
+        atomic_write(self.folder / "policy.safetensors", save(tensors, {"schema": "assay-policy"}))
+
+    def finish(self, status: str, **fields: Any) -> None:
+        """Mark the run as ended and drop its checkpoint."""
+        self.update(status=status, **fields)
+        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+
+
+class TrainedPolicy:
+    """The networks and scales of a finished run."""
+
+    def __init__(self, networks: Mapping[str, Network], observation: ObservationScale, action: ActionScale) -> None:
+        self.networks, self.observation, self.action = networks, observation, action
+
+    @classmethod
+    def load(cls, file: Path, description: Mapping[str, Any]) -> TrainedPolicy:
+        """Read what `Run.write_policy` wrote."""
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from assay.baselines.networks import Network
+        from assay.baselines.randomness import Draws
+
+        if not file.exists():
+            raise DatasetIntegrityError(f"{file} is missing: the run is {description['status']}")
+        try:
+            tensors = load_file(file)
+            observation = ObservationScale(tensors["observation/mean"].numpy(), tensors["observation/scale"].numpy())
+            action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy())
+            algorithm = algorithm_named(description["job"]["algorithm"], description["job"]["parameters"])
+            draws = Draws([0], torch.zeros(1, dtype=torch.int64), tensors["actor/parameters"].dtype)
+            networks = {}
+            for name, spec in algorithm.networks(len(observation.mean), len(action.center)).items():
+                networks[name] = Network(name, spec, draws)
+                networks[name].buffer.copy_(tensors[f"{name}/parameters"])
+        except (SafetensorError, KeyError, RuntimeError) as error:
+            raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
+        return cls(networks, observation, action)
+
+    def _inputs(self, observations: np.ndarray) -> torch.Tensor:
+        import torch
+
+        if observations.ndim != 2 or observations.shape[1] != len(self.observation.mean):
+            raise ConfigError(
+                f"observations have shape {observations.shape}; expected (n, {len(self.observation.mean)})"
+            )
+        scaled = (observations - self.observation.mean) / self.observation.scale
+        return torch.from_numpy(scaled)[None].to(self.networks["actor"].buffer.dtype)
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Return (n, action) actions in the environment's units."""
+        import torch
+
+        with torch.no_grad():
+            actions = self.networks["actor"](self._inputs(observations), weights="frozen")[0].double().numpy()
+        result: np.ndarray = self.action.center + self.action.half_range * np.clip(actions, -1.0, 1.0)
+        return result
+
+    def q_values(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """Return (K, n) values."""
+        import torch
+
+        if "critic" not in self.networks:
+            raise ConfigError("this algorithm has no critic")
+        scaled = torch.from_numpy((actions - self.action.center) / self.action.half_range)[None]
+        inputs = torch.cat([states := self._inputs(observations), scaled.to(states.dtype)], -1)
+        with torch.no_grad():
+            values: np.ndarray = self.networks["critic"](inputs, weights="frozen")[0, ..., 0].double().numpy()
+        return values

@@ -1,0 +1,250 @@
+"""Suites: datasets x variants x algorithms x seeds x budget, one standardized experiment as YAML.
+
+::
+
+    name: quickstart
+    title: How much noise does replay data survive?
+    source: hopper/medium-replay
+    variants:
+      clean: []
+      random-rewards: [corruption.random: {element: rewards, rate: 0.3, scale: 1.0}]
+    algorithms:
+      td3_bc: {}
+      iql: {expectile: 0.7}
+    seeds: [0, 1, 2]
+    evaluation: {episodes: 10}
+    budgets:
+      smoke: {steps: 200, dataset_steps: 5000, seeds: [0], episodes: 2}
+      paper: {steps: 1000000, dataset_steps: 1000000}
+
+An algorithm's key is its label in the tables; where that is not the algorithm's name, `algorithm:` names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named
+from assay.baselines.evaluation import Evaluation
+from assay.baselines.runs import Job, Run
+from assay.baselines.train import TrainingProgress, train
+from assay.datasets.atomic import atomic_write
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
+from assay.datasets.recipe import Recipe, read_yaml, transforms_from_plain
+from assay.datasets.transform import describe_validation_error
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Budget", "Suite", "run_suite"]
+
+
+class Budget(BaseModel):
+    """How much to spend on a suite; what is None is as the suite or the catalog says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(gt=0)  # updates of each job
+    dataset_steps: int | None = Field(None, gt=0)  # size of a catalog dataset
+    seeds: tuple[int, ...] | None = None
+    episodes: int | None = Field(None, gt=0)  # of each evaluation
+    evaluate_every: int | None = Field(None, gt=0)  # updates
+    precision: Literal["highest", "high", "medium"] = "highest"  # of matrix products
+    algorithm_parameters: dict[str, Any] = {}  # for every algorithm, such as a smaller batch
+
+
+class Suite(BaseModel):
+    """One standardized experiment.
+
+    Examples
+    --------
+    >>> suite = Suite.from_plain({
+    ...     "name": "example", "source": "hopper/medium", "variants": {"clean": []},
+    ...     "algorithms": {"bc": {}}, "budgets": {"small": {"steps": 10}}})
+    >>> suite.make_algorithms(suite.budgets["small"])["bc"].batch_size
+    256
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    title: str = ""
+    question: str = ""
+    source: str
+    variants: dict[str, list[Any]]
+    algorithms: dict[str, dict[str, Any] | None]
+    seeds: tuple[int, ...] = (0,)
+    evaluation: Evaluation | None = Evaluation()
+    budgets: dict[str, Budget]
+
+    @classmethod
+    def from_plain(cls, plain: Any, where: str = "suite") -> Suite:
+        """Build a suite from the mapping that its YAML holds, checking every part of it; errors name `where`."""
+        if not isinstance(plain, Mapping):
+            raise ConfigError(f"{where}: expected a mapping with the keys {', '.join(cls.model_fields)}")
+        known = {key: value for key, value in plain.items() if key in cls.model_fields}
+        if len(known) < len(plain):
+            misspelt = next(str(key) for key in plain if key not in cls.model_fields)
+            raise ConfigError(f"{where}: {UnknownNameError('key', misspelt, cls.model_fields)}")
+        try:
+            suite = cls.model_validate(known)
+        except ValidationError as error:
+            raise ConfigError(describe_validation_error(where, error)) from error
+        for name, transforms in suite.variants.items():
+            transforms_from_plain(transforms, f"{where}: variant {name}")
+        for budget in suite.budgets.values():
+            suite.make_algorithms(budget, where)
+        return suite
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str]) -> Suite:
+        """Read a suite file."""
+        return cls.from_plain(read_yaml(os.fspath(path)), os.fspath(path))
+
+    def budget(self, name: str) -> Budget:
+        """Return a budget by name."""
+        if name not in self.budgets:
+            raise UnknownNameError("budget", name, self.budgets)
+        return self.budgets[name]
+
+    def make_algorithms(self, budget: Budget, where: str = "suite") -> dict[str, Algorithm]:
+        """Build the algorithms by their labels."""
+        made = {}
+        for label, given in self.algorithms.items():
+            parameters = {**budget.algorithm_parameters, **(given or {})}
+            try:
+                made[label] = algorithm_named(str(parameters.pop("algorithm", label)), parameters)
+            except AssayError as error:
+                raise ConfigError(f"{where}: algorithm {label}: {error}") from error
+        return made
+
+    def make_evaluation(self, budget: Budget) -> Evaluation | None:
+        """Return the evaluation with the budget's changes."""
+        if self.evaluation is None:
+            return None
+        return Evaluation(
+            episodes=budget.episodes or self.evaluation.episodes,
+            every=budget.evaluate_every or self.evaluation.every,
+            seed=self.evaluation.seed,
+            environment=self.evaluation.environment,
+        )
+
+    def build_variants(self, budget: Budget, progress: Callable[[int, int], None] | None = None) -> dict[str, Dataset]:
+        """Load the source once and apply the transforms of every variant."""
+        from assay.datasets.collection.catalog import catalog
+        from assay.datasets.loading import load
+
+        options: dict[str, Any] = {}
+        if budget.dataset_steps is not None and self.source in catalog():
+            options = {"steps": budget.dataset_steps, "progress": progress}
+        source = load(self.source, **options)
+        variants = {}
+        for name, transforms in self.variants.items():
+            recipe = Recipe(self.source, transforms_from_plain(transforms, f"variant {name}"))
+            variants[name] = recipe.apply(source)
+        return variants
+
+
+def run_suite(
+    suite: Suite | str | os.PathLike[str],
+    budget: str,
+    *,
+    runs: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    measure: Callable[[Dataset, Dataset], pl.DataFrame] | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
+    collecting: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
+    checkpoint_seconds: float = 120.0,
+) -> list[Run]:
+    """Run a suite: build its variants, measure them, train every job and write the runs.
+
+    What is finished is skipped, what is not is resumed; the command can be given again after any interruption.
+
+    Parameters
+    ----------
+    suite : Suite or path of its YAML
+    budget : str
+        One of the suite's budgets.
+    runs : path, optional
+        Default `runs/<suite>-<budget>`.
+    device, workers, checkpoint_seconds, progress
+        As in `train`.
+    precision : str, optional
+        Default is the budget's.
+    measure : callable, optional
+        (variant, first variant) -> frame of metric, value, low, high, unit, source; written to `quality.parquet`.
+        `assay.metrics.assess` is one.
+    collecting : callable, optional
+        Called with (steps done, steps in all) while the source is collected.
+
+    Returns
+    -------
+    list of Run
+        Variants x algorithms x seeds, in that order.
+    """
+    if not isinstance(suite, Suite):
+        suite = Suite.from_yaml(suite)
+    chosen = suite.budget(budget)
+    root = Path(runs if runs is not None else f"runs/{suite.name}-{budget}")
+    algorithms = suite.make_algorithms(chosen)
+    seeds = chosen.seeds or suite.seeds
+    variants = suite.build_variants(chosen, collecting)
+    described = {
+        "schema": "assay-suite",
+        "schema_version": 1,
+        "name": suite.name,
+        "title": suite.title,
+        "question": suite.question,
+        "budget": budget,
+        "budget_parameters": chosen.model_dump(),
+        "variants": list(variants),
+        "algorithms": list(algorithms),
+        "seeds": list(seeds),
+        "source": suite.source,
+    }
+    atomic_write(root / "suite.json", json.dumps(described, indent=1))
+    if measure is not None:
+        _write_quality(root / "quality.parquet", variants, measure)
+    jobs = [
+        Job(algorithm, dataset, seed, variant, algorithm.label if label == algorithm.name else label)
+        for variant, dataset in variants.items()
+        for label, algorithm in algorithms.items()
+        for seed in seeds
+    ]
+    return train(
+        jobs,
+        steps=chosen.steps,
+        runs=root,
+        device=device,
+        evaluation=suite.make_evaluation(chosen),
+        precision=precision or chosen.precision,
+        checkpoint_seconds=checkpoint_seconds,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _write_quality(
+    file: Path, variants: Mapping[str, Dataset], measure: Callable[[Dataset, Dataset], pl.DataFrame]
+) -> None:
+    import io
+
+    import polars as pl
+
+    reference = next(iter(variants.values()))
+    tables = [
+        measure(dataset, reference).select(pl.lit(name).alias("variant"), pl.all())
+        for name, dataset in variants.items()
+    ]
+    content = io.BytesIO()
+    pl.concat(tables).write_parquet(content)
+    atomic_write(file, content.getvalue())

@@ -1,0 +1,389 @@
+"""Training: jobs are grouped into populations, trained, checkpointed, evaluated and written as runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from assay.baselines.evaluation import Evaluation, evaluate
+from assay.baselines.population import Member, Population, State, TrainingData, check_learnable
+from assay.baselines.runs import Job, Plan, Run
+from assay.datasets.errors import AssayError, ConfigError
+
+__all__ = ["TrainingProgress", "train"]
+
+PRECISIONS = ("highest", "high", "medium")
+_LOG_POINTS = 100
+_UPDATES_PER_SLICE = 64  # between looks at the clock and at Ctrl-C
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a training stands; given to the `progress` callable.
+
+    Parameters
+    ----------
+    population, populations : int
+        Number of the population at work, and how many there are.
+    label : str
+        Its algorithm.
+    members : int
+    update, steps : int
+        Updates done by each member, of how many.
+    updates_per_second : float
+        Summed over members, since the last report.
+    evaluated : float
+        Share of the final evaluation that is done; 0 while training.
+    """
+
+    population: int
+    populations: int
+    label: str
+    members: int
+    update: int
+    steps: int
+    updates_per_second: float
+    evaluated: float = 0.0
+
+
+def train(
+    jobs: Sequence[Job],
+    *,
+    steps: int,
+    runs: str | os.PathLike[str] = "runs",
+    device: str = "cpu",
+    evaluation: Evaluation | None = Evaluation(),  # noqa: B008  (frozen)
+    precision: str = "highest",
+    population: int = 64,
+    checkpoint_seconds: float = 120.0,
+    workers: int | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> list[Run]:
+    """Train jobs, many at a time.
+
+    Jobs of one algorithm with equal shapes and static parameters form populations; everything else about a job (seed,
+    dataset variant, learning rates and other float fields) may differ inside one. A finished run with the same job hash
+    is not trained again, an unfinished one resumes from its checkpoint.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    steps : int
+        Updates of each job.
+    runs : path
+        Folder for the run folders.
+    device : str
+        `"cpu"`, `"cuda"`, ...
+    evaluation : Evaluation or None
+        None trains without an environment.
+    precision : "highest", "high" or "medium"
+        Of float32 matrix products, as in `torch.set_float32_matmul_precision`; `"medium"` uses bfloat16 operands with
+        float32 accumulation, nearly twice as fast on recent CPUs.
+    population : int
+        Most members to train together.
+    checkpoint_seconds : float
+        Time between checkpoints.
+    workers : int, optional
+        Simulator processes for evaluation; default one per core.
+    progress : callable, optional
+
+    Returns
+    -------
+    list of Run
+        In the order of the jobs; look at `status`, a job that failed or diverged does not stop the others.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is impossible, or a dataset does not suit an algorithm; before anything is trained.
+
+    Examples
+    --------
+    >>> import assay, tempfile
+    >>> from assay.baselines import BC, Evaluation, Job, train
+    >>> dataset = assay.load("pendulum/random", steps=400)
+    >>> run, = train([Job(BC(), dataset)], steps=10, runs=tempfile.mkdtemp(), evaluation=Evaluation(episodes=1))
+    >>> run.status, run.policy(dataset.observations[:2]).shape
+    ('finished', (2, 1))
+    """
+    _check(steps, device, precision, population)
+    plan = Plan(steps, evaluation, precision)
+    root = Path(runs)
+    work = [_Work(job, plan, root) for job in jobs]
+    for item in work:
+        item.prepare(device)
+    populations = _group(work, population)
+    with _matmul_precision(precision):
+        for number, members in enumerate(populations):
+            report = _Reporter(progress, number, len(populations), members, steps)
+            _train_population(members, plan, device, checkpoint_seconds, workers, report)
+    return [Run(item.folder) for item in work]
+
+
+def _check(steps: int, device: str, precision: str, population: int) -> None:
+    if steps < 1 or population < 1:
+        raise ConfigError(f"steps={steps} and population={population} must be at least 1")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def _matmul_precision(precision: str) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+class _Work:
+    """A job on its way to a finished run."""
+
+    def __init__(self, job: Job, plan: Plan, root: Path) -> None:
+        self.job, self.plan = job, plan
+        self.folder = root / plan.folder(job)
+        self.state: State | None = None
+        self.curves: list[tuple[Any, ...]] = []
+        self.returns: list[tuple[Any, ...]] = []
+        self.seconds = 0.0
+        self.finished = False
+        self.diverged_at: int | None = None
+        self.run: Run
+
+    def prepare(self, device: str) -> None:
+        """Find out what is there already."""
+        self.job.action_scale  # noqa: B018  (raises where the algorithm cannot act)
+        check_learnable(observations=self.job.dataset.observations, actions=self.job.dataset.actions)
+        if (self.folder / "run.json").exists():
+            self.run = Run(self.folder)
+            self.finished = self.run.status in ("finished", "diverged")
+            checkpoint = None if self.finished else self.run.read_checkpoint()
+            if checkpoint is not None:
+                self.state, progress = checkpoint
+                self.curves = [tuple(row) for row in progress["curves"]]
+                self.returns = [tuple(row) for row in progress["returns"]]
+                self.seconds, self.diverged_at = progress["seconds"], progress["diverged_at"]
+        if not self.finished:
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            self.run = Run.create(self.folder, self.job, self.plan, device, started)
+
+    @property
+    def group(self) -> str:
+        """Jobs with the same text can share a population."""
+        dataset, algorithm = self.job.dataset, self.job.algorithm
+        shapes = [[str(array.dtype), array.shape[1:]] for array in _leaves(dataset.observations, dataset.actions)]
+        done = 0 if self.state is None else self.state.update
+        environment = self.plan.environment(self.job)
+        return json.dumps([algorithm.name, algorithm.static_parameters(), shapes, environment, done], sort_keys=True)
+
+    def checkpoint(self, population: Population, member: int) -> None:
+        """Save the member's state."""
+        progress = {
+            "curves": self.curves,
+            "returns": self.returns,
+            "seconds": self.seconds,
+            "diverged_at": self.diverged_at,
+        }
+        self.run.write_checkpoint(population.state(member), progress)
+
+
+def _leaves(*values: Any) -> Iterator[np.ndarray]:
+    for value in values:
+        if isinstance(value, dict):
+            yield from _leaves(*value.values())
+        else:
+            yield value
+
+
+def _group(work: Sequence[_Work], largest: int) -> list[list[_Work]]:
+    groups: dict[str, list[_Work]] = {}
+    seen: set[Path] = set()
+    for item in work:
+        if not item.finished and item.folder not in seen:  # a job given twice is trained once
+            seen.add(item.folder)
+            groups.setdefault(item.group, []).append(item)
+    return [members[i : i + largest] for members in groups.values() for i in range(0, len(members), largest)]
+
+
+class _Reporter:
+    """Turns updates done into TrainingProgress, with the speed since the last report."""
+
+    def __init__(
+        self,
+        progress: Callable[[TrainingProgress], None] | None,
+        number: int,
+        total: int,
+        members: list[_Work],
+        steps: int,
+    ) -> None:
+        self.progress, self.number, self.total, self.members, self.steps = progress, number, total, len(members), steps
+        self.label = members[0].job.algorithm.label
+        self.last = (time.monotonic(), None)
+
+    def __call__(self, update: int, evaluated: float = 0.0) -> None:
+        if self.progress is None:
+            return
+        now, (then, before) = time.monotonic(), self.last
+        speed = 0.0 if before is None else (update - before) * self.members / max(now - then, 1e-9)
+        self.last = (now, update)  # type: ignore[assignment]
+        self.progress(
+            TrainingProgress(self.number, self.total, self.label, self.members, update, self.steps, speed, evaluated)
+        )
+
+
+def _train_population(
+    work: list[_Work],
+    plan: Plan,
+    device: str,
+    checkpoint_seconds: float,
+    workers: int | None,
+    report: _Reporter,
+) -> None:
+    """Train, evaluate and write one population; an error in it is written to its runs and does not stop the others."""
+    try:
+        population = _build(work, plan.steps, device)
+        _advance(work, population, plan, checkpoint_seconds, workers, report)
+        _evaluate(work, population, plan, workers, final=True, report=report)
+        for index, item in enumerate(work):
+            item.run.write_table("curves", item.curves)
+            item.run.write_table("returns", item.returns)
+            item.run.write_policy(population, index)
+            diverged = item.diverged_at is not None
+            error = f"not finite at or before update {item.diverged_at}" if diverged else None
+            item.run.finish("diverged" if diverged else "finished", seconds=item.seconds, error=error)
+    except Exception as error:
+        details = str(error) if isinstance(error, AssayError) else traceback.format_exc()
+        for item in work:
+            if item.run.status == "unfinished":
+                item.run.update(status="failed", error=details)
+
+
+def _build(work: list[_Work], steps: int, device: str) -> Population:
+    data: dict[str, int] = {}
+    laid_out: list[TrainingData] = []
+    members = []
+    for item in work:
+        job = item.job
+        if job.dataset.fingerprint not in data:
+            data[job.dataset.fingerprint] = len(laid_out)
+            transitions = job.dataset.transitions()
+            normalize = job.algorithm.normalize_observations
+            laid_out.append(TrainingData.of(transitions, job.action_scale, normalize=normalize))
+        members.append(Member(job.algorithm, job.seed, data[job.dataset.fingerprint]))
+    population = Population(members, laid_out, steps, device=device)
+    for index, item in enumerate(work):
+        if item.state is not None:
+            population.restore(item.state, index)
+            item.state = None
+    return population
+
+
+def _advance(
+    work: list[_Work],
+    population: Population,
+    plan: Plan,
+    checkpoint_seconds: float,
+    workers: int | None,
+    report: _Reporter,
+) -> None:
+    every = max(1, plan.steps // _LOG_POINTS)
+    evaluate_every = None if plan.evaluation is None else plan.evaluation.every
+    saved = time.monotonic()
+    with _deferred_interrupt() as interrupt:
+        while population.completed < plan.steps:
+            started = time.monotonic()
+            stop = _next_multiple(population.completed, _UPDATES_PER_SLICE, every, evaluate_every, plan.steps)
+            population.advance(stop - population.completed)
+            for item in work:
+                item.seconds += (time.monotonic() - started) / len(work)
+            if stop % every == 0 or stop == plan.steps:
+                _log(work, population)
+                report(stop)
+            if evaluate_every is not None and stop % evaluate_every == 0 and stop < plan.steps:
+                _evaluate(work, population, plan, workers, final=False, report=None)
+            if time.monotonic() - saved > checkpoint_seconds or stop == plan.steps or interrupt.requested:
+                for index, item in enumerate(work):
+                    item.checkpoint(population, index)
+                saved = time.monotonic()
+            if interrupt.requested:
+                raise KeyboardInterrupt
+
+
+def _next_multiple(number: int, *periods: int | None) -> int:
+    """Return the smallest multiple of any of the periods above `number`."""
+    return min((number // period + 1) * period for period in periods if period is not None)
+
+
+class _Interrupt:
+    requested = False
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[_Interrupt]:
+    """Note the first Ctrl-C instead of raising it in the middle of an update; a second one raises at once."""
+    interrupt = _Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt  # only the main thread gets signals
+        return
+
+    def note(*_: object) -> None:
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        interrupt.requested = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _log(work: list[_Work], population: Population) -> None:
+    for name, values in population.metrics().items():
+        for item, value in zip(work, values):
+            item.curves.append((population.completed, name, float(value)))
+            if not np.isfinite(value) and item.diverged_at is None:
+                item.diverged_at = population.completed
+
+
+def _evaluate(
+    work: list[_Work], population: Population, plan: Plan, workers: int | None, *, final: bool, report: _Reporter | None
+) -> None:
+    environment = plan.environment(work[0].job)
+    if plan.evaluation is None or environment is None:
+        return
+
+    def progress(done: int, total: int) -> None:
+        if report is not None:
+            report(population.completed, done / total)
+
+    result = evaluate(
+        lambda observations: np.nan_to_num(population.act(observations)),  # a diverged member acts with zeros
+        len(work),
+        environment,
+        plan.evaluation,
+        workers=workers,
+        progress=progress,
+    )
+    for index, item in enumerate(work):
+        for episode, seed in enumerate(result.seeds):
+            total, length = float(result.returns[index, episode]), int(result.lengths[index, episode])
+            item.returns.append((population.completed, episode, int(seed), total, length, final))

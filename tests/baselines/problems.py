@@ -1,0 +1,57 @@
+"""Small learning problems with known shapes, for tests of the engine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.baselines.population import ActionScale, Member, Population, TrainingData
+from assay.datasets.dataset import Dataset
+from assay.datasets.info import DatasetInfo
+from assay.datasets.spaces import Box
+from assay.datasets.transitions import Transitions
+
+
+def transitions(seed: int = 0, steps: int = 500, observation: int = 3, action: int = 2) -> Transitions[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return Transitions(
+        observations=rng.normal(2.0, 3.0, (steps, observation)),
+        actions=rng.uniform(-1, 1, (steps, action)),
+        rewards=rng.normal(size=steps),
+        next_observations=rng.normal(2.0, 3.0, (steps, observation)),
+        terminations=rng.random(steps) < 0.1,
+        truncations=np.zeros(steps, bool),
+        steps=np.arange(steps),
+    )
+
+
+def training_data(seed: int = 0, steps: int = 500, weights: np.ndarray | None = None) -> TrainingData:
+    made = transitions(seed, steps)
+    if weights is not None:
+        made = Transitions(**{**made.__dict__, "weights": weights})
+    return TrainingData.of(made, ActionScale.of(-np.ones(2), np.ones(2)), normalize=True)
+
+
+def population(algorithm, seeds, *, data=None, steps=100, **options) -> Population:
+    data = data or [training_data()]
+    members = [Member(algorithm, seed, number % len(data)) for number, seed in enumerate(seeds)]
+    return Population(members, data, steps, **options)
+
+
+def pendulum_like(seed: int = 0, episodes: int = 10, length: int = 20) -> Dataset:
+    """A dataset of Pendulum-v1's shapes, with made-up numbers."""
+    rng = np.random.default_rng(seed)
+    steps = episodes * length
+    ends = np.zeros(steps, bool)
+    ends[length - 1 :: length] = True
+    return Dataset.from_arrays(
+        observations=rng.normal(size=(steps + episodes, 3)).astype(np.float32),
+        actions=rng.uniform(-2, 2, (steps, 1)).astype(np.float32),
+        rewards=rng.normal(size=steps),
+        terminations=np.zeros(steps, bool),
+        truncations=ends,
+        info=DatasetInfo(
+            id=f"pendulum-like-{seed}",
+            action_space=Box((1,), "float32", [-2.0], [2.0]),
+            env_spec='{"id": "Pendulum-v1"}',
+        ),
+    )
