@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +34,7 @@ import assay.datasets.collection
 from assay.baselines.online.random_search import SETTINGS, Iterate, RandomSearchConfig, random_search
 from assay.datasets.atomic import atomic_write
 from assay.datasets.collection.environments import EnvironmentPool
-from assay.datasets.collection.policies import LinearPolicy, Policy, UniformPolicy
+from assay.datasets.collection.policies import LinearPolicy, UniformPolicy
 from assay.datasets.collection.returns import episode_returns
 
 __all__ = ["PLANS", "Plan", "Run", "train_policies"]
@@ -69,8 +70,8 @@ class Plan:
         What they act in.
     runs
         Searches whose iterates are candidates.
-    noise, replay_noise
-        Action noise that the levels and the replay iterates are collected, and so measured, with.
+    noise
+        Action noise that each level, and "replay" for the iterates, is collected and so measured with.
     references
         D4RL's random and expert return; None measures them here (uniform actions, and the shipped expert).
     absent
@@ -79,8 +80,7 @@ class Plan:
 
     environment_id: str
     runs: tuple[Run, ...]
-    noise: float
-    replay_noise: float
+    noise: dict[str, float]
     references: tuple[float, float] | None = None
     absent: str = "no policy of the training runs reached it"
 
@@ -91,39 +91,49 @@ def runs_of(environment_id: str, seeds: Sequence[int], steps: int, noise: float,
     return tuple(Run(config, seed, steps) for seed in seeds)
 
 
+NOISE = {"simple": 0.1, "medium": 0.1, "expert": 0.05, "replay": 0.3}
+
 PLANS: dict[str, Plan] = {
     "hopper": Plan(
         "Hopper-v5",
-        runs_of("Hopper-v5", [0, 1], 2_000_000, 0.1, evaluation_interval=10)
-        + runs_of("Hopper-v5", [0], 2_000_000, 0.1, evaluation_interval=10, action_noise=0.1),
-        noise=0.1,
-        replay_noise=0.3,
+        runs_of("Hopper-v5", [2], 1_200_000, 0.05, evaluation_interval=2),
+        noise=NOISE,
         references=(-20.272305, 3234.3),
     ),
     "halfcheetah": Plan(
         "HalfCheetah-v5",
-        runs_of("HalfCheetah-v5", [0, 1], 4_000_000, 0.1, evaluation_interval=2),
-        noise=0.1,
-        replay_noise=0.3,
+        runs_of("HalfCheetah-v5", [0], 2_500_000, 0.1, evaluation_interval=1),
+        noise=NOISE,
         references=(-280.178953, 12135.0),
         absent="linear policies do not reach it",
     ),
     "walker2d": Plan(
         "Walker2d-v5",
-        runs_of("Walker2d-v5", [0, 1], 8_000_000, 0.1, evaluation_interval=5),
-        noise=0.1,
-        replay_noise=0.3,
+        runs_of("Walker2d-v5", [0, 1], 5_000_000, 0.05, evaluation_interval=2, action_noise=0.05),
+        noise=NOISE,
         references=(1.629008, 4592.3),
         absent="the linear policies trained here do not reach it",
     ),
     "pendulum": Plan(
-        "Pendulum-v1", runs_of("Pendulum-v1", [0, 1, 2], 3_000_000, 0.1), noise=0.1, replay_noise=0.3
+        "Pendulum-v1",
+        runs_of("Pendulum-v1", [0, 1, 2], 3_000_000, 0.1),
+        noise=NOISE,
     ),
     "cartpole": Plan(
         "CartPole-v1",
-        runs_of("CartPole-v1", [0, 1, 2], 60_000, 0.05, step_size=0.01, perturbation=0.02),
-        noise=0.05,
-        replay_noise=0.1,
+        # One direction at a time, or the first update already balances the pole and there is no medium.
+        runs_of(
+            "CartPole-v1",
+            [0],
+            80_000,
+            0.05,
+            directions=1,
+            elite=1,
+            step_size=0.005,
+            perturbation=0.02,
+            evaluation_episodes=16,
+        ),
+        noise=NOISE | {"expert": 0.0},
     ),
 }
 
@@ -168,15 +178,14 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
         ]
     with EnvironmentPool(plan.environment_id, 20, workers) as pool:
 
-        def selected(policy: Policy) -> float:
-            return float(episode_returns(pool, policy, SELECTION_SEEDS, plan.noise)[0].mean())
+        def selected(candidate: Candidate, level: str) -> float:
+            return float(episode_returns(pool, candidate.policy, SELECTION_SEEDS, plan.noise[level])[0].mean())
 
-        def nearest(aim: float) -> Candidate:
-            near = shortlist(candidates, aim)
-            return min(near, key=lambda candidate: abs(selected(candidate.policy) - aim))
+        def nearest(level: str, aim: float) -> Candidate:
+            return min(shortlist(candidates, aim), key=lambda candidate: abs(selected(candidate, level) - aim))
 
-        expert = max(shortlist(candidates, np.inf), key=lambda candidate: selected(candidate.policy))
-        levels = {"expert": measured_entry(pool, plan, expert, plan.noise)}
+        expert = max(shortlist(candidates, np.inf), key=lambda candidate: selected(candidate, "expert"))
+        levels = {"expert": measured_entry(pool, plan, expert, plan.noise["expert"])}
         if plan.references is None:
             random_returns, _ = episode_returns(pool, UniformPolicy(), MEASUREMENT_SEEDS)
             low, high = float(random_returns.mean()), levels["expert"]["measured"]["mean_return"]
@@ -185,8 +194,8 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
             (low, high), source = plan.references, D4RL
         chosen: dict[str, Candidate] = {}
         for level, score in LEVEL_SCORES.items():
-            chosen[level] = nearest(low + (high - low) * score / 100)
-            levels[level] = measured_entry(pool, plan, chosen[level], plan.noise)
+            chosen[level] = nearest(level, low + (high - low) * score / 100)
+            levels[level] = measured_entry(pool, plan, chosen[level], plan.noise[level])
         absent = {}
         for level, entry in list(levels.items()):
             mean = entry["measured"]["mean_return"]
@@ -197,7 +206,7 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
                 absent[level] = f"{plan.absent}: the best has a score of {score:.1f}"
                 del levels[level]
         replay = replay_iterates(candidates, chosen["medium"], low)
-        iterates = [measured_entry(pool, plan, candidate, plan.replay_noise, brief=True) for candidate in replay]
+        iterates = [measured_entry(pool, plan, each, plan.noise["replay"], brief=True) for each in replay]
         for entry in iterates:
             report(f"{body}/iterate {entry['training']['iteration']}: {entry['measured']['mean_return']:.1f}")
     return {
@@ -220,13 +229,13 @@ def finished_run(
     """Return the iterates of a run, read from ``work`` where it was finished before."""
     settings = dataclasses.asdict(run.config)
     identity = {"environment_id": environment_id, "settings": settings, "seed": run.seed, "steps": run.steps}
-    for path in sorted(work.glob("*.json")):
-        stored = json.loads(path.read_text())
-        if stored["identity"] == identity:
-            return tuple(
-                Iterate(each["iteration"], each["steps"], LinearPolicy.from_dict(each["policy"]), np.array(each["returns"]))
-                for each in stored["iterates"]
-            )
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    path = work / f"{environment_id}-{digest[:16]}.json"
+    if path.exists():
+        return tuple(
+            Iterate(each["iteration"], each["steps"], LinearPolicy.from_dict(each["policy"]), np.array(each["returns"]))
+            for each in json.loads(path.read_text())["iterates"]
+        )
 
     def progress(iterate: Iterate) -> None:
         report(f"{environment_id} seed {run.seed}, step {iterate.steps:,}: {iterate.mean_return:.1f}")
@@ -237,18 +246,17 @@ def finished_run(
     content = [{**dataclasses.asdict(each), "policy": each.policy.to_dict()} for each in iterates]
     for each in content:
         each["returns"] = each["returns"].tolist()
-    work.mkdir(parents=True, exist_ok=True)
-    taken = len(list(work.glob("*.json")))
-    store(work / f"{environment_id}-{taken}.json", json.dumps({"identity": identity, "iterates": content}))
+    atomic_write(path, json.dumps({"identity": identity, "iterates": content}))
     return iterates
 
 
 def shortlist(candidates: Sequence[Candidate], aim: float, count: int = SHORTLIST) -> list[Candidate]:
     """Return the candidates whose evaluated return is nearest to ``aim``; infinity asks for the largest."""
 
-    def cost(candidate: Candidate) -> float:
+    def cost(candidate: Candidate) -> tuple[float, int]:
         mean = candidate.iterate.mean_return
-        return abs(mean - aim) if np.isfinite(aim) else -mean
+        # Of several that earn the maximum, the one trained longest is the most robust.
+        return (abs(mean - aim) if np.isfinite(aim) else -mean), -candidate.iterate.steps
 
     return sorted(candidates, key=cost)[:count]
 
@@ -301,11 +309,6 @@ def summary(returns: NDArray[np.float64], lengths: NDArray[np.int64]) -> dict[st
     }
 
 
-def store(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    atomic_write(path, text)
-
-
 def layout(content: Mapping[str, Any]) -> str:
     """Return the JSON with one line for each policy and each list of returns: small, and still fit to read."""
     lines = json.dumps(content, indent=1).splitlines()
@@ -328,7 +331,7 @@ def main() -> None:
     console = Console()
     for body in arguments.bodies:
         content = train_policies(body, arguments.work / body, arguments.workers, console.print)
-        store(arguments.output / f"{body}.json", layout(content))
+        atomic_write(arguments.output / f"{body}.json", layout(content))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from assay.datasets.collection.policies import LinearPolicy, Policy, UniformPolicy
 from assay.datasets.errors import UnknownNameError
@@ -21,11 +21,13 @@ from assay.datasets.info import ReferenceScores
 
 __all__ = ["CatalogEntry", "catalog", "find", "shipped_policies"]
 
-BODIES = ("hopper", "halfcheetah", "walker2d", "pendulum", "cartpole")
+BODIES = ("hopper", "cartpole")
 MIXES = {"medium-expert": ("medium", "expert"), "medium-replay": ("medium",)}
 """Levels that each mix needs."""
 
 RANDOM = "random"
+
+Blocks: TypeAlias = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class CatalogEntry:
         (policy name, share of the steps), in order. A policy name is ``"random"``, a level of the body's file, or
         ``"iterate-<n>"``: the n-th of its iterates along the training.
     noise
-        Action noise, as in `assay.datasets.collection.collect.collect`.
+        Action noise, as in `assay.datasets.collection.collect.collect`: one number, or one for each block.
     description
         One sentence for the dataset's information.
     reference_scores
@@ -57,8 +59,8 @@ class CatalogEntry:
 
     name: str
     environment_id: str
-    blocks: tuple[tuple[str, float], ...]
-    noise: float
+    blocks: Blocks
+    noise: float | tuple[float, ...]
     description: str
     reference_scores: ReferenceScores
 
@@ -141,7 +143,7 @@ def body_entries(body: str) -> list[CatalogEntry]:
     scores = ReferenceScores(references["random_return"], references["expert_return"], references["source"])
     environment_id = content["environment_id"]
 
-    def entry(level: str, blocks: tuple[tuple[str, float], ...], noise: float, description: str) -> CatalogEntry:
+    def entry(level: str, blocks: Blocks, noise: float | tuple[float, ...], description: str) -> CatalogEntry:
         return CatalogEntry(f"{body}/{level}", environment_id, blocks, noise, description, scores)
 
     made = [entry(RANDOM, ((RANDOM, 1.0),), 0.0, f"Uniform random actions in {environment_id}.")]
@@ -163,7 +165,8 @@ def body_entries(body: str) -> list[CatalogEntry]:
         made.append(entry("medium-replay", blocks, noise, text))
     if "medium" in levels and "expert" in levels:
         text = f"Half the steps from the medium and half from the expert linear policy in {environment_id}."
-        made.append(entry("medium-expert", (("medium", 0.5), ("expert", 0.5)), levels["medium"]["noise"], text))
+        noises = (levels["medium"]["noise"], levels["expert"]["noise"])
+        made.append(entry("medium-expert", (("medium", 0.5), ("expert", 0.5)), noises, text))
     return made
 
 

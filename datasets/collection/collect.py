@@ -77,7 +77,7 @@ def collect(
     environment_id: str,
     policy: Policy | Sequence[tuple[Policy, float]],
     steps: int = 100_000,
-    noise: float = 0.0,
+    noise: float | Sequence[float] = 0.0,
     seed: int = 0,
     environments: int = 16,
     workers: int | None = None,
@@ -98,7 +98,8 @@ def collect(
         Number of steps.
     noise
         Box actions: standard deviation of Gaussian noise, as a fraction of half the action range. Discrete actions:
-        probability of a uniform action instead. Does not apply to `UniformPolicy`.
+        probability of a uniform action instead. Does not apply to `UniformPolicy`. One number, or one for each
+        policy of the list.
     seed
         Keys the resets and the noise of every episode.
     environments, workers
@@ -133,11 +134,18 @@ def collect(
         raise ConfigError(f"steps must be at least 1, not {steps}")
     if seed < 0:
         raise ConfigError(f"seed must be 0 or more, not {seed}")
-    policies = [(policy, 1.0)] if not isinstance(policy, Sequence) else list(policy)
+    if isinstance(policy, str) or (isinstance(policy, Sequence) and any(len(pair) != 2 for pair in policy)):
+        raise ConfigError(f"policy must be a policy or a list of (policy, share), not {policy!r}")
+    policies = list(policy) if isinstance(policy, Sequence) else [(policy, 1.0)]
+    noises = list(noise) if isinstance(noise, Sequence) else [noise] * len(policies)
+    if len(noises) != len(policies):
+        raise ConfigError(f"noise must be one number, or one for each of the {len(policies)} policies, not {noise}")
     budgets = split_steps(steps, [share for _, share in policies])
     parts: list[_Block] = []
     with EnvironmentPool(environment_id, min(environments, steps), workers, kwargs) as pool:
-        behaviours = [Behaviour(each, pool.action_space, noise, pool.environments) for each, _ in policies]
+        behaviours = [
+            Behaviour(each, pool.action_space, level, pool.environments) for (each, _), level in zip(policies, noises)
+        ]
         done = 0
         for block, (behaviour, budget) in enumerate(zip(behaviours, budgets)):
             if not budget:

@@ -49,7 +49,7 @@ def test_the_first_update_is_the_equation_of_the_paper() -> None:
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="limit"):
         random_search("CartPole-v1")
-    with pytest.raises(ConfigError, match="elite"):
+    with pytest.raises(ValueError, match="elite"):
         RandomSearchConfig(directions=2, elite=3)
     with pytest.raises(ValueError, match="step_size"):
         RandomSearchConfig(step_size=0.0)

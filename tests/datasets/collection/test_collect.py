@@ -131,6 +131,7 @@ def test_steps_are_split_to_the_last_one() -> None:
         ({"policy": []}, "shares"),
         ({"policy": [(UniformPolicy(), -1.0)]}, "shares"),
         ({"policy": "random"}, "policy"),
+        ({"noise": [0.1, 0.2]}, "each of the 1 policies"),
         ({"seed": -1}, "seed"),
         ({"environments": 0}, "environments"),
     ],
