@@ -13,6 +13,7 @@ What is returned is therefore the same, to the last bit, for any number of envir
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ class CollectedEpisodes:
         int64 ``[E]``: place in the list of policies.
     observation_space, action_space
         Gymnasium spaces of one environment.
-    spec_json
+    environment_spec
         ``EnvSpec.to_json()``, or None where it has no JSON form.
     """
 
@@ -69,14 +70,14 @@ class CollectedEpisodes:
     episode_policies: NDArray[np.int64]
     observation_space: Any
     action_space: Any
-    spec_json: str | None
+    environment_spec: str | None
 
 
 def collect(
     environment_id: str,
     policy: Policy | Sequence[tuple[Policy, float]],
     steps: int = 100_000,
-    noise: float = 0.0,
+    noise: float | Sequence[float] = 0.0,
     seed: int = 0,
     environments: int = 16,
     workers: int | None = None,
@@ -97,7 +98,8 @@ def collect(
         Number of steps.
     noise
         Box actions: standard deviation of Gaussian noise, as a fraction of half the action range. Discrete actions:
-        probability of a uniform action instead. Does not apply to `UniformPolicy`.
+        probability of a uniform action instead. Does not apply to `UniformPolicy`. One number, or one for each
+        policy of the list.
     seed
         Keys the resets and the noise of every episode.
     environments, workers
@@ -132,18 +134,24 @@ def collect(
         raise ConfigError(f"steps must be at least 1, not {steps}")
     if seed < 0:
         raise ConfigError(f"seed must be 0 or more, not {seed}")
-    policies = [(policy, 1.0)] if not isinstance(policy, Sequence) else list(policy)
+    if isinstance(policy, str) or (isinstance(policy, Sequence) and any(len(pair) != 2 for pair in policy)):
+        raise ConfigError(f"policy must be a policy or a list of (policy, share), not {policy!r}")
+    policies = list(policy) if isinstance(policy, Sequence) else [(policy, 1.0)]
+    noises = list(noise) if isinstance(noise, Sequence) else [noise] * len(policies)
+    if len(noises) != len(policies):
+        raise ConfigError(f"noise must be one number, or one for each of the {len(policies)} policies, not {noise}")
     budgets = split_steps(steps, [share for _, share in policies])
     parts: list[_Block] = []
     with EnvironmentPool(environment_id, min(environments, steps), workers, kwargs) as pool:
-        behaviours = [Behaviour(each, pool.action_space, noise, pool.environments) for each, _ in policies]
+        behaviours = [
+            Behaviour(each, pool.action_space, level, pool.environments) for (each, _), level in zip(policies, noises)
+        ]
         done = 0
         for block, (behaviour, budget) in enumerate(zip(behaviours, budgets)):
             if not budget:
                 continue
-            before = done
             part = _Block(pool, behaviour, budget, seed, block)
-            part.run(None if progress is None else lambda now, before=before: progress(before + now, steps))
+            part.run(None if progress is None else functools.partial(report_block, progress, done, steps))
             parts.append(part)
             done += budget
         first = [episode for part in parts for episode in part.episodes]
@@ -159,8 +167,13 @@ def collect(
             episode_policies=np.array([part.block for part in parts for _ in part.episodes], np.int64),
             observation_space=pool.observation_space,
             action_space=pool.action_space,
-            spec_json=pool.spec_json,
+            environment_spec=pool.spec_json,
         )
+
+
+def report_block(progress: Progress, before: int, steps: int, now: int) -> None:
+    """Report a block's progress as that of the whole collection."""
+    progress(before + now, steps)
 
 
 def episode_seed(seed: int, block: int, episode: int) -> int:
@@ -258,9 +271,9 @@ class _Block:
             for slot in active[termination | truncation].tolist():
                 whole[int(episode_of[slot])] = take(slot, int(length_of[slot]))
                 episode_of[slot] = -1
-            while (episode := whole.pop(len(self.episodes), None)) is not None and kept < self.budget:
-                kept += len(episode.rewards)
-                self.episodes.append(episode)
+            while kept < self.budget and len(self.episodes) in whole:
+                self.episodes.append(whole.pop(len(self.episodes)))
+                kept += len(self.episodes[-1].rewards)
             if kept < self.budget:
                 # The first episode that is not whole may be enough as it stands.
                 for slot in np.flatnonzero(episode_of == len(self.episodes)).tolist():
@@ -269,7 +282,7 @@ class _Block:
                         self.episodes.append(take(slot, int(length_of[slot])))
             if taken >= self.budget:
                 # Episodes that the budget cannot reach any more are given up: earlier ones already hold its steps.
-                lengths = {episode: len(rows.rewards) for episode, rows in whole.items()}
+                lengths = {episode: len(ended.rewards) for episode, ended in whole.items()}
                 lengths |= {int(episode_of[slot]): int(length_of[slot]) for slot in np.flatnonzero(episode_of >= 0)}
                 reached = kept
                 for episode in sorted(lengths):

@@ -345,7 +345,7 @@ def worker_environment() -> dict[str, str]:
     """Return the variables of a worker: the import path of this process, and one thread for each numerical library."""
     import assay
 
-    package_root = str(Path(cast(str, assay.__file__)).parent.parent)
+    package_root = str(Path(assay.__file__).parent.parent)
     # The same order of folders as here, so that a worker imports the same assay and the same user modules.
     path = [entry or os.getcwd() for entry in sys.path]
     if package_root not in path:

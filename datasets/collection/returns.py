@@ -56,11 +56,11 @@ def episode_returns(
     while True:
         free = free[: len(seeds) - launched]
         if len(free):
-            episodes = np.arange(launched, launched + len(free))
-            observations[free] = pool.reset(free, [seeds[episode] for episode in episodes])
-            for slot, episode in zip(free.tolist(), episodes.tolist()):
-                behaviour.start(slot, seeds[episode])
-            episode_of[free] = episodes
+            begun = seeds[launched : launched + len(free)]
+            observations[free] = pool.reset(free, begun)
+            for slot, seed in zip(free.tolist(), begun):
+                behaviour.start(slot, seed)
+            episode_of[free] = np.arange(launched, launched + len(free))
             launched += len(free)
         active = np.flatnonzero(episode_of >= 0)
         if not len(active):

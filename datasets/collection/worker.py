@@ -17,6 +17,7 @@ All numbers are little-endian; observations and actions have the dtype and shape
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -116,10 +117,8 @@ class EnvironmentGroup:
     def close(self) -> None:
         """Close every environment; an environment that cannot be closed is left to the end of the process."""
         for environment in self.environments.values():
-            try:
+            with contextlib.suppress(Exception):  # nothing depends on it, and the data is already with the caller
                 environment.close()
-            except Exception:
-                pass
         self.environments.clear()
 
 
