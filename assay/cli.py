@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -168,7 +169,7 @@ def train_policy(
         workers: Processes; default one per core.
     """
     from assay.baselines.online.random_search import random_search
-    from assay.datasets.atomic import atomic_write
+    from assay.datasets.collection.policy_file import write_policy_file
 
     with progress_bar(f"training on {environment}") as draw:
         result = random_search(
@@ -179,7 +180,15 @@ def train_policy(
             workers=workers,
             progress=lambda iterate: draw(min(iterate.steps, steps), steps),
         )
-    atomic_write(output, json.dumps(result.policy_file(), indent=1))
+    training = {
+        "method": "augmented random search",
+        "settings": asdict(result.config),
+        "seed": seed,
+        "iteration": result.best.iteration,
+        "steps": result.best.steps,
+        "evaluation_returns": result.best.returns.tolist(),
+    }
+    write_policy_file(output, environment, result.best.policy, training)
     out.print(f"best mean return {result.best.mean_return:.1f}, reached after {result.best.steps:,} steps")
     out.print(f"written to {output}; `assay datasets collect {output} -o FOLDER` collects from it", soft_wrap=True)
 
@@ -481,7 +490,7 @@ def print_scores(runs: Path) -> None:
     from assay.analysis import load_runs, score_table
 
     table = Table("algorithm", "variant", "seeds", "score", "95% interval", "data", title=f"Final scores, {runs}")
-    for row in score_table(load_runs(runs)).iter_rows(named=True):
+    for row in score_table(load_runs(runs), rows=["label"]).iter_rows(named=True):
         interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
         behaviour = "" if row["behaviour"] is None else number(row["behaviour"])
         mean = "" if row["mean"] is None else number(row["mean"])

@@ -270,7 +270,7 @@ def collect_policy(
         If the file holds no policy.
     """
     from assay.datasets.collection.collect import collect
-    from assay.datasets.collection.policies import read_policy_file
+    from assay.datasets.collection.policy_file import read_policy_file
 
     environment_id, policy = read_policy_file(Path(path))
     collected = collect(
