@@ -470,7 +470,6 @@ def _caveats(runs: pl.DataFrame, suite: dict[str, Any] | None, metric: str) -> s
         )
     else:
         items.append("No reference returns are known for this environment, so returns are shown as they are.")
-    items.append("Where a transform changed rewards, the data's own mean is that of the changed rewards.")
     return "<ul>\n" + "\n".join(f"<li>{_escape(item)}</li>" for item in items) + "\n</ul>"
 
 

@@ -185,6 +185,7 @@ _OPTIONAL_FIELDS: dict[str, Any] = {
     "dataset.total_steps": int,
     "dataset.total_episodes": int,
     "dataset.return_mean": _NUMBER,
+    "dataset.behaviour_return": _NUMBER,
     "dataset.environment_id": str,
     "references": dict,
     "versions": dict,
@@ -353,7 +354,7 @@ def _row(record: RunRecord, label: str) -> dict[str, Any]:
             mean = best = None
     updates = job["steps"] if status == "finished" else _last_update(record, returns)
     references = record.references
-    behaviour = _number(dataset.get("return_mean"))
+    behaviour = _number(dataset.get("behaviour_return", dataset.get("return_mean")))
     return {
         "run": record.path.name,
         "algorithm": job["algorithm"],
@@ -417,7 +418,8 @@ def load_runs(path: str | os.PathLike[str]) -> pl.DataFrame:
         score               the same on D4RL's scale, 0 = random and 100 = expert; null without references
         best_score          mean score of the best evaluation along the way: a diagnostic, chosen with
                             hindsight, never to be reported as a result; null when only the final one exists
-        behaviour_return    mean return of the episodes in the dataset; `behaviour_score` on D4RL's scale
+        behaviour_return    mean true return of the policies behind the data (null where corrupted rewards hide it);
+                            `behaviour_score` on D4RL's scale
         seconds             wall-clock time of the run
         references          where the two reference returns come from; null without references
         parameters          the algorithm's parameters as JSON

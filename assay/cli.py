@@ -429,6 +429,7 @@ def run(
             progress=training,
             collecting=collecting,
             workers=workers,
+            command=f"assay run {suite} --budget {budget}",
         )
     print_scores(root)
     out.print(f"results in {root}; `assay report {root}` makes a page of them", soft_wrap=True)

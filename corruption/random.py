@@ -70,8 +70,7 @@ class RandomCorruption(Transform):
     ConfigError
         If a parameter is out of its range.
     DatasetError
-        When applied: if the element is discrete, holds NaN or infinity, or, for observations and dynamics, if the
-        next observation of some episode's last step was never recorded.
+        When applied: if the element is discrete, or holds NaN or infinity.
 
     Examples
     --------
@@ -164,14 +163,6 @@ def _clean_next_observations(reader: StepReader) -> dict[str, np.ndarray]:
     """Gather the s' that are not stored yet, before anything is touched."""
     dataset = reader.dataset
     missing = [name for name in reader.leaves("observations") if f"next_{name}" not in dataset.columns]
-    known = dataset.episode_columns.get("final_observation")
-    if missing and known is not None and not known.all():
-        unknown = np.flatnonzero(~known.astype(bool))
-        raise DatasetError(
-            f"the final observation of {len(unknown)} episodes (the first is {unknown[0]}) was never recorded, so the "
-            "next observation of their last step cannot be kept apart from the observations. Select the other "
-            "episodes, or add a next_observations column with replace()"
-        )
     gathered = {}
     for name in missing:
         source = dataset.column(name)

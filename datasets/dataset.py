@@ -450,7 +450,7 @@ class Dataset:
         """
         known = self._episode_columns.get("final_observation")
         keep = np.ones(self.total_steps, bool)
-        if known is not None and not self.has_next_observations:
+        if known is not None:
             keep[(self.episode_starts + self._lengths - 1)[~known.astype(bool)]] = False
         steps = np.flatnonzero(keep)
 

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from dataset_strategies import assert_same_columns, clean_dataset, datasets, fill
+from tests.datasets.dataset_strategies import assert_same_columns, clean_dataset, datasets, fill
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,21 +18,6 @@ from assay.corruption import RandomCorruption
 from assay.datasets import Dataset, Recipe, Record, Transform, concatenate, make_transform, register, replay, save
 from assay.datasets.errors import AssayError, ConfigError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.transform import _REGISTRY, registered
-
-
-@pytest.fixture(autouse=True)
-def _catalog_may_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only paths are loaded here; where collection is not installed, an empty catalog stands in for it."""
-    try:
-        present = importlib.util.find_spec("assay.datasets.collection.catalog") is not None
-    except ModuleNotFoundError:
-        present = False
-    if not present:
-        catalog = ModuleType("assay.datasets.collection.catalog")
-        catalog.catalog = dict  # type: ignore[attr-defined]
-        catalog.find = lambda name: (_ for _ in ()).throw(UnknownNameError("dataset", name, []))  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "assay.datasets.collection", ModuleType("assay.datasets.collection"))
-        monkeypatch.setitem(sys.modules, "assay.datasets.collection.catalog", catalog)
 
 
 @pytest.fixture

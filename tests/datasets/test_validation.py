@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from dataset_strategies import clean_dataset, datasets
+from tests.datasets.dataset_strategies import clean_dataset, datasets
 from hypothesis import given, settings
 
 from assay.datasets.dataset import Dataset, concatenate
