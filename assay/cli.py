@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import warnings
@@ -569,6 +570,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     Exit status 0 on success, 1 on an error (one line on the standard error stream), 2 on misuse, 130 when interrupted.
     """
+    # Threads that spin while they wait cost several times the speed on shared cores; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     warnings.showwarning = show_warning

@@ -14,7 +14,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from tests.datasets.dataset_strategies import assert_same_columns, clean_dataset, datasets, fill
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +23,7 @@ from assay.datasets.formats import minari as minari_format
 from assay.datasets.formats import sniff
 from assay.datasets.info import DatasetInfo, Record, ReferenceScores
 from assay.datasets.spaces import Box, Discrete, Text, space_from_gymnasium, space_to_json
+from tests.datasets.dataset_strategies import assert_same_columns, clean_dataset, datasets, fill
 
 read, write = minari_format.read, minari_format.write
 SHARED = Path(__file__).parents[2] / "../shared/data/minari"

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from tests.datasets.dataset_strategies import clean_dataset, datasets
 from hypothesis import given, settings
 
 from assay.datasets.dataset import Dataset, concatenate
@@ -16,6 +15,7 @@ from assay.datasets.formats import format_named
 from assay.datasets.info import DatasetInfo
 from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
 from assay.datasets.validation import Finding, ValidationReport, validate
+from tests.datasets.dataset_strategies import clean_dataset, datasets
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
 
