@@ -108,9 +108,11 @@ class Dataset:
         if not any(_is_under(name, "observations") for name in frozen):
             raise DatasetError("column observations is missing")
         for name in _REQUIRED:
-            if not any(_is_under(column, name) for column in frozen):
+            if name not in frozen and not (name == "actions" and any(_is_under(key, name) for key in frozen)):
                 raise DatasetError(f"column {name} is missing")
         for name, array in frozen.items():
+            if name.rpartition("/")[0] in frozen:
+                raise DatasetError(f"column {name} lies inside column {name.rpartition('/')[0]}; rename one of them")
             _check_rows(name, array, steps, episodes)
         for name in ("terminations", "truncations"):
             if frozen[name].dtype != bool or frozen[name].ndim != 1:

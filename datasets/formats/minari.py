@@ -251,7 +251,7 @@ class _Reader:
             warnings.warn(
                 f"{self.file} holds {foreign} entries that are not episodes; they are not read",
                 AssayWarning,
-                stacklevel=4,
+                stacklevel=6,
             )
         if len(numbers) == self.episodes and max(numbers) == self.episodes - 1:
             return
@@ -541,7 +541,7 @@ def _episode_columns(file: Path, attributes: Sequence[Mapping[str, Any]]) -> dic
         warnings.warn(
             f"{file}: attributes that are not one number or text in every episode are not read: {', '.join(unread)}",
             AssayWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
     return result
 

@@ -662,3 +662,15 @@ def test_damaged_metadata_is_refused_or_read(sample: Path, tmp_path: Path, data:
     (tmp_path / "data/metadata.json").write_bytes(content[: data.draw(st.integers(len(content) - 50, len(content)))])
     dataset = read_or_refuse(tmp_path)
     assert dataset is None or dataset.total_steps == 8
+
+
+def test_a_file_that_was_compressed_afterwards_reads_the_same(root: Path, written: Path) -> None:
+    dataset = clean_dataset(steps=6000, length=600, rewards=np.zeros(6000), actions=np.ones((6000, 2), np.float32))
+    write(dataset, root / "mine/large-v0")
+    with h5py.File(root / "mine/large-v0/data/main_data.hdf5", "a") as file:
+        for episode in file.values():
+            for name in ("observations", "actions", "rewards", "terminations", "truncations"):
+                values = episode[name][()]
+                del episode[name]
+                episode.create_dataset(name, data=values, chunks=True, compression="gzip", compression_opts=9)
+    assert read(root / "mine/large-v0") == dataset
