@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from dataset_strategies import clean_dataset
 
 from assay.datasets.atomic import atomic_folder, atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.formats import assay as store
+from tests.datasets.dataset_strategies import clean_dataset
 
 ROOT = Path(__file__).parents[2]
 KILLS = 14
@@ -25,8 +25,7 @@ KILLS = 14
 WRITER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, "tests/datasets")
-from dataset_strategies import clean_dataset
+from tests.datasets.dataset_strategies import clean_dataset
 from assay.datasets.formats import assay as store
 from assay.datasets.errors import DatasetError
 dataset = clean_dataset(steps=60_000, length=100, seed=int(sys.argv[2]))

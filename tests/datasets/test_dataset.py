@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from dataset_strategies import assert_same_columns, clean_dataset, datasets
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from assay.datasets.dataset import Dataset, concatenate
 from assay.datasets.errors import DatasetError, UnknownNameError
 from assay.datasets.formats import format_named
 from assay.datasets.info import DatasetInfo, Record
+from tests.datasets.dataset_strategies import assert_same_columns, clean_dataset, datasets
 
 FAST = settings(max_examples=50, deadline=None)
 

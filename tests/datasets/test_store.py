@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dataset_strategies import assert_same_columns, clean_dataset, datasets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from assay.datasets.formats import assay as store
 from assay.datasets.formats import sniff
 from assay.datasets.info import DatasetInfo, Record, ReferenceScores
 from assay.datasets.spaces import Box, Discrete
+from tests.datasets.dataset_strategies import assert_same_columns, clean_dataset, datasets
 
 read, write = store.read, store.write
 
