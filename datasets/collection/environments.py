@@ -62,9 +62,10 @@ class EnvironmentPool:
     Raises
     ------
     ConfigError
-        If a parameter is impossible or a space is neither Box nor Discrete.
+        If a parameter is impossible.
     CollectionError
-        If an environment cannot be made, raises, or its worker dies; it names the environment, the slot and the cause.
+        If an environment cannot be made, has a space that is neither Box nor Discrete, raises, or its worker dies; it
+        names the environment, the slot and the cause.
 
     Examples
     --------

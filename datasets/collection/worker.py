@@ -28,7 +28,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from assay.datasets.errors import ConfigError
 from assay.datasets.spaces import space_from_gymnasium, space_to_json
 
 __all__ = ["EnvironmentGroup", "SlotError", "main"]
@@ -46,10 +45,11 @@ class SlotError(Exception):
         self.slot, self.doing, self.cause = slot, doing, cause
 
 
-def describe_space(space: Any, role: str) -> str:
-    """Return a Box or Discrete space as JSON; other spaces are a ConfigError naming their role."""
+def describe_space(space: Any, role: str, slot: int) -> str:
+    """Return a Box or Discrete space as JSON; other spaces are an error naming their role."""
     if type(space).__name__ not in ("Box", "Discrete"):
-        raise ConfigError(f"{role} space {space} cannot be collected: only Box and Discrete can (flatten it first)")
+        cause = f"{role} space {space} cannot be collected: only Box and Discrete can (flatten it first)"
+        raise SlotError(slot, "made", cause)
     return space_to_json(space_from_gymnasium(space))
 
 
@@ -82,8 +82,8 @@ class EnvironmentGroup:
         except Exception:  # an entry point that is an object, not a name, has no JSON form
             spec_json = None
         self.description: dict[str, Any] = {
-            "observation_space": describe_space(first.observation_space, "observation"),
-            "action_space": describe_space(first.action_space, "action"),
+            "observation_space": describe_space(first.observation_space, "observation", slots[0]),
+            "action_space": describe_space(first.action_space, "action", slots[0]),
             "spec_json": spec_json,
         }
         self.observation_dtype, self.observation_shape = first.observation_space.dtype, first.observation_space.shape
@@ -139,10 +139,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until the pipe ends."""
     config = json.loads(read_exactly(requests, LENGTH.unpack(read_exactly(requests, LENGTH.size))[0]))
     try:
-        try:
-            group = EnvironmentGroup(config["environment_id"], config["kwargs"], config["slots"])
-        except ConfigError as error:
-            raise SlotError(config["slots"][0], "made", str(error)) from error
+        group = EnvironmentGroup(config["environment_id"], config["kwargs"], config["slots"])
         description = json.dumps(group.description).encode()
         replies.write(DONE + LENGTH.pack(len(description)) + description)
         replies.flush()
