@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
+from assay.datasets.errors import ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff
 from assay.datasets.info import DatasetInfo, Record
 from assay.datasets.spaces import space_from_gymnasium
@@ -187,7 +187,10 @@ def _from_catalog(name: str, progress: Progress | None, options: dict[str, Any])
         except DatasetError:
             if not path.exists():  # else somebody collected the same at the same time: equal by construction
                 raise
-    return store.read(path, verify=verify)
+    try:
+        return store.read(path, verify=verify)
+    except DatasetIntegrityError as error:
+        raise DatasetIntegrityError(f"{error}. `assay datasets collect {name} --overwrite` makes it again") from error
 
 
 def collect_entry(

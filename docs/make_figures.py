@@ -14,6 +14,7 @@ IMAGES = Path(__file__).parent / "images"
 
 
 def main(runs: str = "runs/quickstart-small") -> None:
+    """Write the PNG files from a folder of runs."""
     IMAGES.mkdir(exist_ok=True)
     for name, figure in (
         ("quickstart-scores", plot_scores(load_runs(runs))),

@@ -1,0 +1,180 @@
+"""Updates per second of the population engine beside a plain single-file PyTorch loop of the published form.
+
+Usage: taskset -c 0 env OMP_WAIT_POLICY=passive python benchmarks/training.py [--device cpu] [--threads 1]
+                                                     [--populations 1 4 16] [--seconds 3]
+
+Observations 17, actions 6, batch 256, two layers of 256. Both sides run in turns in the same process, and the rates are
+per CPU-second of the process on a CPU (so that a busy machine does not matter) and per second of wall time on CUDA.
+Needs only torch, NumPy and pydantic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from assay.baselines import BC, IQL, TD3BC
+from assay.baselines.population import ActionScale, Member, Population, TrainingData
+from assay.datasets.transitions import Transitions
+
+OBSERVATION, ACTION, BATCH, STEPS = 17, 6, 256, 200_000
+
+
+def data() -> Transitions[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return Transitions(
+        rng.standard_normal((STEPS, OBSERVATION), np.float32),
+        rng.uniform(-1, 1, (STEPS, ACTION)).astype(np.float32),
+        rng.standard_normal(STEPS, np.float32),
+        rng.standard_normal((STEPS, OBSERVATION), np.float32),
+        rng.random(STEPS) < 0.001,
+        np.zeros(STEPS, bool),
+        np.arange(STEPS),
+    )
+
+
+def mlp(inputs: int, outputs: int, *last: nn.Module) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, outputs), *last
+    )
+
+
+class Plain:
+    """What a published single-file implementation does: modules, one optimizer each, indices drawn on the host."""
+
+    def __init__(self, transitions: Transitions[np.ndarray], device: str) -> None:
+        names = ("observations", "actions", "rewards", "next_observations")
+        self.columns = [torch.from_numpy(getattr(transitions, name)).to(device) for name in names]
+        self.columns.append(torch.from_numpy(1.0 - transitions.terminations.astype(np.float32)).to(device))
+        self.actor = mlp(OBSERVATION, ACTION, nn.Tanh()).to(device)
+        self.critics = [mlp(OBSERVATION + ACTION, 1).to(device) for _ in range(2)]
+        self.value = mlp(OBSERVATION, 1).to(device)
+        self.log_std = nn.Parameter(torch.zeros(ACTION, device=device))
+        self.target_actor, self.target_critics = copy.deepcopy(self.actor), copy.deepcopy(self.critics)
+        critic_parameters = [parameter for critic in self.critics for parameter in critic.parameters()]
+        self.actor_optimizer = torch.optim.Adam([*self.actor.parameters(), self.log_std], lr=3e-4)
+        self.critic_optimizer = torch.optim.Adam(critic_parameters, lr=3e-4)
+        self.value_optimizer = torch.optim.Adam(self.value.parameters(), lr=3e-4)
+        self.updates = 0
+
+    def batch(self) -> list[torch.Tensor]:
+        indices = np.random.randint(0, STEPS, BATCH)  # noqa: NPY002  (as the published code does)
+        return [column[indices] for column in self.columns]
+
+    @staticmethod
+    def step(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    @staticmethod
+    @torch.no_grad()
+    def follow(target: nn.Module, source: nn.Module) -> None:
+        for slow, fast in zip(target.parameters(), source.parameters()):
+            slow.mul_(0.995).add_(0.005 * fast)
+
+    def bc(self) -> None:
+        s, a, *_ = self.batch()
+        self.step(self.actor_optimizer, nn.functional.mse_loss(self.actor(s), a))
+
+    def td3_bc(self) -> None:
+        self.updates += 1
+        s, a, r, s2, mask = self.batch()
+        with torch.no_grad():
+            noise = (torch.randn_like(a) * 0.2).clamp(-0.5, 0.5)
+            a2 = (self.target_actor(s2) + noise).clamp(-1, 1)
+            inputs = torch.cat([s2, a2], 1)
+            y = r + 0.99 * mask * torch.min(*[critic(inputs).squeeze(1) for critic in self.target_critics])
+        inputs = torch.cat([s, a], 1)
+        loss = sum(nn.functional.mse_loss(critic(inputs).squeeze(1), y) for critic in self.critics)
+        self.step(self.critic_optimizer, loss)
+        if self.updates % 2 == 0:
+            pi = self.actor(s)
+            q = self.critics[0](torch.cat([s, pi], 1))
+            self.step(self.actor_optimizer, -2.5 / q.abs().mean().detach() * q.mean() + nn.functional.mse_loss(pi, a))
+            self.follow(self.target_actor, self.actor)
+            for target, critic in zip(self.target_critics, self.critics):
+                self.follow(target, critic)
+
+    def iql(self) -> None:
+        s, a, r, s2, mask = self.batch()
+        inputs = torch.cat([s, a], 1)
+        with torch.no_grad():
+            target = torch.min(*[critic(inputs).squeeze(1) for critic in self.target_critics])
+            y = r + 0.99 * mask * self.value(s2).squeeze(1)
+        advantage = target - self.value(s).squeeze(1)
+        self.step(self.value_optimizer, (torch.abs(0.7 - (advantage < 0).float()) * advantage**2).mean())
+        loss = sum(nn.functional.mse_loss(critic(inputs).squeeze(1), y) for critic in self.critics) / 2
+        self.step(self.critic_optimizer, loss)
+        for critic_target, critic in zip(self.target_critics, self.critics):
+            self.follow(critic_target, critic)
+        policy = torch.distributions.Normal(self.actor(s), self.log_std.clamp(-20, 2).exp())
+        weight = torch.exp(3.0 * advantage.detach()).clamp(max=100.0)
+        self.step(self.actor_optimizer, -(weight * policy.log_prob(a).sum(1)).mean())
+
+
+def rate(work: Callable[[], int], device: str, seconds: float) -> float:
+    """Return updates per CPU-second (CPU) or per second (CUDA), after a warm-up."""
+    cuda = device.startswith("cuda")
+
+    def clock() -> float:
+        if cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() if cuda else time.process_time()
+
+    work()
+    done, start = 0, clock()
+    while clock() - start < seconds:
+        done += work()
+    return done / (clock() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--populations", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--precisions", nargs="+", default=["highest", "medium"])
+    parser.add_argument("--seconds", type=float, default=3.0)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    transitions = data()
+    laid_out = TrainingData.of(transitions, ActionScale.of(-np.ones(ACTION), np.ones(ACTION)), normalize=True)
+    unit = "updates/s" if options.device.startswith("cuda") else "updates/CPU-s"
+    print(f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}{'plain':>10}{'ratio':>8}")
+    for algorithm in (BC(), TD3BC(), IQL()):
+        for precision in options.precisions:
+            for members in options.populations:
+                torch.set_float32_matmul_precision("highest")
+                plain = Plain(transitions, options.device)
+
+                def baseline(once: Callable[[], None] = getattr(plain, algorithm.name)) -> int:  # noqa: B008
+                    for _ in range(20):
+                        once()
+                    return 20
+
+                base = rate(baseline, options.device, options.seconds)
+                torch.set_float32_matmul_precision(precision)
+                jobs = [Member(algorithm, seed, 0) for seed in range(members)]
+                population = Population(jobs, [laid_out], 1_000_000, device=options.device)
+                updates = max(2, 32 // members) if options.device == "cpu" else 256
+
+                def engine(population: Population = population, updates: int = updates, members: int = members) -> int:
+                    population.advance(updates)
+                    return updates * members
+
+                own = rate(engine, options.device, options.seconds)
+                print(
+                    f"{algorithm.label:10}{precision:11}{members:8}{own:16,.0f}{base:10,.0f}{own / base:8.2f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
