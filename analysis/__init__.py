@@ -2,3 +2,39 @@
 
 if __name__ != "assay.analysis":
     raise ImportError(f"import this package as assay.analysis, not as {__name__}")
+
+from assay.analysis.figures import plot_curves, plot_quality, plot_scores
+from assay.analysis.report import write_report
+from assay.analysis.runs import load_curves, load_quality, load_returns, load_runs, load_suite
+from assay.analysis.statistics import (
+    aggregate_iqm,
+    aggregate_mean,
+    aggregate_median,
+    aggregate_optimality_gap,
+    get_interval_estimates,
+    no_interval_reason,
+    probability_of_improvement,
+)
+from assay.analysis.tables import change_table, pivot, score_table
+
+__all__ = [
+    "aggregate_iqm",
+    "aggregate_mean",
+    "aggregate_median",
+    "aggregate_optimality_gap",
+    "change_table",
+    "get_interval_estimates",
+    "load_curves",
+    "load_quality",
+    "load_returns",
+    "load_runs",
+    "load_suite",
+    "no_interval_reason",
+    "pivot",
+    "plot_curves",
+    "plot_quality",
+    "plot_scores",
+    "probability_of_improvement",
+    "score_table",
+    "write_report",
+]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, UseAppendAction, arg
@@ -51,11 +52,11 @@ def list_datasets(*, all: bool = False) -> None:
         all: Also list local Minari datasets.
     """
     from assay.datasets.collection.catalog import catalog
-    from assay.datasets.loading import cached_variants, local_minari_ids
+    from assay.datasets.loading import cached_sizes, local_minari_ids
 
     table = Table("name", "environment", "description", "cached", title="Datasets by name")
     for name, entry in catalog().items():
-        cached = ", ".join(f"{steps:,} steps" for steps in cached_variants(name))
+        cached = ", ".join(f"{steps:,} steps" for steps in cached_sizes(name))
         table.add_row(name, entry.environment_id, entry.description, cached)
     out.print(table)
     if all:
@@ -128,20 +129,17 @@ def collect(
     from assay.datasets.formats import format_named
     from assay.datasets.loading import cached_path, collect_entry, collect_policy
 
-    options = {"steps": steps, "seed": seed, "noise": noise}
-    common = {"environments": environments, "workers": workers}
-    if name.endswith(".json"):
-        if output is None:
-            raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
-        target = output
-    else:
-        target = output or cached_path(name, **options)
+    if name.endswith(".json") and output is None:
+        raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
+    target = output or cached_path(name, steps=steps, seed=seed, noise=noise)
     if target.exists() and not overwrite:
         out.print(f"{target} exists already; nothing to do (--overwrite collects anew)", soft_wrap=True)
         return
-    with progress_bar(f"collecting {name}") as report:
-        make = collect_policy if name.endswith(".json") else collect_entry
-        dataset = make(name, **options, **common, progress=report)
+    make = collect_policy if name.endswith(".json") else collect_entry
+    with progress_bar(f"collecting {name}") as draw:
+        dataset = make(
+            name, steps=steps, seed=seed, noise=noise, environments=environments, workers=workers, progress=draw
+        )
     format_named("assay").write(dataset, target, overwrite=overwrite)
     out.print(
         f"{dataset.total_steps:,} steps in {dataset.total_episodes:,} episodes, mean return {dataset.returns.mean():.1f}"
@@ -171,22 +169,29 @@ def train_policy(
         seed: Of the search.
         workers: Processes; default one per core.
     """
-    from assay.baselines.online.random_search import random_search, settings_for
-    from assay.datasets.atomic import atomic_write
+    from assay.baselines.online.random_search import random_search
+    from assay.datasets.collection.policy_file import write_policy_file
 
-    with progress_bar(f"training on {environment}") as report:
+    with progress_bar(f"training on {environment}") as draw:
         result = random_search(
             environment,
-            settings_for(environment),
             seed=seed,
             steps=steps,
             target_return=target_return,
             workers=workers,
-            progress=report,
+            progress=lambda iterate: draw(min(iterate.steps, steps), steps),
         )
-    atomic_write(output, json.dumps(result.best_policy_file(), indent=1))
-    out.print(f"best mean return {result.best.return_mean:.1f} after {result.best.steps:,} steps")
-    out.print(f"written to {output}", soft_wrap=True)
+    training = {
+        "method": "augmented random search",
+        "settings": asdict(result.config),
+        "seed": seed,
+        "iteration": result.best.iteration,
+        "steps": result.best.steps,
+        "evaluation_returns": result.best.returns.tolist(),
+    }
+    write_policy_file(output, environment, result.best.policy, training)
+    out.print(f"best mean return {result.best.mean_return:.1f}, reached after {result.best.steps:,} steps")
+    out.print(f"written to {output}; `assay datasets collect {output} -o FOLDER` collects from it", soft_wrap=True)
 
 
 @datasets.command
@@ -269,7 +274,9 @@ def corrupt(
     corrupted = transform(load(name))
     save(corrupted, output, format=format, overwrite=overwrite)
     mask = corrupted.masks[element]
-    out.print(f"{mask.sum():,} of {len(mask):,} {element} corrupted ({mask.mean():.1%}); written to {output}", soft_wrap=True)
+    out.print(
+        f"{mask.sum():,} of {len(mask):,} {element} corrupted ({mask.mean():.1%}); written to {output}", soft_wrap=True
+    )
 
 
 @application.command
@@ -423,6 +430,7 @@ def run(
             progress=training,
             collecting=collecting,
             workers=workers,
+            command=f"assay run {suite} --budget {budget}",
         )
     print_scores(root)
     out.print(f"results in {root}; `assay report {root}` makes a page of them", soft_wrap=True)
@@ -463,9 +471,9 @@ def print_runs(runs: list[Run]) -> None:
     """Print one line per run, and exit with status 1 if one failed."""
     table = Table("run", "status", "mean return", "score")
     for item in runs:
-        returns = item.returns if item.status == "finished" else []
-        mean = number(float(sum(returns) / len(returns))) if len(returns) else ""
-        score = "" if not len(returns) or item.score is None else number(item.score)
+        evaluated = item.status == "finished" and len(item.returns) > 0
+        mean = number(float(item.returns.mean())) if evaluated else ""
+        score = number(item.score) if evaluated else ""
         table.add_row(str(item.folder), item.status, mean, score)
     out.print(table)
     check_runs(runs)
@@ -484,7 +492,7 @@ def print_scores(runs: Path) -> None:
     from assay.analysis import load_runs, score_table
 
     table = Table("algorithm", "variant", "seeds", "score", "95% interval", "data", title=f"Final scores, {runs}")
-    for row in score_table(load_runs(runs)).iter_rows(named=True):
+    for row in score_table(load_runs(runs), rows=["label"]).iter_rows(named=True):
         interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
         behaviour = "" if row["behaviour"] is None else number(row["behaviour"])
         mean = "" if row["mean"] is None else number(row["mean"])
@@ -498,7 +506,6 @@ def print_scores(runs: Path) -> None:
 def load(name: str) -> Any:
     """Load a dataset, with progress where it is collected first."""
     import assay
-
     from assay.datasets.collection.catalog import catalog
 
     if name not in catalog():
@@ -563,9 +570,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     Exit status 0 on success, 1 on an error (one line on the standard error stream), 2 on misuse, 130 when interrupted.
     """
+    # Threads that spin while they wait cost several times the speed on shared cores; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    warnings.showwarning = show_warning  # type: ignore[assignment]
+    warnings.showwarning = show_warning
     try:
         application.cli(
             prog="assay",

@@ -74,6 +74,9 @@ class Job:
         What the dataset is called in tables; default its id.
     name : str
         What the algorithm is called in tables; default its label, such as `"TD3+BC"`.
+    behaviour_return : float, optional
+        Mean return of the policies that made the data; default the mean of the dataset's returns, unless its rewards
+        are corrupted, when they do not tell.
 
     Examples
     --------
@@ -88,11 +91,19 @@ class Job:
     seed: int = 0
     variant: str = ""
     name: str = ""
+    behaviour_return: float | None = None
 
     @property
     def label(self) -> str:
         """The variant's name, or the dataset's id."""
         return self.variant or self.dataset.info.id or "dataset"
+
+    @property
+    def known_behaviour_return(self) -> float | None:
+        """Mean true return of the data, where it is known."""
+        if self.behaviour_return is not None:
+            return self.behaviour_return
+        return None if "rewards" in self.dataset.masks else float(self.dataset.returns.mean())
 
     @property
     def action_scale(self) -> ActionScale:
@@ -259,7 +270,7 @@ class Run:
         if not file.exists():
             return pl.DataFrame(schema=types)
         try:
-            return pl.read_parquet(file, memory_map=False).select(types)
+            return pl.read_parquet(file, memory_map=False).select(list(types))
         except Exception as error:  # polars raises many kinds on damaged files
             raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
 
@@ -325,6 +336,7 @@ class Run:
                 "total_steps": dataset.total_steps,
                 "total_episodes": dataset.total_episodes,
                 "return_mean": float(dataset.returns.mean()),
+                "behaviour_return": job.known_behaviour_return,
                 "environment_id": dataset.info.environment_id,
             },
             "references": None if references is None else asdict(references),

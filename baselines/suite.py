@@ -136,8 +136,10 @@ class Suite(BaseModel):
             environment=self.evaluation.environment,
         )
 
-    def build_variants(self, budget: Budget, progress: Callable[[int, int], None] | None = None) -> dict[str, Dataset]:
-        """Load the source once and apply the transforms of every variant."""
+    def build_variants(
+        self, budget: Budget, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[Dataset, dict[str, Dataset]]:
+        """Load the source once, apply the transforms of every variant, and return both."""
         from assay.datasets.collection.catalog import catalog
         from assay.datasets.loading import load
 
@@ -149,7 +151,7 @@ class Suite(BaseModel):
         for name, transforms in self.variants.items():
             recipe = Recipe(self.source, transforms_from_plain(transforms, f"variant {name}"))
             variants[name] = recipe.apply(source)
-        return variants
+        return source, variants
 
 
 def run_suite(
@@ -164,6 +166,7 @@ def run_suite(
     collecting: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     checkpoint_seconds: float = 120.0,
+    command: str | None = None,
 ) -> list[Run]:
     """Run a suite: build its variants, measure them, train every job and write the runs.
 
@@ -185,6 +188,8 @@ def run_suite(
         `assay.metrics.assess` is one.
     collecting : callable, optional
         Called with (steps done, steps in all) while the source is collected.
+    command : str, optional
+        What was typed; shown in the report.
 
     Returns
     -------
@@ -197,7 +202,7 @@ def run_suite(
     root = Path(runs if runs is not None else f"runs/{suite.name}-{budget}")
     algorithms = suite.make_algorithms(chosen)
     seeds = chosen.seeds or suite.seeds
-    variants = suite.build_variants(chosen, collecting)
+    source, variants = suite.build_variants(chosen, collecting)
     described = {
         "schema": "assay-suite",
         "schema_version": 1,
@@ -210,12 +215,14 @@ def run_suite(
         "algorithms": list(algorithms),
         "seeds": list(seeds),
         "source": suite.source,
+        "command": command,
     }
     atomic_write(root / "suite.json", json.dumps(described, indent=1))
     if measure is not None:
         _write_quality(root / "quality.parquet", variants, measure)
+    behaviour = float(source.returns.mean())  # of the clean data, whatever a variant did to the rewards
     jobs = [
-        Job(algorithm, dataset, seed, variant, algorithm.label if label == algorithm.name else label)
+        Job(algorithm, dataset, seed, variant, algorithm.label if label == algorithm.name else label, behaviour)
         for variant, dataset in variants.items()
         for label, algorithm in algorithms.items()
         for seed in seeds

@@ -2,3 +2,7 @@
 
 if __name__ != "assay.corruption":
     raise ImportError(f"import this package as assay.corruption, not as {__name__}")
+
+from assay.corruption.random import RandomCorruption
+
+__all__ = ["RandomCorruption"]

@@ -1,13 +1,15 @@
 """Files and folders that appear whole or not at all.
 
 Writing goes to a hidden sibling, which is flushed to disk and renamed. A writer that is killed leaves at most such a
-sibling; it holds a lock while it lives, so the next writer of the same target can tell a dead one and removes it.
+sibling. While it lives it holds a lock on a file beside it, from before the sibling exists until after it is gone, so the
+next writer of the same target can tell a dead one and removes what it left.
 """
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -20,7 +22,7 @@ from assay.datasets.errors import DatasetError
 __all__ = ["atomic_folder", "atomic_write"]
 
 _MARK = ".writing-"  # temporary siblings are named .<target>.writing-<random>
-_LOCK = ".lock"
+_LOCK = ".lock"  # and their locks .<target>.writing-<random>.lock
 
 
 def _flush(path: Path) -> None:
@@ -56,21 +58,30 @@ def _umask() -> int:
 
 
 def _remove_abandoned(target: Path) -> None:
-    for sibling in target.parent.glob(f".{target.name}{_MARK}*"):
-        if not sibling.is_dir():
-            continue
+    for lock in target.parent.glob(f".{glob.escape(target.name)}{_MARK}*{_LOCK}"):
         try:
-            descriptor = os.open(sibling / _LOCK, os.O_RDWR)
+            descriptor = os.open(lock, os.O_RDWR)
         except FileNotFoundError:
-            continue  # its writer is between creating the folder and the lock, or finishing
+            continue  # its writer has just finished
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue  # its writer is alive
         else:
-            shutil.rmtree(sibling, ignore_errors=True)
+            shutil.rmtree(lock.with_name(lock.name.removesuffix(_LOCK)), ignore_errors=True)
+            lock.unlink(missing_ok=True)  # last, so that a folder without a lock never exists
         finally:
             os.close(descriptor)
+
+
+def _take_lock(target: Path) -> tuple[Path, int]:
+    """Create a lock file beside `target` and lock it; return it and its descriptor."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}{_MARK}", suffix=_LOCK, dir=target.parent)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.exists(name):
+            return Path(name), descriptor
+        os.close(descriptor)  # another writer took it for abandoned before it was locked
 
 
 def _exchange(new: Path, old: Path) -> None:
@@ -95,34 +106,44 @@ def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises
     ------
     DatasetError
-        If `target` exists and `overwrite` is False.
+        If `target` exists and `overwrite` is False, or is a file.
     """
-    target = Path(os.path.abspath(target))
-    if target.exists() and not overwrite:
-        raise DatasetError(f"{target} exists already; choose another path or pass overwrite=True (--overwrite)")
+    target = Path(os.path.realpath(target))
+    _refuse_unasked(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}{_MARK}", dir=target.parent))
-    lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
+    lock, descriptor = _take_lock(target)
+    folder = lock.with_name(lock.name.removesuffix(_LOCK))
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder.mkdir()
         yield folder
-        os.unlink(folder / _LOCK)
         for parent, _, names in os.walk(folder):
             for name in names:
                 _flush(Path(parent, name))
             _flush(Path(parent))
-        os.chmod(folder, 0o777 & ~_umask())
-        if target.exists():
-            if not overwrite:
-                raise DatasetError(f"{target} was created by somebody else meanwhile; nothing was written")
-            _exchange(folder, target)
-            shutil.rmtree(folder)
-        else:
-            os.rename(folder, target)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        _put_in_place(folder, target, overwrite)
+        _flush(target.parent)
     finally:
-        os.close(lock)
-    _flush(target.parent)
+        shutil.rmtree(folder, ignore_errors=True)  # what was replaced, or what was not finished
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _put_in_place(folder: Path, target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        try:
+            os.rename(folder, target)
+            return
+        except OSError:
+            if not target.exists():  # else somebody was faster by a moment
+                raise
+    if not overwrite:
+        raise DatasetError(f"{target} was created by somebody else meanwhile; nothing was written")
+    _exchange(folder, target)
+
+
+def _refuse_unasked(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise DatasetError(f"{target} exists already; choose another path or pass overwrite=True (--overwrite)")
+    if target.exists() and not target.is_dir():
+        raise DatasetError(f"{target} is a file; only a folder can be overwritten by a dataset")

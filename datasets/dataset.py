@@ -39,6 +39,7 @@ __all__ = ["Dataset", "concatenate"]
 
 _COLUMN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]*(/[A-Za-z0-9_][A-Za-z0-9_.\- ]*)*")
 _REQUIRED = ("actions", "rewards", "terminations", "truncations")
+RESERVED_EPISODE_COLUMNS = ("episode", "start", "length", "return", "terminated", "truncated")
 _HASH_BLOCK_BYTES = 1 << 24
 
 
@@ -107,9 +108,11 @@ class Dataset:
         if not any(_is_under(name, "observations") for name in frozen):
             raise DatasetError("column observations is missing")
         for name in _REQUIRED:
-            if not any(_is_under(column, name) for column in frozen):
+            if name not in frozen and not (name == "actions" and any(_is_under(key, name) for key in frozen)):
                 raise DatasetError(f"column {name} is missing")
         for name, array in frozen.items():
+            if name.rpartition("/")[0] in frozen:
+                raise DatasetError(f"column {name} lies inside column {name.rpartition('/')[0]}; rename one of them")
             _check_rows(name, array, steps, episodes)
         for name in ("terminations", "truncations"):
             if frozen[name].dtype != bool or frozen[name].ndim != 1:
@@ -120,6 +123,8 @@ class Dataset:
             raise DatasetError(f"column rewards must be flat, not of shape {frozen['rewards'].shape}")
         extra = {name: _freeze(name, array) for name, array in (episode_columns or {}).items()}
         for name, array in extra.items():
+            if name in RESERVED_EPISODE_COLUMNS:
+                raise DatasetError(f"episode column {name} is computed from the steps; choose another name")
             if array.shape != (episodes,):
                 raise DatasetError(
                     f"episode column {name} has shape {array.shape}; expected one row per episode, ({episodes},)"
@@ -447,7 +452,7 @@ class Dataset:
         """
         known = self._episode_columns.get("final_observation")
         keep = np.ones(self.total_steps, bool)
-        if known is not None and not self.has_next_observations:
+        if known is not None:
             keep[(self.episode_starts + self._lengths - 1)[~known.astype(bool)]] = False
         steps = np.flatnonzero(keep)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "AssayError",
+    "AssayWarning",
     "CollectionError",
     "ConfigError",
     "DatasetError",
@@ -18,6 +19,10 @@ __all__ = [
 
 class AssayError(Exception):
     """Base class of all errors that Assay raises on purpose; the command line prints them as one line."""
+
+
+class AssayWarning(UserWarning):
+    """Something was left out or looks wrong, and the work goes on; the text names it."""
 
 
 class DatasetError(AssayError, ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,9 @@ from assay.datasets.info import DatasetInfo, Record
 from assay.datasets.spaces import space_from_gymnasium
 
 if TYPE_CHECKING:
-    from assay.datasets.collection.catalog import CatalogEntry
     from assay.datasets.collection.collect import CollectedEpisodes
 
-__all__ = ["cached_path", "home", "load", "save"]
+__all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "local_minari_ids", "save"]
 
 Progress = Callable[[int, int], None]
 
@@ -137,19 +136,24 @@ def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any
     return dataset.replace(record=Record("source", parameters, version=_version()))
 
 
+def _minari_root() -> Path:
+    return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+
+
+def local_minari_ids() -> list[str]:
+    """Return the ids of the Minari datasets on this machine, as `load` takes them."""
+    root = _minari_root()
+    return sorted(f"minari:{file.parent.parent.relative_to(root)}" for file in root.glob("**/data/metadata.json"))
+
+
 def _minari_path(identifier: str) -> Path:
-    root = Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+    root = _minari_root()
     path = (root / identifier).resolve()
     if not path.is_relative_to(root.resolve()):
         raise DatasetError(f"minari:{identifier} is not a Minari id")
     if not (path / "data").is_dir():
-        known = [f"minari:{file.parent.parent.relative_to(root)}" for file in root.glob("**/data/metadata.json")]
-        raise UnknownNameError(
-            "local Minari dataset",
-            f"minari:{identifier}",
-            known,
-            f"(under {root}; `minari download {identifier}` fetches it)",
-        )
+        hint = f"(under {root}; `minari download {identifier}` fetches it)"
+        raise UnknownNameError("local Minari dataset", f"minari:{identifier}", local_minari_ids(), hint)
     return path
 
 
@@ -160,6 +164,12 @@ def cached_path(name: str, *, steps: int = DEFAULT_STEPS, seed: int = 0, noise: 
     entry = find(name)
     noise_part = "" if noise is None else f"-noise-{noise:g}"
     return home() / "datasets" / name / f"{steps}-steps-seed-{seed}{noise_part}-{entry.digest[:8]}"
+
+
+def cached_sizes(name: str) -> list[int]:
+    """Return the sizes, in steps, at which a catalog dataset has been collected."""
+    folders = (home() / "datasets" / name).glob("*-steps-seed-*")
+    return sorted({int(folder.name.partition("-")[0]) for folder in folders if (folder / "metadata.json").exists()})
 
 
 def _from_catalog(name: str, progress: Progress | None, options: dict[str, Any]) -> Dataset:
@@ -217,13 +227,74 @@ def collect_entry(
         workers=workers,
         progress=progress,
     )
+    dataset = _assemble(
+        collected,
+        DatasetInfo(
+            id=name,
+            reference_scores=entry.reference_scores,
+            description=entry.description,
+            source=f"collected by Assay {_version()} from {entry.environment_id}",
+            licence="Apache-2.0",
+        ),
+    )
     options = {"steps": steps, "seed": seed} | ({} if noise is None else {"noise": noise})
-    return collected_dataset(collected, entry, options)
+    parameters = {"name": name, "options": options, "fingerprint": dataset.fingerprint}
+    return dataset.replace(record=Record("source", parameters, seed, version=_version()))
 
 
-def collected_dataset(collected: CollectedEpisodes, entry: CatalogEntry, options: Mapping[str, Any]) -> Dataset:
-    """Turn collected episodes into a dataset whose history says how to collect them again."""
-    dataset = Dataset(
+def collect_policy(
+    path: str | os.PathLike[str],
+    *,
+    steps: int = DEFAULT_STEPS,
+    seed: int = 0,
+    noise: float | None = None,
+    environments: int = 16,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Collect from a policy file, as `assay datasets train-policy` writes it.
+
+    Parameters
+    ----------
+    path : path
+    steps, seed
+        As in `load`.
+    noise : float, optional
+        Action noise; default none.
+    environments, workers, progress
+        As in `collect_entry`.
+
+    Raises
+    ------
+    FormatError
+        If the file holds no policy.
+    """
+    from assay.datasets.collection.collect import collect
+    from assay.datasets.collection.policy_file import read_policy_file
+
+    environment_id, policy = read_policy_file(Path(path))
+    collected = collect(
+        environment_id,
+        policy,
+        steps=steps,
+        noise=noise or 0.0,
+        seed=seed,
+        environments=environments,
+        workers=workers,
+        progress=progress,
+    )
+    return _assemble(
+        collected,
+        DatasetInfo(
+            id=Path(path).stem,
+            description=f"A linear policy in {environment_id} with action noise {noise or 0.0:g}.",
+            source=f"collected by Assay {_version()} from {environment_id}",
+        ),
+    )
+
+
+def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
+    return Dataset(
         {
             "observations": collected.observations,
             "actions": collected.actions,
@@ -232,20 +303,14 @@ def collected_dataset(collected: CollectedEpisodes, entry: CatalogEntry, options
             "truncations": collected.truncations,
         },
         collected.episode_lengths,
-        info=DatasetInfo(
-            id=entry.name,
+        info=replace(
+            info,
             observation_space=space_from_gymnasium(collected.observation_space),
             action_space=space_from_gymnasium(collected.action_space),
             env_spec=collected.environment_spec,
-            reference_scores=entry.reference_scores,
-            description=entry.description,
-            source=f"collected by Assay {_version()} from {entry.environment_id}",
-            licence="Apache-2.0",
         ),
         episode_columns={"seed": collected.episode_seeds, "policy": collected.episode_policies},
     )
-    parameters = {"name": entry.name, "options": dict(options), "fingerprint": dataset.fingerprint}
-    return dataset.replace(record=Record("source", parameters, options.get("seed"), version=_version()))
 
 
 def _version() -> str:

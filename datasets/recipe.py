@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from assay.datasets.dataset import Dataset, concatenate
-from assay.datasets.errors import ConfigError, DatasetIntegrityError
+from assay.datasets.errors import ConfigError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.info import Record
-from assay.datasets.transform import Transform, make_transform
+from assay.datasets.transform import Transform, make_transform, registered
 
 __all__ = ["Recipe", "read_yaml", "replay"]
 
@@ -55,7 +55,12 @@ class Recipe:
             raise ConfigError(f"{where}: expected a mapping with the key source (and transforms)")
         if unknown := set(plain) - {"source", "transforms", "options"}:
             raise ConfigError(f"{where}: unknown key {sorted(unknown)[0]!r}; known: options, source, transforms")
-        return cls(str(plain["source"]), transforms_from_plain(plain.get("transforms"), where), plain.get("options"))
+        source, options = plain["source"], plain.get("options")
+        if not isinstance(source, str) or not source:
+            raise ConfigError(f"{where}: source must be a name or a path, not {source!r}")
+        if options is not None and not (isinstance(options, Mapping) and all(isinstance(key, str) for key in options)):
+            raise ConfigError(f"{where}: options must be a mapping of names to values, not {options!r}")
+        return cls(source, transforms_from_plain(plain.get("transforms"), where), options)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Recipe:
@@ -100,6 +105,8 @@ def transforms_from_plain(plain: Any, where: str) -> tuple[Transform, ...]:
             raise ConfigError(f"{where}: the parameters of {name} must be a mapping, not {parameters!r}")
         try:
             transforms.append(make_transform(str(name), parameters or {}))
+        except UnknownNameError:
+            raise UnknownNameError("transform", str(name), registered(), f"({where}: transform {number})") from None
         except ConfigError as error:
             raise ConfigError(f"{where}: transform {number}: {error}") from error
     return tuple(transforms)

@@ -161,6 +161,8 @@ def space_to_json(space: Space) -> str:
 def _from_plain(plain: Any) -> Space:
     kind = plain["type"]
     if kind == "Box":
+        if np.dtype(plain["dtype"]).kind not in "biuf":
+            raise ValueError(f"a Box of dtype {plain['dtype']!r}")
         box = Box(tuple(int(n) for n in plain["shape"]), str(np.dtype(plain["dtype"])), plain["low"], plain["high"])
         box.bounds()  # raises where the numbers do not fit the shape or the dtype
         return box
@@ -195,8 +197,8 @@ def space_from_json(text: str) -> Space:
     """
     try:
         return _from_plain(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError(f"not a space: {text[:80]!r} ({type(error).__name__}: {error})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise FormatError(f"not a space: {str(text)[:80]!r} ({type(error).__name__}: {error})") from error
 
 
 def space_from_gymnasium(space: Any) -> Space:

@@ -4,7 +4,7 @@ A transform is a frozen pydantic dataclass::
 
     @register("corruption.example")
     class ExampleCorruption(Transform):
-        rate: float = Field(0.3, ge=0, le=1)
+        rate: float = Field(default=0.3, ge=0, le=1)  # type checkers know defaults by this keyword
         seed: int = 0
 
         def apply(self, dataset: Dataset) -> Dataset:
@@ -16,7 +16,7 @@ Calling it applies it and appends its name, its parameters and the parent's fing
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
@@ -86,17 +86,21 @@ def _with_clear_errors(name: str, init: Callable[..., None]) -> Callable[..., No
         try:
             init(self, *arguments, **parameters)
         except pydantic.ValidationError as error:
-            raise ConfigError(describe_validation_error(name, error)) from error
+            parameters_in_order = [item.name for item in fields(self)]  # type: ignore[arg-type]
+            raise ConfigError(describe_validation_error(name, error, parameters_in_order)) from error
 
     __init__.__wrapped__ = init  # type: ignore[attr-defined]  # keeps the signature for help() and for tyro
     return __init__
 
 
-def describe_validation_error(what: str, error: pydantic.ValidationError) -> str:
-    """Say in one line which parameters of `what` are wrong, and why."""
+def describe_validation_error(what: str, error: pydantic.ValidationError, positional: Sequence[str] = ()) -> str:
+    """Say in one line which parameters of `what` are wrong, and why; `positional` names those given by position."""
     lines = []
     for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"]) or "value"
+        first, *rest = item["loc"] or ("value",)
+        if isinstance(first, int) and first < len(positional):
+            first = positional[first]
+        place = ".".join(str(part) for part in (first, *rest))
         if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             lines.append(f"{place} is not a parameter of it")
         elif item["type"] in ("missing", "missing_argument"):
@@ -131,6 +135,8 @@ def make_transform(name: str, parameters: Mapping[str, Any]) -> Transform:
     known = registered()
     if name not in known:
         raise UnknownNameError("transform", name, known)
+    if wrong := [key for key in parameters if not isinstance(key, str)]:
+        raise ConfigError(f"{name}: {wrong[0]!r} is not a parameter of it; parameters have names")
     return known[name](**parameters)
 
 

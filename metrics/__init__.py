@@ -2,3 +2,29 @@
 
 if __name__ != "assay.metrics":
     raise ImportError(f"import this package as assay.metrics, not as {__name__}")
+
+from assay.metrics.assess import assess
+from assay.metrics.returns import (
+    fraction_terminated,
+    fraction_truncated,
+    length_summary,
+    normalized_score,
+    return_summary,
+)
+from assay.metrics.saco import Grid, lsaco, saco, saturation, unique_state_actions
+from assay.metrics.trajectory_quality import tq
+
+__all__ = [
+    "Grid",
+    "assess",
+    "fraction_terminated",
+    "fraction_truncated",
+    "length_summary",
+    "lsaco",
+    "normalized_score",
+    "return_summary",
+    "saco",
+    "saturation",
+    "tq",
+    "unique_state_actions",
+]

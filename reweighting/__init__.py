@@ -2,3 +2,7 @@
 
 if __name__ != "assay.reweighting":
     raise ImportError(f"import this package as assay.reweighting, not as {__name__}")
+
+from assay.reweighting.trajectory import TrajectoryWeighting
+
+__all__ = ["TrajectoryWeighting"]

@@ -73,9 +73,7 @@ class RandomSearchConfig:
 SETTINGS: dict[str, RandomSearchConfig] = {
     "Hopper-v5": RandomSearchConfig(directions=8, elite=4, step_size=0.01, perturbation=0.025, survival_bonus=1.0),
     "HalfCheetah-v5": RandomSearchConfig(directions=32, elite=4, step_size=0.02, perturbation=0.03),
-    "Walker2d-v5": RandomSearchConfig(
-        directions=40, elite=30, step_size=0.03, perturbation=0.025, survival_bonus=1.0
-    ),
+    "Walker2d-v5": RandomSearchConfig(directions=40, elite=30, step_size=0.03, perturbation=0.025, survival_bonus=1.0),
     "Pendulum-v1": RandomSearchConfig(
         directions=16, elite=8, step_size=0.05, perturbation=0.1, features="quadratic", evaluation_episodes=32
     ),

@@ -228,9 +228,7 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
     }
 
 
-def finished_run(
-    environment_id: str, run: Run, work: Path, workers: int | None, report: Report
-) -> tuple[Iterate, ...]:
+def finished_run(environment_id: str, run: Run, work: Path, workers: int | None, report: Report) -> tuple[Iterate, ...]:
     """Return the iterates of a run, read from ``work`` where it was finished before."""
     settings = dataclasses.asdict(run.config)
     identity = {"environment_id": environment_id, "settings": settings, "seed": run.seed, "steps": run.steps}

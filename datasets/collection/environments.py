@@ -269,7 +269,9 @@ class EnvironmentPool:
             for worker, rows in rows_of:
                 header = REQUEST.pack(operation, len(rows))
                 parts = (slots[rows], payload[rows])
-                self._send(worker, header + b"".join(part.astype(little_endian(part.dtype)).tobytes() for part in parts))
+                self._send(
+                    worker, header + b"".join(part.astype(little_endian(part.dtype)).tobytes() for part in parts)
+                )
             for worker, rows in rows_of:
                 self._receive_status(worker)
                 for column in columns:

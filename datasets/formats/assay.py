@@ -4,16 +4,22 @@
 
     columns/<name>.npy      one array per column; a slash in the name is a folder
     episodes.parquet        episode, start, length, return, terminated, truncated, and further episode columns
-    metadata.json           schema version, info with spaces, history, dtype, shape and hash of every column
+    metadata.json           schema version, info with spaces, history, dtype, shape and hash of every column, hash of
+                            episodes.parquet, and a checksum of itself
+
+Every byte of these files is covered by a hash, except those of .npy headers, which are compared with what they must be.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import Dataset, hash_array
@@ -48,24 +54,17 @@ def read(path: Path, *, verify: bool = True) -> Dataset:
     DatasetIntegrityError
         Naming the column or file that differs from what was written.
     """
-    import polars as pl
-
     metadata = _metadata(path)
     columns, hashes = {}, {}
     for name, stored in metadata["columns"].items():
         array = _open_column(path, name, stored)
-        if verify and hash_array(array) != stored["hash"]:
+        if verify and hash_array(array) != stored.get("hash"):
             raise DatasetIntegrityError(
                 f"{path}: column {name} is damaged: its content does not match the hash stored with it. "
                 "Restore the file from a copy or make the dataset again"
             )
-        columns[name], hashes[name] = array, stored["hash"]
-    try:
-        episodes = pl.read_parquet(path / "episodes.parquet", memory_map=False)
-        lengths = episodes["length"].to_numpy()
-        extra = {name: _episode_column(episodes[name]) for name in metadata["episode_columns"]}
-    except Exception as error:  # polars raises many kinds on damaged files
-        raise DatasetIntegrityError(f"{path}: episodes.parquet is missing or damaged: {error}") from error
+        columns[name], hashes[name] = array, str(stored.get("hash"))
+    lengths, extra = _read_episodes(path / "episodes.parquet", metadata)
     try:
         dataset = Dataset(
             columns,
@@ -77,9 +76,9 @@ def read(path: Path, *, verify: bool = True) -> Dataset:
         )
     except DatasetIntegrityError:
         raise
-    except (DatasetError, TypeError) as error:
+    except (DatasetError, TypeError, ValueError, AttributeError) as error:
         raise DatasetIntegrityError(f"{path}: the parts do not fit together: {error}") from error
-    if dataset.fingerprint != metadata["fingerprint"]:
+    if dataset.fingerprint != metadata.get("fingerprint"):
         raise DatasetIntegrityError(
             f"{path}: the columns or episodes do not add up to the fingerprint in metadata.json"
         )
@@ -100,10 +99,31 @@ def _metadata(path: Path) -> dict[str, Any]:
         raise FormatError(
             f"{file} has schema version {metadata.get('schema_version')}; this version of Assay reads {SCHEMA_VERSION}"
         )
+    if metadata.get("checksum") != _checksum(metadata):
+        raise DatasetIntegrityError(
+            f"{file} is damaged or was edited: its checksum is wrong. To change the info of a dataset, load it, use "
+            "replace(info=...) and save it"
+        )
     for key, kind in (("columns", dict), ("info", dict), ("history", list), ("episode_columns", list)):
         if not isinstance(metadata.get(key), kind):
             raise DatasetIntegrityError(f"{file} is damaged: {key} is missing")
     return metadata
+
+
+def _read_episodes(file: Path, metadata: dict[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    import polars as pl
+
+    try:
+        content = file.read_bytes()
+        if xxhash.xxh3_128_hexdigest(content) != metadata["episodes_hash"]:
+            raise DatasetIntegrityError(f"{file} is damaged: its content does not match the hash stored for it")
+        episodes = pl.read_parquet(content)
+        lengths = episodes["length"].to_numpy()
+        return lengths, {name: _episode_column(episodes[name]) for name in metadata["episode_columns"]}
+    except DatasetIntegrityError:
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:  # polars raises many kinds on impossible files
+        raise DatasetIntegrityError(f"{file} is missing or damaged: {error}") from error
 
 
 def _open_column(path: Path, name: str, stored: Any) -> np.ndarray:
@@ -112,17 +132,40 @@ def _open_column(path: Path, name: str, stored: Any) -> np.ndarray:
     if not file.is_relative_to(root):
         raise FormatError(f"{path}: column {name!r} lies outside the dataset's folder")
     try:
-        expected, shape = np.dtype(stored["dtype"]), tuple(stored["shape"])
-        array = np.load(file, mmap_mode="r" if np.prod(shape) else None, allow_pickle=False)
+        dtype, shape = np.dtype(str(stored["dtype"])), tuple(stored["shape"])
+        if dtype.hasobject or dtype.kind == "V" or not all(type(n) is int and n >= 0 for n in shape):
+            raise DatasetIntegrityError(f"{path}: column {name} cannot be {stored['dtype']}{stored['shape']}")
+        header, size = _header(dtype, shape), math.prod(shape) * dtype.itemsize
+        # The header is compared with the one that was written, not parsed: every byte of the file is accounted for.
+        with file.open("rb") as handle:
+            found = handle.read(len(header))
+        if (actual := file.stat().st_size) != len(header) + size or found != header:
+            raise DatasetIntegrityError(
+                f"{path}: column {name} is damaged: {file.name} has {actual} bytes or a header other than the "
+                f"{len(header) + size} bytes of {dtype}{list(shape)} that were written. Restore the file from a copy"
+            )
+        if not size:
+            return np.empty(shape, dtype)
+        return np.asarray(np.memmap(file, dtype, "r", len(header), shape))
     except FileNotFoundError:
         raise DatasetIntegrityError(f"{path}: column {name} is missing ({file.name})") from None
-    except (OSError, ValueError, TypeError, KeyError, SyntaxError, EOFError, OverflowError) as error:
+    except DatasetError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, SyntaxError, OverflowError) as error:
         raise DatasetIntegrityError(f"{path}: column {name} cannot be opened: {error}") from error
-    if array.dtype != expected or array.shape != shape:
-        raise DatasetIntegrityError(
-            f"{path}: column {name} is {array.dtype}{list(array.shape)}, but {expected}{list(shape)} was written"
-        )
-    return np.asarray(array)
+
+
+def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """Return the bytes in front of the values in a .npy file."""
+    buffer = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, description)
+    return buffer.getvalue()
+
+
+def _checksum(metadata: dict[str, Any]) -> str:
+    content = {key: value for key, value in metadata.items() if key != "checksum"}
+    return xxhash.xxh3_128_hexdigest(json.dumps(content, sort_keys=True).encode())
 
 
 def _episode_column(series: Any) -> np.ndarray:
@@ -144,9 +187,10 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
             array = dataset.column(name)
             file = folder / "columns" / f"{name}.npy"
             file.parent.mkdir(parents=True, exist_ok=True)
-            np.save(file, array, allow_pickle=False)
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
             stored[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "hash": dataset.column_hash(name)}
         dataset.episodes.write_parquet(folder / "episodes.parquet")
+        episodes_hash = xxhash.xxh3_128_hexdigest((folder / "episodes.parquet").read_bytes())
         metadata = {
             "schema": _SCHEMA,
             "schema_version": SCHEMA_VERSION,
@@ -155,7 +199,9 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
             "total_episodes": dataset.total_episodes,
             "columns": stored,
             "episode_columns": sorted(dataset.episode_columns),
+            "episodes_hash": episodes_hash,
             "info": dataset.info.to_plain(),
             "history": [record.to_plain() for record in dataset.history],
         }
+        metadata["checksum"] = _checksum(metadata)
         (folder / "metadata.json").write_text(json.dumps(metadata, indent=1))

@@ -1,0 +1,557 @@
+"""A report that a person can open anywhere: one HTML file with the figures, the tables and how they were made.
+
+Everything is computed from the run folder, nothing is fetched, and every text from a file is escaped. Comparisons are
+worded by what the seeds can carry: where intervals overlap the report says that there is no clear difference.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from assay.analysis.figures import (
+    GRID,
+    INK,
+    MUTED,
+    SERIES,
+    _distinct,
+    _variants_in_order,
+    choose_metric,
+    plot_curves,
+    plot_quality,
+    plot_scores,
+)
+from assay.analysis.runs import RunRecord, load_quality, load_runs, load_suite, read_records
+from assay.analysis.tables import change_table, clean_variant, format_interval, score_table, verdict
+from assay.datasets.atomic import atomic_write
+from assay.datasets.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["write_report"]
+
+_WIDE, _NARROW = 720, 354  # pixels: the text column on a desk, and on a phone 390 pixels wide
+_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
+    color: f"--series-{index}" for index, color in enumerate(SERIES)
+}
+
+
+def _escape(value: object) -> str:
+    return html.escape(str(value), quote=True)
+
+
+def svg(figure: Figure, name: str) -> str:
+    """Return a figure as inline SVG: text stays text, colours are the page's variables, ids begin with `name`."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "savefig.bbox": "standard"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]  # the XML prolog and doctype have no place inside HTML
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace("xlink:href", "href")
+    # ids repeat between drawings, and a page must not refer into one that is hidden at this width
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    for color, variable in _VARIABLES.items():
+        text = text.replace(color, f"var({variable})")
+    width, height = figure.get_size_inches() * 100
+    return re.sub(r'width="[^"]*pt" height="[^"]*pt"', f'width="{width:.0f}" height="{height:.0f}"', text, count=1)
+
+
+def _figure(name: str, wide: Figure | None, narrow: Figure | None, description: str) -> str:
+    if wide is None or narrow is None:
+        return ""
+    return (
+        f'<figure role="img" aria-label="{_escape(description)}">\n'
+        f'<div class="wide">{svg(wide, f"{name}-wide")}</div>\n'
+        f'<div class="narrow">{svg(narrow, f"{name}-narrow")}</div>\n</figure>'
+    )
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str, text: Sequence[int] = ()) -> str:
+    """Return a table that scrolls inside its frame; cells are HTML already, `text` are the columns set to the left."""
+    head = "".join(
+        f'<th scope="col"{" class=text" if index in text else ""}>{name}</th>' for index, name in enumerate(header)
+    )
+    lines = []
+    for row in rows:
+        cells = [
+            cell if cell.startswith("<td") else f"<td{' class=text' if index in text else ''}>{cell}</td>"
+            for index, cell in enumerate(row)
+            if index
+        ]
+        unscored = " class=unscored" if any(cell.startswith("<td data-status") for cell in cells) else ""
+        lines.append(f'<tr{unscored}><th scope="row">{row[0]}</th>{"".join(cells)}</tr>')
+    name = re.sub("<[^>]*>", "", caption)  # escaped already, as the cells are
+    return (
+        f'<p class="caption">{caption}</p>\n'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">\n<table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody>\n</table>\n</div>"
+    )
+
+
+def _join(items: Sequence[str], word: str = "and") -> str:
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} {word} {items[-1]}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _expected(suite: dict[str, Any]) -> list[tuple[str, str, int]]:
+    return [
+        (algorithm, variant, seed)
+        for algorithm in suite.get("algorithms", [])
+        for variant in suite.get("variants", [])
+        for seed in suite.get("seeds", [])
+    ]
+
+
+def _progress(runs: pl.DataFrame, absent: int) -> str:
+    """Say how many runs there are, and what became of them."""
+    counts = Counter(runs["status"].to_list())
+    total, finished = runs.height + absent, counts["finished"]
+    if total == 0:
+        return "There is no run yet."
+    if finished == total:
+        return "The only run finished." if total == 1 else f"All {total} runs finished."
+    others = [f"{counts[status]} {status}" for status in ("diverged", "failed", "unfinished") if counts[status]]
+    others += [f"{absent} not started"] if absent else []
+    return f"{finished} of {_plural(total, 'run')} finished; {_join(others)}."
+
+
+def _ranking(runs: pl.DataFrame, metric: str, clean: str) -> str:
+    """Say who is best on the clean data, as far as the seeds can tell."""
+    table = score_table(runs.filter(variant=clean), metric, ["label"]).drop_nulls("mean").sort("mean", descending=True)
+    rows = table.to_dicts()
+    noun = "score" if metric == "score" else "mean return"
+    if not rows:
+        return f"No run on {clean} has a {noun} yet."
+    digits = _digits(metric, rows)
+    first = rows[0]
+    value = format_interval(first["mean"], first["low"], first["high"], digits)
+    if len(rows) == 1:
+        text = f"On {clean}, {first['label']} reaches a {noun} of {value}"
+    else:
+        close = [row["label"] for row in rows[1:] if verdict(first, row) == "no clear difference"]
+        few = [row["label"] for row in rows[1:] if verdict(first, row) == "too few seeds"]
+        text = f"On {clean}, {first['label']} has the highest mean {noun if metric == 'score' else 'return'}, {value}"
+        if few:
+            text += "; there are too few seeds to tell whether it is better than " + _join(few, "or")
+        if close:
+            text += "; no clear difference from " + _join(close, "or")
+        if not few and not close:
+            text += "; its interval lies above those of all others"
+    if first["behaviour"] is not None:
+        text += f". The data itself averages {first['behaviour']:.{digits}f}"
+    return text + "."
+
+
+def _digits(metric: str, rows: Sequence[dict[str, Any]]) -> int:
+    if metric == "score":
+        return 1
+    largest = max((abs(row["mean"]) for row in rows if row.get("mean") is not None), default=0.0)
+    return 0 if largest >= 1000 else 1 if largest >= 10 else 3
+
+
+def _harm(runs: pl.DataFrame, metric: str, clean: str) -> list[str]:
+    """Say, for every algorithm, which variant lies furthest below the clean one."""
+    if runs["variant"].n_unique() < 2:
+        return []
+    changes = change_table(runs, metric, ["label"], clean=clean)
+    sentences = []
+    for group in changes.partition_by("label", maintain_order=True):
+        scored = group.drop_nulls("change").sort("change")
+        if scored.is_empty():
+            sentences.append(f"{group['label'][0]} cannot be compared with {clean} yet.")
+            continue
+        rows = scored.to_dicts()
+        worst = rows[0]
+        digits = _digits(metric, rows)
+        amount = f"{worst['mean']:.{digits}f} against {worst['clean']:.{digits}f}"
+        if worst["change"] >= 0:
+            text = f"{worst['label']} is on no variant below {clean}"
+        elif worst["verdict"] == "lower":
+            text = f"{worst['label']} loses most on {worst['variant']} ({amount})"
+        elif worst["verdict"] == "too few seeds":
+            text = f"{worst['label']} is lowest on {worst['variant']} ({amount}), with too few seeds to be sure"
+        else:
+            text = f"{worst['label']} shows no clear loss on {worst['variant']}, its lowest ({amount})"
+        others = [row for row in rows[1:] if row["verdict"] == "lower"]
+        if others:
+            text += f", and is clearly below {clean} on {_plural(len(others), 'other variant')}"
+        sentences.append(text + ".")
+    return sentences
+
+
+def _summary(runs: pl.DataFrame, absent: int, metric: str) -> str:
+    clean = clean_variant(runs)
+    sentences = [_progress(runs, absent)]
+    if runs[metric].drop_nulls().is_empty():
+        sentences.append("No policy has been evaluated yet.")
+    elif clean is not None:
+        sentences += [_ranking(runs, metric, clean), *_harm(runs, metric, clean)]
+    elif runs["variant"].n_unique() == 1:
+        sentences.append(_ranking(runs, metric, runs["variant"][0]))
+    else:
+        sentences.append("No variant is recognizably the clean one, so none is compared with the others.")
+    return f'<div class="summary"><p>{_escape(" ".join(sentences))}</p></div>'
+
+
+def _score_section(runs: pl.DataFrame, metric: str) -> str:
+    table = score_table(runs, metric, ["label"])
+    clean = clean_variant(runs)
+    changes: dict[tuple[str, str], dict[str, Any]] = {}
+    if clean is not None:
+        changes = {
+            (row["label"], row["variant"]): row for row in change_table(runs, metric, ["label"], clean=clean).to_dicts()
+        }
+    labels = runs["label"].unique(maintain_order=True).to_list()
+    cells = {(row["label"], row["variant"]): row for row in table.to_dicts()}
+    digits = _digits(metric, table.to_dicts())
+    rows, change_rows = [], []
+    for variant in _variants_in_order(runs):
+        row, change_row = [_escape(variant)], [_escape(variant)]
+        for label in labels:
+            cell, change = cells.get((label, variant)), changes.get((label, variant))
+            row.append(_score_cell(cell, digits))
+            change_row.append(_change_cell(change, digits))
+        behaviour = [cells[label, variant]["behaviour"] for label in labels if (label, variant) in cells]
+        known = [value for value in behaviour if value is not None]
+        row.append(f"{known[0]:.{digits}f}" if known else "–")
+        rows.append(row)
+        if variant != clean:
+            change_rows.append(change_row)
+    names = [_escape(label) for label in labels]
+    what = "Final score" if metric == "score" else "Mean final return"
+    caption = f"{what}: mean over seeds [95 % interval]. “Data” is the mean of the dataset's own episodes."
+    text = _table(["Variant", *names, "Data"], rows, caption)
+    if clean is not None and change_rows:
+        caption = (
+            f"Change against {_escape(clean)}: difference of the means [95 % interval]. ▼ lower and ▲ higher: three "
+            "seeds or more on both sides, and the intervals above do not overlap. Anything else is no clear difference."
+        )
+        text += "\n" + _table(["Variant", *names], change_rows, caption)
+    return text
+
+
+def _score_cell(cell: dict[str, Any] | None, digits: int) -> str:
+    if cell is None:
+        return "not run"
+    if cell["mean"] is None:
+        return "no score"
+    text = f"{cell['mean']:.{digits}f}"
+    if cell["low"] is not None:
+        text += f" <small>[{cell['low']:.{digits}f}, {cell['high']:.{digits}f}]</small>"
+    if cell["seeds"] < cell["runs"] or cell["low"] is None:
+        text += f" <small class=line>{_seeds(cell['seeds'], cell['runs'])}</small>"
+    return text
+
+
+def _seeds(scored: int, listed: int) -> str:
+    return _plural(scored, "seed") if scored == listed else f"{scored} of {_plural(listed, 'seed')}"
+
+
+def _change_cell(change: dict[str, Any] | None, digits: int) -> str:
+    if change is None or change["change"] is None:
+        return "–"
+    text = f"{change['change']:+.{digits}f}"
+    if change["low"] is not None:
+        text += f" <small>[{change['low']:+.{digits}f}, {change['high']:+.{digits}f}]</small>"
+    mark = {"lower": "▼ ", "higher": "▲ "}.get(change["verdict"], "")
+    return f"<td class={change['verdict']}>{mark}{text}</td>" if mark else text
+
+
+def _quality_section(quality: pl.DataFrame) -> str:
+    variants = quality["variant"].unique(maintain_order=True).to_list()
+    metrics = quality["metric"].unique(maintain_order=True).to_list()
+    values = {(row["variant"], row["metric"]): row for row in quality.iter_rows(named=True)}
+    units = {row["metric"]: row["unit"] for row in quality.iter_rows(named=True) if row["unit"]}
+    rows = []
+    for metric in metrics:
+        unit = f" <small>{_escape(units[metric])}</small>" if metric in units else ""
+        rows.append([_escape(metric) + unit, *(_quality_cell(values.get((variant, metric))) for variant in variants)])
+    header = ["Metric", *(_escape(variant) for variant in variants)]
+    return _table(header, rows, "Quality of every variant's dataset, with [95 % interval] where it was estimated.")
+
+
+def _quality_cell(row: dict[str, Any] | None) -> str:
+    if row is None or row["value"] is None:
+        return "–"
+    text = _value(row["value"])
+    if row["low"] is not None and row["high"] is not None:
+        text += f" <small>[{_value(row['low'])}, {_value(row['high'])}]</small>"
+    return text
+
+
+def _value(value: float) -> str:
+    """Write a number with four significant digits, whole numbers in full."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return "–"
+    if value == int(value) and abs(value) < 1e12:
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _recipes(records: Sequence[RunRecord]) -> str:
+    seen: dict[str, tuple[str, str]] = {}
+    for record in records:
+        parts = []
+        for step in record.transforms:
+            parameters = step.get("parameters") or {}
+            words = " ".join(f"{name}={json.dumps(value)}" for name, value in parameters.items())
+            parts.append(f"{step.get('transform', '?')} {words}".strip())
+        text = "; ".join(parts) or "as it is"
+        seen.setdefault(record.job["variant"], (text, record.dataset.get("fingerprint") or "not recorded"))
+    rows = [
+        [_escape(variant), f"<td class='text long'>{_escape(text)}</td>", f"<code>{_escape(mark)}</code>"]
+        for variant, (text, mark) in seen.items()
+    ]
+    return _table(["Variant", "What was done to the source", "Fingerprint"], rows, "The variants", text=(1, 2))
+
+
+def _runs_section(runs: pl.DataFrame, absent: Sequence[tuple[str, str, int]], metric: str) -> str:
+    digits = _digits(metric, [{"mean": value} for value in runs[metric].to_list()])
+    final, best = ("Final score", "Best (diagnostic)") if metric == "score" else ("", "")
+    left = {"Algorithm", "Variant", "Status", "Error", "Folder"}
+    lines: list[dict[str, str]] = []
+    for row in runs.iter_rows(named=True):
+        ended = row["status"] == "finished"
+        status = _escape(row["status"])
+        line = {
+            "Algorithm": _escape(row["label"]),
+            "Variant": _escape(row["variant"]),
+            "Seed": str(row["seed"]),
+            "Status": status if ended else f"<td data-status={status} class=text>{status}</td>",
+            final: format_interval(row["score"], None, None, digits),
+            best: format_interval(row["best_score"], None, None, digits),
+            "Final return": format_interval(row["return_mean"], None, None, 1 if metric == "score" else digits),
+            "Episodes": str(row["episodes"]),
+            "Updates": f"{row['updates']:,}" if ended else f"{row['updates']:,} of {row['updates_planned']:,}",
+            "Seconds": "–" if row["seconds"] is None else f"{row['seconds']:,.0f}",
+            "Error": f"<td class='text long'>{_escape(row['error'] or '')}</td>",
+            "Folder": f"<code>{_escape(row['run'])}</code>",
+        }
+        lines.append({name: cell for name, cell in line.items() if name})
+    if runs["error"].is_null().all():
+        lines = [{name: cell for name, cell in line.items() if name != "Error"} for line in lines]
+    header = list(lines[0])
+    for algorithm, variant, seed in absent:
+        known = {
+            "Algorithm": _escape(algorithm),
+            "Variant": _escape(variant),
+            "Seed": str(seed),
+            "Error": "",
+            "Folder": "",
+        }
+        known["Status"] = "<td data-status=absent class=text>not started</td>"
+        lines.append({name: known.get(name, "–") for name in header})
+    count = _plural(len(lines), "run")
+    rows = [list(line.values()) for line in lines]
+    table = _table(header, rows, "One run per line", text=[i for i, name in enumerate(header) if name in left])
+    return f"<details><summary>Every run ({count})</summary>\n{table}\n</details>"
+
+
+def _several(values: Iterable[Any]) -> str:
+    distinct = list(dict.fromkeys(str(value) for value in values if value not in (None, "")))
+    return "; ".join(distinct) or "not recorded"
+
+
+def _made(records: Sequence[RunRecord], runs: pl.DataFrame, suite: dict[str, Any] | None) -> str:
+    suite = suite or {}
+    versions: dict[str, list[str]] = {}
+    for record in records:
+        for name, version in (record.plain.get("versions") or {}).items():
+            versions.setdefault(name, []).append(str(version))
+    hardware = [
+        ", ".join(f"{name} {value}" for name, value in (record.plain.get("hardware") or {}).items())
+        for record in records
+    ]
+    started = sorted(str(record.plain["started"]) for record in records if record.plain.get("started"))
+    seconds = float(runs["seconds"].drop_nulls().sum())
+    budget = suite.get("budget")
+    updates = sorted(set(runs["updates_planned"].to_list()))
+    episodes = sorted({(record.job.get("evaluation") or {}).get("episodes") or 0 for record in records})
+    rows: list[tuple[str, str]] = []
+    if suite.get("command"):
+        rows.append(("Command", str(suite["command"])))
+    if suite.get("name"):
+        rows.append(("Suite", f"{suite['name']}" + (f", budget {budget}" if budget else "")))
+    rows += [
+        ("Training", f"{_join([f'{count:,}' for count in updates], 'or')} gradient updates per run"),
+        ("Evaluation", f"{_join([str(count) for count in episodes], 'or')} episodes after the last update"),
+        ("Source data", _several([suite.get("source"), *runs["dataset"].to_list()])),
+        ("Environment", _several(runs["environment"].to_list())),
+        (
+            "References",
+            _several(runs["references"].to_list()) if runs["references"].drop_nulls().len() else "none known",
+        ),
+        ("Versions", ", ".join(f"{name} {_several(found)}" for name, found in versions.items()) or "not recorded"),
+        ("Hardware", _several(hardware)),
+        ("Precision", _several(record.plain.get("precision") for record in records)),
+        ("Time", f"{_duration(seconds)} summed over the runs" + (f"; first started {started[0]}" if started else "")),
+    ]
+    items = "\n".join(f"<dt>{_escape(name)}</dt><dd>{_escape(value)}</dd>" for name, value in rows)
+    return f"<dl>\n{items}\n</dl>\n{_recipes(records)}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _warnings(runs: pl.DataFrame) -> list[str]:
+    """Find what makes runs less comparable than their names suggest."""
+    found = []
+    for group in runs.partition_by("variant", maintain_order=True):
+        marks = group["fingerprint"].drop_nulls().unique()
+        if len(marks) > 1:
+            found.append(
+                f"The runs on {group['variant'][0]} were trained on {len(marks)} different datasets "
+                "(their fingerprints differ), so their scores are not comparable."
+            )
+    if runs["references"].drop_nulls().n_unique() > 1:
+        found.append("The scores of different runs use different references.")
+    if runs["references"].is_null().any() and runs["references"].is_not_null().any():
+        found.append("Some runs have no reference returns and therefore no score.")
+    lacking = runs.filter(pl.col("status") != "finished")
+    if lacking.height:
+        found.append(
+            f"{_plural(lacking.height, 'run')} did not finish. A mean over the remaining seeds can flatter an algorithm "
+            "that fails on the hard ones."
+        )
+    return found
+
+
+def _caveats(runs: pl.DataFrame, suite: dict[str, Any] | None, metric: str) -> str:
+    items = [
+        "Scores are those of the final policy, after the last update. The best score along the way is chosen with "
+        "hindsight; it is listed per run as a diagnostic only."
+    ]
+    counts = score_table(runs, metric, ["label"])["seeds"].to_list()
+    scored = [count for count in counts if count]
+    fewest = min(scored, default=0)
+    if fewest == 1:
+        items.append("Cells with a single seed have no interval: one run says nothing about the next.")
+    if fewest and fewest < 10:
+        seeds = sorted(set(scored))
+        items.append(
+            f"There are {_join([str(count) for count in seeds], 'or')} seeds per cell. Bootstrap intervals of few seeds are "
+            "too narrow: with three, the 95 % interval is the range of the three and covers the true mean about three "
+            "times in four, and two equal algorithms fail to overlap in one comparison of ten. Many comparisons are "
+            "made here, so expect a few such by chance."
+        )
+    budget = (suite or {}).get("budget")
+    if budget and budget != "paper":
+        items.append(f"The budget is “{budget}”, not the published one: compare within this report, not with papers.")
+    if metric == "score":
+        items.append(
+            "A score is 100 (R − random) / (expert − random) with the references named above; it compares only with "
+            "scores that use the same references and the same version of the environment."
+        )
+    else:
+        items.append("No reference returns are known for this environment, so returns are shown as they are.")
+    return "<ul>\n" + "\n".join(f"<li>{_escape(item)}</li>" for item in items) + "\n</ul>"
+
+
+def _body(path: Path) -> tuple[str, str]:
+    records, suite = read_records(path), load_suite(path)
+    runs = load_runs(path)
+    present = set(runs.select("algorithm", "variant", "seed").rows())
+    absent = [job for job in _expected(suite or {}) if job not in present]
+    runs = _distinct(runs)
+    title = str((suite or {}).get("title") or (suite or {}).get("name") or f"Runs in {path.resolve().name}")
+    parts = [f"<h1>{_escape(title)}</h1>"]
+    if suite and suite.get("question"):
+        parts.append(f'<p class="question">{_escape(suite["question"])}</p>')
+    quality = load_quality(path)
+    if runs.is_empty():
+        parts.append(f'<div class="summary"><p>{_escape(_progress(runs, len(absent)))}</p></div>')
+    else:
+        metric = choose_metric(runs)
+        parts.append(_summary(runs, len(absent), metric))
+        warnings = _warnings(runs)
+        if warnings:
+            items = "".join(f"<li>{_escape(item)}</li>" for item in warnings)
+            parts.append(f'<div class="warning"><ul>{items}</ul></div>')
+        parts.append("<h2>Scores</h2>" if metric == "score" else "<h2>Returns</h2>")
+        wide, narrow = (plot_scores(runs, metric, width_pixels=width) for width in (_WIDE, _NARROW))
+        parts.append(
+            _figure("scores", wide, narrow, "Final result of every algorithm on every variant; same as the table")
+        )
+        parts.append(_score_section(runs, metric))
+    if not quality.is_empty():
+        parts.append("<h2>The data</h2>")
+        wide, narrow = (plot_quality(quality, width_pixels=width) for width in (_WIDE, _NARROW))
+        parts.append(_figure("quality", wide, narrow, "Quality of every variant's dataset; same as the table"))
+        parts.append(_quality_section(quality))
+    if not runs.is_empty():
+        curves = [plot_curves(path, width_pixels=width) for width in (_WIDE, _NARROW)]
+        if curves[0] is not None:
+            parts.append("<h2>Learning curves</h2>")
+            parts.append(_figure("curves", curves[0], curves[1], "How learning went, over gradient updates"))
+        parts.append("<h2>Runs</h2>")
+        parts.append(_runs_section(runs, absent, metric))
+        parts.append("<h2>How this was made</h2>")
+        parts.append(_made(records, runs, suite))
+        parts.append("<h2>How to read it</h2>")
+        parts.append(_caveats(runs, suite, metric))
+    return title, "\n".join(part for part in parts if part)
+
+
+def write_report(
+    path: str | os.PathLike[str], output: str | os.PathLike[str] = "report.html", *, overwrite: bool = True
+) -> Path:
+    """Write one self-contained HTML file about a folder of runs.
+
+    Parameters
+    ----------
+    path : path
+        The folder that holds the run folders, or one run folder. Runs that did not finish are shown as such.
+    output : path
+        The file to write. It appears whole or not at all.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written: figures inline as SVG, no script, nothing fetched from anywhere, light and dark.
+
+    Raises
+    ------
+    FormatError
+        If a run folder is damaged; the message names the file.
+    ConfigError
+        If the output exists and `overwrite` is False, or is a folder.
+    """
+    from assay import __version__
+
+    target = Path(output)
+    if target.is_dir():
+        raise ConfigError(f"{target} is a folder; name the file to write, such as {target / 'report.html'}")
+    if target.exists() and not overwrite:
+        raise ConfigError(f"{target} exists already; choose another path or pass overwrite=True (--overwrite)")
+    title, body = _body(Path(path))
+    template = Template((files("assay.analysis") / "templates" / "report.html").read_text(encoding="utf-8"))
+    atomic_write(target, template.substitute(title=_escape(title), version=_escape(__version__), body=body))
+    return target

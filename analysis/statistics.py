@@ -1,0 +1,269 @@
+"""rliable's statistics, vectorized: aggregates over runs and tasks, and stratified bootstrap intervals.
+
+Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv 2108.13264.
+
+::
+
+    scores    task 0  task 1  task 2         one column per task, one row per run (seed)
+    run 0       x       x       x
+    run 1       x       x       x            the bootstrap draws runs with replacement within each column (task),
+    run 2       x       x       x            independently of the other columns
+
+The names and defaults are rliable's (https://github.com/google-research/rliable). Deliberate deviations: every
+aggregate takes leading axes, so that all bootstrap replicates are computed at once; `reps` is 2,000 instead of
+50,000, which moves the ends of a 95 % interval by about 2 % of its width; a task with a single run yields NaN instead
+of an interval of width zero, because one run says nothing about the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from assay.datasets.errors import ConfigError
+
+__all__ = [
+    "aggregate_iqm",
+    "aggregate_mean",
+    "aggregate_median",
+    "aggregate_optimality_gap",
+    "get_interval_estimates",
+    "no_interval_reason",
+    "probability_of_improvement",
+]
+
+_BLOCK = 1 << 22  # numbers resampled at once, which bounds the memory at some hundred megabytes
+
+
+def aggregate_mean(scores: np.ndarray) -> Any:
+    """Return the mean over tasks of the mean over runs.
+
+    Parameters
+    ----------
+    scores : array, shape (..., runs, tasks)
+
+    Examples
+    --------
+    >>> float(aggregate_mean(np.array([[1.0, 10.0], [3.0, 30.0]])))
+    11.0
+    """
+    return np.mean(scores, axis=(-2, -1))
+
+
+def aggregate_median(scores: np.ndarray) -> Any:
+    """Return the median over tasks of the mean over runs.
+
+    Parameters
+    ----------
+    scores : array, shape (..., runs, tasks)
+
+    Examples
+    --------
+    >>> float(aggregate_median(np.array([[1.0, 10.0, 5.0], [3.0, 30.0, 5.0]])))
+    5.0
+    """
+    return np.median(np.mean(scores, axis=-2), axis=-1)
+
+
+def aggregate_iqm(scores: np.ndarray) -> Any:
+    """Return the interquartile mean: the mean of the middle half of all runs of all tasks together.
+
+    Parameters
+    ----------
+    scores : array, shape (..., runs, tasks)
+        The lowest and the highest `floor(runs x tasks / 4)` scores are left out, as `scipy.stats.trim_mean` does.
+
+    Examples
+    --------
+    >>> float(aggregate_iqm(np.array([[0.0, 10.0], [20.0, 900.0]])))
+    15.0
+    """
+    values = np.sort(np.reshape(scores, (*np.shape(scores)[:-2], -1)), axis=-1)
+    cut = values.shape[-1] // 4
+    return np.mean(values[..., cut : values.shape[-1] - cut], axis=-1)
+
+
+def aggregate_optimality_gap(scores: np.ndarray, gamma: float = 1.0) -> Any:
+    """Return by how much the scores fall short of `gamma` on average, scores above `gamma` counting as `gamma`.
+
+    Parameters
+    ----------
+    scores : array, shape (..., runs, tasks)
+    gamma : float
+        The score that counts as solved, on the scale of the scores. rliable's default of 1 is for scores in [0, 1];
+        Assay's D4RL scores take `gamma=100`.
+
+    Examples
+    --------
+    >>> float(aggregate_optimality_gap(np.array([[50.0], [120.0]]), gamma=100))
+    25.0
+    """
+    return gamma - np.mean(np.minimum(scores, gamma), axis=(-2, -1))
+
+
+def probability_of_improvement(scores_x: np.ndarray, scores_y: np.ndarray) -> Any:
+    """Return the probability that a run of x beats a run of y on a task drawn at random; a tie counts half.
+
+    Per task this is Mann and Whitney's U over the number of pairs (Agarwal et al. 2021, section 4.3).
+
+    Parameters
+    ----------
+    scores_x : array, shape (..., runs_x, tasks)
+    scores_y : array, shape (..., runs_y, tasks)
+
+    Examples
+    --------
+    >>> float(probability_of_improvement(np.array([[2.0], [3.0]]), np.array([[1.0], [2.0]])))
+    0.875
+    """
+    x, y = np.asarray(scores_x)[..., :, None, :], np.asarray(scores_y)[..., None, :, :]
+    return np.mean((x > y) + 0.5 * (x == y), axis=(-3, -2, -1))
+
+
+def difference_of_means(scores_x: np.ndarray, scores_y: np.ndarray) -> Any:
+    """Return the aggregate mean of x minus that of y, for arrays of shape (..., runs, tasks)."""
+    return aggregate_mean(scores_x) - aggregate_mean(scores_y)
+
+
+_BATCHED: tuple[Any, ...] = (
+    aggregate_mean,
+    aggregate_median,
+    aggregate_iqm,
+    aggregate_optimality_gap,
+    probability_of_improvement,
+    difference_of_means,
+)
+
+
+def no_interval_reason(*scores: np.ndarray) -> str | None:
+    """Say why runs x tasks allow no interval, or return None when they do.
+
+    Examples
+    --------
+    >>> no_interval_reason(np.ones((1, 3)))
+    'a single run per task'
+    >>> no_interval_reason(np.ones((5, 3))) is None
+    True
+    """
+    runs = min(np.shape(item)[0] for item in scores)
+    if min(np.shape(item)[1] for item in scores) == 0:
+        return "no task"
+    return {0: "no run", 1: "a single run per task"}.get(runs)
+
+
+def _checked(name: object, scores: Any) -> tuple[np.ndarray, ...]:
+    arrays = []
+    for item in scores if isinstance(scores, tuple) else (scores,):
+        array = np.asarray(item, dtype=np.float64)
+        if array.ndim != 2:
+            raise ConfigError(
+                f"the scores of {name!r} have shape {array.shape}; they have to be runs x tasks "
+                "(for one task: scores[:, None])"
+            )
+        if not np.isfinite(array).all():
+            run, task = np.argwhere(~np.isfinite(array))[0]
+            raise ConfigError(
+                f"the scores of {name!r} hold {array[run, task]} at run {run}, task {task}; leave unfinished runs out"
+            )
+        arrays.append(array)
+    if len({array.shape[1] for array in arrays}) > 1:
+        raise ConfigError(f"the scores of {name!r} differ in their number of tasks")
+    return tuple(arrays)
+
+
+def bootstrap(
+    arrays: tuple[np.ndarray, ...], func: Callable[..., Any], reps: int, random_state: int | np.random.Generator
+) -> np.ndarray:
+    """Return `func` of `reps` stratified resamples, shape (reps, ...); several arrays are resampled independently."""
+    generator = np.random.default_rng(random_state)
+    batched = (func.func if isinstance(func, partial) else func) in _BATCHED
+    pairs = int(np.prod([array.shape[0] for array in arrays])) * arrays[0].shape[1]
+    block = max(1, min(reps, _BLOCK // max(1, pairs)))
+    replicates: list[Any] = []
+    for start in range(0, reps, block):
+        count = min(block, reps - start)
+        resamples = []
+        for array in arrays:
+            runs, tasks = array.shape
+            drawn = generator.integers(0, runs, size=(count, runs, tasks))
+            resamples.append(array[drawn, np.arange(tasks)])
+        if batched:
+            replicates.append(np.asarray(func(*resamples)))
+        else:
+            replicates.append(np.stack([np.asarray(func(*(item[i] for item in resamples))) for i in range(count)]))
+    return np.concatenate(replicates)
+
+
+def get_interval_estimates(
+    score_dict: Mapping[Any, Any],
+    func: Callable[..., Any],
+    method: str = "percentile",
+    reps: int = 2000,
+    confidence_interval_size: float = 0.95,
+    random_state: int | np.random.Generator = 0,
+) -> tuple[dict[Any, Any], dict[Any, np.ndarray]]:
+    """Estimate a statistic and its stratified bootstrap interval for every entry of `score_dict`.
+
+    Parameters
+    ----------
+    score_dict : mapping
+        Name to scores of shape (runs, tasks), or to a tuple of such arrays for a `func` of several
+        (`probability_of_improvement`).
+    func : callable
+        Takes the arrays, returns a number or an array of numbers. Assay's own aggregates, also as
+        `functools.partial`, are computed for all replicates at once; anything else is called once per replicate.
+    method : {"percentile"}
+        How the interval is read off the replicates.
+    reps : int
+        Number of bootstrap replicates.
+    confidence_interval_size : float
+        Nominal coverage, which a percentile interval approaches from below. On normal scores of one task a 95 %
+        interval covers the true mean in about 90 % of the cases with ten runs, 85 % with five, and 75 % with three,
+        where it is simply the range of the three (each end of the range is drawn with probability 1/27 > 2.5 %).
+    random_state : int or numpy.random.Generator
+        Seed of the resampling; entries do not share draws.
+
+    Returns
+    -------
+    estimates : dict
+        Name to `func` of the scores.
+    intervals : dict
+        Name to an array of shape (2, ...): lower and upper end. NaN where a task has a single run
+        (`no_interval_reason` says so in words).
+
+    Raises
+    ------
+    ConfigError
+        If scores are not runs x tasks or not finite.
+
+    Examples
+    --------
+    >>> scores = {"IQL": np.array([[50.0], [54.0], [58.0]]), "BC": np.array([[41.0]])}
+    >>> estimates, intervals = get_interval_estimates(scores, aggregate_mean)
+    >>> float(estimates["IQL"]), intervals["IQL"].tolist(), intervals["BC"].tolist()
+    (54.0, [50.0, 58.0], [nan, nan])
+    """
+    if method != "percentile":
+        raise ConfigError(f"unknown bootstrap method {method!r}; known: 'percentile'")
+    if reps < 1:
+        raise ConfigError(f"reps is {reps}; it has to be at least 1")
+    if not 0 < confidence_interval_size < 1:
+        raise ConfigError(f"confidence_interval_size is {confidence_interval_size}; it has to lie between 0 and 1")
+    generator = np.random.default_rng(random_state)
+    tail = (1 - confidence_interval_size) / 2
+    estimates: dict[Any, Any] = {}
+    intervals: dict[Any, np.ndarray] = {}
+    for name, scores in score_dict.items():
+        arrays = _checked(name, scores)
+        reason = no_interval_reason(*arrays)
+        if reason in ("no run", "no task"):
+            raise ConfigError(f"the scores of {name!r} hold {reason}")
+        estimates[name] = func(*arrays)
+        if reason is None:
+            intervals[name] = np.quantile(bootstrap(arrays, func, reps, generator), [tail, 1 - tail], axis=0)
+        else:
+            intervals[name] = np.full((2, *np.shape(estimates[name])), np.nan)
+    return estimates, intervals

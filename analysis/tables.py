@@ -1,0 +1,324 @@
+"""Tables of final scores: tidy for programs, pivoted for people.
+
+Every number is a mean over training seeds (and over datasets, where a row covers several), with a stratified bootstrap
+interval over the seeds. Runs that did not finish are counted, never silently dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from assay.analysis.statistics import aggregate_mean, difference_of_means, get_interval_estimates, no_interval_reason
+from assay.datasets.errors import ConfigError
+
+__all__ = ["change_table", "clean_variant", "format_interval", "pivot", "score_table"]
+
+_BEHAVIOUR = {"score": "behaviour_score", "best_score": "behaviour_score", "return_mean": "behaviour_return"}
+
+
+def _need(frame: pl.DataFrame, columns: Iterable[str]) -> None:
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise ConfigError(f"the runs have no column {missing[0]!r}; they have {', '.join(frame.columns)}")
+
+
+def clean_variant(runs: pl.DataFrame) -> str | None:
+    """Return the variant that the others are compared with: "clean", else the only one without transforms, else None.
+
+    Examples
+    --------
+    >>> clean_variant(pl.DataFrame({"variant": ["noisy", "clean"], "transforms": [1, 0]}))
+    'clean'
+    """
+    variants = runs["variant"].unique(maintain_order=True).to_list()
+    if "clean" in variants:
+        return "clean"
+    if "transforms" not in runs.columns:
+        return None
+    untouched = runs.filter(pl.col("transforms") == 0)["variant"].unique().to_list()
+    return str(untouched[0]) if len(untouched) == 1 else None
+
+
+def _tasks(group: pl.DataFrame, metric: str, where: str) -> np.ndarray:
+    """Return the scores of a group as runs x tasks, where a task is a dataset."""
+    scored = group.filter(pl.col(metric).is_not_null())
+    keys = [name for name in ("dataset", "environment") if name in scored.columns]
+    repeated = group.filter(group.select([*keys, "variant", "seed"]).is_duplicated())
+    if not repeated.is_empty():
+        raise ConfigError(
+            f"{where}: seed {repeated['seed'][0]} occurs {repeated.height} times, so the runs differ in something else "
+            "(parameters, budget); pass rows=['label'], or filter the runs first"
+        )
+    columns = [task[metric].to_numpy() for task in scored.partition_by(keys, maintain_order=True)] if keys else []
+    if not keys and scored.height:
+        columns = [scored[metric].to_numpy()]
+    if not columns:
+        return np.empty((0, 1))
+    if len({len(column) for column in columns}) > 1:
+        counts = ", ".join(str(len(column)) for column in columns)
+        raise ConfigError(
+            f"{where}: its datasets have different numbers of scored runs ({counts}), so their mean would be lopsided; "
+            "pass rows=['dataset', ...], or filter the runs first"
+        )
+    return np.stack(columns, axis=1)
+
+
+def _mean(column: pl.Series) -> float | None:
+    values = column.drop_nulls().to_numpy()
+    return float(values.mean()) if len(values) else None
+
+
+def _interval(scores: np.ndarray, confidence: float, reps: int, seed: int) -> tuple[float | None, float | None, Any]:
+    reason = no_interval_reason(scores)
+    if reason is not None:
+        return None, None, "a single seed" if reason.startswith("a single") else "no scored run"
+    _, intervals = get_interval_estimates(
+        {0: scores}, aggregate_mean, reps=reps, confidence_interval_size=confidence, random_state=seed
+    )
+    return float(intervals[0][0]), float(intervals[0][1]), None
+
+
+def score_table(
+    runs: pl.DataFrame,
+    metric: str = "score",
+    rows: Sequence[str] = ("algorithm",),
+    *,
+    confidence: float = 0.95,
+    reps: int = 2000,
+    random_state: int = 0,
+) -> pl.DataFrame:
+    """Summarize runs: the mean over seeds with its interval, for every row and variant.
+
+    Parameters
+    ----------
+    runs : polars.DataFrame
+        From `load_runs`, filtered or not.
+    metric : str
+        `"score"`, `"return_mean"` (no references needed) or any other number per run.
+    rows : sequence of str
+        Columns of `runs` that tell the rows apart, besides the variant. A row that covers several datasets is the
+        mean over them.
+    confidence, reps, random_state
+        Nominal coverage, replicates and seed of the bootstrap; every cell is resampled on its own, so it does not
+        depend on which other rows are there. Three seeds give coarse intervals: the 95 % interval is the range of the
+        three, and covers the true mean about three times in four (see `get_interval_estimates`).
+
+    Returns
+    -------
+    polars.DataFrame
+        The `rows`, variant, runs (listed), seeds (with a score), mean, low, high (null with fewer than two seeds, and
+        `no_interval` says why), behaviour (the dataset's own mean on the same scale, null where there is none).
+
+    Raises
+    ------
+    ConfigError
+        If a seed occurs twice in a cell (the runs differ in something that `rows` does not name), or if the datasets
+        of a cell have different numbers of runs.
+
+    Examples
+    --------
+    >>> runs = pl.DataFrame({"algorithm": "bc", "variant": "clean", "seed": [0, 1, 2], "score": [40.0, 50.0, None]})
+    >>> score_table(runs).select("algorithm", "variant", "runs", "seeds", "mean", "low", "high").row(0)
+    ('bc', 'clean', 3, 2, 45.0, 40.0, 50.0)
+    """
+    rows = [name for name in ([rows] if isinstance(rows, str) else list(rows)) if name != "variant"]
+    _need(runs, [*rows, "variant", "seed", metric])
+    table = []
+    schema: dict[str, Any] = {
+        **{name: runs.schema[name] for name in [*rows, "variant"]},
+        "runs": pl.Int64,
+        "seeds": pl.Int64,
+        "mean": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "behaviour": pl.Float64,
+        "no_interval": pl.String,
+    }
+    for group in runs.partition_by([*rows, "variant"], maintain_order=True):
+        names = group.select([*rows, "variant"]).row(0, named=True)
+        scores = _tasks(group, metric, ", ".join(f"{key} {value}" for key, value in names.items()))
+        low, high, reason = _interval(scores, confidence, reps, random_state)
+        behaviour = _BEHAVIOUR.get(metric)
+        table.append(
+            {
+                **names,
+                "runs": group.height,
+                "seeds": len(scores),
+                "mean": float(aggregate_mean(scores)) if len(scores) else None,
+                "low": low,
+                "high": high,
+                "behaviour": _mean(group[behaviour]) if behaviour in group.columns else None,
+                "no_interval": reason,
+            }
+        )
+    return pl.DataFrame(table, schema=schema)
+
+
+def change_table(
+    runs: pl.DataFrame,
+    metric: str = "score",
+    rows: Sequence[str] = ("algorithm",),
+    *,
+    clean: str | None = None,
+    confidence: float = 0.95,
+    reps: int = 2000,
+    random_state: int = 0,
+) -> pl.DataFrame:
+    """Compare every variant with the clean one, row by row.
+
+    Parameters
+    ----------
+    runs, metric, rows, confidence, reps, random_state
+        As for `score_table`.
+    clean : str, optional
+        The variant to compare with; by default "clean", else the only variant without transforms.
+
+    Returns
+    -------
+    polars.DataFrame
+        The `rows`, variant, seeds (the smaller of both sides), clean (its mean), mean, change = mean - clean with low
+        and high (bootstrap over the seeds of both sides, independently), percent = 100 change / clean (null unless the
+        clean mean is positive) and verdict: "lower" or "higher" where there are three seeds or more on both sides and
+        the two intervals of `score_table` do not overlap, otherwise "no clear difference", "too few seeds" or
+        "no score".
+
+    Raises
+    ------
+    ConfigError
+        If there is no such variant, or as for `score_table`.
+
+    Examples
+    --------
+    >>> runs = pl.DataFrame({"algorithm": "bc", "variant": ["clean"] * 3 + ["noisy"] * 3, "seed": [0, 1, 2] * 2,
+    ...                      "score": [40.0, 42.0, 44.0, 20.0, 21.0, 22.0]})
+    >>> change_table(runs).select("variant", "change", "percent", "verdict").row(0)
+    ('noisy', -21.0, -50.0, 'lower')
+    """
+    rows = [name for name in ([rows] if isinstance(rows, str) else list(rows)) if name != "variant"]
+    name = clean if clean is not None else clean_variant(runs)
+    if name is None or name not in runs["variant"].to_list():
+        raise ConfigError(
+            f"no variant {clean!r} among the runs"
+            if clean
+            else "no variant is recognizably clean; pass clean=<variant>"
+        )
+    scores = score_table(runs, metric, rows, confidence=confidence, reps=reps, random_state=random_state)
+    table = []
+    for row in scores.filter(pl.col("variant") != name).iter_rows(named=True):
+        keys = [pl.col(key).eq_missing(pl.lit(row[key])) for key in rows]
+        reference = scores.filter(pl.col("variant") == name, *keys).to_dicts()
+        base: dict[str, Any] = reference[0] if reference else {"mean": None, "low": None, "high": None, "seeds": 0}
+        change = low = high = None
+        if row["mean"] is not None and base["mean"] is not None:
+            change = row["mean"] - base["mean"]
+        if row["low"] is not None and base["low"] is not None:
+            sides = tuple(
+                _tasks(runs.filter(pl.col("variant") == side, *keys), metric, side) for side in (row["variant"], name)
+            )
+            if sides[0].shape[1] == sides[1].shape[1]:
+                _, intervals = get_interval_estimates(
+                    {0: sides},
+                    difference_of_means,
+                    reps=reps,
+                    confidence_interval_size=confidence,
+                    random_state=random_state,
+                )
+                low, high = float(intervals[0][0]), float(intervals[0][1])
+        table.append(
+            {
+                **{key: row[key] for key in [*rows, "variant"]},
+                "seeds": min(row["seeds"], base["seeds"]),
+                "clean": base["mean"],
+                "mean": row["mean"],
+                "change": change,
+                "low": low,
+                "high": high,
+                "percent": 100 * change / base["mean"] if change is not None and base["mean"] > 0 else None,
+                "verdict": verdict(row, base),
+            }
+        )
+    schema: dict[str, Any] = {key: runs.schema[key] for key in [*rows, "variant"]} | {"seeds": pl.Int64}
+    schema |= dict.fromkeys(("clean", "mean", "change", "low", "high", "percent"), pl.Float64) | {"verdict": pl.String}
+    return pl.DataFrame(table, schema=schema)
+
+
+def verdict(row: dict[str, Any], other: dict[str, Any]) -> str:
+    """Compare two rows of a score table in words that the seeds can carry."""
+    if row["mean"] is None or other["mean"] is None:
+        return "no score"
+    if min(row["seeds"], other["seeds"]) < 3:
+        return "too few seeds"
+    if row["high"] < other["low"]:
+        return "lower"
+    return "higher" if row["low"] > other["high"] else "no clear difference"
+
+
+def format_interval(mean: float | None, low: float | None, high: float | None, digits: int = 1) -> str:
+    """Write a mean and its interval as text.
+
+    Examples
+    --------
+    >>> format_interval(52.14, 48.0, 55.9), format_interval(52.14, None, None), format_interval(None, None, None)
+    ('52.1 [48.0, 55.9]', '52.1', '–')
+    """
+    if mean is None:
+        return "–"
+    if low is None or high is None:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def pivot(
+    table: pl.DataFrame,
+    index: str = "variant",
+    columns: str = "algorithm",
+    *,
+    digits: int = 1,
+    behaviour: bool = True,
+) -> pl.DataFrame:
+    """Turn a score table into text for people: one row per `index`, one column per value of `columns`.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        From `score_table`.
+    index, columns : str
+        What becomes the rows and the columns.
+    digits : int
+        Decimals.
+    behaviour : bool
+        Whether to add the dataset's own mean as the last column; needs `index="variant"`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Cells are `mean [low, high]`, or the mean alone with fewer than two seeds, or a dash without a score.
+
+    Examples
+    --------
+    >>> runs = pl.DataFrame({"algorithm": ["bc", "bc", "iql"], "variant": "clean", "seed": [0, 1, 0],
+    ...                      "score": [40.0, 50.0, 48.0], "behaviour_score": 43.0})
+    >>> pivot(score_table(runs)).row(0, named=True)
+    {'variant': 'clean', 'bc': '45.0 [40.0, 50.0]', 'iql': '48.0', 'behaviour': '43.0'}
+    """
+    _need(table, [index, columns, "mean", "low", "high"])
+    if table.select(index, columns).is_duplicated().any():
+        raise ConfigError(f"several rows share one {index} and {columns}; filter the table, or pivot other columns")
+    names = table[columns].unique(maintain_order=True).to_list()
+    cells = {
+        (row[index], row[columns]): format_interval(row["mean"], row["low"], row["high"], digits)
+        for row in table.iter_rows(named=True)
+    }
+    rows = table[index].unique(maintain_order=True).to_list()
+    text: dict[str, list[Any]] = {index: rows}
+    for name in names:
+        text[str(name)] = [cells.get((row, name), "–") for row in rows]
+    if behaviour and index == "variant" and "behaviour" in table.columns and "behaviour" not in text:
+        means = {row: _mean(table.filter(pl.col(index) == row)["behaviour"]) for row in rows}
+        if any(value is not None for value in means.values()):
+            text["behaviour"] = [format_interval(means[row], None, None, digits) for row in rows]
+    return pl.DataFrame(text)

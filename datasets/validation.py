@@ -1,0 +1,516 @@
+"""Checking a dataset: what is impossible (errors) and what deserves a second look (warnings), with the place.
+
+Every check streams over blocks of rows, so memory maps stay on disk and a check costs little more than reading once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import xxhash
+
+from assay.datasets.dataset import Dataset
+from assay.datasets.randomness import BLOCK_STEPS
+from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, leaves
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Finding", "ValidationReport", "validate"]
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found.
+
+    Parameters
+    ----------
+    check : str
+        Name of the check.
+    severity : "error" or "warning"
+        Impossible, or merely surprising.
+    message : str
+        What is wrong, in words.
+    column : str or None
+    episode, row : int or None
+        The first place: the episode, and the row counted from the episode's first.
+    count : int
+        How many rows (or episodes, or dimensions) are affected.
+    """
+
+    check: str
+    severity: Severity
+    message: str
+    column: str | None = None
+    episode: int | None = None
+    row: int | None = None
+    count: int = 1
+
+    def __str__(self) -> str:
+        places = [] if self.column is None else [f"column {self.column}"]
+        places += [] if self.episode is None else [f"episode {self.episode}"]
+        places += [] if self.row is None else [f"row {self.row}"]
+        return f"{self.severity}: {self.check}: {self.message}" + (f" ({', '.join(places)})" if places else "")
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What `validate` found.
+
+    Parameters
+    ----------
+    findings : tuple of Finding
+        Errors first, then in the order of the checks.
+    checks : tuple of str
+        Names of all checks that ran.
+    """
+
+    findings: tuple[Finding, ...]
+    checks: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error; there may be warnings."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    def __str__(self) -> str:
+        errors = sum(finding.severity == "error" for finding in self.findings)
+        head = f"{len(self.checks)} checks: {errors} errors, {len(self.findings) - errors} warnings"
+        return "\n".join([head, *(f"  {finding}" for finding in self.findings)])
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return the findings as a polars table: check, severity, column, episode, row, count, message."""
+        import polars as pl
+
+        schema = {
+            "check": pl.String,
+            "severity": pl.String,
+            "column": pl.String,
+            "episode": pl.Int64,
+            "row": pl.Int64,
+            "count": pl.Int64,
+            "message": pl.String,
+        }
+        return pl.DataFrame([{key: getattr(item, key) for key in schema} for item in self.findings], schema=schema)
+
+
+def validate(dataset: Dataset) -> ValidationReport:
+    """Check a dataset for what training would silently suffer from.
+
+    Errors: NaN or infinite values; both flags on one step; an episode without an end flag, or with one before its last
+    step; actions outside their space; shapes that differ from the spaces. Warnings: observations outside a bounded
+    space, dtypes that differ from the spaces, stored next observations that differ from the following observation
+    where no `corrupted/...` mask explains it, unknown final observations, duplicate transitions and episodes, constant
+    columns or dimensions, rewards that are all zero.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Returns
+    -------
+    ValidationReport
+
+    Examples
+    --------
+    >>> dataset = Dataset.from_arrays(
+    ...     observations=np.arange(4.0), actions=np.array([0.1, 0.2]), rewards=[1.0, np.nan],
+    ...     terminations=[True, True], truncations=[False, False])
+    >>> print(validate(dataset))
+    13 checks: 1 errors, 0 warnings
+      error: finite: 1 of 2 rows hold NaN or infinite values (column rewards, episode 1, row 0)
+    """
+    findings = [finding for check in _CHECKS.values() for finding in check(dataset)]
+    findings.sort(key=lambda finding: finding.severity != "error")
+    return ValidationReport(tuple(findings), tuple(_CHECKS))
+
+
+# -------------------------------------------------------------------- walking
+
+
+def _blocks(array: np.ndarray, bytes_per_block: int = 1 << 23) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, rows as a 2-D array)."""
+    width = max(1, int(np.prod(array.shape[1:], dtype=np.int64)))
+    rows = max(1, min(BLOCK_STEPS, bytes_per_block // max(1, width * array.itemsize)))
+    for start in range(0, len(array), rows):
+        part = array[start : start + rows]
+        yield start, part.reshape(len(part), -1)
+
+
+def _place(dataset: Dataset, rows: int, row: int) -> tuple[int, int]:
+    """Return (episode, row within the episode) of a row of a column with `rows` rows."""
+    starts = dataset.episode_starts
+    if rows != dataset.total_steps:
+        starts = starts + np.arange(dataset.total_episodes)
+    episode = int(np.searchsorted(starts, row, side="right")) - 1
+    return episode, row - int(starts[episode])
+
+
+class _Tally:
+    """Counts bad rows and keeps the first."""
+
+    def __init__(self) -> None:
+        self.count, self.first = 0, -1
+
+    def add(self, start: int, bad: np.ndarray) -> None:
+        if bad.any():
+            if not self.count:
+                self.first = start + int(bad.argmax())
+            self.count += int(bad.sum())
+
+    def finding(
+        self, dataset: Dataset, check: str, severity: Severity, text: str, column: str, rows: int
+    ) -> Iterator[Finding]:
+        if self.count:
+            episode, row = _place(dataset, rows, self.first)
+            message = f"{self.count:,} of {rows:,} rows {text}"
+            yield Finding(check, severity, message, column, episode, row, self.count)
+
+
+def _is_under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + "/")
+
+
+# -------------------------------------------------------------------- values
+
+
+def _finite(dataset: Dataset) -> Iterator[Finding]:
+    for name in dataset.columns:
+        array = dataset.column(name)
+        if array.dtype.kind not in "fc":
+            continue
+        tally = _Tally()
+        for start, block in _blocks(array):
+            # A sum is finite only if all its terms are, and costs a fraction of asking each; it may overflow, so ask.
+            with np.errstate(over="ignore", invalid="ignore"):
+                suspicious = not np.isfinite(block.sum())
+            if suspicious:
+                tally.add(start, ~np.isfinite(block).all(axis=1))
+        yield from tally.finding(dataset, "finite", "error", "hold NaN or infinite values", name, len(array))
+
+
+def _zero_rewards(dataset: Dataset) -> Iterator[Finding]:
+    if dataset.total_steps and not any(block.any() for _, block in _blocks(dataset.rewards)):
+        yield Finding("zero rewards", "warning", "all rewards are zero", "rewards", count=dataset.total_steps)
+
+
+def _constant(dataset: Dataset) -> Iterator[Finding]:
+    for name in dataset.columns:
+        if not any(_is_under(name, prefix) for prefix in ("observations", "actions", "rewards")):
+            continue
+        array = dataset.column(name)
+        if len(array) < 2 or array.size == 0 or (name == "rewards" and not array[0]):
+            continue  # rewards that are all zero have a check of their own
+        first = array[:1].reshape(1, -1)
+        constant = np.ones(first.shape[1], bool)
+        for _, block in _blocks(array):
+            constant &= (block == first).all(axis=0)
+            if not constant.any():
+                break
+        dimensions = np.flatnonzero(constant)
+        if not len(dimensions):
+            continue
+        if len(dimensions) == len(constant):
+            message = "every row is the same"
+        else:
+            listed = ", ".join(map(str, dimensions[:10])) + (", ..." if len(dimensions) > 10 else "")
+            message = f"{len(dimensions)} of {len(constant)} dimensions never change: {listed}"
+        yield Finding("constant", "warning", message, name, count=len(dimensions))
+
+
+# -------------------------------------------------------------------- flags
+
+
+def _both_flags(dataset: Dataset) -> Iterator[Finding]:
+    tally = _Tally()
+    tally.add(0, dataset.terminations & dataset.truncations)
+    text = "have both a termination and a truncation"
+    yield from tally.finding(dataset, "both flags", "error", text, "truncations", dataset.total_steps)
+
+
+def _unended(dataset: Dataset) -> Iterator[Finding]:
+    lasts = dataset.episode_starts + dataset.episode_lengths - 1
+    unended = np.flatnonzero(~(dataset.terminations[lasts] | dataset.truncations[lasts]))
+    if len(unended):
+        episode = int(unended[0])
+        message = f"{len(unended):,} of {dataset.total_episodes:,} episodes end without a termination or truncation"
+        row = int(dataset.episode_lengths[episode]) - 1
+        yield Finding("episode end", "error", message, episode=episode, row=row, count=len(unended))
+
+
+def _early_flags(dataset: Dataset) -> Iterator[Finding]:
+    flagged = dataset.terminations | dataset.truncations
+    flagged[dataset.episode_starts + dataset.episode_lengths - 1] = False
+    tally = _Tally()
+    tally.add(0, flagged)
+    text = "have an end flag before the last step of their episode"
+    yield from tally.finding(dataset, "early flag", "error", text, "terminations", dataset.total_steps)
+
+
+def _final_observations(dataset: Dataset) -> Iterator[Finding]:
+    known = dataset.episode_columns.get("final_observation")
+    if known is None or dataset.has_next_observations:
+        return
+    unknown = np.flatnonzero(~known.astype(bool))
+    if len(unknown):
+        message = (
+            f"the final observation of {len(unknown):,} of {dataset.total_episodes:,} episodes was never recorded; "
+            "their last transitions are not used"
+        )
+        yield Finding("final observation", "warning", message, "observations", int(unknown[0]), count=len(unknown))
+
+
+# -------------------------------------------------------------------- spaces
+
+
+def _leaves(dataset: Dataset, *prefixes: str) -> Iterator[tuple[str, Space, np.ndarray]]:
+    spaces = {"observations": dataset.info.observation_space, "actions": dataset.info.action_space}
+    for prefix in prefixes:
+        space = spaces[prefix]
+        if space is None:
+            continue
+        for name, leaf in leaves(space, prefix).items():
+            if name in dataset.columns:
+                yield name, leaf, dataset.column(name)
+
+
+def _shape(space: Space) -> tuple[int, ...] | None:
+    if isinstance(space, Box):
+        return space.shape
+    if isinstance(space, Discrete):
+        return ()
+    if isinstance(space, MultiDiscrete):
+        return tuple(np.shape(space.nvec))
+    if isinstance(space, MultiBinary):
+        return (space.n,) if isinstance(space.n, int) else space.n
+    return None
+
+
+def _shapes(dataset: Dataset) -> Iterator[Finding]:
+    for prefix, space in (("observations", dataset.info.observation_space), ("actions", dataset.info.action_space)):
+        if space is None:
+            continue
+        stored = {name for name in dataset.columns if _is_under(name, prefix)}
+        for name in sorted(stored ^ leaves(space, prefix).keys()):
+            state = "has no part in" if name in stored else "is missing, says"
+            yield Finding("shape", "error", f"the column {state} the {prefix[:-1]} space", name)
+    for name, space, array in _leaves(dataset, "observations", "actions"):
+        expected = _shape(space)
+        if expected is not None and array.shape[1:] != expected:
+            yield Finding("shape", "error", f"a row is {list(array.shape[1:])}, but the space {list(expected)}", name)
+
+
+def _dtypes(dataset: Dataset) -> Iterator[Finding]:
+    for name, space, array in _leaves(dataset, "observations", "actions"):
+        is_integer = isinstance(space, Discrete | MultiDiscrete)  # of any width: collectors choose their own
+        if not isinstance(space, Box | Discrete | MultiDiscrete) or (is_integer and array.dtype.kind in "iu"):
+            continue
+        if array.dtype != np.dtype(space.dtype):
+            yield Finding("dtype", "warning", f"the column is {array.dtype}, but the space {space.dtype}", name)
+
+
+def _outside(space: Space, dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return a function from a 2-D block to (rows,) bool: lies outside the space; None where nothing can."""
+    low: Any
+    high: Any
+    if isinstance(space, Box):
+        low, high = space.bounds()
+        if not (np.isfinite(low).any() or np.isfinite(high).any()):
+            return None
+    elif isinstance(space, Discrete):
+        low, high = np.array(space.start), np.array(space.start + space.n - 1)
+    elif isinstance(space, MultiDiscrete):
+        low = np.array(space.start)
+        high = low + np.array(space.nvec) - 1
+    elif isinstance(space, MultiBinary):
+        low, high = np.array(0), np.array(1)
+    else:
+        return None
+    if dtype.kind == "b":
+        return None
+    low, high = low.reshape(1, -1), high.reshape(1, -1)
+    if dtype.kind == "f" and low.dtype.kind == "f" and dtype != low.dtype:
+        # A bound such as 0.1 differs between precisions; a value that rounds to it lies inside.
+        coarse = min(dtype, low.dtype, key=lambda item: item.itemsize)
+        low, high = np.nextafter(low.astype(coarse), -np.inf), np.nextafter(high.astype(coarse), np.inf)
+    extremes = (low.min(), high.max()) if low.max() == low.min() and high.max() == high.min() else None
+
+    def outside(block: np.ndarray) -> np.ndarray:
+        if extremes is not None and block.size and block.min() >= extremes[0] and block.max() <= extremes[1]:
+            return np.zeros(len(block), bool)  # the ordinary case: equal bounds, all inside, no temporaries
+        result: np.ndarray = ((block < low) | (block > high)).any(axis=1)
+        return result
+
+    return outside
+
+
+def _bounds(dataset: Dataset, prefix: str, severity: Severity) -> Iterator[Finding]:
+    for name, space, array in _leaves(dataset, prefix):
+        outside = _outside(space, array.dtype)
+        if outside is None or array.shape[1:] != _shape(space) or array.dtype.kind not in "iuf":
+            continue
+        tally = _Tally()
+        for start, block in _blocks(array):
+            tally.add(start, outside(block))
+        check = f"{prefix[:-1]} bounds"
+        yield from tally.finding(dataset, check, severity, f"lie outside the {prefix[:-1]} space", name, len(array))
+
+
+def _action_bounds(dataset: Dataset) -> Iterator[Finding]:
+    yield from _bounds(dataset, "actions", "error")
+
+
+def _observation_bounds(dataset: Dataset) -> Iterator[Finding]:
+    yield from _bounds(dataset, "observations", "warning")
+
+
+# -------------------------------------------------------------------- continuity and repetition
+
+
+def _continuity(dataset: Dataset) -> Iterator[Finding]:
+    if not dataset.has_next_observations:
+        return
+    explained = np.zeros(dataset.total_steps, bool)
+    for element in ("dynamics", "next_observations"):
+        if (mask := dataset.masks.get(element)) is not None:
+            explained |= mask.astype(bool)
+    if (mask := dataset.masks.get("observations")) is not None:
+        # The step before a touched observation still stores what it was; the first step of an episode has none before.
+        before = np.roll(mask.astype(bool), -1)
+        before[dataset.episode_starts + dataset.episode_lengths - 1] = False
+        explained |= before
+    # The row after an episode's last step is its final observation: compare it where it was recorded.
+    known = dataset.episode_columns.get("final_observation")
+    if known is not None:
+        explained[(dataset.episode_starts + dataset.episode_lengths - 1)[~known.astype(bool)]] = True
+    rows = dataset.observation_rows
+    for name in dataset.columns:
+        if not _is_under(name, "next_observations"):
+            continue
+        stored, observations = dataset.column(name), dataset.column(name.removeprefix("next_"))
+        tally = _Tally()
+        for start, block in _blocks(stored):
+            following = observations[rows[start : start + len(block)] + 1].reshape(len(block), -1)
+            same = (block == following) | ((block != block) & (following != following))
+            tally.add(start, ~same.all(axis=1) & ~explained[start : start + len(block)])
+        text = "differ from the following observation, and no corrupted/ mask explains it"
+        yield from tally.finding(dataset, "continuity", "warning", text, name, dataset.total_steps)
+
+
+def _row_hashes(arrays: list[np.ndarray]) -> np.ndarray:
+    """Return a 64-bit hash of each row over arrays with equally many rows, up to those of 2-D blocks."""
+    rows = len(arrays[0])
+    result = np.zeros(rows, np.uint64)
+    with np.errstate(over="ignore"):
+        for array in arrays:
+            for start, block in _blocks(array):
+                words = _words(block)
+                # A multilinear hash: fixed odd random multipliers, one per word.
+                generator = np.random.Generator(np.random.SFC64(words.shape[1]))
+                multipliers = generator.integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
+                part = result[start : start + len(block)]
+                for column, multiplier in zip(words.T, multipliers, strict=True):
+                    part ^= column.astype(np.uint64)
+                    part *= multiplier
+                    part ^= part >> np.uint64(29)
+    return result
+
+
+def _words(block: np.ndarray) -> np.ndarray:
+    """View the rows of a 2-D block as unsigned integers of up to 8 bytes each."""
+    block = np.ascontiguousarray(block)
+    width = block.shape[1] * block.itemsize
+    size = next(size for size in (8, 4, 2, 1) if width % size == 0)
+    return block.view(np.uint8).reshape(len(block), width).view(f"u{size}")
+
+
+def _repeated(hashes: np.ndarray) -> np.ndarray:
+    """Return the positions whose hash occurred earlier, in order."""
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    result: np.ndarray = np.sort(order[1:][ordered[1:] == ordered[:-1]])
+    return result
+
+
+def _transition_columns(dataset: Dataset) -> list[tuple[str, int]]:
+    """Return (column, offset in observation rows or -1 for plain steps) of everything in (s, a, r, s')."""
+    columns = [(name, -1) for name in dataset.columns if _is_under(name, "actions") or name == "rewards"]
+    columns += [(name, 0) for name in dataset.columns if _is_under(name, "observations")]
+    if dataset.has_next_observations:
+        return columns + [(name, -1) for name in dataset.columns if _is_under(name, "next_observations")]
+    return columns + [(name, 1) for name in dataset.columns if _is_under(name, "observations")]
+
+
+def _duplicates(dataset: Dataset) -> Iterator[Finding]:
+    rows = dataset.observation_rows
+    hashes = np.zeros(dataset.total_steps, np.uint64)
+    observed: dict[str, np.ndarray] = {}
+    for name, offset in _transition_columns(dataset):
+        if name not in observed:
+            observed[name] = _row_hashes([dataset.column(name)])
+        part = observed[name] if offset < 0 else observed[name][rows + offset]
+        hashes = (hashes ^ part) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(31)
+    repeated = _repeated(hashes)
+    repeated = repeated[_really_repeated(dataset, hashes, repeated)]
+    if len(repeated):
+        episode, row = _place(dataset, dataset.total_steps, int(repeated[0]))
+        message = (
+            f"{len(repeated):,} of {dataset.total_steps:,} transitions (s, a, r, s') repeat an earlier one exactly"
+        )
+        yield Finding("duplicate transitions", "warning", message, None, episode, row, len(repeated))
+    ends = dataset.episode_starts + dataset.episode_lengths
+    whole = [
+        xxhash.xxh3_64_intdigest(hashes[start:end].tobytes())
+        for start, end in zip(dataset.episode_starts.tolist(), ends.tolist(), strict=True)
+    ]
+    repeats = _repeated(np.array(whole, np.uint64)) if whole else np.zeros(0, np.int64)
+    if len(repeats):
+        message = f"{len(repeats):,} of {dataset.total_episodes:,} episodes repeat an earlier one exactly"
+        yield Finding("duplicate episodes", "warning", message, None, int(repeats[0]), count=len(repeats))
+
+
+def _really_repeated(dataset: Dataset, hashes: np.ndarray, repeated: np.ndarray) -> np.ndarray:
+    """Compare the bytes of each suspected repetition with those of the first row of equal hash."""
+    result = np.ones(len(repeated), bool)
+    if not len(repeated):
+        return result
+    unique, first = np.unique(hashes, return_index=True)
+    originals = first[np.searchsorted(unique, hashes[repeated])]
+    rows = dataset.observation_rows
+    for name, offset in _transition_columns(dataset):
+        array = dataset.column(name)
+        for start in range(0, len(repeated), BLOCK_STEPS):
+            later, earlier = repeated[start : start + BLOCK_STEPS], originals[start : start + BLOCK_STEPS]
+            if offset >= 0:
+                later, earlier = rows[later] + offset, rows[earlier] + offset
+            same = _bytes(array[later]) == _bytes(array[earlier])
+            result[start : start + BLOCK_STEPS] &= same.all(axis=1)
+    return result
+
+
+def _bytes(rows: np.ndarray) -> np.ndarray:
+    contiguous = np.ascontiguousarray(rows).reshape(len(rows), -1)
+    return contiguous.view(np.uint8).reshape(len(rows), -1)
+
+
+_CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
+    "shape": _shapes,
+    "dtype": _dtypes,
+    "finite": _finite,
+    "both flags": _both_flags,
+    "episode end": _unended,
+    "early flag": _early_flags,
+    "action bounds": _action_bounds,
+    "observation bounds": _observation_bounds,
+    "continuity": _continuity,
+    "final observation": _final_observations,
+    "duplicate transitions": _duplicates,
+    "constant": _constant,
+    "zero rewards": _zero_rewards,
+}

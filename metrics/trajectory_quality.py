@@ -1,0 +1,101 @@
+"""TQ, trajectory quality: how good the behaviour in a dataset is, between a random and the best known policy.
+
+Source: Schweighofer et al., "A Dataset Perspective on Offline Reinforcement Learning", CoLLAs 2022, arXiv 2111.04714;
+published code `source/evaluator.py` and `source/plotting/create_plots.py` of ml-jku/OfflineRL.
+
+    TQ(D) = (mean return of D - mean return of D_min) / (best return - mean return of D_min)
+
+The mean is over the completed episodes of D. D_min is the random dataset of the same environment. The paper's text
+takes the mean return of the expert dataset as the best return; its code takes the largest of the online run's greedy
+evaluations. Here both references are numbers that the caller names; by default they are the random and the expert
+reference of `dataset.info.references`, as in the paper's D4RL experiment. TQ is not clipped: a dataset may be worse
+than random or better than the best.
+
+An episode is completed if its last step is a termination or a truncation. The published code sums rewards up to each
+done flag and so drops the partial episode at the end of the buffer; here that is an episode whose last step has neither
+flag. A collector that sets the truncation flag where it stopped in the midst of an episode makes it count as completed:
+the flag cannot be told from a time limit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import ConfigError, DatasetError
+from assay.metrics.returns import finite_returns, last_steps
+
+__all__ = ["tq"]
+
+
+def tq(dataset: Dataset, random_return: float | None = None, best_return: float | None = None) -> float:
+    """Return the trajectory quality (the module's text has definition and source).
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Only episodes whose last step is a termination or a truncation count.
+    random_return, best_return : float, optional
+        Undiscounted returns that map to 0 and 1. Default: `random` and `expert` of `dataset.info.references`.
+
+    Returns
+    -------
+    float
+        Unbounded; 0 is random, 1 the best reference.
+
+    Raises
+    ------
+    ConfigError
+        If a reference is neither given nor known, is not finite, or both are equal.
+    DatasetError
+        If no episode is completed, or a return is not finite.
+
+    Examples
+    --------
+    >>> dataset = Dataset.from_arrays(
+    ...     observations=np.zeros(5), actions=np.zeros(3), rewards=[1.0, 1.0, 4.0],
+    ...     terminations=[False, True, False], truncations=[False, False, True])
+    >>> tq(dataset, random_return=1.0, best_return=5.0)  # returns 2 and 4
+    0.5
+    """
+    low, high = quality_references(dataset, random_return, best_return)
+    return float((completed_returns(dataset).mean() - low) / (high - low))
+
+
+def quality_references(
+    dataset: Dataset, random_return: float | None = None, best_return: float | None = None
+) -> tuple[float, float]:
+    """Return the two reference returns of `tq`, or raise ConfigError saying which one to pass."""
+    known = dataset.info.references
+    low = random_return if random_return is not None or known is None else known.random
+    high = best_return if best_return is not None or known is None else known.expert
+    missing = [name for name, value in (("random_return", low), ("best_return", high)) if value is None]
+    if low is None or high is None:
+        raise ConfigError(
+            f"TQ needs reference returns and the dataset has none: pass {' and '.join(missing)}, "
+            "or set reference_scores in the dataset's info"
+        )
+    if not (math.isfinite(low) and math.isfinite(high)) or low == high:
+        raise ConfigError(f"TQ needs two finite and different references, not {low:g} and {high:g}")
+    return float(low), float(high)
+
+
+def completed_returns(dataset: Dataset) -> np.ndarray:
+    """Return the returns of the episodes that end in a termination or a truncation."""
+    if not any_completed(dataset):
+        raise DatasetError("no episode is completed: none ends in a termination or a truncation")
+    returns: np.ndarray = finite_returns(dataset)[_completed(dataset)]
+    return returns
+
+
+def any_completed(dataset: Dataset) -> bool:
+    """Whether TQ has any episode to average over."""
+    return bool(_completed(dataset).any())
+
+
+def _completed(dataset: Dataset) -> np.ndarray:
+    lasts = last_steps(dataset)
+    completed: np.ndarray = dataset.terminations[lasts] | dataset.truncations[lasts]
+    return completed

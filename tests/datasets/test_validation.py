@@ -1,0 +1,273 @@
+"""Validation: each fault is found where it is, and clean data has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+
+from assay.datasets.dataset import Dataset, concatenate
+from assay.datasets.formats import format_named
+from assay.datasets.info import DatasetInfo
+from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
+from assay.datasets.validation import Finding, ValidationReport, validate
+from tests.datasets.dataset_strategies import clean_dataset, datasets
+
+SHARED = Path(__file__).parents[2] / "../shared/data"
+
+
+def only_finding(dataset: Dataset) -> Finding:
+    report = validate(dataset)
+    assert len(report.findings) == 1, str(report)
+    return report.findings[0]
+
+
+def spoiled(name: str, index: Any, value: Any, **changes: Any) -> Dataset:
+    dataset = clean_dataset(**changes)
+    array = dataset.column(name).copy()
+    array[index] = value
+    return dataset.replace({name: array})
+
+
+def info(observation_space: Space | None = None, action_space: Space | None = None) -> DatasetInfo:
+    return DatasetInfo(observation_space=observation_space, action_space=action_space)
+
+
+def box(size: int, bound: float, dtype: str = "float64") -> Box:
+    return Box((size,), dtype, [-bound] * size, [bound] * size)
+
+
+def test_clean_data_has_no_findings() -> None:
+    report = validate(clean_dataset(info=info(box(3, np.inf), box(2, 1.0, "float32"))))
+    assert report.findings == ()
+    assert report.ok
+    assert str(report).endswith("0 errors, 0 warnings")
+    assert report.to_frame().is_empty()
+
+
+@settings(max_examples=40, deadline=None)
+@given(dataset=datasets(max_length=8))
+def test_any_dataset_can_be_validated(dataset: Dataset) -> None:
+    report = dataset.validate()
+    assert isinstance(report, ValidationReport)
+    assert report.to_frame().height == len(report.findings)
+
+
+def test_an_empty_dataset_can_be_validated() -> None:
+    assert validate(clean_dataset().select([])).ok
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["observations", "actions", "rewards"])
+def test_the_first_place_and_the_count_of_values_that_are_not_finite(name: str, value: float) -> None:
+    finding = only_finding(spoiled(name, [20, 21, 40], value))
+    assert (finding.check, finding.severity, finding.column, finding.count) == ("finite", "error", name, 3)
+    rows = 7 if name == "observations" else 6
+    assert (finding.episode, finding.row) == (20 // rows, 20 % rows)
+
+
+def test_a_block_whose_sum_overflows_is_still_finite() -> None:
+    assert validate(clean_dataset(rewards=np.where(np.arange(60) % 2, 1e308, 1.7e308))).ok
+
+
+def test_both_flags_on_one_step() -> None:
+    finding = only_finding(spoiled("terminations", [11, 23], True))
+    assert (finding.check, finding.severity, finding.episode, finding.row, finding.count) == (
+        *("both flags", "error", 1, 5, 2),
+    )
+
+
+def test_an_episode_without_an_end_flag() -> None:
+    finding = only_finding(spoiled("truncations", [17, 59], False))
+    assert (finding.check, finding.severity, finding.episode, finding.count) == ("episode end", "error", 2, 2)
+
+
+def test_a_flag_in_the_middle_of_an_episode() -> None:
+    finding = only_finding(spoiled("terminations", 14, True))
+    assert (finding.check, finding.severity, finding.episode, finding.row) == ("early flag", "error", 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("space", "actions", "bad"),
+    [
+        (box(2, 1.0, "float32"), np.random.default_rng(0).uniform(-1, 1, (60, 2)).astype("f4"), 1.5),
+        (Discrete(4, start=2), np.arange(60) % 4 + 2, 6),
+        (Discrete(4, start=2), np.arange(60) % 4 + 2, 1),
+        (MultiDiscrete([2, 3], [0, 1]), np.stack([np.arange(60) % 2, np.arange(60) % 3 + 1], 1), [1, 0]),
+        (MultiBinary(2), np.random.default_rng(0).integers(0, 2, (60, 2), np.int8), 2),
+    ],
+)
+def test_an_action_outside_its_space(space: Space, actions: np.ndarray, bad: Any) -> None:
+    assert validate(clean_dataset(actions=actions, info=info(action_space=space))).findings == ()
+    finding = only_finding(spoiled("actions", 30, bad, actions=actions, info=info(action_space=space)))
+    assert (finding.check, finding.severity, finding.column) == ("action bounds", "error", "actions")
+    assert (finding.episode, finding.row, finding.count) == (5, 0, 1)
+
+
+def test_an_action_on_a_bound_that_was_rounded_is_inside() -> None:
+    actions = np.random.default_rng(0).uniform(-0.1, 0.1, (60, 2)).astype("f4")
+    actions[3], actions[4] = np.float32(0.1), np.float32(-0.1)  # both further out than the float64 bound
+    report = validate(clean_dataset(actions=actions, info=info(action_space=box(2, 0.1))))
+    assert [finding.check for finding in report.findings] == ["dtype"]
+
+
+def test_an_observation_outside_a_bounded_box_is_a_warning() -> None:
+    dataset = spoiled("observations", (8, 1), 50.0, info=info(box(3, 10.0)))
+    finding = only_finding(dataset)
+    assert (finding.check, finding.severity, finding.episode, finding.row) == ("observation bounds", "warning", 1, 1)
+    assert validate(dataset).ok
+
+
+def test_a_shape_other_than_the_spaces_is_an_error() -> None:
+    finding = only_finding(clean_dataset(info=info(box(4, np.inf))))
+    assert (finding.check, finding.severity, finding.column) == ("shape", "error", "observations")
+    finding = validate(clean_dataset(info=info(Dict({"goal": box(3, 1.0)})))).findings[0]
+    assert (finding.check, finding.severity) == ("shape", "error")
+
+
+def test_a_dtype_other_than_the_spaces_is_a_warning() -> None:
+    finding = only_finding(clean_dataset(info=info(box(3, np.inf, "float32"))))
+    assert (finding.check, finding.severity, finding.column) == ("dtype", "warning", "observations")
+    actions = np.arange(60, dtype=np.int32) % 3
+    assert validate(clean_dataset(actions=actions, info=info(action_space=Discrete(3)))).findings == ()
+
+
+def test_stored_next_observations_that_jump_are_a_warning_unless_a_mask_explains_them() -> None:
+    dataset = clean_dataset()
+    following = np.asarray(dataset.next_observations).copy()
+    assert validate(dataset.replace({"next_observations": following})).findings == ()
+    following[[10, 33]] += 1
+    jumping = dataset.replace({"next_observations": following})
+    finding = only_finding(jumping)
+    assert (finding.check, finding.severity, finding.column) == ("continuity", "warning", "next_observations")
+    assert (finding.episode, finding.row, finding.count) == (1, 4, 2)
+    mask = np.zeros(60, bool)
+    mask[10] = True
+    assert only_finding(jumping.replace({"corrupted/dynamics": mask})).count == 1
+    mask[33] = True
+    assert validate(jumping.replace({"corrupted/dynamics": mask})).findings == ()
+
+
+def test_a_corrupted_observation_explains_the_jump_of_the_step_before_it() -> None:
+    dataset = clean_dataset()
+    following = np.asarray(dataset.next_observations)
+    observations = np.array(dataset.observations)
+    observations[dataset.observation_rows[[12, 20]]] += 1  # step 12 is the first of its episode
+    mask = np.zeros(60, bool)
+    mask[12] = mask[20] = True
+    spoilt = dataset.replace({"observations": observations, "next_observations": following})
+    assert only_finding(spoilt).count == 1
+    assert validate(spoilt.replace({"corrupted/observations": mask})).findings == ()
+
+
+def test_missing_final_observations_are_a_warning() -> None:
+    known = np.arange(10) % 3 != 1
+    finding = only_finding(clean_dataset(episode_columns={"final_observation": known}))
+    assert (finding.check, finding.severity, finding.episode, finding.count) == ("final observation", "warning", 1, 3)
+
+
+def test_duplicate_transitions_are_counted_and_the_first_repetition_is_named() -> None:
+    dataset = clean_dataset()
+    observations, actions, rewards = (np.array(dataset.column(key)) for key in ("observations", "actions", "rewards"))
+    rows = dataset.observation_rows
+    for copy, original in ((20, 3), (40, 3), (50, 4)):
+        observations[[rows[copy], rows[copy] + 1]] = observations[[rows[original], rows[original] + 1]]
+        actions[copy], rewards[copy] = actions[original], rewards[original]
+    finding = only_finding(dataset.replace({"observations": observations, "actions": actions, "rewards": rewards}))
+    assert (finding.check, finding.severity) == ("duplicate transitions", "warning")
+    assert (finding.episode, finding.row, finding.count) == (3, 2, 3)
+
+
+def test_a_transition_that_differs_in_one_bit_is_no_duplicate() -> None:
+    dataset = clean_dataset()
+    twice = concatenate([dataset, dataset.replace({"rewards": np.nextafter(dataset.rewards, np.inf)})])
+    assert validate(twice).findings == ()
+
+
+def test_duplicate_episodes_are_counted() -> None:
+    dataset = clean_dataset()
+    report = validate(concatenate([dataset, dataset.select([4, 5])]))
+    assert [(finding.check, finding.count) for finding in report.findings] == [
+        ("duplicate transitions", 12),
+        ("duplicate episodes", 2),
+    ]
+    assert report.findings[1].episode == 10
+
+
+def test_constant_columns_and_dimensions_are_a_warning() -> None:
+    finding = only_finding(spoiled("observations", (slice(None), 1), 0.5))
+    assert (finding.check, finding.severity, finding.column) == ("constant", "warning", "observations")
+    assert finding.message == "1 of 3 dimensions never change: 1"
+    assert only_finding(spoiled("actions", slice(None), 0.5)).message == "every row is the same"
+
+
+def test_rewards_that_are_all_zero_are_a_warning_once() -> None:
+    finding = only_finding(clean_dataset(rewards=np.zeros(60)))
+    assert (finding.check, finding.severity, finding.column) == ("zero rewards", "warning", "rewards")
+
+
+def test_the_report_is_readable_and_errors_come_first() -> None:
+    dataset = spoiled("actions", 7, np.nan, rewards=np.zeros(60))
+    report = validate(dataset)
+    lines = str(report).splitlines()
+    assert lines[0].endswith("checks: 1 errors, 1 warnings")
+    assert lines[1].strip() == (
+        "error: finite: 1 of 60 rows hold NaN or infinite values (column actions, episode 1, row 1)"
+    )
+    assert not report.ok
+    frame = report.to_frame()
+    assert frame.columns == ["check", "severity", "column", "episode", "row", "count", "message"]
+    assert frame.filter(pl.col("severity") == "error")["episode"].to_list() == [1]
+
+
+def test_memory_maps_are_not_loaded_whole(tmp_path: Path) -> None:
+    import tracemalloc
+
+    steps = 200_000
+    format_named("assay").write(clean_dataset(steps=steps, length=1000), tmp_path / "stored")
+    dataset = (
+        format_named("assay")
+        .read(tmp_path / "stored", verify=False)
+        .replace({"observations": np.lib.format.open_memmap(tmp_path / "wide.npy", "w+", "f8", (steps + 200, 100))})
+    )
+    tracemalloc.start()
+    validate(dataset)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert dataset.observations.nbytes > 150e6
+    assert peak < 80e6
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
+@pytest.mark.parametrize(
+    ("name", "duplicates"),
+    [
+        ("DMSD-high-20000-val", 3),
+        ("Fusion-high-20000-val", 0),
+        ("Pipeline-high-20000-val", 0),
+        ("Pipeline-high-100000-train", 78),
+        ("Salespromotion-high-20000-val", 478),
+        ("SafetyHalfCheetah-high-20000-val", 0),
+    ],
+)
+def test_known_duplicates_of_real_data_are_found(name: str, duplicates: int) -> None:
+    data = np.load(SHARED / f"neorl2/{name}.npz", allow_pickle=False)
+    truncations, terminations = data["truncated"].ravel().astype(bool), data["done"].ravel().astype(bool)
+    lengths = np.diff(np.flatnonzero(truncations | terminations), prepend=-1)
+    ends = np.cumsum(lengths) - 1
+    dataset = Dataset.from_arrays(
+        observations=np.insert(data["obs"], ends + 1, data["next_obs"][ends], axis=0),
+        actions=data["action"],
+        rewards=data["reward"].ravel(),
+        terminations=terminations,
+        truncations=truncations,
+        columns={"next_observations": data["next_obs"]},
+    )
+    counts = {finding.check: finding.count for finding in validate(dataset).findings}
+    assert counts.get("duplicate transitions", 0) == duplicates
+    assert "continuity" not in counts
+    assert ("constant" in counts) == (name == "Pipeline-high-20000-val") or "Pipeline" not in name

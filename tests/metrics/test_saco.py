@@ -1,0 +1,231 @@
+"""SACo and the grid under it: exact counts on explicit bins."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from assay.datasets import Dataset
+from assay.datasets.errors import ConfigError, DatasetError
+from assay.datasets.formats import format_named
+from assay.metrics import Grid, lsaco, saco, saturation, unique_state_actions
+
+
+def make(states: np.ndarray, actions: np.ndarray, episode_length: int = 10_000) -> Dataset:
+    """A dataset whose steps are these rows; final observations are far away and must not count."""
+    steps = len(actions)
+    ends = (np.arange(steps) % episode_length == episode_length - 1) | (np.arange(steps) == steps - 1)
+    final = np.full_like(states[:1], 10_000)
+    pieces, start = [], 0
+    for end in np.flatnonzero(ends):
+        pieces += [states[start : end + 1], final]
+        start = end + 1
+    return Dataset.from_arrays(
+        observations=np.concatenate(pieces) if pieces else states,
+        actions=actions,
+        rewards=np.zeros(steps),
+        terminations=ends,
+        truncations=np.zeros(steps, bool),
+    )
+
+
+def gaussian(steps: int, seed: int = 0, states: int = 3, actions: int = 2) -> Dataset:
+    generator = np.random.default_rng(seed)
+    rows = generator.standard_normal((steps, states + actions)).astype(np.float32)
+    return make(rows[:, :states], rows[:, states:], episode_length=7)
+
+
+def count_by_definition(dataset: Dataset, grid: Grid) -> int:
+    """A Python set of tuples of np.digitize, as the D4RL notebook counts."""
+    rows = np.column_stack(
+        [
+            dataset.observations[dataset.observation_rows].reshape(dataset.total_steps, -1),
+            dataset.actions.reshape(dataset.total_steps, -1),
+        ]
+    ).astype(np.float64)
+    return len(set(zip(*(np.digitize(rows[:, j], edges).tolist() for j, edges in enumerate(grid.edges)))))
+
+
+def test_a_grid_worked_by_hand() -> None:
+    states = np.array([0.0, 0.49, 0.5, 0.99, 1.0, 1.0, -3.0, 7.0])
+    actions = np.array([0, 0, 0, 0, 0, 1, 0, 1])
+    grid = Grid(("observations", "actions"), (np.linspace(0, 1, 3), np.linspace(0, 1, 3)))
+    # bins of the states 1 1 2 2 3 3 0 3; of the actions 1 1 1 1 1 3 1 3
+    assert grid.digitize(np.column_stack([states, actions])).tolist() == [
+        [1, 1], [1, 1], [2, 1], [2, 1], [3, 1], [3, 3], [0, 1], [3, 3],
+    ]  # fmt: skip
+    assert unique_state_actions(make(states, actions), grid) == 5
+    assert saturation(make(states, actions), grid) == 5 / 8
+
+
+def test_edges_are_linspace_over_the_range_of_the_steps() -> None:
+    dataset = gaussian(100)
+    grid = Grid.from_dataset(dataset, bins=11)
+    assert grid.names == ("observations[0]", "observations[1]", "observations[2]", "actions[0]", "actions[1]")
+    states = dataset.observations[dataset.observation_rows].astype(np.float64)
+    assert np.array_equal(grid.edges[1], np.linspace(states[:, 1].min(), states[:, 1].max(), 11))
+
+
+special = st.sampled_from([0.0, -0.0, 1.0, 1 / 3, 1e-300, 1e300, -1e300, np.inf, -np.inf, 5e-324])
+
+
+@given(
+    low=st.floats(-1e6, 1e6),
+    width=st.one_of(st.just(0.0), st.floats(1e-12, 1e6)),
+    bins=st.integers(2, 120),
+    free=st.lists(st.one_of(special, st.floats(allow_nan=False)), max_size=20),
+    near=st.lists(st.tuples(st.integers(0, 119), st.integers(-2, 2)), max_size=20),
+)
+@settings(max_examples=300, deadline=None)
+def test_bins_are_those_of_digitize_on_edges_beside_them_and_out_of_range(
+    low: float, width: float, bins: int, free: list[float], near: list[tuple[int, int]]
+) -> None:
+    edges = np.linspace(low, low + width, bins)
+    values = [*free, *edges[:3]]
+    for which, offset in near:
+        value = edges[which % bins]
+        for _ in range(abs(offset)):
+            value = np.nextafter(value, np.inf * offset)
+        values.append(value)
+    column = np.array(values)
+    grid = Grid(("a", "b"), (edges, np.array([0.0, 1.0])))
+    found = grid.digitize(np.column_stack([column, np.zeros_like(column)]))
+    assert np.array_equal(found[:, 0], np.digitize(column, edges))
+    assert np.all(found[:, 1] == 1)
+
+
+@given(
+    arrays.arrays(np.float64, st.integers(1, 30), elements=st.floats(-10, 10)),
+    arrays.arrays(np.float64, 20, elements=st.floats(-12, 12)),
+)
+@settings(max_examples=100, deadline=None)
+def test_bins_of_uneven_edges_are_those_of_digitize(edges: np.ndarray, values: np.ndarray) -> None:
+    edges = np.sort(edges)
+    assert np.array_equal(Grid(("a",), (edges,)).digitize(values[:, None])[:, 0], np.digitize(values, edges))
+
+
+@given(seed=st.integers(0, 10_000), levels=st.integers(1, 6), columns=st.integers(1, 14), bins=st.integers(2, 100))
+@settings(max_examples=60, deadline=None)
+def test_the_count_is_that_of_a_set_of_tuples(seed: int, levels: int, columns: int, bins: int) -> None:
+    generator = np.random.default_rng(seed)  # values on a coarse lattice: edges are hit, and many rows coincide
+    states = generator.integers(-levels, levels + 1, (60, columns)) / 2
+    reference = make(states, generator.integers(0, 3, 60), episode_length=9)
+    other = make(states[::-1] * 1.5, generator.integers(0, 5, 60), episode_length=11)
+    grid = Grid.from_dataset(reference, bins)
+    assert unique_state_actions(reference, grid) == count_by_definition(reference, grid)
+    assert unique_state_actions(other, grid) == count_by_definition(other, grid)
+
+
+def test_wide_rows_are_counted_exactly_too() -> None:
+    dataset = gaussian(20_000, states=17, actions=6)
+    for bins in (2, 3, 100):
+        grid = Grid.from_dataset(dataset, bins)
+        assert unique_state_actions(dataset, grid) == count_by_definition(dataset, grid)
+
+
+def test_more_rows_than_a_chunk_are_counted_as_one() -> None:
+    dataset = gaussian(40_000)
+    grid = Grid.from_dataset(dataset, 6)
+    assert unique_state_actions(dataset, grid) == count_by_definition(dataset, grid)
+
+
+def test_neither_the_order_of_rows_nor_duplicates_change_the_count() -> None:
+    dataset = gaussian(300)
+    rows = np.column_stack([dataset.observations[dataset.observation_rows], dataset.actions])
+    grid = Grid.from_dataset(dataset, 5)
+    shuffled = np.random.default_rng(1).permutation(np.concatenate([rows, rows[:100]]))
+    assert unique_state_actions(make(shuffled[:, :3], shuffled[:, 3:]), grid) == unique_state_actions(dataset, grid)
+
+
+def test_final_observations_do_not_count() -> None:
+    states, actions = np.zeros((4, 1)), np.zeros((4, 1))
+    dataset = make(states, actions, episode_length=2)
+    assert unique_state_actions(dataset, Grid.from_dataset(dataset)) == 1
+
+
+def test_a_dataset_covers_itself_once_and_a_part_of_it_less() -> None:
+    dataset = gaussian(700)
+    assert saco(dataset, dataset) == 1.0
+    assert lsaco(dataset, dataset) == 1.0
+    part = dataset.select(range(20))
+    assert 0 < saco(part, dataset) < 1
+    assert saco(dataset, part) > 1
+
+
+def test_lsaco_is_the_ratio_of_the_logarithms() -> None:
+    dataset, part = gaussian(700), gaussian(700).select(range(20))
+    grid = Grid.from_dataset(dataset)
+    expected = math.log(unique_state_actions(part, grid)) / math.log(unique_state_actions(dataset, grid))
+    assert lsaco(part, dataset) == expected
+
+
+def test_integers_of_fewer_values_than_bins_count_as_they_are() -> None:
+    generator = np.random.default_rng(0)
+    states, actions = generator.integers(-40, 40, (500, 2)), generator.integers(0, 99, 500)
+    dataset = make(states, actions)
+    distinct = len(np.unique(np.column_stack([states, actions]), axis=0))
+    assert unique_state_actions(dataset, Grid.from_dataset(dataset, 100)) == distinct
+
+
+def test_structured_observations_and_images_are_columns_too() -> None:
+    generator = np.random.default_rng(0)
+    dataset = Dataset.from_arrays(
+        observations={"image": generator.integers(0, 2, (31, 2, 2), np.uint8), "door": generator.random(31) < 0.5},
+        actions=generator.integers(0, 2, 30),
+        rewards=np.zeros(30),
+        terminations=np.arange(30) == 29,
+        truncations=np.zeros(30, bool),
+    )
+    grid = Grid.from_dataset(dataset)
+    assert "observations/image[1, 0]" in grid.names
+    assert {"observations/door", "actions"} < set(grid.names)
+    rows = np.column_stack(
+        [dataset.observations["door"][:30], dataset.observations["image"][:30].reshape(30, -1), dataset.actions]
+    )
+    assert unique_state_actions(dataset, grid) == len(np.unique(rows, axis=0))
+
+
+def test_memory_mapped_columns_give_the_same_count(tmp_path: Path) -> None:
+    store = format_named("assay")
+    store.write(gaussian(500), tmp_path / "stored")
+    opened = store.read(tmp_path / "stored", verify=False)
+    assert saco(opened.select(range(30)), opened, bins=4) == saco(
+        gaussian(500).select(range(30)), gaussian(500), bins=4
+    )
+
+
+def test_nan_is_named_with_its_place_and_infinity_lies_in_the_outer_bins() -> None:
+    dataset = gaussian(20)
+    grid = Grid.from_dataset(dataset, 3)
+    actions = np.array(dataset.actions)
+    actions[9, 1] = np.inf
+    infinite = dataset.replace({"actions": actions})
+    assert unique_state_actions(infinite, grid) == count_by_definition(infinite, grid)
+    with pytest.raises(DatasetError, match=r"actions\[1\] is inf at episode 1, step 2"):
+        Grid.from_dataset(infinite)
+    actions[9, 1] = np.nan
+    with pytest.raises(DatasetError, match=r"actions\[1\] is nan at episode 1, step 2"):
+        unique_state_actions(dataset.replace({"actions": actions}), grid)
+
+
+def test_impossible_requests_are_refused() -> None:
+    dataset = gaussian(20)
+    with pytest.raises(DatasetError, match="without steps"):
+        saco(dataset, dataset.select([]))
+    with pytest.raises(DatasetError, match=r"6 state-action columns and the grid 5; they differ in observations\[3\]"):
+        saco(gaussian(20, states=4), dataset)
+    with pytest.raises(DatasetError, match="lSACo is undefined for U = 1 and U_ref = 1"):
+        lsaco(make(np.zeros((3, 1)), np.zeros((3, 1))), make(np.zeros((3, 1)), np.zeros((3, 1))))
+    with pytest.raises(ConfigError, match="bins=1"):
+        saco(dataset, dataset, bins=1)
+    with pytest.raises(ConfigError, match="edges of a must be a flat, ascending"):
+        Grid(("a",), (np.array([1.0, 0.0]),))
+    with pytest.raises(ConfigError, match="2 names but 1"):
+        Grid(("a", "b"), (np.array([0.0, 1.0]),))
+    assert saco(dataset.select([]), dataset) == 0.0

@@ -1,0 +1,256 @@
+"""The command line: every command does what its help says, errors are one line, and the exit status tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import assay
+from assay.cli import main, number
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data" / "minari"
+COMMANDS = (
+    "datasets list",
+    "datasets show",
+    "datasets collect",
+    "datasets train-policy",
+    "datasets convert",
+    "datasets validate",
+    "validate",
+    "corrupt",
+    "metrics",
+    "train",
+    "run",
+    "report",
+)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    made = assay.load("pendulum/random", steps=600)
+    assay.save(made, tmp_path / "pendulum")
+    return tmp_path / "pendulum"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 0) -> str:
+    try:
+        main([str(item) for item in arguments])
+        found = 0
+    except SystemExit as end:
+        found = int(end.code or 0)
+    captured = capsys.readouterr()
+    text = captured.out + captured.err
+    assert found == status, text
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_that_names_it(capsys, command):
+    text = run(capsys, *command.split(), "--help")
+    assert "Example: assay" in text
+    assert f"assay {command}" in text
+
+
+def test_help_and_misuse_have_their_exit_status():
+    def status(*arguments: str) -> int:
+        return subprocess.run([sys.executable, "-m", "assay.cli", *arguments], cwd=ROOT, capture_output=True).returncode
+
+    assert status("--help") == 0
+    assert status("corupt") == 2
+    assert status("corrupt", "x", "--rate", "lots") == 2
+
+
+def test_list_shows_the_catalog_and_show_the_columns(capsys, dataset):
+    assert "hopper/medium-replay" in run(capsys, "datasets", "list")
+    text = run(capsys, "datasets", "show", dataset)
+    assert "observations" in text
+    assert assay.load(dataset).fingerprint in text
+
+
+def test_corrupt_writes_a_variant_with_its_mask_and_recipe(capsys, dataset, tmp_path):
+    options = ["--element", "rewards", "--rate", 0.5, "--seed", 3, "-o", tmp_path / "noisy"]
+    assert "of 600 rewards corrupted" in run(capsys, "corrupt", dataset, *options)
+    noisy, clean = assay.load(tmp_path / "noisy"), assay.load(dataset)
+    mask = noisy.masks["rewards"]
+    assert 200 < mask.sum() < 400
+    assert np.array_equal(noisy.rewards[~mask], clean.rewards[~mask])
+    assert assay.replay(noisy.history) == noisy
+    assert "exists already" in run(capsys, "corrupt", dataset, *options, status=1)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".parquet"])
+def test_metrics_writes_what_it_prints(capsys, dataset, tmp_path, suffix):
+    file = tmp_path / f"quality{suffix}"
+    text = run(capsys, "metrics", dataset, dataset, "--reference", dataset, "-o", file)
+    frame = pl.read_json(file) if suffix == ".json" else pl.read_parquet(file)
+    assert frame.height == 2 * frame.filter(pl.col("metric") == "saco").height * frame["metric"].n_unique() / 2
+    assert frame.filter(pl.col("metric") == "saco")["value"].to_list() == [1.0, 1.0]
+    for value in frame.filter(pl.col("metric").is_in(["steps", "return_mean"]))["value"]:
+        assert number(value) in text
+    assert "the suffix must be" in run(capsys, "metrics", dataset, "-o", tmp_path / "quality.xls", status=1)
+
+
+def test_a_dataset_survives_conversion_to_minari_and_back(capsys, dataset, tmp_path):
+    run(capsys, "datasets", "convert", dataset, tmp_path / "minari" / "mine-v0", "--format", "minari")
+    run(capsys, "datasets", "convert", tmp_path / "minari" / "mine-v0", tmp_path / "back")
+    back, original = assay.load(tmp_path / "back"), assay.load(dataset)
+    assert all(np.array_equal(back.column(name), original.column(name)) for name in original.columns)
+
+
+def test_validate_exits_with_1_on_findings_that_count(capsys, dataset, tmp_path):
+    run(capsys, "validate", dataset)
+    broken = assay.load(dataset)
+    rewards = broken.rewards.copy()
+    rewards[250] = np.nan
+    assay.save(broken.replace({"rewards": rewards}), tmp_path / "broken")
+    text = run(capsys, "datasets", "validate", tmp_path / "broken", status=1)
+    assert "rewards" in text
+    assert "NaN" in text
+
+
+def test_collect_a_policy_of_ones_own(capsys, tmp_path):
+    policy, target = tmp_path / "policy.json", tmp_path / "collected"
+    run(capsys, "datasets", "train-policy", "CartPole-v1", "--steps", 3000, "-o", policy, "--workers", 0)
+    assert json.loads(policy.read_text())["environment_id"] == "CartPole-v1"
+    assert "say where" in run(capsys, "datasets", "collect", policy, status=1)
+    run(capsys, "datasets", "collect", policy, "--steps", 500, "-o", target, "--workers", 0)
+    made = assay.load(target)
+    assert made.total_steps == 500
+    assert made.info.environment_id == "CartPole-v1"
+    assert made.validate().ok
+
+
+def test_train_changes_fields_and_writes_runs(capsys, dataset, tmp_path):
+    options = ["--set", "alpha=1.5", "--set", "hidden=[8, 8]", "--steps", 5, "--episodes", 1, "--workers", 0]
+    text = run(capsys, "train", dataset, *options, "--seeds", 0, 1, "--runs", tmp_path / "runs")
+    assert text.count("finished") == 2
+    stored = [json.loads(file.read_text())["job"] for file in (tmp_path / "runs").glob("*/run.json")]
+    assert [job["parameters"]["alpha"] for job in stored] == [1.5, 1.5]
+    assert stored[0]["parameters"]["hidden"] == [8, 8]
+
+
+SUITE = """
+name: tiny
+source: {source}
+variants: {{clean: [], noisy: [corruption.random: {{element: rewards, rate: 0.5}}]}}
+algorithms: {{bc: {{hidden: [8]}}, iql-sharp: {{algorithm: iql, hidden: [8], expectile: 0.9}}}}
+seeds: [0, 1]
+evaluation: {{episodes: 1}}
+budgets: {{smoke: {{steps: 4}}}}
+"""
+
+
+def test_a_suite_runs_is_skipped_when_finished_and_reported(capsys, dataset, tmp_path):
+    suite, runs = tmp_path / "tiny.yaml", tmp_path / "runs"
+    suite.write_text(SUITE.format(source=dataset))
+    text = run(capsys, "run", suite, "--budget", "smoke", "--runs", runs, "--workers", 0)
+    assert "iql-sharp" in text
+    before = {file: file.stat().st_mtime_ns for file in runs.glob("*/*")}
+    assert len(before) == 8 * 4
+    run(capsys, "run", suite, "--budget", "smoke", "--runs", runs, "--workers", 0)
+    assert before == {file: file.stat().st_mtime_ns for file in runs.glob("*/*")}
+    text = run(capsys, "report", runs, "-o", tmp_path / "report.html")
+    assert str(tmp_path / "report.html") in text.replace(" ", "")
+    page = (tmp_path / "report.html").read_text()
+    assert "iql-sharp" in page
+    assert "noisy" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("budgets:", "budgts:"), "unknown key 'budgts'; did you mean 'budgets'?"),
+        (("steps: 4", "steps: 0"), "budgets.smoke.steps=0"),
+        (("steps: 4", "stepz: 4"), "budgets.smoke.stepz is not a parameter"),
+        (("expectile: 0.9", "expectile: 1.9"), "algorithm iql-sharp: iql: expectile=1.9"),
+        (("algorithm: iql", "algorithm: iqk"), "unknown algorithm 'iqk'; did you mean 'iql'?"),
+        (("element: rewards", "elemnt: rewards"), "elemnt is not a parameter"),
+        (("rate: 0.5", "rate: 5"), "rate=5"),
+        (("corruption.random", "corruption.randm"), "did you mean 'corruption.random'"),
+        (("seeds: [0, 1]", "seeds: [0, 1"), "is not a YAML file"),
+    ],
+)
+def test_a_misspelt_suite_is_refused_by_name_before_anything_runs(capsys, dataset, tmp_path, change, message):
+    suite, runs = tmp_path / "tiny.yaml", tmp_path / "runs"
+    suite.write_text(SUITE.format(source=dataset).replace(*change))
+    text = run(capsys, "run", suite, "--budget", "smoke", "--runs", runs, status=1)
+    assert message in text
+    assert "tiny.yaml" in text.replace(" ", "")
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["metrics", "hoper/medium"], "did you mean 'hopper/medium'"),
+        (["metrics", "./nothing/here"], "./nothing/here does not exist"),
+        (["metrics", "minari:no/such-v0"], "unknown local Minari dataset"),
+        (["metrics", "s3:thing"], "unknown dataset scheme"),
+        (["datasets", "show", "halfcheetah/expert"], "halfcheetah"),
+        (["corrupt", "pendulum/random", "--element", "rewards", "--rate", "1.5", "-o", "x"], "rate=1.5"),
+        (["corrupt", "pendulum/random", "--element", "rewards", "--scale", "-1", "-o", "x"], "scale=-1"),
+        (["run", "no-such-suite.yaml"], "no-such-suite.yaml does not exist"),
+        (["report", "no-such-runs"], "no-such-runs"),
+        (["train", "pendulum/random", "--set", "alpha"], "expected FIELD=VALUE"),
+        (["train", "pendulum/random", "--algorithm", "td4"], "unknown algorithm 'td4'"),
+        (["train", "cartpole/random", "--steps", "5"], "Box action space"),
+    ],
+)
+def test_an_error_is_one_line_that_says_what_and_where(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    text = run(capsys, *arguments, status=1)
+    assert message in text
+    assert "Traceback" not in text
+    assert not list(tmp_path.iterdir()), "nothing may be left behind"
+
+
+def test_debug_shows_the_traceback():
+    command = [sys.executable, "-m", "assay.cli", "metrics", "hoper/medium", "--debug"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["foreign", "truncated", "empty", "flipped column"])
+def test_damaged_files_are_refused_with_their_name(capsys, tmp_path, dataset, damage):
+    run(capsys, "datasets", "convert", dataset, tmp_path / "mine-v0", "--format", "minari")
+    target = tmp_path / "mine-v0"
+    file = target / "data" / "main_data.hdf5"
+    if damage == "foreign":
+        target = tmp_path / "notes"
+        target.mkdir()
+        (target / "notes.txt").write_text("not a dataset")
+    elif damage == "truncated":
+        file.write_bytes(file.read_bytes()[:5000])
+    elif damage == "empty":
+        file.write_bytes(b"")
+    else:
+        target = dataset
+        column = dataset / "columns" / "actions.npy"
+        content = bytearray(column.read_bytes())
+        content[-3] ^= 1
+        column.write_bytes(content)
+    text = run(capsys, "metrics", target, status=1).replace(" ", "")
+    assert str(target) in text
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared data is not beside this checkout")
+@pytest.mark.parametrize("name", ["hopper/random-v0", "hopper/sac-v0", "halfcheetah/random-v0"])
+def test_metrics_and_validate_work_on_real_minari_datasets(capsys, name):
+    assert "return_mean" in run(capsys, "metrics", SHARED / name)
+    run(capsys, "validate", SHARED / name)
+
+
+def test_a_reader_that_closes_early_is_no_error():
+    command = f"{sys.executable} -m assay.cli datasets list | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, env=dict(os.environ))
+    assert "Traceback" not in done.stderr
