@@ -21,7 +21,7 @@ from assay.datasets.info import ReferenceScores
 
 __all__ = ["CatalogEntry", "catalog", "find", "shipped_policies"]
 
-BODIES = ("hopper", "pendulum", "cartpole")
+BODIES = ("hopper", "halfcheetah", "pendulum", "cartpole")
 MIXES = {"medium-expert": ("medium", "expert"), "medium-replay": ("medium",)}
 """Levels that each mix needs."""
 

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+
+from assay.datasets.collection.catalog import BODIES, catalog, find, shipped_policies
+from assay.datasets.collection.collect import collect
+from assay.datasets.collection.environments import EnvironmentPool
+from assay.datasets.collection.policies import LinearPolicy
+from assay.datasets.collection.returns import episode_returns
+from assay.datasets.errors import UnknownNameError
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_shipped_level_earned_what_its_name_says(body: str) -> None:
+    content = shipped_policies(body)
+    low, high = content["references"]["random_return"], content["references"]["expert_return"]
+    bands = {"simple": (8, 27), "medium": (28, 40), "expert": (100 - 1e-9, np.inf)}
+    for level, entry in content["levels"].items():
+        measured = entry["measured"]
+        assert measured["episodes"] == len(measured["returns"]) == 100
+        assert measured["mean_return"] == pytest.approx(np.mean(measured["returns"]))
+        floor, ceiling = bands[level]
+        assert floor <= 100 * (measured["mean_return"] - low) / (high - low) <= ceiling
+    assert {*content["levels"], *content["absent"]} == {"simple", "medium", "expert"}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_the_iterates_follow_the_training_and_improve(body: str) -> None:
+    iterates = shipped_policies(body)["iterates"]
+    assert 8 <= len(iterates) <= 12
+    iterations = [iterate["training"]["iteration"] for iterate in iterates]
+    assert iterations == sorted(set(iterations))
+    earned = [iterate["measured"]["mean_return"] for iterate in iterates]
+    assert np.mean(earned[-3:]) > np.mean(earned[:3])
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_measured_returns_can_be_measured_again(body: str) -> None:
+    content = shipped_policies(body)
+    here = {name: version(name) for name in content["versions"]}
+    if here != content["versions"] or platform.machine() != content["machine"]:
+        pytest.skip("measured with other versions of the simulator")
+    level = "medium" if "medium" in content["levels"] else "simple"
+    entry = content["levels"][level]
+    first = entry["measured"]["first_seed"]
+    with EnvironmentPool(content["environment_id"], 3, workers=0) as pool:
+        policy = LinearPolicy.from_dict(entry["policy"])
+        returns, _ = episode_returns(pool, policy, range(first, first + 3), entry["noise"])
+    assert returns.tolist() == entry["measured"]["returns"][:3]
+
+
+def test_every_entry_can_be_collected() -> None:
+    for name, entry in catalog().items():
+        assert entry.name == name
+        assert sum(share for _, share in entry.blocks) == pytest.approx(1)
+        if entry.body in ("hopper", "cartpole"):
+            collected = collect(entry.environment_id, entry.policies(), steps=60, noise=entry.noise, workers=0)
+            assert len(collected.rewards) == 60
+            assert len(np.unique(collected.episode_policies)) == len(entry.blocks)
+
+
+def test_every_body_has_random_and_a_replay_of_its_medium() -> None:
+    for body in BODIES:
+        assert find(f"{body}/random").noise == 0
+        assert (f"{body}/medium" in catalog()) == (f"{body}/medium-replay" in catalog())
+
+
+def test_the_digest_follows_what_decides_the_data() -> None:
+    entry = find("hopper/medium")
+    assert entry.digest == find("hopper/medium").digest
+    assert len({entry.digest, replace(entry, noise=0.77).digest, find("hopper/medium-replay").digest}) == 3
+    assert replace(entry, description="other words").digest == entry.digest
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'hopper/medium"):
+        find("hopper/mediun")
+    with pytest.raises(UnknownNameError, match="body"):
+        shipped_policies("hoper")
+
+
+@pytest.mark.parametrize("name", ["halfcheetah/expert", "halfcheetah/medium-expert"])
+def test_a_level_that_was_not_reached_says_why(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="linear policies do not reach it"):
+        find(name)
