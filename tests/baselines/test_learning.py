@@ -12,7 +12,7 @@ from assay.baselines import IQL, Evaluation, Job, Suite, train
 def test_iql_beats_the_behaviours_mean_return_on_hopper_medium_replay(tmp_path):
     small = Suite.from_yaml("suites/quickstart.yaml").budget("small")
     dataset = assay.load("hopper/medium-replay", steps=small.dataset_steps)
-    updates = 1_500
+    updates = 2_500
     assert updates <= small.steps
     jobs = [Job(IQL(), dataset, seed) for seed in range(2)]
     runs = train(jobs, steps=updates, runs=tmp_path, precision="medium", evaluation=Evaluation(episodes=10))
