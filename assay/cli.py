@@ -31,7 +31,8 @@ application = SubcommandApp()
 datasets = SubcommandApp()
 application.command(datasets, name="datasets", help="List, show, collect, convert and validate datasets.")
 
-out = Console()
+WIDTH_OF_FILES = 140  # columns, where the output is not a terminal
+out = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
 err = Console(stderr=True)
 
 Name = Annotated[Positional[str], arg(metavar="NAME")]
