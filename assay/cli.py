@@ -379,7 +379,7 @@ def train(
     chosen = algorithm_named(algorithm, dict(map(assignment, set)))
     dataset = load(name)
     evaluation = Evaluation(episodes=episodes, every=evaluate_every) if episodes else None
-    with training_bar() as report:
+    with drawing() as draw:
         finished = train_jobs(
             [Job(chosen, dataset, seed) for seed in seeds],
             steps=steps,
@@ -388,7 +388,7 @@ def train(
             precision=precision,
             evaluation=evaluation,
             workers=workers,
-            progress=report,
+            progress=training_report(draw),
         )
     print_runs(finished)
 
@@ -420,7 +420,7 @@ def run(
 
     loaded = Suite.from_yaml(suite)
     root = runs or Path(f"runs/{loaded.name}-{budget}")
-    with progress_bar(f"collecting {loaded.source}") as collecting, training_bar() as training:
+    with drawing() as draw:
         finished = run_suite(
             loaded,
             budget,
@@ -428,8 +428,8 @@ def run(
             device=device,
             precision=precision,
             measure=assess,
-            progress=training,
-            collecting=collecting,
+            progress=training_report(draw),
+            collecting=lambda done, total: draw(f"collecting {loaded.source}", done, total),
             workers=workers,
             command=f"assay run {suite} --budget {budget}",
         )
@@ -551,19 +551,17 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: draw(title, done, total)
 
 
-@contextmanager
-def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
+def training_report(draw: Callable[[str, int, int], None]) -> Callable[[TrainingProgress], None]:
     """Show the population at work, its speed and what is left."""
-    with drawing() as draw:
 
-        def update(state: TrainingProgress) -> None:
-            title = f"{state.label} ({state.population + 1}/{state.populations}), {state.members} jobs"
-            if state.evaluated:
-                draw(f"{title}, evaluating", round(100 * state.evaluated), 100)
-            else:
-                draw(f"{title}, {state.updates_per_second:,.0f} updates/s", state.update, state.steps)
+    def update(state: TrainingProgress) -> None:
+        title = f"{state.label} ({state.population + 1}/{state.populations}), {state.members} jobs"
+        if state.evaluated:
+            draw(f"{title}, evaluating", round(100 * state.evaluated), 100)
+        else:
+            draw(f"{title}, {state.updates_per_second:,.0f} updates/s", state.update, state.steps)
 
-        yield update
+    return update
 
 
 def main(arguments: list[str] | None = None) -> None:
