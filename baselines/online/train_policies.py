@@ -44,7 +44,8 @@ MEASUREMENT_SEEDS = range(4_000_000_000, 4_000_000_100)
 SHORTLIST = 8
 LEVEL_SCORES = {"simple": 100 / 6, "medium": 100 / 3}
 """Normalized score that each level aims at; the expert aims as high as it gets."""
-MEDIUM_BAND = (28.0, 40.0)
+BANDS = {"simple": (12.0, 22.0), "medium": (28.0, 40.0), "expert": (100.0, np.inf)}
+"""Normalized scores between which a measured policy may carry the name of its level; otherwise the level is absent."""
 REPLAY_ITERATES = 10
 D4RL = "D4RL d4rl/infos.py, v2 of the Gym-MuJoCo tasks (Fu et al. 2020, arXiv 2004.07219)"
 
@@ -112,7 +113,18 @@ PLANS: dict[str, Plan] = {
     ),
     "walker2d": Plan(
         "Walker2d-v5",
-        runs_of("Walker2d-v5", [0, 2], 1_500_000, 0.05, evaluation_interval=1, evaluation_episodes=6),
+        # Fewer directions than the paper's 40, whose two seeds stayed below 500 in 1.5 million steps.
+        runs_of(
+            "Walker2d-v5",
+            [0],
+            2_600_000,
+            0.05,
+            directions=16,
+            elite=8,
+            step_size=0.02,
+            evaluation_interval=5,
+            evaluation_episodes=6,
+        ),
         noise=NOISE | {"simple": 0.05, "medium": 0.05, "replay": 0.2},
         references=(1.629008, 4592.3),
         absent="the linear policies trained here do not reach it",
@@ -206,11 +218,11 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
             mean = entry["measured"]["mean_return"]
             score = 100 * (mean - low) / (high - low)
             report(f"{body}/{level}: {mean:.1f} +- {entry['measured']['std_return']:.1f}, score {score:.1f}")
-            floor, ceiling = {"expert": (100.0, np.inf), "medium": MEDIUM_BAND, "simple": (8.0, 27.0)}[level]
+            floor, ceiling = BANDS[level]
             if not floor - 1e-9 <= score <= ceiling:
-                absent[level] = f"{plan.absent}: the best has a score of {score:.1f}"
+                absent[level] = f"{plan.absent}: the nearest has a score of {score:.1f}"
                 del levels[level]
-        replay = replay_iterates(candidates, chosen["medium"], low)
+        replay = replay_iterates(candidates, chosen["medium"], low) if "medium" in levels else []
         iterates = [measured_entry(pool, plan, each, plan.noise["replay"], brief=True) for each in replay]
         for entry in iterates:
             report(f"{body}/iterate {entry['training']['iteration']}: {entry['measured']['mean_return']:.1f}")

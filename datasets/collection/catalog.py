@@ -21,7 +21,7 @@ from assay.datasets.info import ReferenceScores
 
 __all__ = ["CatalogEntry", "catalog", "find", "shipped_policies"]
 
-BODIES = ("hopper", "halfcheetah", "pendulum", "cartpole")
+BODIES = ("hopper", "halfcheetah", "walker2d", "pendulum", "cartpole")
 MIXES = {"medium-expert": ("medium", "expert"), "medium-replay": ("medium",)}
 """Levels that each mix needs."""
 

@@ -19,7 +19,7 @@ from assay.datasets.errors import UnknownNameError
 def test_a_shipped_level_earned_what_its_name_says(body: str) -> None:
     content = shipped_policies(body)
     low, high = content["references"]["random_return"], content["references"]["expert_return"]
-    bands = {"simple": (8, 27), "medium": (28, 40), "expert": (100 - 1e-9, np.inf)}
+    bands = {"simple": (12, 22), "medium": (28, 40), "expert": (100 - 1e-9, np.inf)}
     for level, entry in content["levels"].items():
         measured = entry["measured"]
         assert measured["episodes"] == len(measured["returns"]) == 100
@@ -29,7 +29,7 @@ def test_a_shipped_level_earned_what_its_name_says(body: str) -> None:
     assert {*content["levels"], *content["absent"]} == {"simple", "medium", "expert"}
 
 
-@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("body", [body for body in BODIES if "medium" in shipped_policies(body)["levels"]])
 def test_the_iterates_follow_the_training_and_improve(body: str) -> None:
     iterates = shipped_policies(body)["iterates"]
     assert 8 <= len(iterates) <= 12
@@ -45,7 +45,9 @@ def test_measured_returns_can_be_measured_again(body: str) -> None:
     here = {name: version(name) for name in content["versions"]}
     if here != content["versions"] or platform.machine() != content["machine"]:
         pytest.skip("measured with other versions of the simulator")
-    level = "medium" if "medium" in content["levels"] else "simple"
+    level = next((name for name in ("medium", "simple") if name in content["levels"]), None)
+    if level is None:
+        pytest.skip(f"no policy of {body} is shipped")
     entry = content["levels"][level]
     first = entry["measured"]["first_seed"]
     with EnvironmentPool(content["environment_id"], 3, workers=0) as pool:
