@@ -319,7 +319,8 @@ def print_metrics(name: str, frame: pl.DataFrame) -> None:
     """Print one dataset's metrics as a table."""
     table = Table("metric", "value", "95% interval", "unit", "source", title=name)
     for row in frame.iter_rows(named=True):
-        interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
+        between = row["interval"]
+        interval = "" if between is None else f"{number(between['low'])} to {number(between['high'])}"
         table.add_row(row["metric"], number(row["value"]), interval, row["unit"], row["source"])
     out.print(table)
 

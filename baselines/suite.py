@@ -184,7 +184,8 @@ def run_suite(
     precision : str, optional
         Default is the budget's.
     measure : callable, optional
-        (variant, first variant) -> frame of metric, value, low, high, unit, source; written to `quality.parquet`.
+        (variant, first variant) -> frame of metric, value, interval (struct of low, high), unit, source; written to
+        `quality.parquet` with the interval as two columns.
         `assay.metrics.assess` is one.
     collecting : callable, optional
         Called with (steps done, steps in all) while the source is collected.
@@ -249,7 +250,7 @@ def _write_quality(
 
     reference = next(iter(variants.values()))
     tables = [
-        measure(dataset, reference).select(pl.lit(name).alias("variant"), pl.all())
+        measure(dataset, reference).unnest("interval").select(pl.lit(name).alias("variant"), pl.all())
         for name, dataset in variants.items()
     ]
     content = io.BytesIO()

@@ -41,7 +41,7 @@ class ReferenceScores:
         return 100.0 * (returns - self.random) / (self.expert - self.random)
 
 
-_D4RL = "D4RL {body} references (random {random:g}, expert {expert:g}), measured on Gym v2 bodies; environment {id}"
+_D4RL = "D4RL {body} references (random {random:g}, expert {expert:g}; d4rl/infos.py), used on {id}"
 _D4RL_RETURNS = {  # d4rl/infos.py; one pair per body, whatever the data version
     "HalfCheetah": ("halfcheetah", -280.178953, 12135.0),
     "Hopper": ("hopper", -20.272305, 3234.3),

@@ -70,7 +70,8 @@ def assess(
     Returns
     -------
     polars.DataFrame
-        Columns metric, value, low, high (the 95 % interval, or null), unit, source. Metrics: `steps`, `episodes`,
+        Columns metric, value, interval (a struct of low and high, the 95 % interval, or null), unit, source;
+        `.unnest("interval")` makes two columns of it. Metrics: `steps`, `episodes`,
         `return_mean`, `return_std`, `return_min`, `return_median`, `return_max`, `length_mean`, `length_min`,
         `length_median`, `length_max`, `score` and `tq` (where the dataset has reference scores),
         `unique_state_actions`, `saturation`, `saco` and `lsaco` (with a reference), `fraction_terminated`,
@@ -112,16 +113,14 @@ def assess(
         {
             "metric": [name for name, _ in rows],
             "value": [float(row.value) for _, row in rows],
-            "low": [None if row.interval is None else row.interval[0] for _, row in rows],
-            "high": [None if row.interval is None else row.interval[1] for _, row in rows],
+            "interval": [None if row.interval is None else dict(zip(("low", "high"), row.interval)) for _, row in rows],
             "unit": [row.unit for _, row in rows],
             "source": [row.source for _, row in rows],
         },
         schema={
             "metric": pl.String,
             "value": pl.Float64,
-            "low": pl.Float64,
-            "high": pl.Float64,
+            "interval": pl.Struct({"low": pl.Float64, "high": pl.Float64}),
             "unit": pl.String,
             "source": pl.String,
         },

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, cast
 
 from assay.datasets.collection.policies import LinearPolicy, Policy, UniformPolicy
 from assay.datasets.errors import UnknownNameError
-from assay.datasets.info import ReferenceScores
+from assay.datasets.info import ReferenceScores, reference_scores
 
 __all__ = ["CatalogEntry", "catalog", "find", "shipped_policies"]
 
@@ -140,8 +140,11 @@ def body_entries(body: str) -> list[CatalogEntry]:
     content = read_policies(body)
     levels, iterates = content["levels"], content["iterates"]
     references = content["references"]
-    scores = ReferenceScores(references["random_return"], references["expert_return"], references["source"])
     environment_id = content["environment_id"]
+    # D4RL's references name the environment that they are used on; the other bodies have references of their own.
+    scores = reference_scores(environment_id) or ReferenceScores(
+        references["random_return"], references["expert_return"], references["source"]
+    )
 
     def entry(level: str, blocks: Blocks, noise: float | tuple[float, ...], description: str) -> CatalogEntry:
         return CatalogEntry(f"{body}/{level}", environment_id, blocks, noise, description, scores)
