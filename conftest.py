@@ -1,14 +1,18 @@
-"""Shared fixtures: a private home for collected datasets, and small datasets made by hand."""
+"""Shared by all tests: a private home for collected datasets, threads that wait passively, no display."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 
 import pytest
 
-# One home for the whole session (all xdist workers), so that a catalog dataset is collected once.
-os.environ.setdefault("ASSAY_HOME", os.path.join(tempfile.gettempdir(), f"assay-test-home-{os.getuid()}"))
+if "ASSAY_HOME" not in os.environ:
+    # One home for the session: the processes of pytest-xdist inherit it, so a catalog dataset is collected once.
+    os.environ["ASSAY_HOME"] = tempfile.mkdtemp(prefix="assay-test-home-")
+    atexit.register(shutil.rmtree, os.environ["ASSAY_HOME"], ignore_errors=True)
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
