@@ -104,7 +104,7 @@ def _lines(text: str) -> int:
     return text.count("\n") + 1
 
 
-def _distinct(runs: pl.DataFrame) -> pl.DataFrame:
+def distinct_variants(runs: pl.DataFrame) -> pl.DataFrame:
     """Name the dataset in the variant where one variant name stands for several datasets."""
     if "dataset" not in runs.columns:
         return runs
@@ -153,13 +153,13 @@ def plot_scores(runs: pl.DataFrame, metric: str | None = None, *, width_pixels: 
     """
     if runs.is_empty():
         raise ConfigError("there is no run to plot")
-    runs = _distinct(runs)
+    runs = distinct_variants(runs)
     metric = metric or choose_metric(runs)
     name = _row_name(runs)
     table = score_table(runs, metric, [name])
     variants = runs["variant"].unique(maintain_order=True).to_list()
     if name == "label" and "algorithm" in runs.columns:
-        variants = _variants_in_order(runs)
+        variants = variants_in_order(runs)
     labels = runs[name].unique(maintain_order=True).to_list()
     narrow = width_pixels < _NARROW
     right = 1.1 * _text_width(labels, 140) + 14
@@ -255,7 +255,7 @@ def _shorten(text: str, pixels: float) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def _variants_in_order(runs: pl.DataFrame) -> list[str]:
+def variants_in_order(runs: pl.DataFrame) -> list[str]:
     """Return the variants in the suite's order, also where the first algorithm lacks some of them."""
     sequences = [group["variant"].unique(maintain_order=True).to_list() for group in runs.partition_by("algorithm")]
     order: list[str] = []
@@ -496,7 +496,7 @@ def plot_curves(path: str | os.PathLike[str], *, width_pixels: int = 680) -> Fig
         With intermediate evaluations: one panel per variant, one line per algorithm (mean over seeds) with the seeds
         as thin lines. Without: one panel per algorithm and loss, one line per variant. None where nothing was logged.
     """
-    runs = _distinct(load_runs(path))
+    runs = distinct_variants(load_runs(path))
     variant_of = dict(runs.select("run", "variant").iter_rows())
     returns = load_returns(path).with_columns(pl.col("run").replace_strict(variant_of, default=None).alias("variant"))
     evaluations = returns.group_by("run").agg(pl.col("update").n_unique())
@@ -600,7 +600,7 @@ def _score_curves(runs: pl.DataFrame, returns: pl.DataFrame, width: int) -> Figu
     metric = "score" if returns["score"].is_not_null().any() else "return"
     means = returns.filter(pl.col(metric).is_finite()).group_by("run", "update").agg(pl.col(metric).mean())
     means = means.join(runs.select("run", "label", "variant"), on="run").sort("update")
-    variants, labels = _variants_in_order(runs), runs["label"].unique(maintain_order=True).to_list()
+    variants, labels = variants_in_order(runs), runs["label"].unique(maintain_order=True).to_list()
     label = axis_label(runs, "score" if metric == "score" else "return_mean").replace("Final score", "Score")
     figure, panels = _panels(
         variants,
@@ -639,7 +639,7 @@ def _share_limits(panels: list[Axes]) -> None:
 
 def _loss_curves(runs: pl.DataFrame, curves: pl.DataFrame, width: int) -> Figure:
     pairs = curves.select("label", "metric").unique(maintain_order=True).rows()
-    variants = _variants_in_order(runs)
+    variants = variants_in_order(runs)
     clean = clean_variant(runs)
     columns = min(len(pairs), 1 if width < _NARROW else 2)
     figure, panels = _panels(

@@ -25,8 +25,8 @@ from assay.analysis.figures import (
     INK,
     MUTED,
     SERIES,
-    _distinct,
-    _variants_in_order,
+    distinct_variants,
+    variants_in_order,
     choose_metric,
     plot_curves,
     plot_quality,
@@ -228,7 +228,7 @@ def _score_section(runs: pl.DataFrame, metric: str) -> str:
     cells = {(row["label"], row["variant"]): row for row in table.to_dicts()}
     digits = _digits(metric, table.to_dicts())
     rows, change_rows = [], []
-    for variant in _variants_in_order(runs):
+    for variant in variants_in_order(runs):
         row, change_row = [_escape(variant)], [_escape(variant)]
         for label in labels:
             cell, change = cells.get((label, variant)), changes.get((label, variant))
@@ -478,7 +478,7 @@ def _body(path: Path) -> tuple[str, str]:
     runs = load_runs(path)
     present = set(runs.select("algorithm", "variant", "seed").rows())
     absent = [job for job in _expected(suite or {}) if job not in present]
-    runs = _distinct(runs)
+    runs = distinct_variants(runs)
     title = str((suite or {}).get("title") or (suite or {}).get("name") or f"Runs in {path.resolve().name}")
     parts = [f"<h1>{_escape(title)}</h1>"]
     if suite and suite.get("question"):
