@@ -25,12 +25,12 @@ from assay.analysis.figures import (
     INK,
     MUTED,
     SERIES,
-    distinct_variants,
-    variants_in_order,
     choose_metric,
+    distinct_variants,
     plot_curves,
     plot_quality,
     plot_scores,
+    variants_in_order,
 )
 from assay.analysis.runs import RunRecord, load_quality, load_runs, load_suite, read_records
 from assay.analysis.tables import change_table, clean_variant, format_interval, score_table, verdict
