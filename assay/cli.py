@@ -287,6 +287,7 @@ def metrics(
     reference: str | None = None,
     output: Annotated[Path | None, arg(aliases=["-o"])] = None,
     select: Annotated[UseAppendAction[list[str]], arg(aliases=["-s"])] = [],  # noqa: B006
+    bins: int = 100,
 ) -> None:
     """Measure datasets: returns, lengths, trajectory quality, state-action coverage.
 
@@ -297,6 +298,7 @@ def metrics(
         reference: Dataset that SACo is relative to, such as the replay data.
         output: Also write a .parquet or .json file.
         select: Only this metric; may be given several times.
+        bins: Edges per column of the grid that SACo counts on; fewer where saturation is near 1.
     """
     import polars as pl
 
@@ -307,7 +309,7 @@ def metrics(
     against = None if reference is None else load(reference)
     frames = []
     for name in names:
-        frame = assess(load(name), against, select=select or None)
+        frame = assess(load(name), against, select=select or None, bins=bins)
         print_metrics(name, frame)
         frames.append(frame.select(pl.lit(name).alias("dataset"), pl.all()))
     if output is not None:

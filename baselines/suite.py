@@ -13,6 +13,7 @@
       iql: {expectile: 0.7}
     seeds: [0, 1, 2]
     evaluation: {episodes: 10}
+    quality: {bins: 100}
     budgets:
       smoke: {steps: 200, dataset_steps: 5000, seeds: [0], episodes: 2}
       paper: {steps: 1000000, dataset_steps: 1000000}
@@ -25,6 +26,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,6 +62,14 @@ class Budget(BaseModel):
     algorithm_parameters: dict[str, Any] = {}  # for every algorithm, such as a smaller batch
 
 
+class Quality(BaseModel):
+    """How the variants of a suite are measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bins: int = Field(100, ge=2)  # edges per column of the grid that SACo counts on; fewer where many columns saturate
+
+
 class Suite(BaseModel):
     """One standardized experiment.
 
@@ -82,6 +92,7 @@ class Suite(BaseModel):
     algorithms: dict[str, dict[str, Any] | None]
     seeds: tuple[int, ...] = (0,)
     evaluation: Evaluation | None = Evaluation()
+    quality: Quality = Quality()
     budgets: dict[str, Budget]
 
     @classmethod
@@ -161,7 +172,7 @@ def run_suite(
     runs: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     precision: str | None = None,
-    measure: Callable[[Dataset, Dataset], pl.DataFrame] | None = None,
+    measure: Callable[..., pl.DataFrame] | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
     collecting: Callable[[int, int], None] | None = None,
     workers: int | None = None,
@@ -184,7 +195,7 @@ def run_suite(
     precision : str, optional
         Default is the budget's.
     measure : callable, optional
-        (variant, first variant) -> frame of metric, value, interval (struct of low, high), unit, source; written to
+        (variant, first variant, bins=) -> frame of metric, value, interval (struct of low, high), unit, source; written to
         `quality.parquet` with the interval as two columns.
         `assay.metrics.assess` is one.
     collecting : callable, optional
@@ -220,7 +231,7 @@ def run_suite(
     }
     atomic_write(root / "suite.json", json.dumps(described, indent=1))
     if measure is not None:
-        _write_quality(root / "quality.parquet", variants, measure)
+        _write_quality(root / "quality.parquet", variants, partial(measure, bins=suite.quality.bins))
     behaviour = float(source.returns.mean())  # of the clean data, whatever a variant did to the rewards
     jobs = [
         Job(algorithm, dataset, seed, variant, algorithm.label if label == algorithm.name else label, behaviour)
