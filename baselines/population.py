@@ -375,7 +375,7 @@ class Population:
             own = {key.removeprefix(prefix): value for key, value in state.tensors.items() if key.startswith(prefix)}
             network.restore(own, state.optimizer_steps[name], slice(None) if member is None else network.rows(member))
         chosen = slice(None) if member is None else [member, -1]
-        for name in {*self._metrics, *state.metrics}:
+        for name in dict.fromkeys((*state.metrics, *self._metrics)):  # in a fixed order, which the log keeps
             sums = self._metric(name)
             sums[chosen] = sums.new_tensor(state.metrics[name]) if name in state.metrics else 0.0
         self.completed = state.update
