@@ -254,3 +254,19 @@ def test_a_reader_that_closes_early_is_no_error():
     command = f"{sys.executable} -m assay.cli datasets list | head -1"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, env=dict(os.environ))
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("moment", [0.5, 1.5])
+def test_a_killed_collection_leaves_nothing_that_looks_finished(tmp_path, moment):
+    target = tmp_path / "collected"
+    options = ["datasets", "collect", "pendulum/medium", "--steps", "2000000", "-o", str(target)]
+    process = subprocess.Popen([sys.executable, "-m", "assay.cli", *options], cwd=ROOT, stderr=subprocess.DEVNULL)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2.0 + moment)  # after the imports, in the middle of the simulation
+    process.kill()
+    process.wait()
+    assert not target.exists()
+    options[4] = "400"
+    subprocess.run([sys.executable, "-m", "assay.cli", *options], cwd=ROOT, check=True, capture_output=True)
+    assert assay.load(target) == assay.load("pendulum/medium", steps=400)
+    assert [item.name for item in tmp_path.iterdir()] == ["collected"]

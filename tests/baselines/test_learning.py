@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import assay
 from assay.baselines import IQL, Evaluation, Job, Suite, train
 
+SUITES = Path(__file__).parents[2] / "suites"
+
 
 @pytest.mark.slow
 def test_iql_beats_the_behaviours_mean_return_on_hopper_medium_replay(tmp_path):
-    small = Suite.from_yaml("suites/quickstart.yaml").budget("small")
+    small = Suite.from_yaml(SUITES / "quickstart.yaml").budget("small")
     dataset = assay.load("hopper/medium-replay", steps=small.dataset_steps)
     updates = 2_500
     assert updates <= small.steps
