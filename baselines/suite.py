@@ -155,8 +155,10 @@ class Suite(BaseModel):
         from assay.datasets.loading import load
 
         options: dict[str, Any] = {}
-        if budget.dataset_steps is not None and self.source in catalog():
-            options = {"steps": budget.dataset_steps, "progress": progress}
+        if self.source in catalog():
+            options["progress"] = progress
+            if budget.dataset_steps is not None:
+                options["steps"] = budget.dataset_steps
         source = load(self.source, **options)
         variants = {}
         for name, transforms in self.variants.items():

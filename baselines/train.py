@@ -124,6 +124,8 @@ def train(
     root = Path(runs)
     work = [_Work(job, plan, root) for job in jobs]
     for item in work:
+        item.check()
+    for item in work:
         item.prepare(device)
     populations = _group(work, population)
     with _matmul_precision(precision):
@@ -168,10 +170,18 @@ class _Work:
         self.diverged_at: int | None = None
         self.run: Run
 
-    def prepare(self, device: str) -> None:
-        """Find out what is there already."""
+    def check(self) -> None:
+        """Raise ConfigError where the job is impossible, before anything is written for any job."""
         self.job.action_scale  # noqa: B018  (raises where the algorithm cannot act)
         check_learnable(observations=self.job.dataset.observations, actions=self.job.dataset.actions)
+        if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
+            raise ConfigError(
+                f"{self.job.label} does not say which environment it comes from; pass Evaluation(environment=...), or "
+                "evaluation=None (--episodes 0) to train without one"
+            )
+
+    def prepare(self, device: str) -> None:
+        """Find out what is there already."""
         if (self.folder / "run.json").exists():
             self.run = Run(self.folder)
             self.finished = self.run.status in ("finished", "diverged")

@@ -25,7 +25,7 @@ import numpy as np
 import xxhash
 
 from assay.datasets.errors import DatasetError, UnknownNameError
-from assay.datasets.info import DatasetInfo, Record, json_value
+from assay.datasets.info import DatasetInfo, Record, assay_version, json_value
 from assay.datasets.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -105,10 +105,10 @@ class Dataset:
             raise DatasetError("episode_lengths must be a list of lengths of at least 1 step each")
         steps, episodes = int(lengths.sum()), len(lengths)
         frozen = {name: _freeze(name, array) for name, array in columns.items()}
-        if not any(_is_under(name, "observations") for name in frozen):
+        if not any(is_under(name, "observations") for name in frozen):
             raise DatasetError("column observations is missing")
         for name in _REQUIRED:
-            if name not in frozen and not (name == "actions" and any(_is_under(key, name) for key in frozen)):
+            if name not in frozen and not (name == "actions" and any(is_under(key, name) for key in frozen)):
                 raise DatasetError(f"column {name} is missing")
         for name, array in frozen.items():
             if name.rpartition("/")[0] in frozen:
@@ -223,7 +223,7 @@ class Dataset:
             raise DatasetError("a dataset needs at least one episode")
         lengths = []
         for number, episode in enumerate(flat):
-            if missing := [name for name in _REQUIRED if not any(_is_under(key, name) for key in episode)]:
+            if missing := [name for name in _REQUIRED if not any(is_under(key, name) for key in episode)]:
                 raise DatasetError(f"episode {number} has no column {missing[0]}")
             if episode.keys() != flat[0].keys():
                 different = sorted(episode.keys() ^ flat[0].keys())
@@ -327,7 +327,7 @@ class Dataset:
     @property
     def has_next_observations(self) -> bool:
         """Whether next observations are stored because they differ from the following observation."""
-        return any(_is_under(name, "next_observations") for name in self._columns)
+        return any(is_under(name, "next_observations") for name in self._columns)
 
     @property
     def weights(self) -> np.ndarray | None:
@@ -500,7 +500,9 @@ class Dataset:
         [4.0]
         """
         chosen = self._episode_indices(episodes)
-        record = Record("datasets.select", {"episodes": chosen.tolist()}, parent=self.fingerprint, version=_version())
+        record = Record(
+            "datasets.select", {"episodes": chosen.tolist()}, parent=self.fingerprint, version=assay_version()
+        )
         lengths = self._lengths[chosen]
         step_rows = _ranges(self.episode_starts[chosen], lengths)
         state_rows = _ranges(self.episode_starts[chosen] + chosen, lengths + 1)
@@ -640,7 +642,7 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
     record = Record(
         "datasets.concatenate",
         {"histories": [[item.to_plain() for item in dataset.history] for dataset in datasets]},
-        version=_version(),
+        version=assay_version(),
     )
     return Dataset(
         columns,
@@ -654,7 +656,7 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
 def _column_or_default(dataset: Dataset, name: str, number: int) -> np.ndarray:
     if name in dataset.columns:
         return dataset.column(name)
-    if _is_under(name, "next_observations"):
+    if is_under(name, "next_observations"):
         result: np.ndarray = dataset.column(name.removeprefix("next_"))[dataset.observation_rows + 1]
         return result
     if name == "weights":
@@ -668,19 +670,19 @@ def check_episode(episode: Mapping[str, np.ndarray], length: int, where: str) ->
     """Raise DatasetError where a column of one episode of `length` steps has the wrong number of rows."""
     for name, array in episode.items():
         rows = len(array)
-        if _is_under(name, "observations") and rows == length:
+        if is_under(name, "observations") and rows == length:
             raise DatasetError(
                 f"{where}: column {name} has {rows} rows for {length} steps; {length + 1} belong there, the final "
                 "observation included. Without it, repeat the last row and mark the episode in final_observation"
             )
-        expected = length + 1 if _is_under(name, "observations") else length
-        if rows != expected and not (_is_under(name, "infos") and rows == length + 1):
+        expected = length + 1 if is_under(name, "observations") else length
+        if rows != expected and not (is_under(name, "infos") and rows == length + 1):
             raise DatasetError(f"{where}: column {name} has {rows} rows for {length} steps; expected {expected}")
 
 
 def _check_rows(name: str, array: np.ndarray, steps: int, episodes: int) -> None:
     rows = len(array)
-    if _is_under(name, "observations"):
+    if is_under(name, "observations"):
         if rows == steps and episodes:
             raise DatasetError(
                 f"column {name} has {rows} rows, one per step; {steps + episodes} belong there, one more per episode "
@@ -690,7 +692,7 @@ def _check_rows(name: str, array: np.ndarray, steps: int, episodes: int) -> None
             raise DatasetError(
                 f"column {name} has {rows} rows; {steps} steps in {episodes} episodes need {steps + episodes}"
             )
-    elif rows != steps and not (_is_under(name, "infos") and rows == steps + episodes):
+    elif rows != steps and not (is_under(name, "infos") and rows == steps + episodes):
         raise DatasetError(f"column {name} has {rows} rows; the dataset has {steps} steps")
 
 
@@ -710,7 +712,8 @@ def _freeze(name: str, array: Any) -> np.ndarray:
     return result
 
 
-def _is_under(name: str, prefix: str) -> bool:
+def is_under(name: str, prefix: str) -> bool:
+    """Tell whether a column is `prefix` itself or nested below it."""
     return name == prefix or name.startswith(prefix + "/")
 
 
@@ -735,9 +738,3 @@ def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     total = int(lengths.sum())
     result: np.ndarray = np.arange(total) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
     return result
-
-
-def _version() -> str:
-    from assay import __version__
-
-    return __version__

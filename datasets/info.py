@@ -167,6 +167,13 @@ class DatasetInfo:
         return cls(**values)
 
 
+def assay_version() -> str:
+    """Return the version that writes records; looked up when needed, because `assay` is still being imported before."""
+    from assay import __version__
+
+    return __version__
+
+
 def json_value(value: Any) -> Any:
     """Turn NumPy scalars, arrays and tuples into the JSON values that stand for them."""
     if isinstance(value, np.ndarray):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff
-from assay.datasets.info import DatasetInfo, Record
+from assay.datasets.info import DatasetInfo, Record, assay_version
 from assay.datasets.spaces import space_from_gymnasium
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ def load(
         raise UnknownNameError("dataset scheme", f"{scheme}:", ["minari:"])
     if path.is_absolute() or text.startswith(".") or path.suffix:
         raise DatasetError(f"{text} does not exist")
-    find(text)  # raises with the nearest catalog names
-    raise AssertionError(f"{text} is neither in the catalog nor unknown to it")
+    return _from_catalog(find(text).name, progress, options)  # raises with the nearest names
 
 
 def save(
@@ -133,7 +132,7 @@ def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any
     if dataset.history:
         return dataset
     parameters = {"name": name, "options": options, "fingerprint": dataset.fingerprint}
-    return dataset.replace(record=Record("source", parameters, version=_version()))
+    return dataset.replace(record=Record("source", parameters, version=assay_version()))
 
 
 def _minari_root() -> Path:
@@ -236,13 +235,13 @@ def collect_entry(
             id=name,
             reference_scores=entry.reference_scores,
             description=entry.description,
-            source=f"collected by Assay {_version()} from {entry.environment_id}",
+            source=f"collected by Assay {assay_version()} from {entry.environment_id}",
             licence="Apache-2.0",
         ),
     )
     options = {"steps": steps, "seed": seed} | ({} if noise is None else {"noise": noise})
     parameters = {"name": name, "options": options, "fingerprint": dataset.fingerprint}
-    return dataset.replace(record=Record("source", parameters, seed, version=_version()))
+    return dataset.replace(record=Record("source", parameters, seed, version=assay_version()))
 
 
 def collect_policy(
@@ -291,7 +290,7 @@ def collect_policy(
         DatasetInfo(
             id=Path(path).stem,
             description=f"A linear policy in {environment_id} with action noise {noise or 0.0:g}.",
-            source=f"collected by Assay {_version()} from {environment_id}",
+            source=f"collected by Assay {assay_version()} from {environment_id}",
         ),
     )
 
@@ -314,9 +313,3 @@ def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
         ),
         episode_columns={"seed": collected.episode_seeds, "policy": collected.episode_policies},
     )
-
-
-def _version() -> str:
-    from assay import __version__
-
-    return __version__

@@ -25,7 +25,7 @@ import pydantic
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
-from assay.datasets.info import Record, json_value
+from assay.datasets.info import Record, assay_version, json_value
 
 __all__ = ["Transform", "make_transform", "register", "registered"]
 
@@ -56,7 +56,7 @@ class Transform(ABC):
             Shares all columns that the transform did not change.
         """
         parameters = self.parameters()
-        record = Record(self.name, parameters, parameters.get("seed"), dataset.fingerprint, _version())
+        record = Record(self.name, parameters, parameters.get("seed"), dataset.fingerprint, assay_version())
         return self.apply(dataset).replace(record=record)
 
     def parameters(self) -> dict[str, Any]:
@@ -138,9 +138,3 @@ def make_transform(name: str, parameters: Mapping[str, Any]) -> Transform:
     if wrong := [key for key in parameters if not isinstance(key, str)]:
         raise ConfigError(f"{name}: {wrong[0]!r} is not a parameter of it; parameters have names")
     return known[name](**parameters)
-
-
-def _version() -> str:
-    from assay import __version__
-
-    return __version__

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xxhash
 
-from assay.datasets.dataset import Dataset
+from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.randomness import BLOCK_STEPS
 from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, leaves
 
@@ -172,10 +172,6 @@ class _Tally:
             yield Finding(check, severity, message, column, episode, row, self.count)
 
 
-def _is_under(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(prefix + "/")
-
-
 # -------------------------------------------------------------------- values
 
 
@@ -201,7 +197,7 @@ def _zero_rewards(dataset: Dataset) -> Iterator[Finding]:
 
 def _constant(dataset: Dataset) -> Iterator[Finding]:
     for name in dataset.columns:
-        if not any(_is_under(name, prefix) for prefix in ("observations", "actions", "rewards")):
+        if not any(is_under(name, prefix) for prefix in ("observations", "actions", "rewards")):
             continue
         array = dataset.column(name)
         if len(array) < 2 or array.size == 0 or (name == "rewards" and not array[0]):
@@ -295,7 +291,7 @@ def _shapes(dataset: Dataset) -> Iterator[Finding]:
     for prefix, space in (("observations", dataset.info.observation_space), ("actions", dataset.info.action_space)):
         if space is None:
             continue
-        stored = {name for name in dataset.columns if _is_under(name, prefix)}
+        stored = {name for name in dataset.columns if is_under(name, prefix)}
         for name in sorted(stored ^ leaves(space, prefix).keys()):
             state = "has no part in" if name in stored else "is missing, says"
             yield Finding("shape", "error", f"the column {state} the {prefix[:-1]} space", name)
@@ -390,7 +386,7 @@ def _continuity(dataset: Dataset) -> Iterator[Finding]:
         explained[(dataset.episode_starts + dataset.episode_lengths - 1)[~known.astype(bool)]] = True
     rows = dataset.observation_rows
     for name in dataset.columns:
-        if not _is_under(name, "next_observations"):
+        if not is_under(name, "next_observations"):
             continue
         stored, observations = dataset.column(name), dataset.column(name.removeprefix("next_"))
         tally = _Tally()
@@ -439,11 +435,11 @@ def _repeated(hashes: np.ndarray) -> np.ndarray:
 
 def _transition_columns(dataset: Dataset) -> list[tuple[str, int]]:
     """Return (column, offset in observation rows or -1 for plain steps) of everything in (s, a, r, s')."""
-    columns = [(name, -1) for name in dataset.columns if _is_under(name, "actions") or name == "rewards"]
-    columns += [(name, 0) for name in dataset.columns if _is_under(name, "observations")]
+    columns = [(name, -1) for name in dataset.columns if is_under(name, "actions") or name == "rewards"]
+    columns += [(name, 0) for name in dataset.columns if is_under(name, "observations")]
     if dataset.has_next_observations:
-        return columns + [(name, -1) for name in dataset.columns if _is_under(name, "next_observations")]
-    return columns + [(name, 1) for name in dataset.columns if _is_under(name, "observations")]
+        return columns + [(name, -1) for name in dataset.columns if is_under(name, "next_observations")]
+    return columns + [(name, 1) for name in dataset.columns if is_under(name, "observations")]
 
 
 def _duplicates(dataset: Dataset) -> Iterator[Finding]:

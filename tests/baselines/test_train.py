@@ -151,14 +151,16 @@ def test_impossible_settings_are_refused_before_anything_is_written(tmp_path):
 
     dataset = pendulum_like()
     discrete = dataset.replace(info=replace(dataset.info, action_space=Discrete(2)))
+    unknown = dataset.replace(info=replace(dataset.info, env_spec=None))
     for job, options, message in [
         (Job(BC(), discrete), {}, "bounded Box action space"),
+        (Job(BC(), unknown), {"evaluation": Evaluation(episodes=1)}, "does not say which environment"),
         (Job(BC(), dataset), {"precision": "exact"}, "precision='exact'"),
         (Job(BC(), dataset), {"device": "abacus"}, "device 'abacus'"),
         (Job(BC(), dataset), {"steps": 0}, "steps=0"),
     ]:
         with pytest.raises(ConfigError, match=message):
-            train([job], runs=tmp_path / "runs", **{"steps": 5, "evaluation": None, **options})
+            train([Job(BC(), dataset), job], runs=tmp_path / "runs", **{"steps": 5, "evaluation": None, **options})
     assert not (tmp_path / "runs").exists()
 
 
