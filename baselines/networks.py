@@ -7,66 +7,216 @@
     member 1   critic 0   | ...                                                    |     R = P x K rows
                critic 1   | ...                                                    |
 
-Every layer is a view [R, in, out] of the buffer, so a forward pass is one batched product per layer, and Adam, target
-updates and checkpoints work on the buffer as a whole. An ensemble of K is K rows per member.
+Every layer is a view [R, in, out] of the buffer, so a forward pass is one batched product per layer, and the optimizer,
+target updates and checkpoints work on the buffer as a whole. An ensemble of K is K rows per member.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import torch
 
+from assay.baselines.optimizer import Adam
 from assay.baselines.randomness import Draws
 
-__all__ = ["MLP", "Network"]
+__all__ = ["MLP", "Network", "Parameter", "Scalars", "Specification"]
+
+_LAYER_NORM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
-class MLP:
-    """What a network looks like: a multilayer perceptron with ReLU between its layers.
+class Parameter:
+    """One tensor of a network and how it begins: uniform in [-bound, bound], orthogonal, or constant.
+
+    Parameters
+    ----------
+    name : str
+        Part of the purpose of its initial draws.
+    shape : tuple of int
+    bound : float, optional
+    orthogonal : float, optional
+        Gain of a matrix with orthonormal columns (or rows, where it is wide).
+    value : float
+        Where neither of the two is given.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bound: float | None = None
+    orthogonal: float | None = None
+    value: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Count of its numbers."""
+        return math.prod(self.shape)
+
+    def fill(self, tensor: torch.Tensor, draws: Draws, purpose: str) -> None:
+        """Set [P * K, *shape] initial values, from the draws of each member."""
+        copies = len(tensor) // len(draws.seeds)
+        if self.bound is not None:
+            numbers = draws.uniform(purpose, copies * self.size)
+            tensor.copy_((2.0 * numbers - 1.0).mul_(self.bound).view(tensor.shape))
+        elif self.orthogonal is not None:
+            # One by one in float64, so that a member's matrix does not depend on its company.
+            gaussian = draws.normal(purpose, copies, *self.shape).flatten(0, 1).double().cpu()
+            tensor.copy_(torch.stack([_orthonormal(matrix) for matrix in gaussian]) * self.orthogonal)
+        else:
+            tensor.fill_(self.value)
+
+
+def _orthonormal(matrix: torch.Tensor) -> torch.Tensor:
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    q, r = torch.linalg.qr(tall)
+    q *= r.diagonal().sign()  # makes the distribution uniform
+    orthonormal: torch.Tensor = q if tall is matrix else q.T
+    return orthonormal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specification(ABC):
+    """What a kind of network looks like and how it is trained.
+
+    Parameters
+    ----------
+    learning_rate : str
+        Name of the algorithm's field that holds the learning rate.
+    ensemble : int
+        Copies per member, K.
+    target : bool
+        Whether a slowly following copy is kept.
+    schedule : "constant" or "cosine"
+        Of the learning rate over the whole training; cosine ends at zero.
+    warmup : int
+        Updates over which the learning rate grows linearly from zero.
+    weight_decay : str, optional
+        Name of the algorithm's field with the decoupled weight decay (AdamW).
+    gradient_clip : str, optional
+        Name of the algorithm's field with the largest norm of a member's gradient.
+    """
+
+    learning_rate: str
+    ensemble: int = 1
+    target: bool = False
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = 0
+    weight_decay: str | None = None
+    gradient_clip: str | None = None
+
+    @abstractmethod
+    def parameters(self) -> tuple[Parameter, ...]:
+        """List the tensors of one copy, in the order in which they lie in a row of the buffer."""
+
+    @abstractmethod
+    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+        """Apply R networks, given their tensors [R, *shape], to inputs [R, B, ...]."""
+
+    @property
+    def size(self) -> int:
+        """Numbers per row of the buffer."""
+        return sum(parameter.size for parameter in self.parameters())
+
+
+@dataclass(frozen=True)
+class MLP(Specification):
+    """A multilayer perceptron with ReLU between its layers.
 
     Parameters
     ----------
     inputs, outputs : int
     hidden : tuple of int
         Widths of the hidden layers.
-    learning_rate : str
-        Name of the algorithm's field that holds the learning rate.
-    ensemble : int
-        Copies per member, K.
     output : "linear" or "tanh"
     state_independent : int
         Free parameters beside the layers, such as the log standard deviations of a Gaussian policy; zero at first.
-    target : bool
-        Whether a slowly following copy is kept.
-    schedule : "constant" or "cosine"
-        Of the learning rate over the whole training; cosine ends at zero.
+    layer_norm : bool
+        Normalize after each hidden activation.
+    bias : float, optional
+        Initial bias of the hidden layers; default uniform in +-1/sqrt(inputs), as weights are and as in PyTorch's Linear.
+    output_bound : float, optional
+        The last layer begins uniform in +-output_bound, weights and biases; default as the others.
+    orthogonal : float, optional
+        Gain of orthogonal initial weights (1e-2 for the last layer), with zero biases.
     """
 
     inputs: int
     outputs: int
     hidden: tuple[int, ...]
-    learning_rate: str
-    ensemble: int = 1
     output: Literal["linear", "tanh"] = "linear"
     state_independent: int = 0
-    target: bool = False
-    schedule: Literal["constant", "cosine"] = "constant"
+    layer_norm: bool = False
+    bias: float | None = None
+    output_bound: float | None = None
+    orthogonal: float | None = None
 
     @property
     def layers(self) -> tuple[tuple[int, int], ...]:
         """(inputs, outputs) of each layer."""
         return tuple(pairwise((self.inputs, *self.hidden, self.outputs)))
 
-    @property
-    def size(self) -> int:
-        """Numbers per row of the buffer."""
-        return sum(rows * columns + columns for rows, columns in self.layers) + self.state_independent
+    def parameters(self) -> tuple[Parameter, ...]:  # noqa: D102
+        found = []
+        for index, (inputs, outputs) in enumerate(self.layers):
+            last = index == len(self.layers) - 1
+            bound = 1.0 / math.sqrt(inputs)
+            weight = bias = self.output_bound if last and self.output_bound is not None else bound
+            if self.orthogonal is not None:
+                gain = 1e-2 if last else self.orthogonal
+                found += [Parameter(f"{index}/weight", (inputs, outputs), orthogonal=gain)]
+                found += [Parameter(f"{index}/bias", (1, outputs))]
+            elif self.bias is not None and not last:
+                found += [Parameter(f"{index}/weight", (inputs, outputs), bound=weight)]
+                found += [Parameter(f"{index}/bias", (1, outputs), value=self.bias)]
+            else:
+                found += [Parameter(f"{index}/weight", (inputs, outputs), bound=weight)]
+                found += [Parameter(f"{index}/bias", (1, outputs), bound=bias)]
+            if self.layer_norm and not last:
+                found += [Parameter(f"{index}/norm/scale", (1, outputs), value=1.0)]
+                found += [Parameter(f"{index}/norm/shift", (1, outputs))]
+        if self.state_independent:
+            found.append(Parameter("state_independent", (1, self.state_independent)))
+        return tuple(found)
+
+    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:  # noqa: D102
+        (hidden,) = inputs
+        tensors = iter(weights)
+        for index in range(len(self.layers)):
+            weight, bias = next(tensors), next(tensors)
+            hidden = torch.baddbmm(bias, hidden, weight)
+            if index < len(self.layers) - 1:
+                hidden = torch.relu_(hidden)
+                if self.layer_norm:
+                    hidden = torch.nn.functional.layer_norm(hidden, hidden.shape[-1:], eps=_LAYER_NORM_EPSILON)
+                    scale, shift = next(tensors), next(tensors)
+                    hidden = torch.addcmul(shift, hidden, scale)
+        return torch.tanh(hidden) if self.output == "tanh" else hidden
+
+
+@dataclass(frozen=True)
+class Scalars(Specification):
+    """Free numbers without inputs, such as the logarithm of a temperature; read as `network.state_independent`.
+
+    Parameters
+    ----------
+    count : int
+    value : float
+        At first.
+    """
+
+    count: int = 1
+    value: float = 0.0
+
+    def parameters(self) -> tuple[Parameter, ...]:  # noqa: D102
+        return (Parameter("state_independent", (1, self.count), value=self.value),)
+
+    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:  # noqa: D102
+        return weights[0]
 
 
 class Network:
@@ -76,55 +226,46 @@ class Network:
     ----------
     name : str
         Part of the purpose of the initial draws, so that networks of one member differ.
-    spec : MLP
+    spec : Specification
     draws : Draws
-        For the initial weights, U(-1/sqrt(in), 1/sqrt(in)) for weights and biases, as PyTorch's Linear.
+        For the initial weights.
+    fused : bool
+        Whether the optimizer is one fused operation, or elementary ones for a compiler to fuse.
     """
 
-    def __init__(self, name: str, spec: MLP, draws: Draws) -> None:
+    def __init__(self, name: str, spec: Specification, draws: Draws, *, fused: bool = True) -> None:
         self.name, self.spec = name, spec
         self.members = len(draws.seeds)
         device, rows = draws.update.device, self.members * spec.ensemble
         self.buffer = torch.zeros(rows, spec.size, dtype=draws.dtype, device=device)
-        for index, (weight, bias) in enumerate(self._layer_views(self.buffer)):
-            bound = 1.0 / math.sqrt(weight.shape[1])
-            for kind, tensor in (("weight", weight), ("bias", bias)):
-                numbers = draws.uniform(f"{name}/{index}/{kind}", spec.ensemble * tensor[0].numel())
-                tensor.copy_((2.0 * numbers - 1.0).mul_(bound).view(tensor.shape))
+        for parameter, tensor in zip(spec.parameters(), self._views(self.buffer)):
+            parameter.fill(tensor, draws, f"{name}/{parameter.name}")
         self.target_buffer = self.buffer.clone() if spec.target else None
         self.gradient = torch.zeros_like(self.buffer)
-        # Adam works on a step buffer with learning rate 1; the step is then scaled by each member's own rate.
-        self.step_buffer = torch.nn.Parameter(torch.zeros_like(self.buffer))
-        self.step_buffer.grad = self.gradient
-        self.optimizer = torch.optim.Adam([self.step_buffer], lr=1.0, fused=True, capturable=device.type == "cuda")
+        self.optimizer = Adam(self.buffer, fused=fused)
+        self.renew_views()
+
+    def renew_views(self) -> None:
+        """Make the tensors of the layers anew as views of the buffers."""
         self.parameters = [tensor.detach().requires_grad_() for tensor in self._views(self.buffer)]
         self._frozen = self._views(self.buffer)
         self._target = None if self.target_buffer is None else self._views(self.target_buffer)
 
     def _views(self, buffer: torch.Tensor) -> list[torch.Tensor]:
-        views = [tensor for pair in self._layer_views(buffer) for tensor in pair]
-        if self.spec.state_independent:
-            views.append(buffer[:, -self.spec.state_independent :].unsqueeze(1))
+        views, start = [], 0
+        for parameter in self.spec.parameters():
+            views.append(buffer[:, start : start + parameter.size].view(len(buffer), *parameter.shape))
+            start += parameter.size
         return views
 
-    def _layer_views(self, buffer: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        pairs, start = [], 0
-        for inputs, outputs in self.spec.layers:
-            weight = buffer[:, start : start + inputs * outputs].view(len(buffer), inputs, outputs)
-            start += inputs * outputs
-            bias = buffer[:, start : start + outputs].view(len(buffer), 1, outputs)
-            start += outputs
-            pairs.append((weight, bias))
-        return pairs
-
     def __call__(
-        self, inputs: torch.Tensor, *, weights: Literal["learned", "frozen", "target"] = "learned", first: bool = False
+        self, *inputs: torch.Tensor, weights: Literal["learned", "frozen", "target"] = "learned", first: bool = False
     ) -> torch.Tensor:
         """Apply the network.
 
         Parameters
         ----------
-        inputs : [P, B, in] tensor
+        *inputs : [P, B, in] tensors
         weights : "learned", "frozen" or "target"
             With gradients to the weights, without, or the slowly following copy.
         first : bool
@@ -132,25 +273,20 @@ class Network:
 
         Returns
         -------
-        [P, B, out] tensor, or [P, K, B, out] for an ensemble that is used whole
+        [P, B, out] tensor, or [P, K, B, out] for an ensemble that is used whole; in the dtype of the inputs
         """
         chosen = {"learned": self.parameters, "frozen": self._frozen, "target": self._target}[weights]
         assert chosen is not None, f"{self.name} has no target network"
         copies = self.spec.ensemble
-        hidden = inputs
         if first and copies > 1:
             chosen, copies = [tensor[::copies] for tensor in chosen], 1
         if copies > 1:
-            members, batch, width = inputs.shape
-            hidden = inputs.unsqueeze(1).expand(members, copies, batch, width).reshape(-1, batch, width)
-        last = len(self.spec.layers) - 1
-        for index in range(last + 1):
-            hidden = torch.baddbmm(chosen[2 * index + 1], hidden, chosen[2 * index])
-            if index < last:
-                hidden = torch.relu_(hidden)
-        if self.spec.output == "tanh":
-            hidden = torch.tanh(hidden)
-        return hidden if copies == 1 else hidden.view(self.members, copies, *hidden.shape[1:])
+            inputs = tuple(
+                item.unsqueeze(1).expand(len(item), copies, *item.shape[1:]).reshape(-1, *item.shape[1:])
+                for item in inputs
+            )
+        outputs = self.spec.forward(chosen, *inputs).to(self.buffer.dtype)
+        return outputs if copies == 1 else outputs.view(self.members, copies, *outputs.shape[1:])
 
     @property
     def state_independent(self) -> torch.Tensor:
@@ -158,49 +294,63 @@ class Network:
         return self.parameters[-1]
 
     @torch.no_grad()
-    def descend(self, loss: torch.Tensor, rates: torch.Tensor) -> None:
-        """Take one Adam step down the gradient of `loss` (a scalar), with one learning rate per member ([P, 1])."""
+    def descend(
+        self,
+        loss: torch.Tensor,
+        rate: torch.Tensor,
+        *,
+        weight_decay: torch.Tensor | None = None,
+        gradient_clip: torch.Tensor | None = None,
+        alive: torch.Tensor | None = None,
+    ) -> None:
+        """Take one optimizer step down the gradient of `loss` (a scalar).
+
+        Parameters
+        ----------
+        loss : scalar tensor
+            Sum over members of what each minimizes.
+        rate : [P, 1] tensor
+            Learning rates.
+        weight_decay, gradient_clip : [P, 1] tensors, optional
+        alive : [P, 1] bool tensor, optional
+            Members that are False keep their weights.
+        """
         with torch.enable_grad():
             gradients = torch.autograd.grad(loss, self.parameters, retain_graph=True)
         torch.cat([gradient.flatten(1) for gradient in gradients], dim=1, out=self.gradient)
-        self.step_buffer.zero_()
-        self.optimizer.step()
-        self.buffer.addcmul_(self.step_buffer, rates.repeat_interleave(self.spec.ensemble, dim=0))
+        if alive is not None:
+            rate = torch.where(alive, rate, 0.0)
+            self.gradient.copy_(torch.where(self._per_row(alive), self.gradient, 0.0))
+        if gradient_clip is not None:
+            norm = torch.linalg.vector_norm(self.gradient.view(self.members, -1), dim=1, keepdim=True)
+            self.gradient.mul_(self._per_row((gradient_clip / (norm + 1e-6)).clamp(max=1.0)))
+        if weight_decay is not None:
+            self.buffer.mul_(self._per_row(1.0 - rate * weight_decay))
+        self.optimizer.step(self.gradient, self._per_row(rate))
 
     @torch.no_grad()
     def follow(self, rate: torch.Tensor) -> None:
         """Move the target weights towards the learned ones: target += rate (learned - target), rate [P, 1]."""
         assert self.target_buffer is not None
-        self.target_buffer.lerp_(self.buffer, rate.repeat_interleave(self.spec.ensemble, dim=0))
+        self.target_buffer.lerp_(self.buffer, self._per_row(rate))
+
+    def _per_row(self, values: torch.Tensor) -> torch.Tensor:
+        """Repeat [P, 1] values for every copy of the ensemble: [R, 1]."""
+        if self.spec.ensemble == 1:
+            return values
+        return values[:, None].expand(-1, self.spec.ensemble, -1).reshape(-1, 1)
 
     # ---------------------------------------------------------------- state
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return every [R, n] tensor that training changes, by name."""
-        state = self.optimizer.state[self.step_buffer]
-        tensors = {"parameters": self.buffer}
-        if self.target_buffer is not None:
-            tensors["target"] = self.target_buffer
-        if state:
-            tensors |= {"first_moment": state["exp_avg"], "second_moment": state["exp_avg_sq"]}
-        return tensors
-
-    @property
-    def optimizer_steps(self) -> int:
-        """Adam steps taken so far."""
-        state = self.optimizer.state[self.step_buffer]
-        return int(state["step"]) if state else 0
+        tensors = {"parameters": self.buffer, **self.optimizer.moments()}
+        return tensors if self.target_buffer is None else {**tensors, "target": self.target_buffer}
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, torch.Tensor], optimizer_steps: int, rows: slice) -> None:
-        """Set some rows to what `tensors` and `optimizer_steps` returned."""
-        state = self.optimizer.state[self.step_buffer]
-        if not state:
-            # What torch.optim.Adam creates at its first step.
-            state["step"] = torch.zeros((), dtype=torch.float32, device=self.buffer.device)
-            state["exp_avg"] = torch.zeros_like(self.buffer)
-            state["exp_avg_sq"] = torch.zeros_like(self.buffer)
-        state["step"].fill_(optimizer_steps)
+        """Set some rows to what `tensors` and `optimizer.steps` returned."""
+        self.optimizer.restart(optimizer_steps)
         for name, tensor in self.tensors().items():
             if name in tensors:
                 tensor[rows].copy_(tensors[name])

@@ -2,127 +2,36 @@
 
 ::
 
-    rows of the data    | variant 0 ............ | variant 1 ............ |      one row per transition, on the device
-    member 0 (seed 0)     offset 0, length M0
-    member 1 (seed 1)     offset 0, length M0
-    member 2 (seed 0)                              offset M0, length M1
     one update          draw [P, B] rows -> one gather -> losses [P] -> one batched product per layer, one Adam step
                         per network on its flat buffer, one target update per network
 
-Everything an update reads is on the device, and the update counter is a tensor there, so on CUDA `unroll` updates are
-captured once as a graph and replayed; on a CPU the same functions run eagerly. Losses are added up on the device and
-read when somebody logs, so nothing waits for the host in between.
+Everything an update reads is on the device, and the update counter is a tensor there. On CUDA `unroll` updates are
+captured once as a graph and replayed; on a CPU the same functions run eagerly. Where asked, the updates are first traced,
+backward pass included, and compiled, which fuses the small operations. Losses are added up on the device and read when
+somebody logs, so nothing waits for the host in between.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from assay.baselines.algorithms.algorithm import Algorithm, Batch, Setting, stack_hyperparameters
+from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting, stack_hyperparameters
+from assay.baselines.batches import Batches
+from assay.baselines.data import TrainingData
 from assay.baselines.networks import Network
 from assay.baselines.randomness import Draws
 from assay.datasets.errors import ConfigError
-from assay.datasets.transitions import Transitions
 
-__all__ = ["ActionScale", "Member", "ObservationScale", "Population", "State", "TrainingData"]
+__all__ = ["Member", "Population", "State"]
 
-_STD_OFFSET = 1e-3  # the published normalization divides by std + 1e-3
 _UPDATES_PER_GRAPH = 16
-
-
-@dataclass(frozen=True)
-class ObservationScale:
-    """Observations are given to networks as (s - mean) / scale."""
-
-    mean: np.ndarray  # [observation]
-    scale: np.ndarray
-
-    @classmethod
-    def of(cls, observations: np.ndarray, normalize: bool) -> ObservationScale:
-        """Measure a dataset's observations (M, d), or leave them as they are."""
-        if not normalize:
-            return cls(np.zeros(observations.shape[1]), np.ones(observations.shape[1]))
-        return cls(observations.mean(0, dtype=np.float64), observations.std(0, dtype=np.float64) + _STD_OFFSET)
-
-
-@dataclass(frozen=True)
-class ActionScale:
-    """Networks see actions in [-1, 1]; the environment's are center + half_range times that."""
-
-    center: np.ndarray  # [action]
-    half_range: np.ndarray
-
-    @classmethod
-    def of(cls, low: np.ndarray, high: np.ndarray) -> ActionScale:
-        """Take the scale from the bounds of an action space."""
-        low, high = np.asarray(low, np.float64).ravel(), np.asarray(high, np.float64).ravel()
-        if not (np.isfinite(low).all() and np.isfinite(high).all() and (high > low).all()):
-            raise ConfigError("the action space is unbounded; a tanh policy needs finite bounds on every entry")
-        return cls((high + low) / 2, (high - low) / 2)
-
-
-def check_learnable(**columns: object) -> None:
-    """Raise ConfigError unless every column is an array of flat vectors of floats."""
-    for name, array in columns.items():
-        if not isinstance(array, np.ndarray):
-            raise ConfigError(f"these algorithms learn from flat vectors; the dataset's {name} are nested")
-        if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
-            raise ConfigError(
-                f"these algorithms learn from flat vectors of floats; the dataset's {name} are "
-                f"{array.dtype}{list(array.shape[1:])}"
-            )
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """One dataset laid out for training: a row per transition, normalization folded in.
-
-    Columns are observation, action, reward, next observation, bootstrap.
-    """
-
-    rows: np.ndarray  # (M, 2 * observation + action + 2) float64 or float32
-    observation_size: int
-    action_size: int
-    observation_scale: ObservationScale
-    action_scale: ActionScale
-    weights: np.ndarray | None = None  # (M,)
-
-    @classmethod
-    def of(cls, transitions: Transitions[np.ndarray], action_scale: ActionScale, *, normalize: bool) -> TrainingData:
-        """Lay out transitions with flat observations and actions."""
-        observations, actions = transitions.observations, transitions.actions
-        check_learnable(observations=observations, actions=actions)
-        if not len(transitions):
-            raise ConfigError("the dataset has no transition to learn from")
-        if actions.shape[1] != len(action_scale.center):
-            raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
-        scale = ObservationScale.of(observations, normalize)
-        rows = np.concatenate(
-            [
-                (observations - scale.mean) / scale.scale,
-                (actions - action_scale.center) / action_scale.half_range,
-                transitions.rewards[:, None],
-                (transitions.next_observations - scale.mean) / scale.scale,
-                ~transitions.terminations[:, None],
-            ],
-            axis=1,
-            dtype=np.float32 if observations.dtype == np.float32 else np.float64,
-        )
-        bad = np.flatnonzero(~np.isfinite(rows).all(1))
-        if len(bad):
-            raise ConfigError(
-                f"step {int(transitions.steps[bad[0]])} holds NaN or infinity ({len(bad)} steps in all); repair or "
-                "drop these steps first, `assay validate` lists them"
-            )
-        weights = transitions.weights
-        if weights is not None and (not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0):
-            raise ConfigError("weights must be finite and non-negative, and some of them positive")
-        return cls(rows, observations.shape[1], actions.shape[1], scale, action_scale, weights)
+_ALIVE = -1  # in `frozen_at`
 
 
 @dataclass(frozen=True)
@@ -137,14 +46,17 @@ class State:
         Adam's step count per network.
     tensors : mapping
         `"network/tensor"` -> its rows.
-    metrics : mapping
-        Name -> sums since the last log point, one per member, and their count as the last entry.
+    metrics : sequence of mapping
+        Per phase: name -> sums since the last log point, one per member, and their count as the last entry.
+    frozen_at : sequence of int
+        Update in which each member's loss was first not finite, or -1.
     """
 
     update: int
     optimizer_steps: Mapping[str, int]
     tensors: Mapping[str, torch.Tensor]
-    metrics: Mapping[str, Sequence[float]]
+    metrics: Sequence[Mapping[str, Sequence[float]]]
+    frozen_at: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -156,8 +68,36 @@ class Member:
     data: int  # index of its TrainingData
 
 
+class _Sums:
+    """Logged numbers of one phase, added up on the device; the host knows how many were added."""
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+        self.values = torch.zeros(0)  # [names, P] float64
+        self.count = 0
+
+    def add(self, metrics: Mapping[str, torch.Tensor]) -> None:
+        """Add one number per name and member; the first call fixes the names."""
+        added = torch.stack([value.detach() for value in metrics.values()])
+        if not self.names:
+            self.names = tuple(metrics)
+            self.values = torch.zeros_like(added, dtype=torch.float64)
+        self.values.add_(added)
+
+    def restore(self, metrics: Mapping[str, Sequence[float]], members: slice, like: torch.Tensor) -> None:
+        """Set the sums of some members; the last number of each row counts the summands."""
+        if not self.names:
+            self.names = tuple(metrics)
+            self.values = torch.zeros(len(metrics), len(like), dtype=torch.float64, device=like.device)
+        for row, name in zip(self.values, self.names):
+            row[members] = row.new_tensor(metrics[name][:-1]) if name in metrics else 0.0
+        self.count = next((int(numbers[-1]) for numbers in metrics.values()), 0)
+
+
 class Population:
     """Members of one algorithm, with equal static parameters and shapes, trained in step.
+
+    A member whose loss stops being finite is frozen as it was before that update; its neighbours do not notice.
 
     Parameters
     ----------
@@ -169,7 +109,15 @@ class Population:
     device : str or torch.device
     dtype : torch.dtype
         float64 is for tests of equality.
-    compile_graph : bool, optional
+    storage : torch.dtype, optional
+        Of the data on the device; float16 and bfloat16 halve it. Default as `dtype`.
+    streaming : bool
+        Keep the data in host memory and send each batch.
+    bf16 : bool
+        Keep activations in bfloat16 too (weights, optimizer and losses stay as they are).
+    compile : bool
+        Trace the updates and compile them with `torch.compile`.
+    graph : bool, optional
         Capture updates in a CUDA graph; default on CUDA.
     """
 
@@ -181,10 +129,14 @@ class Population:
         *,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
-        compile_graph: bool | None = None,
+        storage: torch.dtype | None = None,
+        streaming: bool = False,
+        bf16: bool = False,
+        compile: bool = False,
+        graph: bool | None = None,
     ) -> None:
         self.members, self.data, self.steps = tuple(members), tuple(data), steps
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self.dtype, self.bf16 = torch.device(device), dtype, bf16
         self.algorithm = self.members[0].algorithm
         for member in self.members:
             if (
@@ -196,81 +148,84 @@ class Population:
         if len(shapes) != 1:
             raise ConfigError(f"datasets of different shapes {sorted(shapes)} cannot share a population")
         ((self.observation_size, self.action_size),) = shapes
+        if compile and streaming:
+            raise ConfigError("compiled updates need their data on the device; streaming=True keeps it on the host")
 
         self.update = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.completed = 0  # the host's copy of `update`
         self.draws = Draws([member.seed for member in self.members], self.update, dtype)
-        self._place_data()
+        self.batches = Batches(
+            self.data,
+            [member.data for member in self.members],
+            self.algorithm,
+            self.draws,
+            storage or dtype,
+            streaming=streaming,
+        )
         specs = self.algorithm.networks(self.observation_size, self.action_size)
-        self.networks: dict[str, Network] = {name: Network(name, spec, self.draws) for name, spec in specs.items()}
+        self.networks = {name: Network(name, spec, self.draws, fused=not compile) for name, spec in specs.items()}
         self.hyperparameters = stack_hyperparameters(
             [member.algorithm for member in self.members], torch.zeros(0, dtype=dtype, device=self.device)
         )
         self.phases = self.algorithm.phases()
         self.period = math.lcm(*(phase.every for phase in self.phases))  # after which the unrolled updates repeat
-        self._metrics: dict[str, torch.Tensor] = {}
-        self._one = torch.ones(1, dtype=torch.float64, device=self.device)
+        self.unroll = self.period * max(1, _UPDATES_PER_GRAPH // self.period)
+        self._sums = [_Sums() for _ in self.phases]
+        self._frozen_at = torch.full((len(self.members), 1), _ALIVE, dtype=torch.int64, device=self.device)
         on_cuda = self.device.type == "cuda"
-        self._use_graph = on_cuda if compile_graph is None else compile_graph
+        self._use_graph = on_cuda if graph is None else graph
         if self._use_graph and not on_cuda:
             raise ConfigError("a CUDA graph needs a CUDA device")
+        self._compile, self._tracing = compile, False
         self._graph: torch.cuda.CUDAGraph | None = None
-
-    def _place_data(self) -> None:
-        lengths = np.array([len(item.rows) for item in self.data])
-        offsets = np.cumsum(lengths) - lengths
-        self.rows = torch.cat([torch.from_numpy(item.rows).to(self.device, self.dtype) for item in self.data])
-        of_member = [member.data for member in self.members]
-        self._offsets = torch.tensor(offsets[of_member], dtype=torch.int64, device=self.device)
-        self._lengths = torch.tensor(lengths[of_member], dtype=torch.int64, device=self.device)
-        self._cumulative: torch.Tensor | None = None
-        if any(item.weights is not None for item in self.data):
-            # One increasing array for all datasets: dataset d covers (d, d + 1], so a draw u in [0, 1) of one of its
-            # members is a search for d + u.
-            parts = []
-            for number, item in enumerate(self.data):
-                weights = np.ones(len(item.rows)) if item.weights is None else item.weights.astype(np.float64)
-                cumulative = np.cumsum(weights / weights.sum())
-                parts.append(number + cumulative / cumulative[-1])
-            self._cumulative = torch.from_numpy(np.concatenate(parts)).to(self.device)
-            self._dataset_of_member = torch.tensor(of_member, dtype=torch.float64, device=self.device)
+        self._period_updates: Callable[[], object] | None = None
 
     # ---------------------------------------------------------------- one update
 
-    def draw_indices(self) -> torch.Tensor:
-        """Return [P, B] rows of the data for the current update: uniform, or as weighted by the dataset."""
-        batch = self.algorithm.batch_size
-        if self._cumulative is None:
-            return self._offsets[:, None] + self.draws.integers("batch", self._lengths, batch)
-        wanted = self._dataset_of_member[:, None] + self.draws.fractions("batch", batch)
-        found = torch.searchsorted(self._cumulative, wanted, right=True)
-        # d + u rounds up to d + 1 when u is within 2**-52 of 1; stay inside the member's own dataset.
-        return torch.minimum(found, (self._offsets + self._lengths - 1)[:, None])
-
-    def batch(self) -> Batch:
-        """Gather the batch of the current update."""
-        indices = self.draw_indices()
-        rows = self.rows.index_select(0, indices.flatten()).view(*indices.shape, -1)
-        sizes = [self.observation_size, self.action_size, 1, self.observation_size, 1]
-        observations, actions, rewards, next_observations, bootstraps = torch.split(rows, sizes, dim=-1)
-        return Batch(observations, actions, rewards.squeeze(-1), next_observations, bootstraps.squeeze(-1))
-
-    def _one_update(self, number: int) -> None:
-        batch = self.batch()
-        for phase in self.phases:
+    def _one_update(self, number: int, slot: int = 0) -> None:
+        """Train by the update with this number; only its remainder by `period` matters, and the slot when streaming."""
+        batch = self.batches.batch(slot, getattr(self.hyperparameters, "discount", None))
+        for phase, sums in zip(self.phases, self._sums):
             if (number + 1) % phase.every:
                 continue
-            losses = phase.losses(Setting(self.networks, batch, self.hyperparameters, self.draws))
-            for name, loss in losses.of.items():
-                self.networks[name].descend(loss.sum(), self._learning_rate(name))
-            for name in phase.follow:
-                self.networks[name].follow(self.hyperparameters.target_update_rate)
-            self._log(losses.metrics)
+            with self._activations():
+                losses = phase.losses(Setting(self.networks, batch, self.hyperparameters, self.draws))
+            self._descend(phase, losses)
+            if losses.metrics:
+                sums.add(losses.metrics)
         self.update += 1
+
+    def _activations(self) -> contextlib.AbstractContextManager[object]:
+        if not self.bf16:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
+
+    def _descend(self, phase: Phase, losses: Losses) -> None:
+        finite = torch.isfinite(torch.stack([loss.detach() for loss in losses.of.values()])).all(0)[:, None]
+        alive = (self._frozen_at == _ALIVE) & finite  # [P, 1]
+        self._frozen_at.copy_(
+            torch.where(self._frozen_at == _ALIVE, torch.where(finite, _ALIVE, self.update), self._frozen_at)
+        )
+        # On a CPU looking is cheaper than masking; on a GPU it would wait.
+        mask = None if self.device.type == "cpu" and not self._tracing and bool(alive.all()) else alive
+        for name, loss in losses.of.items():
+            spec = self.networks[name].spec
+            self.networks[name].descend(
+                loss.sum(),
+                self._learning_rate(name),
+                weight_decay=getattr(self.hyperparameters, spec.weight_decay) if spec.weight_decay else None,
+                gradient_clip=getattr(self.hyperparameters, spec.gradient_clip) if spec.gradient_clip else None,
+                alive=mask,
+            )
+        for name in phase.follow:
+            rate = self.hyperparameters.target_update_rate
+            self.networks[name].follow(rate if mask is None else torch.where(mask, rate, 0.0))
 
     def _learning_rate(self, network: str) -> torch.Tensor:
         spec = self.networks[network].spec
         rate: torch.Tensor = getattr(self.hyperparameters, spec.learning_rate)  # [P, 1]
+        if spec.warmup:
+            rate = rate * ((self.update + 1) / spec.warmup).clamp(max=1.0).to(self.dtype)
         if spec.schedule == "cosine":
             rate = rate * (0.5 * (1.0 + torch.cos(self.update * (math.pi / self.steps))))
         return rate
@@ -280,51 +235,95 @@ class Population:
     def advance(self, updates: int) -> None:
         """Train every member by so many updates."""
         end = self.completed + updates
-        unroll = self.period * max(1, _UPDATES_PER_GRAPH // self.period)
         while self.completed < end:
-            if self._use_graph and self.completed % self.period == 0 and end - self.completed >= unroll:
-                self._captured(unroll).replay()
-                self.completed += unroll
+            together = min(self.unroll - self.completed % self.unroll, end - self.completed)
+            if self.batches.streaming:
+                self.batches.prepare(self.completed, together)
+            if self._use_graph and together == self.unroll:
+                self._captured().replay()
             else:
-                self._one_update(self.completed)
-                self.completed += 1
+                self._run(self.completed, together)
+            for phase, sums in zip(self.phases, self._sums):
+                sums.count += (self.completed + together) // phase.every - self.completed // phase.every
+            self.completed += together
 
-    def _captured(self, unroll: int) -> torch.cuda.CUDAGraph:
+    def _run(self, first: int, updates: int) -> None:
+        """Train by some updates, whole periods as compiled where that is asked for."""
+        slot = 0
+        while slot < updates:
+            if self._compile and (first + slot) % self.period == 0 and updates - slot >= self.period:
+                self._compiled()()
+                slot += self.period
+            else:
+                self._one_update(first + slot, slot)
+                slot += 1
+
+    def _compiled(self) -> Callable[[], object]:
+        if self._period_updates is None:
+            self._period_updates = self._trace_and_compile()
+        return self._period_updates
+
+    def _trace_and_compile(self) -> Callable[[], object]:
+        """Record one period of updates, backward passes and optimizer steps included, as one program, and compile it.
+
+        torch.compile does not look into torch.autograd.grad; what make_fx records has the derivatives written out.
+        """
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        before = self.state()
+
+        def period() -> None:
+            for network in self.networks.values():
+                network.renew_views()  # so that the program knows what is a view of which buffer
+            for number in range(self.period):
+                self._one_update(number)
+
+        self._tracing = True
+        try:
+            for number in range(self.period):
+                self._one_update(number)  # creates what the first update creates
+            program = make_fx(period)()
+        finally:
+            self._tracing = False
+            for network in self.networks.values():
+                network.renew_views()
+            self.restore(before)
+        compiled: Callable[[], object] = torch.compile(program, fullgraph=True)
+        return torch.no_grad()(compiled)
+
+    def _captured(self) -> torch.cuda.CUDAGraph:
         """Capture `unroll` updates once; what the warm-up before it changed is put back."""
         if self._graph is None:
             before = self.state()
             stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream(self.device))
             with torch.cuda.stream(stream):
-                for number in range(3 * self.period):
-                    self._one_update(number)
+                for _ in range(3):
+                    self._run(0, self.period)
             torch.cuda.current_stream(self.device).wait_stream(stream)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
-                for number in range(unroll):
-                    self._one_update(number)
+                self._run(0, self.unroll)
             self.restore(before)
         return self._graph
 
-    def _log(self, metrics: Mapping[str, torch.Tensor]) -> None:
-        """Add to the sums on the device; the last row counts the summands."""
-        for name, value in metrics.items():
-            self._metric(name).add_(torch.cat([value.detach().double(), self._one]))
-
-    def _metric(self, name: str) -> torch.Tensor:
-        if name not in self._metrics:
-            self._metrics[name] = torch.zeros(len(self.members) + 1, dtype=torch.float64, device=self.device)
-        return self._metrics[name]
+    # ---------------------------------------------------------------- logging
 
     def metrics(self) -> dict[str, np.ndarray]:
         """Return the mean [P] of every logged number since the last call, and start anew; waits for the device."""
-        means = {}
-        for name, sums in self._metrics.items():
-            values = sums.cpu().numpy()
-            if values[-1]:
-                means[name] = values[:-1] / values[-1]
-            sums.zero_()
+        means: dict[str, np.ndarray] = {}
+        for sums in self._sums:
+            if sums.count:
+                values = sums.values.cpu().numpy() / sums.count
+                means |= dict(zip(sums.names, values))
+            sums.values.zero_()
+            sums.count = 0
         return means
+
+    @property
+    def frozen_at(self) -> list[int | None]:
+        """The update in which each member's loss was first not finite, or None; waits for the device."""
+        return [None if update == _ALIVE else update for update in self._frozen_at[:, 0].tolist()]
 
     # ---------------------------------------------------------------- acting
 
@@ -344,7 +343,7 @@ class Population:
         mean = np.stack([item.observation_scale.mean for item in scales])[:, None]
         scale = np.stack([item.observation_scale.scale for item in scales])[:, None]
         inputs = torch.from_numpy((observations - mean) / scale).to(self.device, self.dtype)
-        outputs = self.networks["actor"](inputs, weights="frozen").double().cpu().numpy()
+        outputs = self.algorithm.act(self.networks, inputs).double().cpu().numpy()
         actions = np.clip(outputs, -1.0, 1.0)
         center = np.stack([item.action_scale.center for item in scales])[:, None]
         half_range = np.stack([item.action_scale.half_range for item in scales])[:, None]
@@ -362,11 +361,13 @@ class Population:
         for name, network in self.networks.items():
             rows = slice(None) if member is None else network.rows(member)
             tensors |= {f"{name}/{key}": value[rows].clone() for key, value in network.tensors().items()}
-        steps = {name: network.optimizer_steps for name, network in self.networks.items()}
-        chosen = slice(None) if member is None else [member, -1]
-        return State(
-            self.completed, steps, tensors, {name: sums[chosen].tolist() for name, sums in self._metrics.items()}
-        )
+        steps = {name: network.optimizer.steps for name, network in self.networks.items()}
+        chosen = slice(None) if member is None else slice(member, member + 1)
+        metrics = [
+            {name: [*row[chosen].tolist(), sums.count] for name, row in zip(sums.names, sums.values)}
+            for sums in self._sums
+        ]
+        return State(self.completed, steps, tensors, metrics, self._frozen_at[chosen, 0].tolist())
 
     def restore(self, state: State, member: int | None = None) -> None:
         """Set what `state` returned; all members must be restored to the same update."""
@@ -374,9 +375,9 @@ class Population:
             prefix = f"{name}/"
             own = {key.removeprefix(prefix): value for key, value in state.tensors.items() if key.startswith(prefix)}
             network.restore(own, state.optimizer_steps[name], slice(None) if member is None else network.rows(member))
-        chosen = slice(None) if member is None else [member, -1]
-        for name in dict.fromkeys((*state.metrics, *self._metrics)):  # in a fixed order, which the log keeps
-            sums = self._metric(name)
-            sums[chosen] = sums.new_tensor(state.metrics[name]) if name in state.metrics else 0.0
+        chosen = slice(None) if member is None else slice(member, member + 1)
+        for sums, metrics in zip(self._sums, state.metrics):
+            sums.restore(metrics, chosen, like=self._frozen_at[:, 0])
+        self._frozen_at[chosen, 0] = self._frozen_at.new_tensor(state.frozen_at)
         self.completed = state.update
         self.update.fill_(state.update)

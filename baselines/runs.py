@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named
+from assay.baselines.data import ActionScale, ObservationScale
 from assay.baselines.evaluation import Evaluation
-from assay.baselines.population import ActionScale, ObservationScale, Population, State
+from assay.baselines.population import Population, State
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetIntegrityError, FormatError
@@ -375,7 +376,8 @@ class Run:
         header = {
             "update": state.update,
             "optimizer_steps": dict(state.optimizer_steps),
-            "metrics": dict(state.metrics),
+            "metrics": [dict(metrics) for metrics in state.metrics],
+            "frozen_at": list(state.frozen_at),
             **progress,
         }
         tensors = {name: tensor.cpu().contiguous() for name, tensor in state.tensors.items()}
@@ -393,8 +395,8 @@ class Run:
             with safe_open(file, "pt") as opened:
                 progress = json.loads(opened.metadata()["progress"])
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            state = State(progress.pop("update"), progress.pop("optimizer_steps"), tensors, progress.pop("metrics"))
-            return state, progress
+            fields = {name: progress.pop(name) for name in ("update", "optimizer_steps", "metrics", "frozen_at")}
+            return State(tensors=tensors, **fields), progress
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DatasetIntegrityError(f"{file} is damaged ({error}); remove it to train this run anew") from error
 
@@ -426,8 +428,15 @@ class Run:
 class TrainedPolicy:
     """The networks and scales of a finished run."""
 
-    def __init__(self, networks: Mapping[str, Network], observation: ObservationScale, action: ActionScale) -> None:
-        self.networks, self.observation, self.action = networks, observation, action
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        networks: Mapping[str, Network],
+        observation: ObservationScale,
+        action: ActionScale,
+    ) -> None:
+        self.algorithm, self.networks = algorithm, networks
+        self.observation, self.action = observation, action
 
     @classmethod
     def load(cls, file: Path, description: Mapping[str, Any]) -> TrainedPolicy:
@@ -453,7 +462,7 @@ class TrainedPolicy:
                 networks[name].buffer.copy_(tensors[f"{name}/parameters"])
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
-        return cls(networks, observation, action)
+        return cls(algorithm, networks, observation, action)
 
     def _inputs(self, observations: np.ndarray) -> torch.Tensor:
         import torch
@@ -470,7 +479,7 @@ class TrainedPolicy:
         import torch
 
         with torch.no_grad():
-            actions = self.networks["actor"](self._inputs(observations), weights="frozen")[0].double().numpy()
+            actions = self.algorithm.act(self.networks, self._inputs(observations))[0].double().numpy()
         result: np.ndarray = self.action.center + self.action.half_range * np.clip(actions, -1.0, 1.0)
         return result
 

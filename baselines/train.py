@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from assay.baselines.data import TrainingData, check_learnable
 from assay.baselines.evaluation import Evaluation, evaluate
-from assay.baselines.population import Member, Population, State, TrainingData, check_learnable
+from assay.baselines.population import Member, Population, State
 from assay.baselines.runs import Job, Plan, Run
 from assay.datasets.errors import AssayError, ConfigError
 
@@ -277,7 +278,11 @@ def _train_population(
             item.run.write_table("returns", item.returns)
             item.run.write_policy(population, index)
             diverged = item.diverged_at is not None
-            error = f"not finite at or before update {item.diverged_at}" if diverged else None
+            error = (
+                f"the loss was not finite in update {item.diverged_at}; the policy is that before it"
+                if diverged
+                else None
+            )
             item.run.finish("diverged" if diverged else "finished", seconds=item.seconds, error=error)
     except Exception as error:
         details = str(error) if isinstance(error, AssayError) else traceback.format_exc()
@@ -292,12 +297,11 @@ def _build(work: list[_Work], steps: int, device: str) -> Population:
     members = []
     for item in work:
         job = item.job
-        if job.dataset.fingerprint not in data:
-            data[job.dataset.fingerprint] = len(laid_out)
-            transitions = job.dataset.transitions()
-            normalize = job.algorithm.normalize_observations
-            laid_out.append(TrainingData.of(transitions, job.action_scale, normalize=normalize))
-        members.append(Member(job.algorithm, job.seed, data[job.dataset.fingerprint]))
+        key = job.dataset.fingerprint + json.dumps(job.algorithm.data_parameters())
+        if key not in data:
+            data[key] = len(laid_out)
+            laid_out.append(job.algorithm.training_data(job.dataset, job.action_scale))
+        members.append(Member(job.algorithm, job.seed, data[key]))
     population = Population(members, laid_out, steps, device=device)
     for index, item in enumerate(work):
         if item.state is not None:
@@ -367,11 +371,11 @@ def _deferred_interrupt() -> Iterator[_Interrupt]:
 
 
 def _log(work: list[_Work], population: Population) -> None:
-    for name, values in population.metrics().items():
-        for item, value in zip(work, values):
-            item.curves.append((population.completed, name, float(value)))
-            if not np.isfinite(value) and item.diverged_at is None:
-                item.diverged_at = population.completed
+    metrics = population.metrics()
+    for index, (item, frozen_at) in enumerate(zip(work, population.frozen_at)):
+        if item.diverged_at is None:  # after that there is nothing to log
+            item.curves += [(population.completed, name, float(values[index])) for name, values in metrics.items()]
+            item.diverged_at = frozen_at
 
 
 def _evaluate(

@@ -20,7 +20,8 @@ import torch
 from torch import nn
 
 from assay.baselines import BC, IQL, TD3BC
-from assay.baselines.population import ActionScale, Member, Population, TrainingData
+from assay.baselines.data import ActionScale, TrainingData
+from assay.baselines.population import Member, Population
 from assay.datasets.transitions import Transitions
 
 OBSERVATION, ACTION, BATCH, STEPS = 17, 6, 256, 200_000

@@ -16,8 +16,10 @@ from typing import Any, ClassVar, TypeAlias, TypeVar, cast, dataclass_transform
 import pydantic
 import torch
 
-from assay.baselines.networks import MLP, Network
+from assay.baselines.data import ActionScale, TrainingData
+from assay.baselines.networks import Network, Specification
 from assay.baselines.randomness import Draws
+from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
 
 __all__ = ["Algorithm", "Batch", "Losses", "Phase", "Setting", "algorithm_named", "algorithms", "register_algorithm"]
@@ -28,7 +30,9 @@ class Batch:
     """One batch per member, drawn from its dataset.
 
     Observations are normalized and actions scaled to [-1, 1] as the algorithm asks for; `bootstraps` is 0 where the
-    MDP ended and 1 elsewhere, at truncations too.
+    MDP ended and 1 elsewhere, at truncations too. With n-step returns, `rewards` are discounted sums, and
+    `next_observations` and `bootstraps` (times the discount of the steps between) those of the last step. A sequence
+    algorithm gets [P, B, T, ...] instead, padded with zeros behind the episode's end, where `valid` is False.
     """
 
     observations: torch.Tensor  # [P, B, observation]
@@ -36,6 +40,11 @@ class Batch:
     rewards: torch.Tensor  # [P, B]
     next_observations: torch.Tensor  # [P, B, observation]
     bootstraps: torch.Tensor  # [P, B]
+    next_actions: torch.Tensor | None = None  # [P, B, action], with extra_columns = ("next_actions",)
+    has_next_actions: torch.Tensor | None = None  # [P, B], 1 where the episode goes on in the data
+    returns_to_go: torch.Tensor | None = None  # [P, B, T], with extra_columns = ("returns_to_go",)
+    timesteps: torch.Tensor | None = None  # [P, B, T], since the episode's first, with extra_columns = ("timesteps",)
+    valid: torch.Tensor | None = None  # [P, B, T] bool
 
 
 @dataclass(frozen=True)
@@ -80,22 +89,41 @@ class Phase:
 class Algorithm(ABC):
     """Base of all algorithms. Every subclass is a frozen pydantic dataclass with the published defaults.
 
-    A subclass has the fields `batch_size` (int) and `normalize_observations` (bool).
+    A subclass has the fields `batch_size` (int) and `normalize_observations` (bool). It may have `return_steps` (int),
+    the n of n-step returns, or `sequence_length` (int), the T of its batches of sequences.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
+    extra_columns: ClassVar[tuple[str, ...]] = ()  # of TrainingData.of
+    acting: ClassVar[tuple[str, ...]] = ("actor",)  # the networks that `act` uses
 
     batch_size: int
     normalize_observations: bool
+    return_steps: int = 1
+    sequence_length: int = 0
 
     @abstractmethod
-    def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:
+    def networks(self, observation_size: int, action_size: int) -> Mapping[str, Specification]:
         """Describe the networks; the one that acts is called `actor`, critics (of s and a) `critic`."""
 
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
         """List the parts of one update, in order."""
+
+    def act(self, networks: Mapping[str, Network], observations: torch.Tensor) -> torch.Tensor:
+        """Return the actions [P, n, action] in [-1, 1] taken in evaluation, for normalized observations [P, n, ...]."""
+        return networks["actor"](observations, weights="frozen")
+
+    def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:
+        """Lay a dataset out for training."""
+        return TrainingData.of(
+            dataset.transitions(), action_scale, normalize=self.normalize_observations, extra=self.extra_columns
+        )
+
+    def data_parameters(self) -> dict[str, Any]:
+        """Return what `training_data` depends on; jobs that agree in it share the laid out dataset."""
+        return {"normalize_observations": self.normalize_observations}
 
     def parameters(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""

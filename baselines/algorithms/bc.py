@@ -34,7 +34,7 @@ class BC(Algorithm):
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
 
     def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
-        return {"actor": MLP(observation_size, action_size, self.hidden, "learning_rate", output="tanh")}
+        return {"actor": MLP(observation_size, action_size, self.hidden, learning_rate="learning_rate", output="tanh")}
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
         return (Phase(actor_loss),)

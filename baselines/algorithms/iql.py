@@ -56,13 +56,15 @@ class IQL(Algorithm):
     def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
         sizes = self.hidden
         return {
-            "value": MLP(observation_size, 1, sizes, "value_learning_rate"),
-            "critic": MLP(observation_size + action_size, 1, sizes, "critic_learning_rate", ensemble=2, target=True),
+            "value": MLP(observation_size, 1, sizes, learning_rate="value_learning_rate"),
+            "critic": MLP(
+                observation_size + action_size, 1, sizes, learning_rate="critic_learning_rate", ensemble=2, target=True
+            ),
             "actor": MLP(
                 observation_size,
                 action_size,
                 sizes,
-                "actor_learning_rate",
+                learning_rate="actor_learning_rate",
                 output="tanh",
                 state_independent=action_size,
                 schedule="cosine",

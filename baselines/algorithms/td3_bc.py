@@ -49,8 +49,17 @@ class TD3BC(Algorithm):
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
 
     def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
-        actor = MLP(observation_size, action_size, self.hidden, "actor_learning_rate", output="tanh", target=True)
-        critic = MLP(observation_size + action_size, 1, self.hidden, "critic_learning_rate", ensemble=2, target=True)
+        actor = MLP(
+            observation_size, action_size, self.hidden, learning_rate="actor_learning_rate", output="tanh", target=True
+        )
+        critic = MLP(
+            observation_size + action_size,
+            1,
+            self.hidden,
+            learning_rate="critic_learning_rate",
+            ensemble=2,
+            target=True,
+        )
         return {"actor": actor, "critic": critic}
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.baselines.population import ActionScale, Member, Population, TrainingData
+from assay.baselines.data import ActionScale, TrainingData
+from assay.baselines.population import Member, Population
 from assay.datasets.dataset import Dataset
 from assay.datasets.info import DatasetInfo
 from assay.datasets.spaces import Box

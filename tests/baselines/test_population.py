@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from assay.baselines import BC, IQL, TD3BC
-from assay.baselines.population import ActionScale, Member, Population, TrainingData
+from assay.baselines.data import ActionScale, TrainingData
+from assay.baselines.population import Member, Population
 from assay.datasets.errors import ConfigError
 from tests.baselines.problems import population, training_data, transitions
 
@@ -128,7 +129,7 @@ def test_a_diverged_member_does_not_disturb_its_neighbour():
 def test_every_member_draws_rows_of_its_own_dataset_only():
     data = [training_data(0, steps=50), training_data(1, steps=70), training_data(2, steps=30)]
     made = population(BC(**SMALL), [0, 1, 2], data=data)
-    drawn = np.concatenate([made.draw_indices().numpy() for _ in range(50) if made.advance(1) is None], axis=1)
+    drawn = np.concatenate([made.batches.draw_indices().numpy() for _ in range(50) if made.advance(1) is None], axis=1)
     for member, (low, high) in enumerate([(0, 50), (50, 120), (120, 150)]):
         assert set(drawn[member]) == set(range(low, high))
 
@@ -137,7 +138,7 @@ def test_weighted_draws_follow_the_weights_and_never_take_a_zero():
     weights_ = np.array([0.0, 1.0, 3.0, 0.0, 6.0, 0.0])
     data = [training_data(0, steps=6, weights=weights_), training_data(1, steps=4)]
     made = population(BC(hidden=(4,), batch_size=4000), [0, 1], data=data)
-    drawn = made.draw_indices().numpy()
+    drawn = made.batches.draw_indices().numpy()
     counts = np.bincount(drawn[0], minlength=6)
     assert counts[[0, 3, 5]].sum() == 0
     assert np.allclose(counts / counts.sum(), weights_ / weights_.sum(), atol=0.03)
@@ -200,7 +201,7 @@ def forward(network, member: int, copy: int, inputs: np.ndarray, weights: str) -
 
 
 def one_batch(made: Population, member: int):
-    batch = made.batch()
+    batch = made.batches.batch(0, None)
     return [
         getattr(batch, name)[member].numpy()
         for name in ("observations", "actions", "rewards", "next_observations", "bootstraps")
@@ -210,7 +211,7 @@ def one_batch(made: Population, member: int):
 def setting_of(made: Population):
     from assay.baselines.algorithms.algorithm import Setting
 
-    return Setting(made.networks, made.batch(), made.hyperparameters, made.draws)
+    return Setting(made.networks, made.batches.batch(0, None), made.hyperparameters, made.draws)
 
 
 def moved_apart(algorithm, seeds=(0, 1)) -> Population:
@@ -319,7 +320,7 @@ def test_the_cosine_schedule_ends_at_zero():
 @by_name
 def test_a_cuda_graph_equals_eager_execution(algorithm):
     graph = population(algorithm, [0, 1], device="cuda", dtype=torch.float64)
-    eager = population(algorithm, [0, 1], device="cuda", dtype=torch.float64, compile_graph=False)
+    eager = population(algorithm, [0, 1], device="cuda", dtype=torch.float64, graph=False)
     graph.advance(70)
     eager.advance(70)
     assert largest_difference(weights(graph, 0), weights(eager, 0)) < 1e-9

@@ -57,7 +57,8 @@ def test_a_finished_run_holds_what_it_promises(tmp_path):
 def test_a_policy_acts_and_values_as_the_trained_population_did(tmp_path):
     import torch
 
-    from assay.baselines.population import Member, Population, TrainingData
+    from assay.baselines.data import TrainingData
+    from assay.baselines.population import Member, Population
 
     dataset = pendulum_like()
     job = Job(IQL(**SMALL), dataset, seed=1)

@@ -1,0 +1,180 @@
+"""One dataset laid out for training: a contiguous row per transition, normalization folded in.
+
+::
+
+    row of a transition   | s (normalized) | a (in [-1, 1]) | r | s' (normalized) | bootstrap | what the algorithm adds |
+
+`bootstrap` is 0 where the MDP ended and 1 elsewhere, at truncations too. Rows of one episode follow one another, and
+`remaining` says how many of them are left, so that n-step returns and sequences are neighbouring rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.datasets.errors import ConfigError
+from assay.datasets.transitions import Transitions
+
+__all__ = ["ActionScale", "ObservationScale", "TrainingData", "check_learnable"]
+
+_STD_OFFSET = 1e-3  # the published normalization divides by std + 1e-3
+
+
+@dataclass(frozen=True)
+class ObservationScale:
+    """Observations are given to networks as (s - mean) / scale."""
+
+    mean: np.ndarray  # [observation]
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, observations: np.ndarray, normalize: bool) -> ObservationScale:
+        """Measure a dataset's observations (M, d), or leave them as they are."""
+        if not normalize:
+            return cls(np.zeros(observations.shape[1]), np.ones(observations.shape[1]))
+        return cls(observations.mean(0, dtype=np.float64), observations.std(0, dtype=np.float64) + _STD_OFFSET)
+
+
+@dataclass(frozen=True)
+class ActionScale:
+    """Networks see actions in [-1, 1]; the environment's are center + half_range times that."""
+
+    center: np.ndarray  # [action]
+    half_range: np.ndarray
+
+    @classmethod
+    def of(cls, low: np.ndarray, high: np.ndarray) -> ActionScale:
+        """Take the scale from the bounds of an action space."""
+        low, high = np.asarray(low, np.float64).ravel(), np.asarray(high, np.float64).ravel()
+        if not (np.isfinite(low).all() and np.isfinite(high).all() and (high > low).all()):
+            raise ConfigError("the action space is unbounded; a tanh policy needs finite bounds on every entry")
+        return cls((high + low) / 2, (high - low) / 2)
+
+
+def check_learnable(**columns: object) -> None:
+    """Raise ConfigError unless every column is an array of flat vectors of floats."""
+    for name, array in columns.items():
+        if not isinstance(array, np.ndarray):
+            raise ConfigError(f"these algorithms learn from flat vectors; the dataset's {name} are nested")
+        if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+            raise ConfigError(
+                f"these algorithms learn from flat vectors of floats; the dataset's {name} are "
+                f"{array.dtype}{list(array.shape[1:])}"
+            )
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The rows of one dataset, the names and sizes of their columns, and what was folded in."""
+
+    rows: np.ndarray  # (M, width) float64 or float32
+    columns: tuple[tuple[str, int], ...]
+    remaining: np.ndarray  # (M,) int32, rows left in the episode, this one included
+    observation_scale: ObservationScale
+    action_scale: ActionScale
+    weights: np.ndarray | None = None  # (M,)
+
+    @classmethod
+    def of(
+        cls,
+        transitions: Transitions[np.ndarray],
+        action_scale: ActionScale,
+        *,
+        normalize: bool,
+        extra: Sequence[str] = (),
+    ) -> TrainingData:
+        """Lay out transitions with flat observations and actions.
+
+        Parameters
+        ----------
+        transitions : Transitions
+        action_scale : ActionScale
+        normalize : bool
+            Whether observations are normalized by their own mean and standard deviation.
+        extra : sequence of str
+            `"next_actions"` (zeros where the episode has no next row, with the column `has_next_actions`),
+            `"returns_to_go"` (undiscounted) and `"timesteps"` (rows since the episode's first).
+
+        Raises
+        ------
+        ConfigError
+            If there is nothing to learn from, or a row or a weight is not finite; the row is named by its step.
+        """
+        observations, actions = transitions.observations, transitions.actions
+        check_learnable(observations=observations, actions=actions)
+        if not len(transitions):
+            raise ConfigError("the dataset has no transition to learn from")
+        if actions.shape[1] != len(action_scale.center):
+            raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
+        scale = ObservationScale.of(observations, normalize)
+        remaining = rows_remaining(transitions)
+        scaled_actions = (actions - action_scale.center) / action_scale.half_range
+        parts = {
+            "observations": (observations - scale.mean) / scale.scale,
+            "actions": scaled_actions,
+            "rewards": transitions.rewards[:, None],
+            "next_observations": (transitions.next_observations - scale.mean) / scale.scale,
+            "bootstraps": ~transitions.terminations[:, None],
+        }
+        for name in extra:
+            parts |= _EXTRA[name](transitions.rewards, scaled_actions, remaining)
+        dtype = np.float32 if observations.dtype == np.float32 else np.float64
+        rows = np.concatenate(list(parts.values()), axis=1, dtype=dtype)
+        bad = np.flatnonzero(~np.isfinite(rows).all(1))
+        if len(bad):
+            raise ConfigError(
+                f"step {int(transitions.steps[bad[0]])} holds NaN or infinity ({len(bad)} steps in all); repair or "
+                "drop these steps first, `assay validate` lists them"
+            )
+        weights = transitions.weights
+        if weights is not None and (not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0):
+            raise ConfigError("weights must be finite and non-negative, and some of them positive")
+        columns = tuple((name, part.shape[1]) for name, part in parts.items())
+        return cls(rows, columns, remaining, scale, action_scale, weights)
+
+    @property
+    def observation_size(self) -> int:
+        """Entries of an observation."""
+        return dict(self.columns)["observations"]
+
+    @property
+    def action_size(self) -> int:
+        """Entries of an action."""
+        return dict(self.columns)["actions"]
+
+
+def rows_remaining(transitions: Transitions[np.ndarray]) -> np.ndarray:
+    """Return (M,) int32: how many rows of the same episode follow without a gap, the row itself included."""
+    count = len(transitions)
+    ends = transitions.terminations | transitions.truncations
+    ends[:-1] |= np.diff(transitions.steps) != 1
+    ends[-1:] = True
+    last = np.flatnonzero(ends)
+    found: np.ndarray = np.repeat(last, np.diff(last, prepend=-1)) - np.arange(count) + 1
+    return found.astype(np.int32)
+
+
+def _next_actions(rewards: np.ndarray, actions: np.ndarray, remaining: np.ndarray) -> dict[str, np.ndarray]:
+    following = np.zeros_like(actions)
+    following[:-1] = actions[1:]
+    exists = (remaining > 1)[:, None]
+    return {"next_actions": np.where(exists, following, 0.0), "has_next_actions": exists}
+
+
+def _returns_to_go(rewards: np.ndarray, actions: np.ndarray, remaining: np.ndarray) -> dict[str, np.ndarray]:
+    # Sums from the back, less what lies behind the end of the row's own episode.
+    totals = np.append(np.cumsum(rewards[::-1].astype(np.float64))[::-1], 0.0)
+    rows = np.arange(len(rewards))
+    return {"returns_to_go": (totals[rows] - totals[rows + remaining])[:, None]}
+
+
+def _timesteps(rewards: np.ndarray, actions: np.ndarray, remaining: np.ndarray) -> dict[str, np.ndarray]:
+    rows = np.arange(len(rewards))
+    first = np.r_[True, remaining[:-1] == 1]
+    return {"timesteps": (rows - np.maximum.accumulate(np.where(first, rows, 0)))[:, None]}
+
+
+_EXTRA = {"next_actions": _next_actions, "returns_to_go": _returns_to_go, "timesteps": _timesteps}
