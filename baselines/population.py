@@ -115,8 +115,8 @@ class Population:
         Keep the data in host memory and send each batch.
     bf16 : bool
         Keep activations in bfloat16 too (weights, optimizer and losses stay as they are).
-    compile : bool
-        Trace the updates and compile them with `torch.compile`.
+    compile : str, optional
+        Trace the updates and give them to this backend of `torch.compile`, such as `"inductor"` (CUDA only).
     graph : bool, optional
         Capture updates in a CUDA graph; default on CUDA.
     """
@@ -132,7 +132,7 @@ class Population:
         storage: torch.dtype | None = None,
         streaming: bool = False,
         bf16: bool = False,
-        compile: bool = False,
+        compile: str | None = None,
         graph: bool | None = None,
     ) -> None:
         self.members, self.data, self.steps = tuple(members), tuple(data), steps
@@ -148,6 +148,9 @@ class Population:
         if len(shapes) != 1:
             raise ConfigError(f"datasets of different shapes {sorted(shapes)} cannot share a population")
         ((self.observation_size, self.action_size),) = shapes
+        if compile == "inductor" and self.device.type == "cpu":
+            # Its vectorized integer code reads out of bounds (PyTorch 2.13), and matrix products bound a CPU anyway.
+            raise ConfigError("compiled updates are for CUDA; on a CPU they are no faster")
         if compile and streaming:
             raise ConfigError("compiled updates need their data on the device; streaming=True keeps it on the host")
 
@@ -252,7 +255,9 @@ class Population:
         slot = 0
         while slot < updates:
             if self._compile and (first + slot) % self.period == 0 and updates - slot >= self.period:
-                self._compiled()()
+                compiled = self._compiled()
+                with torch.no_grad():
+                    compiled()
                 slot += self.period
             else:
                 self._one_update(first + slot, slot)
@@ -270,6 +275,7 @@ class Population:
         """
         from torch.fx.experimental.proxy_tensor import make_fx
 
+        assert self._compile is not None
         before = self.state()
 
         def period() -> None:
@@ -288,8 +294,8 @@ class Population:
             for network in self.networks.values():
                 network.renew_views()
             self.restore(before)
-        compiled: Callable[[], object] = torch.compile(program, fullgraph=True)
-        return torch.no_grad()(compiled)
+        compiled: Callable[[], object] = torch.compile(program, backend=self._compile, fullgraph=True)
+        return compiled
 
     def _captured(self) -> torch.cuda.CUDAGraph:
         """Capture `unroll` updates once; what the warm-up before it changed is put back."""

@@ -325,3 +325,15 @@ def test_a_cuda_graph_equals_eager_execution(algorithm):
     eager.advance(70)
     assert largest_difference(weights(graph, 0), weights(eager, 0)) < 1e-9
     assert all(np.allclose(graph.metrics()[name], value) for name, value in eager.metrics().items())
+
+
+@by_name
+def test_compiled_updates_equal_eager_ones(algorithm):
+    compiled = population(algorithm, [0, 1], dtype=torch.float64, compile="aot_eager")
+    eager = population(algorithm, [0, 1], dtype=torch.float64)
+    compiled.advance(9)
+    eager.advance(9)
+    assert largest_difference(dict(compiled.state().tensors), dict(eager.state().tensors)) < 1e-12
+    expected, metrics = eager.metrics(), compiled.metrics()
+    assert list(metrics) == list(expected)
+    assert all(np.allclose(metrics[name], expected[name], rtol=1e-12) for name in expected)
