@@ -123,6 +123,31 @@ def test_a_diverged_member_does_not_disturb_its_neighbour():
     assert largest_difference(weights(together, 1), weights(alone, 0)) < 1e-9
 
 
+@by_name
+def test_a_member_whose_loss_is_not_finite_is_frozen_as_it_was_before(algorithm):
+    data = [training_data(0), training_data(1)]
+    rates = {name: 1e200 for name in algorithm.member_fields() if name.endswith("learning_rate")}
+    wild = type(algorithm)(**SMALL, **rates)
+    together = Population([Member(wild, 0, 0), Member(algorithm, 1, 1)], data, 50, dtype=torch.float64)
+    states = [together.state()]
+    for _ in range(10):
+        together.advance(1)
+        states.append(together.state())
+    frozen_at, other = together.frozen_at
+    assert other is None
+    assert 0 < frozen_at < 10
+    for name, value in together.state().tensors.items():
+        if name.endswith(("/parameters", "/target")):
+            rows = len(value) // 2
+            assert torch.equal(value[:rows], states[frozen_at].tensors[name][:rows])
+            assert torch.isfinite(value[:rows]).all()
+            assert not torch.equal(value[rows:], states[frozen_at].tensors[name][rows:])
+    resumed = Population([Member(wild, 0, 0), Member(algorithm, 1, 1)], data, 50, dtype=torch.float64)
+    for member in range(2):
+        resumed.restore(together.state(member), member)
+    assert resumed.frozen_at == [frozen_at, None]
+
+
 # -------------------------------------------------------------------- batches
 
 
