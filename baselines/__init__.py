@@ -5,6 +5,7 @@ if __name__ != "assay.baselines":
 
 from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named, algorithms
 from assay.baselines.algorithms.bc import BC
+from assay.baselines.algorithms.decision_transformer import DecisionTransformer
 from assay.baselines.algorithms.iql import IQL
 from assay.baselines.algorithms.td3_bc import TD3BC
 from assay.baselines.evaluation import Evaluation
@@ -17,6 +18,7 @@ __all__ = [
     "IQL",
     "TD3BC",
     "Algorithm",
+    "DecisionTransformer",
     "Evaluation",
     "Job",
     "Run",

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -32,7 +32,7 @@ _LAYER_NORM_EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Parameter:
-    """One tensor of a network and how it begins: uniform in [-bound, bound], orthogonal, or constant.
+    """One tensor of a network and how it begins: uniform in [-bound, bound], normal, orthogonal, or constant.
 
     Parameters
     ----------
@@ -40,15 +40,17 @@ class Parameter:
         Part of the purpose of its initial draws.
     shape : tuple of int
     bound : float, optional
+    std : float, optional
     orthogonal : float, optional
         Gain of a matrix with orthonormal columns (or rows, where it is wide).
     value : float
-        Where neither of the two is given.
+        Where none of them is given.
     """
 
     name: str
     shape: tuple[int, ...]
     bound: float | None = None
+    std: float | None = None
     orthogonal: float | None = None
     value: float = 0.0
 
@@ -63,6 +65,8 @@ class Parameter:
         if self.bound is not None:
             numbers = draws.uniform(purpose, copies * self.size)
             tensor.copy_((2.0 * numbers - 1.0).mul_(self.bound).view(tensor.shape))
+        elif self.std is not None:
+            tensor.copy_(draws.normal(purpose, copies * self.size).mul_(self.std).view(tensor.shape))
         elif self.orthogonal is not None:
             # One by one in float64, so that a member's matrix does not depend on its company.
             gaussian = draws.normal(purpose, copies, *self.shape).flatten(0, 1).double().cpu()
@@ -114,7 +118,7 @@ class Specification(ABC):
         """List the tensors of one copy, in the order in which they lie in a row of the buffer."""
 
     @abstractmethod
-    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:
         """Apply R networks, given their tensors [R, *shape], to inputs [R, B, ...]."""
 
     @property
@@ -183,7 +187,7 @@ class MLP(Specification):
             found.append(Parameter("state_independent", (1, self.state_independent)))
         return tuple(found)
 
-    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:  # noqa: D102
+    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:  # noqa: D102
         (hidden,) = inputs
         tensors = iter(weights)
         for index in range(len(self.layers)):
@@ -215,7 +219,7 @@ class Scalars(Specification):
     def parameters(self) -> tuple[Parameter, ...]:  # noqa: D102
         return (Parameter("state_independent", (1, self.count), value=self.value),)
 
-    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:  # noqa: D102
+    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:  # noqa: D102
         return weights[0]
 
 
@@ -259,7 +263,11 @@ class Network:
         return views
 
     def __call__(
-        self, *inputs: torch.Tensor, weights: Literal["learned", "frozen", "target"] = "learned", first: bool = False
+        self,
+        *inputs: torch.Tensor,
+        weights: Literal["learned", "frozen", "target"] = "learned",
+        first: bool = False,
+        **options: Any,
     ) -> torch.Tensor:
         """Apply the network.
 
@@ -270,6 +278,8 @@ class Network:
             With gradients to the weights, without, or the slowly following copy.
         first : bool
             Use only the first copy of the ensemble.
+        **options
+            For `Specification.forward`.
 
         Returns
         -------
@@ -285,7 +295,7 @@ class Network:
                 item.unsqueeze(1).expand(len(item), copies, *item.shape[1:]).reshape(-1, *item.shape[1:])
                 for item in inputs
             )
-        outputs = self.spec.forward(chosen, *inputs).to(self.buffer.dtype)
+        outputs = self.spec.forward(chosen, *inputs, **options).to(self.buffer.dtype)
         return outputs if copies == 1 else outputs.view(self.members, copies, *outputs.shape[1:])
 
     @property

@@ -111,8 +111,11 @@ class Algorithm(ABC):
     def phases(self) -> tuple[Phase, ...]:
         """List the parts of one update, in order."""
 
-    def act(self, networks: Mapping[str, Network], observations: torch.Tensor) -> torch.Tensor:
-        """Return the actions [P, n, action] in [-1, 1] taken in evaluation, for normalized observations [P, n, ...]."""
+    def act(self, networks: Mapping[str, Network], observations: torch.Tensor, **history: torch.Tensor) -> torch.Tensor:
+        """Return the actions [P, n, action] in [-1, 1] taken in evaluation, for normalized observations [P, n, ...].
+
+        An algorithm with a `sequence_length` is given the last steps, [P, n, t, ...], and what else was in them.
+        """
         return networks["actor"](observations, weights="frozen")
 
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:
@@ -182,9 +185,9 @@ def algorithms() -> dict[str, type[Algorithm]]:
     Examples
     --------
     >>> sorted(algorithms())
-    ['bc', 'iql', 'td3_bc']
+    ['bc', 'dt', 'iql', 'td3_bc']
     """
-    from assay.baselines.algorithms import bc, iql, td3_bc  # noqa: F401  (importing registers them)
+    from assay.baselines.algorithms import bc, decision_transformer, iql, td3_bc  # noqa: F401  (importing registers them)
 
     return dict(sorted(_REGISTRY.items()))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from assay.baselines.data import ActionScale, TrainingData
@@ -25,15 +27,17 @@ def transitions(seed: int = 0, steps: int = 500, observation: int = 3, action: i
     )
 
 
-def training_data(seed: int = 0, steps: int = 500, weights: np.ndarray | None = None) -> TrainingData:
+def training_data(
+    seed: int = 0, steps: int = 500, weights: np.ndarray | None = None, extra: Sequence[str] = ()
+) -> TrainingData:
     made = transitions(seed, steps)
     if weights is not None:
         made = Transitions(**{**made.__dict__, "weights": weights})
-    return TrainingData.of(made, ActionScale.of(-np.ones(2), np.ones(2)), normalize=True)
+    return TrainingData.of(made, ActionScale.of(-np.ones(2), np.ones(2)), normalize=True, extra=extra)
 
 
 def population(algorithm, seeds, *, data=None, steps=100, **options) -> Population:
-    data = data or [training_data()]
+    data = data or [training_data(extra=algorithm.extra_columns)]
     members = [Member(algorithm, seed, number % len(data)) for number, seed in enumerate(seeds)]
     return Population(members, data, steps, **options)
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import BC, IQL, TD3BC
+from assay.baselines import BC, IQL, TD3BC, DecisionTransformer
 from assay.baselines.data import ActionScale, TrainingData
 from assay.baselines.population import Member, Population
 from assay.datasets.errors import ConfigError
 from tests.baselines.problems import population, training_data, transitions
 
 SMALL = {"hidden": (16, 16), "batch_size": 32}
-ALGORITHMS = [BC(**SMALL), TD3BC(**SMALL), IQL(**SMALL)]
+TINY = {"batch_size": 8, "sequence_length": 4, "width": 8, "heads": 2, "blocks": 2, "longest_episode": 30, "warmup": 9}
+ALGORITHMS = [BC(**SMALL), TD3BC(**SMALL), IQL(**SMALL), DecisionTransformer(**TINY)]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
 
 
@@ -28,7 +29,8 @@ def largest_difference(left: dict, right: dict) -> float:
 
 @by_name
 def test_a_member_of_a_population_equals_the_same_job_alone(algorithm):
-    data = [training_data(0), training_data(1, steps=300)]
+    extra = algorithm.extra_columns
+    data = [training_data(0, extra=extra), training_data(1, steps=300, extra=extra)]
     together = population(algorithm, [0, 1, 2, 3], data=data, dtype=torch.float64)
     together.advance(100)
     for number, seed in enumerate([0, 1, 2, 3]):
@@ -52,12 +54,12 @@ def test_in_single_precision_a_member_equals_the_job_alone_to_rounding(algorithm
 @by_name
 def test_members_may_differ_in_every_float_field(algorithm):
     fields = algorithm.member_fields()
-    other = type(algorithm)(**{**SMALL, **{name: getattr(algorithm, name) * 0.5 for name in fields}})
-    members = [Member(algorithm, 0, 0), Member(other, 0, 0)]
-    together = Population(members, [training_data()], 100, dtype=torch.float64)
+    other = type(algorithm)(**{**algorithm.parameters(), **{name: getattr(algorithm, name) * 0.5 for name in fields}})
+    members, data = [Member(algorithm, 0, 0), Member(other, 0, 0)], [training_data(extra=algorithm.extra_columns)]
+    together = Population(members, data, 100, dtype=torch.float64)
     together.advance(30)
     for number, member in enumerate(members):
-        alone = Population([member], [training_data()], 100, dtype=torch.float64)
+        alone = Population([member], data, 100, dtype=torch.float64)
         alone.advance(30)
         assert largest_difference(weights(together, number), weights(alone, 0)) < 1e-9
     assert largest_difference(weights(together, 0), weights(together, 1)) > 1e-4
@@ -125,9 +127,9 @@ def test_a_diverged_member_does_not_disturb_its_neighbour():
 
 @by_name
 def test_a_member_whose_loss_is_not_finite_is_frozen_as_it_was_before(algorithm):
-    data = [training_data(0), training_data(1)]
+    data = [training_data(number, extra=algorithm.extra_columns) for number in (0, 1)]
     rates = {name: 1e200 for name in algorithm.member_fields() if name.endswith("learning_rate")}
-    wild = type(algorithm)(**SMALL, **rates)
+    wild = type(algorithm)(**{**algorithm.parameters(), **rates})
     together = Population([Member(wild, 0, 0), Member(algorithm, 1, 1)], data, 50, dtype=torch.float64)
     states = [together.state()]
     for _ in range(10):
