@@ -1,0 +1,114 @@
+"""Which jobs train together: populations formed by likeness, size and memory, and formed again as they were.
+
+Jobs that can share a program are split into populations of at most so many members, so that each with its datasets
+fits into memory. What was begun is taken up in the same company: a member's numbers depend on it in the last digits, and a
+resumed training is to end as an undisturbed one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Candidate", "Group", "form_groups"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A job as far as grouping is concerned.
+
+    Parameters
+    ----------
+    kind : hashable
+        Jobs of one kind can share a population.
+    data : hashable
+        Jobs of the same data share it in memory.
+    data_bytes : int
+    company : str or None
+        Name of the population in which it began; None for a new job.
+    """
+
+    kind: Hashable
+    data: Hashable
+    data_bytes: int
+    company: str | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Indices of the candidates that train together, and whether their data has to stay on the host."""
+
+    members: tuple[int, ...]
+    streaming: bool = False
+
+
+def form_groups(
+    candidates: Sequence[Candidate],
+    largest: Callable[[Hashable], int],
+    member_bytes: Callable[[Hashable], int],
+    memory: int,
+) -> list[Group]:
+    """Form populations.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+    largest : callable
+        Kind -> most members of a population.
+    member_bytes : callable
+        Kind -> what a member takes besides its data.
+    memory : int
+        Bytes that a population may take.
+
+    Returns
+    -------
+    list of Group
+        Every candidate in exactly one, in the order of its first member.
+
+    Examples
+    --------
+    >>> jobs = [Candidate("IQL", "clean", 60), Candidate("BC", "clean", 60), Candidate("IQL", "noisy", 60)]
+    >>> form_groups(jobs, lambda kind: 64, lambda kind: 1, memory=1_000)
+    [Group(members=(0, 2), streaming=False), Group(members=(1,), streaming=False)]
+    >>> form_groups(jobs, lambda kind: 64, lambda kind: 1, memory=100)
+    [Group(members=(0,), streaming=False), Group(members=(1,), streaming=False), Group(members=(2,), streaming=False)]
+    """
+    together: dict[Hashable, list[int]] = {}
+    for index, item in enumerate(candidates):
+        together.setdefault((item.kind, item.company), []).append(index)
+    groups = []
+    for indices in together.values():
+        kind = candidates[indices[0]].kind
+        groups += _split(indices, candidates, largest(kind), member_bytes(kind), memory)
+    return sorted(groups, key=lambda group: group.members)
+
+
+def _split(
+    indices: Sequence[int], candidates: Sequence[Candidate], largest: int, member_bytes: int, memory: int
+) -> list[Group]:
+    """Fill one population after the other."""
+    groups: list[Group] = []
+    members: list[int] = []
+    data: dict[Hashable, int] = {}
+
+    def close() -> None:
+        if members:
+            groups.append(Group(tuple(members)))
+        members.clear()
+        data.clear()
+
+    streamed: list[int] = []
+    for index in indices:
+        item = candidates[index]
+        if item.data_bytes + member_bytes > memory:
+            streamed.append(index)
+            continue
+        added = 0 if item.data in data else item.data_bytes
+        if len(members) == largest or sum(data.values()) + added + (len(members) + 1) * member_bytes > memory:
+            close()
+        members.append(index)
+        data[item.data] = item.data_bytes
+    close()
+    at_a_time = max(1, min(largest, memory // max(member_bytes, 1)))
+    groups += [Group(tuple(streamed[i : i + at_a_time]), streaming=True) for i in range(0, len(streamed), at_a_time)]
+    return groups

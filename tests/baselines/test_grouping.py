@@ -1,0 +1,88 @@
+"""Populations are formed by likeness, size and memory; sizes by what is faster; memory by what is really taken."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.baselines import BC, IQL, TD3BC
+from assay.baselines.grouping import Candidate, form_groups
+from assay.baselines.sizing import bytes_per_member, choose_size, like_population
+
+candidates = st.lists(
+    st.builds(
+        Candidate,
+        kind=st.sampled_from(["a", "b"]),
+        data=st.integers(0, 3),
+        data_bytes=st.just(0),
+        company=st.sampled_from([None, "first", "second"]),
+    ),
+    max_size=30,
+).map(lambda items: [Candidate(i.kind, i.data, 10 * (i.data + 1), i.company) for i in items])
+
+
+@given(candidates, st.integers(1, 6), st.integers(1, 20), st.integers(1, 150))
+def test_every_job_has_one_place_and_every_population_fits(jobs, largest, member_bytes, memory):
+    groups = form_groups(jobs, lambda _: largest, lambda _: member_bytes, memory)
+    assert sorted(index for group in groups for index in group.members) == list(range(len(jobs)))
+    for group in groups:
+        members = [jobs[index] for index in group.members]
+        assert len({(item.kind, item.company) for item in members}) == 1
+        assert len(members) <= largest
+        data = {item.data: item.data_bytes for item in members}
+        if group.streaming:  # only what could not be placed at all
+            assert all(item.data_bytes + member_bytes > memory for item in members)
+            assert len(members) * member_bytes <= max(memory, member_bytes)
+        else:
+            assert sum(data.values()) + len(members) * member_bytes <= memory
+
+
+@given(candidates, st.integers(1, 6))
+def test_without_a_limit_of_memory_there_is_no_population_too_many(jobs, largest):
+    groups = form_groups(jobs, lambda _: largest, lambda _: 1, 10**9)
+    kinds = [(item.kind, item.company) for item in jobs]
+    assert len(groups) == sum(-(-kinds.count(kind) // largest) for kind in set(kinds))
+
+
+def test_the_size_grows_until_doubling_gains_less_than_five_percent():
+    costs = {1: 1.0, 2: 1.2, 4: 1.6, 8: 3.1, 16: 6.2}
+    asked = []
+
+    def seconds(members):
+        asked.append(members)
+        return costs[members]
+
+    assert choose_size(100, seconds, most=64) == 4  # 8 members cost 0.3875 each after 0.4: a gain of 3 %
+    assert asked == [1, 2, 4, 8]
+    assert choose_size(3, lambda members: 1.0, most=64) == 3
+    assert choose_size(100, lambda members: 1.0, most=5) == 5
+
+
+@pytest.mark.parametrize("algorithm", [BC(), TD3BC(), IQL()], ids=lambda item: item.name)
+def test_the_estimate_holds_the_tensors_that_are_really_there(algorithm):
+    population = like_population(algorithm, 1, 17, 6)
+    population.advance(4)
+    state = sum(tensor.nbytes for network in population.networks.values() for tensor in network.tensors().values())
+    hidden = sum(algorithm.hidden) * algorithm.batch_size * 4  # what one network's backward pass keeps at least
+    estimate = bytes_per_member(algorithm, 17, 6)
+    assert state + hidden < estimate < 20 * (state + hidden)
+
+
+def test_a_larger_batch_takes_more_memory_in_proportion():
+    small, large = (bytes_per_member(IQL(batch_size=size), 17, 6) for size in (256, 2560))
+    smaller = bytes_per_member(IQL(batch_size=26), 17, 6)
+    assert np.isclose((large - smaller) / (small - smaller), (2560 - 26) / (256 - 26), rtol=0.05)
+
+
+def test_memory_and_time_grow_linearly_in_members():
+    def size(members):
+        made = like_population(TD3BC(hidden=(32, 32)), members, 5, 2)
+        return sum(tensor.nbytes for network in made.networks.values() for tensor in network.tensors().values())
+
+    assert size(8) == 8 * size(1)
+    made = like_population(TD3BC(hidden=(32, 32)), 8, 5, 2)
+    assert made.batches.rows.nbytes == like_population(TD3BC(hidden=(32, 32)), 1, 5, 2).batches.rows.nbytes
+    assert made.networks["critic"].buffer.dtype == torch.float32
