@@ -33,6 +33,7 @@ from rich.console import Console
 import assay.datasets.collection
 from assay.baselines.online.random_search import SETTINGS, Iterate, RandomSearchConfig, random_search
 from assay.datasets.atomic import atomic_write
+from assay.datasets.collection.catalog import shipped_policies
 from assay.datasets.collection.environments import EnvironmentPool
 from assay.datasets.collection.policies import LinearPolicy, UniformPolicy
 from assay.datasets.collection.returns import episode_returns
@@ -79,6 +80,9 @@ class Plan:
         Episodes by which a candidate is selected from the shortlist.
     absent
         Why a level that no run reached is missing.
+    policies_of
+        Body whose shipped policies are measured in this environment too, instead of training any: the same task with
+        other rewards. The levels are those of that body.
     """
 
     environment_id: str
@@ -87,6 +91,7 @@ class Plan:
     references: tuple[float, float] | None = None
     selection_episodes: int = 40
     absent: str = "no policy of the training runs reached it"
+    policies_of: str | None = None
 
 
 def runs_of(environment_id: str, seeds: Sequence[int], steps: int, noise: float, **changes: Any) -> tuple[Run, ...]:
@@ -135,6 +140,7 @@ PLANS: dict[str, Plan] = {
         noise=NOISE,
         selection_episodes=300,  # the return depends much on how the pendulum happens to hang at first
     ),
+    "pendulum-sparse": Plan("assay/SparsePendulum-v0", (), noise=NOISE, policies_of="pendulum"),
     "cartpole": Plan(
         "CartPole-v1",
         # One direction at a time, or the first update already balances the pole and there is no medium.
@@ -187,6 +193,8 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
         JSON-ready; `assay.datasets.collection.catalog` reads it.
     """
     plan = PLANS[body]
+    if plan.policies_of is not None:
+        return measured_again(body, plan, workers, report)
     candidates: list[Candidate] = []
     for number, run in enumerate(plan.runs):
         candidates += [
@@ -226,6 +234,19 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
         iterates = [measured_entry(pool, plan, each, plan.noise["replay"], brief=True) for each in replay]
         for entry in iterates:
             report(f"{body}/iterate {entry['training']['iteration']}: {entry['measured']['mean_return']:.1f}")
+    return content_of(body, plan, (low, high, source), levels, absent, iterates)
+
+
+def content_of(
+    body: str,
+    plan: Plan,
+    references: tuple[float, float, str],
+    levels: Mapping[str, Any],
+    absent: Mapping[str, str],
+    iterates: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return the content of a body's file."""
+    low, high, source = references
     return {
         "schema": 1,
         "body": body,
@@ -238,6 +259,25 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
         "absent": absent,
         "iterates": iterates,
     }
+
+
+def measured_again(body: str, plan: Plan, workers: int | None, report: Report) -> dict[str, Any]:
+    """Return the content of a body that has another body's policies, measured in its own environment."""
+    shipped = shipped_policies(str(plan.policies_of))
+    with EnvironmentPool(plan.environment_id, 20, workers) as pool:
+
+        def measured(entry: Mapping[str, Any], brief: bool) -> dict[str, Any]:
+            policy = LinearPolicy.from_dict(entry["policy"])
+            returns, lengths = episode_returns(pool, policy, MEASUREMENT_SEEDS, entry["noise"])
+            report(f"{body}: {returns.mean():.1f} +- {returns.std(ddof=1):.1f}")
+            return {**entry, "measured": summary(returns, lengths) | ({} if brief else {"returns": returns.tolist()})}
+
+        levels = {level: measured(entry, brief=False) for level, entry in shipped["levels"].items()}
+        iterates = [measured(entry, brief=True) for entry in shipped["iterates"]]
+        random_returns, _ = episode_returns(pool, UniformPolicy(), MEASUREMENT_SEEDS)
+    source = "measured here: mean return of uniform random actions and of the shipped expert"
+    references = (float(random_returns.mean()), levels["expert"]["measured"]["mean_return"], source)
+    return content_of(body, plan, references, levels, shipped["absent"], iterates)
 
 
 def finished_run(environment_id: str, run: Run, work: Path, workers: int | None, report: Report) -> tuple[Iterate, ...]:

@@ -21,7 +21,7 @@ from assay.datasets.info import ReferenceScores, reference_scores
 
 __all__ = ["CatalogEntry", "catalog", "find", "shipped_policies"]
 
-BODIES = ("hopper", "halfcheetah", "walker2d", "pendulum", "cartpole")
+BODIES = ("hopper", "halfcheetah", "walker2d", "pendulum", "pendulum-sparse", "cartpole")
 MIXES = {"medium-expert": ("medium", "expert"), "medium-replay": ("medium",)}
 """Levels that each mix needs."""
 
@@ -89,7 +89,7 @@ def shipped_policies(body: str) -> Mapping[str, Any]:
     Parameters
     ----------
     body
-        ``"hopper"``, ``"halfcheetah"``, ``"walker2d"``, ``"pendulum"`` or ``"cartpole"``.
+        ``"hopper"``, ``"halfcheetah"``, ``"walker2d"``, ``"pendulum"``, ``"pendulum-sparse"`` or ``"cartpole"``.
 
     Returns
     -------

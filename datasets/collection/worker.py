@@ -69,6 +69,9 @@ class EnvironmentGroup:
     def __init__(self, environment_id: str, kwargs: Mapping[str, Any], slots: Sequence[int]) -> None:
         import gymnasium
 
+        if environment_id.startswith("assay/"):
+            import assay.datasets.collection.tasks  # noqa: F401  (importing registers them)
+
         self.environments: dict[int, Any] = {}
         for slot in slots:
             try:
