@@ -7,7 +7,7 @@
         curves.parquet         update, metric, value: means of the training losses between log points
         returns.parquet        update, episode, seed, return, length, final: every evaluation episode
         policy.safetensors     the networks and scales of the trained policy
-        checkpoint/            while unfinished: state.safetensors
+        checkpoint/            while unfinished: state.safetensors, with the policy whose evaluation is under way
 
 A run is finished when run.json says so, which is the last thing written. Runs are recognized by the hash of their job,
 so the same job is never trained twice, and an unfinished one goes on where its checkpoint stands.
@@ -45,9 +45,10 @@ if TYPE_CHECKING:
 
     from assay.baselines.networks import Network
 
-__all__ = ["Job", "Plan", "Run"]
+__all__ = ["Job", "PendingEvaluation", "Plan", "Run"]
 
 SCHEMA_VERSION = 1
+_PENDING = "evaluating/"  # before the names of a pending evaluation's tensors
 _CURVES = {"update": "Int64", "metric": "String", "value": "Float64"}
 _RETURNS = {
     "update": "Int64",
@@ -116,6 +117,14 @@ class Job:
                 + ("" if space is not None else ": set it in the dataset's info")
             )
         return ActionScale.of(*space.bounds())
+
+
+@dataclass(frozen=True)
+class PendingEvaluation:
+    """An evaluation that was under way when a checkpoint was written: its update, and what the member acts with."""
+
+    update: int
+    tensors: Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -344,6 +353,7 @@ class Run:
             "hardware": hardware(device),
             "precision": plan.precision,
             "seconds": 0.0,
+            "evaluation_restarts": 0,
             "started": started,
             "error": None,
         }
@@ -368,7 +378,7 @@ class Run:
         pl.DataFrame(rows, schema=types, orient="row").write_parquet(content)
         atomic_write(self.folder / f"{name}.parquet", content.getvalue())
 
-    def write_checkpoint(self, state: State, progress: Mapping[str, Any]) -> None:
+    def write_checkpoint(self, state: State, pending: PendingEvaluation | None, progress: Mapping[str, Any]) -> None:
         """Write the state of an unfinished run; `progress` is stored beside it as JSON values."""
         from safetensors.torch import save
 
@@ -376,13 +386,17 @@ class Run:
             "update": state.update,
             "optimizer_steps": dict(state.optimizer_steps),
             "metrics": dict(state.metrics),
+            "evaluating": None if pending is None else pending.update,
             **progress,
         }
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in state.tensors.items()}
+        tensors = dict(state.tensors)
+        if pending is not None:
+            tensors |= {f"{_PENDING}{name}": tensor for name, tensor in pending.tensors.items()}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         content = save(tensors, {"progress": json.dumps(header)})
         atomic_write(self.folder / "checkpoint" / "state.safetensors", content)
 
-    def read_checkpoint(self) -> tuple[State, dict[str, Any]] | None:
+    def read_checkpoint(self) -> tuple[State, PendingEvaluation | None, dict[str, Any]] | None:
         """Return what `write_checkpoint` wrote last, or None."""
         from safetensors import SafetensorError, safe_open
 
@@ -393,8 +407,12 @@ class Run:
             with safe_open(file, "pt") as opened:
                 progress = json.loads(opened.metadata()["progress"])
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            acting = {
+                name.removeprefix(_PENDING): tensors.pop(name) for name in list(tensors) if name.startswith(_PENDING)
+            }
             state = State(progress.pop("update"), progress.pop("optimizer_steps"), tensors, progress.pop("metrics"))
-            return state, progress
+            evaluating = progress.pop("evaluating")
+            return state, None if evaluating is None else PendingEvaluation(evaluating, acting), progress
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DatasetIntegrityError(f"{file} is damaged ({error}); remove it to train this run anew") from error
 

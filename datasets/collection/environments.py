@@ -363,7 +363,10 @@ class EnvironmentPool:
         if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
             raise ConfigError(f"slots must be a flat array of integers, not {chosen.dtype} {chosen.shape}")
         chosen = chosen.astype(np.int64)
-        if len(np.unique(chosen)) < len(chosen) or (chosen < 0).any() or (chosen >= self.environments).any():
+        known = (chosen >= 0) & (chosen < self.environments)
+        asked = np.zeros(self.environments, bool)
+        asked[chosen[known]] = True
+        if np.count_nonzero(asked) < len(chosen):
             raise ConfigError(f"slots must be distinct and below {self.environments}, not {chosen.tolist()}")
         return chosen
 
