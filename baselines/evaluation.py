@@ -83,7 +83,7 @@ class Evaluation:
         if name not in cls.PRESETS:
             raise UnknownNameError("evaluation preset", name, cls.PRESETS)
         times = {"final": 1, "sparse": 10, "published": 200}[name]
-        return cls(every=None if times == 1 else math.ceil(steps / times))
+        return cls(every=None if times == 1 else max(1, math.ceil(steps / times)))
 
 
 @dataclass(frozen=True)

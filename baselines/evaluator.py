@@ -47,7 +47,7 @@ class Evaluator:
         self._thread = ThreadPoolExecutor(1, "evaluation")
         # The number of threads belongs to a thread, but is also what threads begun later start with: put that back.
         threads = torch.get_num_threads()
-        self._thread.submit(torch.set_num_threads, 1).result()
+        self._thread.submit(_use_one_torch_thread).result()
         torch.set_num_threads(threads)
 
     @property
@@ -127,3 +127,8 @@ class Evaluator:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _use_one_torch_thread() -> None:
+    torch.get_num_threads()  # the first call in a thread takes over the common number, now and not later
+    torch.set_num_threads(1)
