@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -355,7 +355,8 @@ def train(
     runs: Path = Path("runs"),
     device: str = "cpu",
     precision: Literal["highest", "high", "medium"] = "highest",
-    episodes: int = 10,
+    evaluation: Literal["final", "sparse", "published"] = "final",
+    episodes: int | None = None,
     evaluate_every: int | None = None,
     workers: int | None = None,
 ) -> None:
@@ -372,8 +373,9 @@ def train(
         runs: Folder for the run folders; finished runs in it are not trained again.
         device: cpu, cuda, cuda:1, ...
         precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs.
-        episodes: Evaluation episodes per seed; 0 trains without an environment.
-        evaluate_every: Updates between evaluations on the way.
+        evaluation: After the last update only, 10 times along the way, or 200 times as published; 10 episodes each.
+        episodes: Episodes of each evaluation and seed, instead of 10; 0 trains without an environment.
+        evaluate_every: Updates between evaluations on the way, instead of the preset's.
         workers: Simulator processes; default one per core.
     """
     from assay.baselines import Evaluation, Job, algorithm_named
@@ -381,7 +383,9 @@ def train(
 
     chosen = algorithm_named(algorithm, dict(map(assignment, set)))
     dataset = load(name)
-    evaluation = Evaluation(episodes=episodes, every=evaluate_every) if episodes else None
+    given = {"episodes": episodes, "every": evaluate_every}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    asked = None if episodes == 0 else replace(Evaluation.preset(evaluation, steps), **changes)
     with drawing() as draw:
         finished = train_jobs(
             [Job(chosen, dataset, seed) for seed in seeds],
@@ -389,7 +393,7 @@ def train(
             runs=runs,
             device=device,
             precision=precision,
-            evaluation=evaluation,
+            evaluation=asked,
             workers=workers,
             progress=training_report(draw),
         )

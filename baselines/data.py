@@ -75,6 +75,7 @@ class TrainingData:
     remaining: np.ndarray  # (M,) int32, rows left in the episode, this one included
     observation_scale: ObservationScale
     action_scale: ActionScale
+    best_return: float  # largest sum of rewards of the rows of an episode
     weights: np.ndarray | None = None  # (M,)
 
     @classmethod
@@ -133,7 +134,8 @@ class TrainingData:
         if weights is not None and (not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0):
             raise ConfigError("weights must be finite and non-negative, and some of them positive")
         columns = tuple((name, part.shape[1]) for name, part in parts.items())
-        return cls(rows, columns, remaining, scale, action_scale, weights)
+        best_return = float(np.add.reduceat(transitions.rewards, episode_starts(remaining), dtype=np.float64).max())
+        return cls(rows, columns, remaining, scale, action_scale, best_return, weights)
 
     @property
     def observation_size(self) -> int:
@@ -157,6 +159,11 @@ def rows_remaining(transitions: Transitions[np.ndarray]) -> np.ndarray:
     return found.astype(np.int32)
 
 
+def episode_starts(remaining: np.ndarray) -> np.ndarray:
+    """Return the first row of each episode."""
+    return np.flatnonzero(np.r_[True, remaining[:-1] == 1])
+
+
 def _next_actions(rewards: np.ndarray, actions: np.ndarray, remaining: np.ndarray) -> dict[str, np.ndarray]:
     following = np.zeros_like(actions)
     following[:-1] = actions[1:]
@@ -172,9 +179,9 @@ def _returns_to_go(rewards: np.ndarray, actions: np.ndarray, remaining: np.ndarr
 
 
 def _timesteps(rewards: np.ndarray, actions: np.ndarray, remaining: np.ndarray) -> dict[str, np.ndarray]:
-    rows = np.arange(len(rewards))
-    first = np.r_[True, remaining[:-1] == 1]
-    return {"timesteps": (rows - np.maximum.accumulate(np.where(first, rows, 0)))[:, None]}
+    starts = episode_starts(remaining)
+    lengths = np.diff(starts, append=len(rewards))
+    return {"timesteps": (np.arange(len(rewards)) - np.repeat(starts, lengths))[:, None]}
 
 
 _EXTRA = {"next_actions": _next_actions, "returns_to_go": _returns_to_go, "timesteps": _timesteps}

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from assay.baselines.acting import Acting, Actor, actor_of
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting, stack_hyperparameters
 from assay.baselines.batches import Batches
 from assay.baselines.data import TrainingData
@@ -333,9 +334,16 @@ class Population:
 
     # ---------------------------------------------------------------- acting
 
-    @torch.no_grad()
+    def actor(self) -> Actor:
+        """Return a snapshot of what every member acts with now; training on does not change it."""
+        acting = [
+            Acting(member.algorithm, data.observation_scale, data.action_scale, data.best_return)
+            for member, data in ((member, self.data[member.data]) for member in self.members)
+        ]
+        return actor_of(acting, self.networks)
+
     def act(self, observations: np.ndarray) -> np.ndarray:
-        """Return each member's actions in the environment's units.
+        """Return each member's actions at the start of episodes, in the environment's units.
 
         Parameters
         ----------
@@ -345,16 +353,8 @@ class Population:
         -------
         (P, n, action) float64 array
         """
-        scales = [self.data[member.data] for member in self.members]
-        mean = np.stack([item.observation_scale.mean for item in scales])[:, None]
-        scale = np.stack([item.observation_scale.scale for item in scales])[:, None]
-        inputs = torch.from_numpy((observations - mean) / scale).to(self.device, self.dtype)
-        outputs = self.algorithm.act(self.networks, inputs).double().cpu().numpy()
-        actions = np.clip(outputs, -1.0, 1.0)
-        center = np.stack([item.action_scale.center for item in scales])[:, None]
-        half_range = np.stack([item.action_scale.half_range for item in scales])[:, None]
-        result: np.ndarray = center + half_range * actions
-        return result
+        members, episodes, _ = observations.shape
+        return self.actor().begin(slice(0, members), episodes).act(observations, np.zeros((members, episodes)))
 
     # ---------------------------------------------------------------- state
 

@@ -7,7 +7,7 @@
         curves.parquet         update, metric, value: means of the training losses between log points
         returns.parquet        update, episode, seed, return, length, final: every evaluation episode
         policy.safetensors     the networks and scales of the trained policy
-        checkpoint/            while unfinished: state.safetensors
+        checkpoint/            while unfinished: state.safetensors, with the policy whose evaluation is under way
 
 A run is finished when run.json says so, which is the last thing written. Runs are recognized by the hash of their job,
 so the same job is never trained twice, and an unfinished one goes on where its checkpoint stands.
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.baselines.acting import Acting, Actor, actor_of
 from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named
 from assay.baselines.data import ActionScale, ObservationScale
 from assay.baselines.evaluation import Evaluation
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
 
     from assay.baselines.networks import Network
 
-__all__ = ["Job", "Plan", "Run"]
+__all__ = ["Job", "PendingEvaluation", "Plan", "Run"]
 
 SCHEMA_VERSION = 1
+_PENDING = "evaluating/"  # before the names of a pending evaluation's tensors
 _CURVES = {"update": "Int64", "metric": "String", "value": "Float64"}
 _RETURNS = {
     "update": "Int64",
@@ -117,6 +119,14 @@ class Job:
                 + ("" if space is not None else ": set it in the dataset's info")
             )
         return ActionScale.of(*space.bounds())
+
+
+@dataclass(frozen=True)
+class PendingEvaluation:
+    """An evaluation that was under way when a checkpoint was written: its update, and what the member acts with."""
+
+    update: int
+    tensors: Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -287,7 +297,7 @@ class Run:
         return TrainedPolicy.load(self.folder / "policy.safetensors", self.description)
 
     def policy(self, observations: Any) -> np.ndarray:
-        """Act, deterministically.
+        """Act, deterministically. A policy that looks back acts as in the first step of an episode.
 
         Parameters
         ----------
@@ -298,6 +308,10 @@ class Run:
         (n, action) float64 array, in the environment's units
         """
         return self._policy.act(np.asarray(observations))
+
+    def actor(self) -> Actor:
+        """Return what acts in episodes, for policies that look back on theirs; see `assay.baselines.acting`."""
+        return self._policy.actor()
 
     def q_values(self, observations: Any, actions: Any) -> np.ndarray:
         """Value state-action pairs.
@@ -345,6 +359,7 @@ class Run:
             "hardware": hardware(device),
             "precision": plan.precision,
             "seconds": 0.0,
+            "evaluation_restarts": 0,
             "started": started,
             "error": None,
         }
@@ -369,7 +384,7 @@ class Run:
         pl.DataFrame(rows, schema=types, orient="row").write_parquet(content)
         atomic_write(self.folder / f"{name}.parquet", content.getvalue())
 
-    def write_checkpoint(self, state: State, progress: Mapping[str, Any]) -> None:
+    def write_checkpoint(self, state: State, pending: PendingEvaluation | None, progress: Mapping[str, Any]) -> None:
         """Write the state of an unfinished run; `progress` is stored beside it as JSON values."""
         from safetensors.torch import save
 
@@ -378,13 +393,17 @@ class Run:
             "optimizer_steps": dict(state.optimizer_steps),
             "metrics": [dict(metrics) for metrics in state.metrics],
             "frozen_at": list(state.frozen_at),
+            "evaluating": None if pending is None else pending.update,
             **progress,
         }
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in state.tensors.items()}
+        tensors = dict(state.tensors)
+        if pending is not None:
+            tensors |= {f"{_PENDING}{name}": tensor for name, tensor in pending.tensors.items()}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         content = save(tensors, {"progress": json.dumps(header)})
         atomic_write(self.folder / "checkpoint" / "state.safetensors", content)
 
-    def read_checkpoint(self) -> tuple[State, dict[str, Any]] | None:
+    def read_checkpoint(self) -> tuple[State, PendingEvaluation | None, dict[str, Any]] | None:
         """Return what `write_checkpoint` wrote last, or None."""
         from safetensors import SafetensorError, safe_open
 
@@ -395,8 +414,13 @@ class Run:
             with safe_open(file, "pt") as opened:
                 progress = json.loads(opened.metadata()["progress"])
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            acting = {
+                name.removeprefix(_PENDING): tensors.pop(name) for name in list(tensors) if name.startswith(_PENDING)
+            }
             fields = {name: progress.pop(name) for name in ("update", "optimizer_steps", "metrics", "frozen_at")}
-            return State(tensors=tensors, **fields), progress
+            evaluating = progress.pop("evaluating")
+            pending = None if evaluating is None else PendingEvaluation(evaluating, acting)
+            return State(tensors=tensors, **fields), pending, progress
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DatasetIntegrityError(f"{file} is damaged ({error}); remove it to train this run anew") from error
 
@@ -417,6 +441,7 @@ class Run:
             ("action/half_range", data.action_scale.half_range),
         ):
             tensors[name] = torch.from_numpy(np.ascontiguousarray(scale))
+        tensors["return/best"] = torch.tensor(data.best_return, dtype=torch.float64)
         atomic_write(self.folder / "policy.safetensors", save(tensors, {"schema": "assay-policy"}))
 
     def finish(self, status: str, **fields: Any) -> None:
@@ -428,15 +453,8 @@ class Run:
 class TrainedPolicy:
     """The networks and scales of a finished run."""
 
-    def __init__(
-        self,
-        algorithm: Algorithm,
-        networks: Mapping[str, Network],
-        observation: ObservationScale,
-        action: ActionScale,
-    ) -> None:
-        self.algorithm, self.networks = algorithm, networks
-        self.observation, self.action = observation, action
+    def __init__(self, acting: Acting, networks: Mapping[str, Network]) -> None:
+        self.acting, self.networks = acting, networks
 
     @classmethod
     def load(cls, file: Path, description: Mapping[str, Any]) -> TrainedPolicy:
@@ -460,28 +478,21 @@ class TrainedPolicy:
             for name, spec in algorithm.networks(len(observation.mean), len(action.center)).items():
                 networks[name] = Network(name, spec, draws)
                 networks[name].buffer.copy_(tensors[f"{name}/parameters"])
+            acting = Acting(algorithm, observation, action, float(tensors["return/best"]))
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
-        return cls(algorithm, networks, observation, action)
+        return cls(acting, networks)
 
-    def _inputs(self, observations: np.ndarray) -> torch.Tensor:
-        import torch
-
-        if observations.ndim != 2 or observations.shape[1] != len(self.observation.mean):
-            raise ConfigError(
-                f"observations have shape {observations.shape}; expected (n, {len(self.observation.mean)})"
-            )
-        scaled = (observations - self.observation.mean) / self.observation.scale
-        return torch.from_numpy(scaled)[None].to(self.networks["actor"].buffer.dtype)
+    def actor(self) -> Actor:
+        """Return an actor of one member."""
+        return actor_of([self.acting], self.networks)
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Return (n, action) actions in the environment's units."""
-        import torch
-
-        with torch.no_grad():
-            actions = self.algorithm.act(self.networks, self._inputs(observations))[0].double().numpy()
-        result: np.ndarray = self.action.center + self.action.half_range * np.clip(actions, -1.0, 1.0)
-        return result
+        self._check(observations)
+        episodes = self.actor().begin(slice(0, 1), len(observations))
+        actions: np.ndarray = episodes.act(observations[None], np.zeros((1, len(observations))))[0]
+        return actions
 
     def q_values(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """Return (K, n) values."""
@@ -489,8 +500,17 @@ class TrainedPolicy:
 
         if "critic" not in self.networks:
             raise ConfigError("this algorithm has no critic")
-        scaled = torch.from_numpy((actions - self.action.center) / self.action.half_range)[None]
-        inputs = torch.cat([states := self._inputs(observations), scaled.to(states.dtype)], -1)
+        self._check(observations)
+        observation, action, critic = self.acting.observation_scale, self.acting.action_scale, self.networks["critic"]
+        inputs = np.concatenate(
+            [(observations - observation.mean) / observation.scale, (actions - action.center) / action.half_range], 1
+        )
         with torch.no_grad():
-            values: np.ndarray = self.networks["critic"](inputs, weights="frozen")[0, ..., 0].double().numpy()
+            found = critic(torch.from_numpy(inputs)[None].to(critic.buffer.dtype), weights="frozen")
+        values: np.ndarray = found.view(critic.spec.ensemble, -1).double().numpy()
         return values
+
+    def _check(self, observations: np.ndarray) -> None:
+        size = len(self.acting.observation_scale.mean)
+        if observations.ndim != 2 or observations.shape[1] != size:
+            raise ConfigError(f"observations have shape {observations.shape}; expected (n, {size})")

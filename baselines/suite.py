@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,7 +92,9 @@ class Suite(BaseModel):
     variants: dict[str, list[Any]]
     algorithms: dict[str, dict[str, Any] | None]
     seeds: tuple[int, ...] = (0,)
-    evaluation: Evaluation | None = Evaluation()
+    evaluation: Literal["final", "sparse", "published"] | Evaluation | None = (
+        Evaluation()
+    )  # a preset's name, or settings
     quality: Quality = Quality()
     budgets: dict[str, Budget]
 
@@ -138,14 +141,12 @@ class Suite(BaseModel):
 
     def make_evaluation(self, budget: Budget) -> Evaluation | None:
         """Return the evaluation with the budget's changes."""
-        if self.evaluation is None:
+        chosen = self.evaluation
+        if chosen is None:
             return None
-        return Evaluation(
-            episodes=budget.episodes or self.evaluation.episodes,
-            every=budget.evaluate_every or self.evaluation.every,
-            seed=self.evaluation.seed,
-            environment=self.evaluation.environment,
-        )
+        if isinstance(chosen, str):
+            chosen = Evaluation.preset(chosen, budget.steps)
+        return replace(chosen, episodes=budget.episodes or chosen.episodes, every=budget.evaluate_every or chosen.every)
 
     def build_variants(
         self, budget: Budget, progress: Callable[[int, int], None] | None = None

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from assay.baselines.acting import Actor
 from assay.baselines.data import TrainingData, check_learnable
-from assay.baselines.evaluation import Evaluation, evaluate
+from assay.baselines.evaluation import Evaluation, EvaluationResult
+from assay.baselines.evaluator import Evaluator
 from assay.baselines.population import Member, Population, State
-from assay.baselines.runs import Job, Plan, Run
+from assay.baselines.runs import Job, PendingEvaluation, Plan, Run
 from assay.datasets.errors import AssayError, ConfigError
 
 __all__ = ["TrainingProgress", "train"]
@@ -164,6 +166,8 @@ class _Work:
         self.job, self.plan = job, plan
         self.folder = root / plan.folder(job)
         self.state: State | None = None
+        self.pending: PendingEvaluation | None = None
+        self.restarts = 0  # of simulators, in the evaluations of its population
         self.curves: list[tuple[Any, ...]] = []
         self.returns: list[tuple[Any, ...]] = []
         self.seconds = 0.0
@@ -188,10 +192,11 @@ class _Work:
             self.finished = self.run.status in ("finished", "diverged")
             checkpoint = None if self.finished else self.run.read_checkpoint()
             if checkpoint is not None:
-                self.state, progress = checkpoint
+                self.state, self.pending, progress = checkpoint
                 self.curves = [tuple(row) for row in progress["curves"]]
                 self.returns = [tuple(row) for row in progress["returns"]]
                 self.seconds, self.diverged_at = progress["seconds"], progress["diverged_at"]
+                self.restarts = progress["restarts"]
         if not self.finished:
             started = datetime.now(UTC).isoformat(timespec="seconds")
             self.run = Run.create(self.folder, self.job, self.plan, device, started)
@@ -202,18 +207,22 @@ class _Work:
         dataset, algorithm = self.job.dataset, self.job.algorithm
         shapes = [[str(array.dtype), array.shape[1:]] for array in _leaves(dataset.observations, dataset.actions)]
         done = 0 if self.state is None else self.state.update
+        pending = None if self.pending is None else self.pending.update
         environment = self.plan.environment(self.job)
-        return json.dumps([algorithm.name, algorithm.static_parameters(), shapes, environment, done], sort_keys=True)
+        same = [algorithm.name, algorithm.static_parameters(), shapes, environment, done, pending]
+        return json.dumps(same, sort_keys=True)
 
-    def checkpoint(self, population: Population, member: int) -> None:
-        """Save the member's state."""
+    def checkpoint(self, population: Population, member: int, pending: tuple[int, Actor] | None) -> None:
+        """Save the member's state, and the policy whose evaluation has not come to its end."""
         progress = {
             "curves": self.curves,
             "returns": self.returns,
             "seconds": self.seconds,
             "diverged_at": self.diverged_at,
+            "restarts": self.restarts,
         }
-        self.run.write_checkpoint(population.state(member), progress)
+        evaluated = None if pending is None else PendingEvaluation(pending[0], pending[1].tensors(member))
+        self.run.write_checkpoint(population.state(member), evaluated, progress)
 
 
 def _leaves(*values: Any) -> Iterator[np.ndarray]:
@@ -271,8 +280,12 @@ def _train_population(
     """Train, evaluate and write one population; an error in it is written to its runs and does not stop the others."""
     try:
         population = _build(work, plan.steps, device)
-        _advance(work, population, plan, checkpoint_seconds, workers, report)
-        _evaluate(work, population, plan, workers, final=True, report=report)
+        with _evaluator(work, plan, workers) as evaluator:
+            if evaluator is not None:
+                _take_up_evaluation(work, population, evaluator)
+            _advance(work, population, plan, evaluator, checkpoint_seconds, report)
+            if evaluator is not None:
+                _evaluate_finally(work, population, evaluator, report)
         for index, item in enumerate(work):
             item.run.write_table("curves", item.curves)
             item.run.write_table("returns", item.returns)
@@ -283,7 +296,12 @@ def _train_population(
                 if diverged
                 else None
             )
-            item.run.finish("diverged" if diverged else "finished", seconds=item.seconds, error=error)
+            item.run.finish(
+                "diverged" if diverged else "finished",
+                seconds=item.seconds,
+                error=error,
+                evaluation_restarts=item.restarts,
+            )
     except Exception as error:
         details = str(error) if isinstance(error, AssayError) else traceback.format_exc()
         for item in work:
@@ -314,15 +332,27 @@ def _advance(
     work: list[_Work],
     population: Population,
     plan: Plan,
+    evaluator: Evaluator | None,
     checkpoint_seconds: float,
-    workers: int | None,
     report: _Reporter,
 ) -> None:
     every = max(1, plan.steps // _LOG_POINTS)
     evaluate_every = None if plan.evaluation is None else plan.evaluation.every
     saved = time.monotonic()
+
+    def save() -> None:
+        for index, item in enumerate(work):
+            item.checkpoint(population, index, None if evaluator is None else evaluator.pending)
+
     with _deferred_interrupt() as interrupt:
         while population.completed < plan.steps:
+            if evaluator is not None and _is_multiple(population.completed, evaluate_every):
+                # At the start of a turn, so that a training resumed at this update begins the evaluation as well.
+                _record(work, evaluator.collect(until=lambda: interrupt.requested))
+                if interrupt.requested:
+                    save()
+                    raise KeyboardInterrupt
+                evaluator.start(population.completed, population.actor())
             started = time.monotonic()
             stop = _next_multiple(population.completed, _UPDATES_PER_SLICE, every, evaluate_every, plan.steps)
             population.advance(stop - population.completed)
@@ -331,14 +361,17 @@ def _advance(
             if stop % every == 0 or stop == plan.steps:
                 _log(work, population)
                 report(stop)
-            if evaluate_every is not None and stop % evaluate_every == 0 and stop < plan.steps:
-                _evaluate(work, population, plan, workers, final=False, report=None)
+            if evaluator is not None:
+                _record(work, evaluator.collect_finished())
             if time.monotonic() - saved > checkpoint_seconds or stop == plan.steps or interrupt.requested:
-                for index, item in enumerate(work):
-                    item.checkpoint(population, index)
+                save()
                 saved = time.monotonic()
             if interrupt.requested:
                 raise KeyboardInterrupt
+
+
+def _is_multiple(number: int, period: int | None) -> bool:
+    return period is not None and number > 0 and number % period == 0
 
 
 def _next_multiple(number: int, *periods: int | None) -> int:
@@ -378,26 +411,40 @@ def _log(work: list[_Work], population: Population) -> None:
             item.diverged_at = frozen_at
 
 
-def _evaluate(
-    work: list[_Work], population: Population, plan: Plan, workers: int | None, *, final: bool, report: _Reporter | None
-) -> None:
+@contextmanager
+def _evaluator(work: list[_Work], plan: Plan, workers: int | None) -> Iterator[Evaluator | None]:
+    """Give what evaluates the population, or None where nothing does."""
     environment = plan.environment(work[0].job)
     if plan.evaluation is None or environment is None:
+        yield None
         return
+    with Evaluator(environment, plan.evaluation, len(work), workers) as evaluator:
+        yield evaluator
 
-    def progress(done: int, total: int) -> None:
-        if report is not None:
-            report(population.completed, done / total)
 
-    result = evaluate(
-        lambda observations: np.nan_to_num(population.act(observations)),  # a diverged member acts with zeros
-        len(work),
-        environment,
-        plan.evaluation,
-        workers=workers,
-        progress=progress,
-    )
+def _take_up_evaluation(work: list[_Work], population: Population, evaluator: Evaluator) -> None:
+    """Begin anew the evaluation that was in flight when the checkpoint was written."""
+    pending = [item.pending for item in work if item.pending is not None]
+    if pending:
+        actor = population.actor()
+        for member, item in enumerate(pending):
+            actor.restore(member, item.tensors)
+        evaluator.start(pending[0].update, actor)
+
+
+def _evaluate_finally(work: list[_Work], population: Population, evaluator: Evaluator, report: _Reporter) -> None:
+    _record(work, evaluator.collect())
+    evaluator.start(population.completed, population.actor())
+    _record(work, evaluator.collect(watch=lambda share: report(population.completed, share)), final=True)
+
+
+def _record(work: list[_Work], evaluated: tuple[int, EvaluationResult] | None, final: bool = False) -> None:
+    """Keep every episode of an evaluation that has come to its end."""
+    if evaluated is None:
+        return
+    update, result = evaluated
     for index, item in enumerate(work):
+        item.restarts += result.restarts
         for episode, seed in enumerate(result.seeds):
             total, length = float(result.returns[index, episode]), int(result.lengths[index, episode])
-            item.returns.append((population.completed, episode, int(seed), total, length, final))
+            item.returns.append((update, episode, int(seed), total, length, final))

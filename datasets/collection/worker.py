@@ -1,26 +1,26 @@
 """One process that steps environments for `EnvironmentPool`, and the protocol the two speak.
 
-The worker is started as ``python -m assay.datasets.collection.worker`` and talks over its standard input and output,
-so it needs neither pickle nor a main guard and works from notebooks, scripts and beside torch threads alike::
+The worker is started as ``python -m assay.datasets.collection.worker``, so it needs neither pickle nor a main guard and
+works from notebooks, scripts and beside torch threads alike. Numbers pass through shared memory (`Columns`), which the
+worker inherits as an open file without a name; its standard input and output say when they are ready::
 
-    start    pool -> worker    u32 length, JSON {environment_id, kwargs, slots}
+    start    pool -> worker    u32 length, JSON {environment_id, kwargs, slots, environments, memory}
              worker -> pool    u8 0, u32 length, JSON {observation_space, action_space, spec_json}
-    reset    pool -> worker    b"R", u32 n, i64[n] slots, i64[n] seeds
-             worker -> pool    u8 0, observations [n, ...]
-    step     pool -> worker    b"S", u32 n, i64[n] slots, actions [n, ...]
-             worker -> pool    u8 0, observations [n, ...], f64[n] rewards, u8[n] terminations, u8[n] truncations
+    reset    pool -> worker    b"R", u32 n, i64[n] slots     reads seeds, writes observations
+             worker -> pool    u8 0
+    step     pool -> worker    b"S", u32 n, i64[n] slots     reads actions, writes the four outcomes
+             worker -> pool    u8 0
     failure  worker -> pool    u8 1, u32 length, JSON {slot, doing, cause}; the worker then ends
     end      pool closes the pipe; the worker ends, also when the pool's process was killed
-
-All numbers are little-endian; observations and actions have the dtype and shape of their spaces.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
+import mmap
 import os
-import signal
 import struct
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ import numpy as np
 
 from assay.datasets.spaces import space_from_gymnasium, space_to_json
 
-__all__ = ["EnvironmentGroup", "SlotError", "main"]
+__all__ = ["Columns", "EnvironmentGroup", "SlotError", "main"]
 
 LENGTH = struct.Struct("<I")
 REQUEST = struct.Struct("<cI")
@@ -51,6 +51,54 @@ def describe_space(space: Any, role: str, slot: int) -> str:
         cause = f"{role} space {space} cannot be collected: only Box and Discrete can (flatten it first)"
         raise SlotError(slot, "made", cause)
     return space_to_json(space_from_gymnasium(space))
+
+
+class Columns:
+    """What a pool and its workers give each other, one row for each slot.
+
+    ::
+
+        seeds [E]      actions [E, ...]                                       written by the pool
+        observations [E, ...]      rewards, terminations, truncations [E]     written by the slot's worker
+
+    Parameters
+    ----------
+    environments
+        E, the slots of the whole pool.
+    observation, action
+        dtype and shape of one row.
+    memory
+        Descriptor of the file that holds the columns; it is made large enough. None keeps them in this process.
+    """
+
+    def __init__(
+        self,
+        environments: int,
+        observation: tuple[np.dtype[Any], tuple[int, ...]],
+        action: tuple[np.dtype[Any], tuple[int, ...]],
+        memory: int | None = None,
+    ) -> None:
+        kinds: list[tuple[np.dtype[Any], tuple[int, ...]]] = [
+            (np.dtype(np.int64), ()),
+            action,
+            observation,
+            (np.dtype(np.float64), ()),
+            (np.dtype(bool), ()),
+            (np.dtype(bool), ()),
+        ]
+        sizes = [environments * math.prod(shape) * dtype.itemsize for dtype, shape in kinds]
+        # Workers write beside each other: every column begins on a cache line of its own.
+        starts = np.cumsum([0, *(-(-size // 64) * 64 for size in sizes)]).tolist()
+        buffer: Any = bytearray(starts[-1])
+        if memory is not None:
+            if os.fstat(memory).st_size < starts[-1]:
+                os.ftruncate(memory, starts[-1])
+            buffer = mmap.mmap(memory, starts[-1])
+        arrays = [
+            np.frombuffer(buffer, dtype, environments * math.prod(shape), start).reshape(environments, *shape)
+            for (dtype, shape), start in zip(kinds, starts)
+        ]
+        self.seeds, self.actions, self.observations, self.rewards, self.terminations, self.truncations = arrays
 
 
 class EnvironmentGroup:
@@ -89,33 +137,34 @@ class EnvironmentGroup:
             "action_space": describe_space(first.action_space, "action", slots[0]),
             "spec_json": spec_json,
         }
-        self.observation_dtype, self.observation_shape = first.observation_space.dtype, first.observation_space.shape
-        self.action_dtype, self.action_shape = first.action_space.dtype, first.action_space.shape
         self.discrete_actions = type(first.action_space).__name__ == "Discrete"
 
-    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> np.ndarray[Any, Any]:
-        """Reset each slot with its seed; return observations ``[n, ...]``."""
-        observations = np.empty((len(slots), *self.observation_shape), self.observation_dtype)
-        for row, (slot, seed) in enumerate(zip(slots, seeds)):
+    def columns(self, environments: int, memory: int | None = None) -> Columns:
+        """Lay out the columns for a pool of so many environments like these."""
+        first = next(iter(self.environments.values()))
+        observation, action = first.observation_space, first.action_space
+        return Columns(environments, (observation.dtype, observation.shape), (action.dtype, action.shape), memory)
+
+    def reset(self, columns: Columns, slots: Sequence[int]) -> None:
+        """Reset each slot with its seed."""
+        for slot, seed in zip(slots, columns.seeds[slots].tolist()):
             try:
-                observations[row] = self.environments[slot].reset(seed=seed)[0]
+                columns.observations[slot] = self.environments[slot].reset(seed=seed)[0]
             except Exception as error:
                 raise SlotError(slot, "reset", f"{type(error).__name__}: {error}") from error
-        return observations
 
-    def step(self, slots: Sequence[int], actions: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
-        """Step each slot once; return observations ``[n, ...]``, rewards, terminations and truncations ``[n]``."""
-        count = len(slots)
-        observations = np.empty((count, *self.observation_shape), self.observation_dtype)
-        rewards, terminations, truncations = np.empty(count), np.empty(count, bool), np.empty(count, bool)
-        for row, slot in enumerate(slots):
-            action = int(actions[row]) if self.discrete_actions else actions[row]
+    def step(self, columns: Columns, slots: Sequence[int]) -> None:
+        """Step each slot once with its action."""
+        # Copied, because some environments keep the action that they are given, or clip it in place.
+        actions = columns.actions[slots]
+        observations, rewards = columns.observations, columns.rewards
+        terminations, truncations = columns.terminations, columns.truncations
+        for slot, action in zip(slots, actions.tolist() if self.discrete_actions else actions):
             try:
                 outcome = self.environments[slot].step(action)
-                observations[row], rewards[row], terminations[row], truncations[row] = outcome[:4]
+                observations[slot], rewards[slot], terminations[slot], truncations[slot] = outcome[:4]
             except Exception as error:
                 raise SlotError(slot, "stepped", f"{type(error).__name__}: {error}") from error
-        return observations, rewards, terminations, truncations
 
     def close(self) -> None:
         """Close every environment; an environment that cannot be closed is left to the end of the process."""
@@ -123,11 +172,6 @@ class EnvironmentGroup:
             with contextlib.suppress(Exception):  # nothing depends on it, and the data is already with the caller
                 environment.close()
         self.environments.clear()
-
-
-def little_endian(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype as it travels."""
-    return dtype.newbyteorder("<")
 
 
 def read_exactly(stream: BinaryIO, count: int) -> bytes:
@@ -146,21 +190,19 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         description = json.dumps(group.description).encode()
         replies.write(DONE + LENGTH.pack(len(description)) + description)
         replies.flush()
+        columns = None
         while header := requests.read(REQUEST.size):
             if len(header) < REQUEST.size:
                 raise EOFError
             operation, count = REQUEST.unpack(header)
-            slots = np.frombuffer(read_exactly(requests, 8 * count), "<i8").tolist()
+            slots = np.frombuffer(read_exactly(requests, 8 * count), np.int64).tolist()
+            if columns is None:
+                columns = group.columns(config["environments"], config["memory"])
             if operation == b"R":
-                seeds = np.frombuffer(read_exactly(requests, 8 * count), "<i8").tolist()
-                columns: tuple[np.ndarray[Any, Any], ...] = (group.reset(slots, seeds),)
+                group.reset(columns, slots)
             else:
-                shape = (count, *group.action_shape)
-                size = int(np.prod(shape)) * group.action_dtype.itemsize
-                # Copied, because some environments clip the action that they are given in place.
-                actions = np.frombuffer(read_exactly(requests, size), little_endian(group.action_dtype)).reshape(shape)
-                columns = group.step(slots, actions.astype(group.action_dtype))
-            replies.write(DONE + b"".join(column.astype(little_endian(column.dtype)).tobytes() for column in columns))
+                group.step(columns, slots)
+            replies.write(DONE)
             replies.flush()
         group.close()
     except SlotError as error:
@@ -171,7 +213,6 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
 def main() -> None:
     """Serve the process that started this one, until it closes the pipe or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the pool decides when to end
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb")
     # Whatever an environment prints, from Python or from C, must not end up between two messages.

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,74 @@ def test_a_killed_worker_is_named_and_no_process_is_left() -> None:
     assert gone(process_ids)
 
 
+def test_batches_begun_together_give_what_they_give_one_after_the_other() -> None:
+    actions = np.linspace(-1, 1, 15).reshape(5, 3)
+    with EnvironmentPool("Hopper-v5", 5, workers=2) as pool:
+        pool.reset(np.arange(5), np.arange(5))
+        expected = [pool.step(slots, actions[slots]) for slots in ([0, 1, 2], [4, 3])]
+        pool.reset(np.arange(5), np.arange(5))
+        pool.step_async([0, 1, 2], actions[:3])
+        pool.step_async([4, 3], actions[[4, 3]])
+        with pytest.raises(ConfigError, match="step_wait"):
+            pool.reset([0], [0])
+        for outcome in expected:
+            for left, right in zip(outcome, pool.step_wait()):
+                np.testing.assert_array_equal(left, right)
+        with pytest.raises(ConfigError, match="no step"):
+            pool.step_wait()
+
+
+def test_a_killed_worker_is_started_anew_where_asked_and_only_its_episodes_are_lost() -> None:
+    with EnvironmentPool("Hopper-v5", 4, workers=0) as pool:
+        first = pool.reset(np.arange(4), np.arange(4))
+        second = pool.step(np.arange(4), np.zeros((4, 3)))[0]
+    with EnvironmentPool("Hopper-v5", 4, workers=2, restart=True) as pool:
+        pool.reset(np.arange(4), np.arange(4))
+        killed = pool._processes[1].pid
+        os.kill(killed, signal.SIGKILL)
+        pool.step_async([0, 1], np.zeros((2, 3)))
+        pool.step_async([2, 3], np.zeros((2, 3)))
+        observations = np.concatenate([pool.step_wait()[0], pool.step_wait()[0]])
+        assert pool.lost.tolist() == [False, True, False, True]
+        np.testing.assert_array_equal(observations[[0, 2]], second[[0, 2]])
+        (failure,) = pool.failures
+        assert failure.slots.tolist() == [1, 3]
+        assert f"process {killed}" in failure.cause
+        with pytest.raises(ConfigError, match=r"\[1, 3\]"):
+            pool.step([0, 1, 3], np.zeros((3, 3)))
+        np.testing.assert_array_equal(pool.reset([3, 1], [3, 1]), first[[3, 1]])
+        assert not pool.lost.any()
+        np.testing.assert_array_equal(pool.step([1, 3], np.zeros((2, 3)))[0], second[[1, 3]])
+        processes = [process.pid for process in pool._processes]
+    assert gone([killed, *processes])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_environment_that_raises_is_made_anew_where_asked(workers: int) -> None:
+    with EnvironmentPool(MISBEHAVING, 2, workers, kwargs={"fault": "raise"}, restart=True) as pool:
+        pool.reset([0, 1], [0, 1])
+        for _ in range(3):
+            pool.step([1], [[0.0]])
+        assert pool.lost.tolist() == [workers == 0, True]  # all that live in one process are lost together
+        assert [failure.slots.tolist() for failure in pool.failures] == [[1]]
+        assert "ValueError: the simulation exploded" in pool.failures[0].cause
+        pool.reset([1], [1])
+        assert pool.step([1], [[0.5]])[1].tolist() == [0.5]
+
+
+def test_an_aborted_call_ends_with_an_error_and_leaves_no_process() -> None:
+    pool = EnvironmentPool(MISBEHAVING, 1, workers=1, kwargs={"fault": "hang"}, restart=True)
+    process_ids = [process.pid for process in pool._processes]
+    pool.reset([0], [0])
+    with ThreadPoolExecutor(1) as executor:
+        stepping = executor.submit(pool.step, [0], [[0.0]])
+        pool.abort()
+        with pytest.raises((CollectionError, ConfigError), match=r"SIGKILL|closed"):
+            stepping.result(timeout=20)
+    pool.close()
+    assert gone(process_ids)
+
+
 def test_a_worker_that_exits_is_named_with_its_code() -> None:
     with EnvironmentPool(MISBEHAVING, 1, workers=1, kwargs={"fault": "exit"}) as pool:
         pool.reset([0], [0])
@@ -149,12 +218,10 @@ def test_a_worker_that_exits_is_named_with_its_code() -> None:
 
 
 def test_close_does_not_wait_for_an_environment_that_hangs() -> None:
-    from assay.datasets.collection.worker import REQUEST
-
     pool = EnvironmentPool(MISBEHAVING, 1, workers=1, kwargs={"fault": "hang"})
     process_ids = [process.pid for process in pool._processes]
     pool.reset([0], [0])
-    pool._send(0, REQUEST.pack(b"S", 1) + np.zeros(1, np.int64).tobytes() + np.zeros(1, np.float32).tobytes())
+    pool.step_async([0], [[0.0]])
     began = time.monotonic()
     pool.close()
     assert time.monotonic() - began < 10
