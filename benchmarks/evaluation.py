@@ -4,7 +4,7 @@ Usage: env OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python benchmarks/evaluatio
            [--environments Hopper-v5 HalfCheetah-v5] [--members 1 8 64] [--episodes 10] [--workers 2] [--rounds 3]
 
 One round evaluates P members (2 x 256, untrained) and then replays the very same episodes, seeds and actions, in plain
-Gymnasium loops: as many processes as workers, the environments of each stepped one after the other, no policy and no
+Gymnasium loops (as long as no member has more than 256 episodes): as many processes as workers, the environments of each stepped one after the other, no policy and no
 messages. Rates are steps per second of wall time and per CPU-second of all processes involved; making the environments
 counts on neither side. The policy's own share is shown apart: where there is no GPU it uses the same cores. The median
 of the rounds is printed, and the two sides of a round run one after the other, so that a busy machine slows both.
@@ -36,16 +36,17 @@ class Recorded:
 
     def __init__(self, actor: Any) -> None:
         self.actor, self.members = actor, actor.members
-        self.actions: dict[int, list[np.ndarray]] = {}
+        self.actions: dict[int, list[np.ndarray]] = {}  # of each batch, by its first member
+        self.observations: dict[int, np.ndarray] = {}
 
     def begin(self, members: slice, episodes: int) -> Any:
         inner, outer = self.actor.begin(members, episodes), self
-        assert episodes == EPISODES, "all episodes of a member in one batch"
 
         class Episodes:
             def act(self, observations: np.ndarray, rewards: np.ndarray) -> np.ndarray:
                 actions: np.ndarray = inner.act(observations, rewards)
                 outer.actions.setdefault(members.start, []).append(actions.astype(np.float32))
+                outer.observations[members.start] = observations
                 return actions
 
         return Episodes()
@@ -56,7 +57,7 @@ class Recorded:
         for first, steps in self.actions.items():
             m, n, _ = steps[0].shape
             episodes = self.actor.begin(slice(first, first + m), n)
-            observations, rewards = np.zeros((m, n, self.actor._mean.shape[-1])), np.zeros((m, n))
+            observations, rewards = self.observations[first], np.zeros((m, n))
             calls = min(len(steps), 500)
             started = time.process_time()
             for _ in range(calls):
@@ -129,8 +130,8 @@ def cpu_seconds(processes: list[int]) -> float:
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def one_round(environment: str, members: int, workers: int) -> dict[str, float]:
-    evaluation = Evaluation(episodes=EPISODES)
+def one_round(environment: str, members: int, episodes: int, workers: int) -> dict[str, float]:
+    evaluation = Evaluation(episodes=episodes)
     actor = Recorded(population(environment, members).actor())
     count = simulators(members, evaluation)
     with EnvironmentPool(environment, count, workers, restart=True) as pool:
@@ -164,24 +165,23 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    global EPISODES
-    EPISODES = arguments.episodes
     torch.set_num_threads(1)
     titles = None
     for environment in arguments.environments:
         for members in arguments.members:
-            rounds = [one_round(environment, members, arguments.workers) for _ in range(arguments.rounds)]
+            given = environment, members, arguments.episodes, arguments.workers
+            rounds = [one_round(*given) for _ in range(arguments.rounds)]
             row = {name: statistics.median(item[name] for item in rounds) for name in rounds[0]}
             if titles is None:
                 titles = list(row)
-                print(f"{arguments.workers} workers, {EPISODES} episodes, median of {arguments.rounds} rounds")
+                print(
+                    f"{arguments.workers} workers, {arguments.episodes} episodes, median of {arguments.rounds} rounds"
+                )
                 print("| environment | members | " + " | ".join(titles) + " |")
                 print("|---" * (len(titles) + 2) + "|")
             cells = [f"{value:.2f}" if "ratio" in name else f"{value:,.0f}" for name, value in row.items()]
             print(f"| {environment} | {members} | " + " | ".join(cells) + " |", flush=True)
 
-
-EPISODES = 10
 
 if __name__ == "__main__":
     main()

@@ -136,6 +136,15 @@ def test_train_changes_fields_and_writes_runs(capsys, dataset, tmp_path):
     stored = [json.loads(file.read_text())["job"] for file in (tmp_path / "runs").glob("*/run.json")]
     assert [job["parameters"]["alpha"] for job in stored] == [1.5, 1.5]
     assert stored[0]["parameters"]["hidden"] == [8, 8]
+    assert stored[0]["evaluation"] == {"episodes": 1, "every": None, "seed": 0, "environment": None}
+
+
+def test_train_takes_an_evaluation_preset_by_name(capsys, dataset, tmp_path):
+    options = ["--algorithm", "bc", "--steps", 20, "--evaluation", "sparse", "--episodes", 2, "--workers", 0]
+    run(capsys, "train", dataset, *options, "--set", "hidden=[8]", "--runs", tmp_path / "runs")
+    (file,) = (tmp_path / "runs").glob("*/run.json")
+    evaluation = json.loads(file.read_text())["job"]["evaluation"]
+    assert (evaluation["episodes"], evaluation["every"]) == (2, 2)
 
 
 SUITE = """
