@@ -80,10 +80,17 @@ def population(environment: str, members: int) -> Population:
     observation, action = made.observation_space.shape[0], made.action_space.shape[0]
     data = TrainingData(
         np.zeros((1, 2 * observation + action + 2)),
-        observation,
-        action,
+        (
+            ("observations", observation),
+            ("actions", action),
+            ("rewards", 1),
+            ("next_observations", observation),
+            ("bootstraps", 1),
+        ),
+        np.ones(1, np.int32),
         ObservationScale(np.zeros(observation), np.ones(observation)),
         ActionScale.of(made.action_space.low, made.action_space.high),
+        0.0,
     )
     return Population([Member(TD3BC(), seed, 0) for seed in range(members)], [data], 1)
 

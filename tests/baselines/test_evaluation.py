@@ -33,10 +33,17 @@ def actor_for(sizes: tuple[int, int], seeds: range, hidden: tuple[int, ...] = (1
     data = [
         TrainingData(
             np.zeros((1, 2 * observation + action + 2)),
-            observation,
-            action,
+            (
+                ("observations", observation),
+                ("actions", action),
+                ("rewards", 1),
+                ("next_observations", observation),
+                ("bootstraps", 1),
+            ),
+            np.ones(1, np.int32),
             ObservationScale(np.full(observation, 0.1 * seed), np.full(observation, 1.0 + seed)),
             ActionScale.of(-np.ones(action), np.ones(action) / (1 + seed)),
+            0.0,
         )
         for seed in seeds
     ]
