@@ -7,6 +7,9 @@ from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named, alg
 from assay.baselines.algorithms.bc import BC
 from assay.baselines.algorithms.decision_transformer import DecisionTransformer
 from assay.baselines.algorithms.iql import IQL
+from assay.baselines.algorithms.percent_bc import PercentBC
+from assay.baselines.algorithms.rebrac import ReBRAC
+from assay.baselines.algorithms.riql import RIQL
 from assay.baselines.algorithms.td3_bc import TD3BC
 from assay.baselines.evaluation import Evaluation
 from assay.baselines.runs import Job, Run
@@ -16,11 +19,14 @@ from assay.baselines.train import TrainingProgress, train
 __all__ = [
     "BC",
     "IQL",
+    "RIQL",
     "TD3BC",
     "Algorithm",
     "DecisionTransformer",
     "Evaluation",
     "Job",
+    "PercentBC",
+    "ReBRAC",
     "Run",
     "Suite",
     "TrainingProgress",
