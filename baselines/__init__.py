@@ -12,6 +12,7 @@ from assay.baselines.algorithms.rebrac import ReBRAC
 from assay.baselines.algorithms.riql import RIQL
 from assay.baselines.algorithms.td3_bc import TD3BC
 from assay.baselines.evaluation import Evaluation
+from assay.baselines.off_policy import fitted_q_evaluation, initial_value
 from assay.baselines.runs import Job, Run
 from assay.baselines.suite import Suite, run_suite
 from assay.baselines.train import TrainingProgress, train
@@ -32,6 +33,8 @@ __all__ = [
     "TrainingProgress",
     "algorithm_named",
     "algorithms",
+    "fitted_q_evaluation",
+    "initial_value",
     "run_suite",
     "train",
 ]

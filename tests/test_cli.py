@@ -31,6 +31,7 @@ COMMANDS = (
     "train",
     "run",
     "report",
+    "evaluate",
 )
 
 
@@ -136,6 +137,18 @@ def test_train_changes_fields_and_writes_runs(capsys, dataset, tmp_path):
     stored = [json.loads(file.read_text())["job"] for file in (tmp_path / "runs").glob("*/run.json")]
     assert [job["parameters"]["alpha"] for job in stored] == [1.5, 1.5]
     assert stored[0]["parameters"]["hidden"] == [8, 8]
+
+
+def test_evaluate_ranks_finished_runs_by_data_alone(capsys, dataset, tmp_path):
+    for options in (["--seeds", 0, 1], ["--algorithm", "bc"]):
+        fields = ["--set", "hidden=[8, 8]", "--steps", 5, "--episodes", 0]
+        run(capsys, "train", dataset, *options, *fields, "--runs", tmp_path / "runs")
+    text = run(capsys, "evaluate", tmp_path / "runs", "--dataset", dataset, "--steps", 5, "--discount", 0.9)
+    assert "Discounted value of the initial states (0.9)" in text
+    assert text.count("fitted_q") == 3
+    assert text.count("own_critic") == 2
+    text = run(capsys, "evaluate", dataset, "--dataset", dataset, status=1)
+    assert "error:" in text
 
 
 SUITE = """

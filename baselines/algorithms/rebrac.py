@@ -32,7 +32,7 @@ With n-step returns, s', a' and the penalty belong to the last of the steps.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -85,6 +85,8 @@ class ReBRAC(Algorithm):
     0.5
     """
 
+    extra_columns: ClassVar[tuple[str, ...]] = ("next_actions",)
+
     actor_penalty: float = Field(0.001, ge=0)  # beta_1, CORL's actor_bc_coef
     critic_penalty: float = Field(0.01, ge=0)  # beta_2, CORL's critic_bc_coef
     discount: float = Field(0.99, ge=0, le=1)
@@ -101,8 +103,6 @@ class ReBRAC(Algorithm):
     actor_layer_norm: bool = False
     critic_layer_norm: bool = True
     normalize_observations: bool = False  # (s - mean) / (std + 1e-3) over the dataset
-
-    extra_columns = ("next_actions",)
 
     @classmethod
     def preset(cls, environment: str, data: str, **changes: Any) -> ReBRAC:
