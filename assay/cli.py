@@ -462,6 +462,58 @@ def report(runs: Annotated[Positional[Path], arg(metavar="RUNS")], *, output: Ou
     out.print(f"report: {written.resolve()}", soft_wrap=True)
 
 
+@application.command
+def evaluate(
+    runs: Annotated[Positional[Path], arg(metavar="RUNS")],
+    *,
+    dataset: str,
+    discount: float = 0.99,
+    steps: int = 50_000,
+    device: str = "cpu",
+    precision: Literal["highest", "high", "medium"] = "highest",
+    seed: int = 0,
+) -> None:
+    """Estimate what finished runs are worth from a dataset alone, without an environment: a ranking, not scores.
+
+    Example: assay evaluate runs/mine --dataset hopper/medium-replay
+
+    Args:
+        runs: Folder of runs, or one run folder.
+        dataset: Catalog name, minari:<id> or path; its rewards and the first states of its episodes are used.
+        discount: Of the estimated values.
+        steps: Updates of each run's critic (fitted Q evaluation).
+        device: cpu, cuda, cuda:1, ...
+        precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs.
+        seed: Of the critics' weights, the batches and the bootstrap.
+    """
+    from assay.analysis import load_runs
+    from assay.baselines import Run, fitted_q_evaluation
+
+    finished = load_runs(runs).filter(status="finished")["path"]
+    if not len(finished):
+        raise ConfigError(f"{runs} holds no finished run")
+    data = load(dataset)
+    with drawing() as draw:
+        found = fitted_q_evaluation(
+            [Run(path) for path in finished],
+            data,
+            discount=discount,
+            steps=steps,
+            device=device,
+            precision=precision,
+            seed=seed,
+            progress=lambda done, total: draw("fitted Q evaluation", done, total),
+        )
+    title = f"Discounted value of the initial states ({discount:g}), from {dataset}"
+    table = Table("algorithm", "variant", "seed", "method", "value", "95% interval", title=title)
+    for row in found.sort("method", "estimate", descending=[False, True], nulls_last=True).iter_rows(named=True):
+        value, interval = "diverged", ""
+        if row["estimate"] is not None:
+            value, interval = number(row["estimate"]), f"{number(row['low'])} to {number(row['high'])}"
+        table.add_row(row["label"], row["variant"], str(row["seed"]), row["method"], value, interval)
+    out.print(table)
+
+
 def assignment(text: str) -> tuple[str, Any]:
     """Read FIELD=VALUE; the value is YAML, so numbers, booleans and lists are written as usual."""
     import yaml

@@ -7,8 +7,12 @@ from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named, alg
 from assay.baselines.algorithms.bc import BC
 from assay.baselines.algorithms.decision_transformer import DecisionTransformer
 from assay.baselines.algorithms.iql import IQL
+from assay.baselines.algorithms.percent_bc import PercentBC
+from assay.baselines.algorithms.rebrac import ReBRAC
+from assay.baselines.algorithms.riql import RIQL
 from assay.baselines.algorithms.td3_bc import TD3BC
 from assay.baselines.evaluation import Evaluation
+from assay.baselines.off_policy import fitted_q_evaluation, initial_value
 from assay.baselines.runs import Job, Run
 from assay.baselines.suite import Suite, run_suite
 from assay.baselines.train import TrainingProgress, train
@@ -16,16 +20,21 @@ from assay.baselines.train import TrainingProgress, train
 __all__ = [
     "BC",
     "IQL",
+    "RIQL",
     "TD3BC",
     "Algorithm",
     "DecisionTransformer",
     "Evaluation",
     "Job",
+    "PercentBC",
+    "ReBRAC",
     "Run",
     "Suite",
     "TrainingProgress",
     "algorithm_named",
     "algorithms",
+    "fitted_q_evaluation",
+    "initial_value",
     "run_suite",
     "train",
 ]

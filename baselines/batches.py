@@ -134,20 +134,21 @@ class Batches:
     def _n_step(
         self, columns: dict[str, torch.Tensor], lengths: torch.Tensor, discount: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Fold m = min(n, rows left) rows into one: sum of gamma^k r_k, the m-th next state, gamma^(m-1) as bootstrap."""
+        """Fold m = min(n, rows left) rows into one: sum of gamma^k r_k, what follows the m-th, gamma^(m-1) as bootstrap."""
         steps = torch.arange(self.window, device=lengths.device)
         powers = discount[..., None] ** steps  # [P, 1, n]
         last = (lengths - 1)[..., None, None]  # [P, B, 1, 1]
         discounted = columns["rewards"] * (powers * (steps < lengths[..., None]))[..., None]
         final = {
             name: columns[name].gather(2, last.expand(-1, -1, 1, columns[name].shape[-1]))
-            for name in ("next_observations", "bootstraps")
+            for name in ("next_observations", "bootstraps", "next_actions", "has_next_actions")
+            if name in columns
         }
         first = {name: part[:, :, :1] for name, part in columns.items()}
         final["bootstraps"] = (
             final["bootstraps"] * powers.expand(-1, lengths.shape[1], -1).gather(2, last[..., 0])[..., None]
         )
-        return {**first, **final, "rewards": discounted.sum(2, keepdim=True)}
+        return first | final | {"rewards": discounted.sum(2, keepdim=True)}
 
     # ---------------------------------------------------------------- streaming
 

@@ -85,6 +85,7 @@ class TrainingData:
         action_scale: ActionScale,
         *,
         normalize: bool,
+        scale: ObservationScale | None = None,
         extra: Sequence[str] = (),
     ) -> TrainingData:
         """Lay out transitions with flat observations and actions.
@@ -95,6 +96,8 @@ class TrainingData:
         action_scale : ActionScale
         normalize : bool
             Whether observations are normalized by their own mean and standard deviation.
+        scale : ObservationScale, optional
+            What to normalize by instead.
         extra : sequence of str
             `"next_actions"` (zeros where the episode has no next row, with the column `has_next_actions`),
             `"returns_to_go"` (undiscounted) and `"timesteps"` (rows since the episode's first).
@@ -110,7 +113,7 @@ class TrainingData:
             raise ConfigError("the dataset has no transition to learn from")
         if actions.shape[1] != len(action_scale.center):
             raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
-        scale = ObservationScale.of(observations, normalize)
+        scale = scale or ObservationScale.of(observations, normalize)
         remaining = rows_remaining(transitions)
         scaled_actions = (actions - action_scale.center) / action_scale.half_range
         parts = {

@@ -122,7 +122,7 @@ def train(
     >>> run.status, run.policy(dataset.observations[:2]).shape
     ('finished', (2, 1))
     """
-    _check(steps, device, precision, population)
+    check_settings(steps, device, precision, population)
     plan = Plan(steps, evaluation, precision)
     root = Path(runs)
     work = [_Work(job, plan, root) for job in jobs]
@@ -131,14 +131,15 @@ def train(
     for item in work:
         item.prepare(device)
     populations = _group(work, population)
-    with _matmul_precision(precision):
+    with matmul_precision(precision):
         for number, members in enumerate(populations):
             report = _Reporter(progress, number, len(populations), members, steps)
             _train_population(members, plan, device, checkpoint_seconds, workers, report)
     return [Run(item.folder) for item in work]
 
 
-def _check(steps: int, device: str, precision: str, population: int) -> None:
+def check_settings(steps: int, device: str, precision: str, population: int) -> None:
+    """Raise ConfigError where a setting is impossible."""
     if steps < 1 or population < 1:
         raise ConfigError(f"steps={steps} and population={population} must be at least 1")
     if precision not in PRECISIONS:
@@ -150,7 +151,8 @@ def _check(steps: int, device: str, precision: str, population: int) -> None:
 
 
 @contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Multiply float32 matrices as precisely as this while the block runs."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:

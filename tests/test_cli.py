@@ -31,6 +31,7 @@ COMMANDS = (
     "train",
     "run",
     "report",
+    "evaluate",
 )
 
 
@@ -145,6 +146,18 @@ def test_train_takes_an_evaluation_preset_by_name(capsys, dataset, tmp_path):
     (file,) = (tmp_path / "runs").glob("*/run.json")
     evaluation = json.loads(file.read_text())["job"]["evaluation"]
     assert (evaluation["episodes"], evaluation["every"]) == (2, 2)
+
+
+def test_evaluate_ranks_finished_runs_by_data_alone(capsys, dataset, tmp_path):
+    for options in (["--seeds", 0, 1], ["--algorithm", "bc"]):
+        fields = ["--set", "hidden=[8, 8]", "--steps", 5, "--episodes", 0]
+        run(capsys, "train", dataset, *options, *fields, "--runs", tmp_path / "runs")
+    text = run(capsys, "evaluate", tmp_path / "runs", "--dataset", dataset, "--steps", 5, "--discount", 0.9)
+    assert "Discounted value of the initial states (0.9)" in text
+    assert text.count("fitted_q") == 3
+    assert text.count("own_critic") == 2
+    text = run(capsys, "evaluate", dataset, "--dataset", dataset, status=1)
+    assert "error:" in text
 
 
 SUITE = """

@@ -185,9 +185,17 @@ def algorithms() -> dict[str, type[Algorithm]]:
     Examples
     --------
     >>> sorted(algorithms())
-    ['bc', 'dt', 'iql', 'td3_bc']
+    ['bc', 'dt', 'iql', 'percent_bc', 'rebrac', 'riql', 'td3_bc']
     """
-    from assay.baselines.algorithms import bc, decision_transformer, iql, td3_bc  # noqa: F401  (importing registers them)
+    from assay.baselines.algorithms import (  # noqa: F401  (importing registers them)
+        bc,
+        decision_transformer,
+        iql,
+        percent_bc,
+        rebrac,
+        riql,
+        td3_bc,
+    )
 
     return dict(sorted(_REGISTRY.items()))
 

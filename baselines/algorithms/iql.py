@@ -45,6 +45,7 @@ class IQL(Algorithm):
     expectile: float = Field(0.7, gt=0, lt=1)  # tau; nearer to 1 is nearer to the best action in the data
     temperature: float = Field(3.0, ge=0)  # beta, inverse temperature of the advantage weights; 0 is cloning
     discount: float = Field(0.99, ge=0, le=1)
+    return_steps: int = Field(1, gt=0)  # n of n-step returns
     target_update_rate: float = Field(0.005, ge=0, le=1)
     actor_learning_rate: float = Field(3e-4, gt=0)  # at the start of its cosine
     critic_learning_rate: float = Field(3e-4, gt=0)

@@ -38,6 +38,7 @@ class TD3BC(Algorithm):
 
     alpha: float = Field(2.5, ge=0)  # weight of the value against the cloning term
     discount: float = Field(0.99, ge=0, le=1)
+    return_steps: int = Field(1, gt=0)  # n of n-step returns
     target_update_rate: float = Field(0.005, ge=0, le=1)
     policy_noise: float = Field(0.2, ge=0)  # sigma, standard deviation of target policy smoothing
     noise_clip: float = Field(0.5, ge=0)  # c

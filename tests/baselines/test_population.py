@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import BC, IQL, TD3BC, DecisionTransformer
+from assay.baselines import BC, IQL, RIQL, TD3BC, DecisionTransformer, PercentBC, ReBRAC
 from assay.baselines.data import ActionScale, TrainingData
 from assay.baselines.population import Member, Population
 from assay.datasets.errors import ConfigError
@@ -14,7 +14,15 @@ from tests.baselines.problems import population, training_data, transitions
 
 SMALL = {"hidden": (16, 16), "batch_size": 32}
 TINY = {"batch_size": 8, "sequence_length": 4, "width": 8, "heads": 2, "blocks": 2, "longest_episode": 30, "warmup": 9}
-ALGORITHMS = [BC(**SMALL), TD3BC(**SMALL), IQL(**SMALL), DecisionTransformer(**TINY)]
+ALGORITHMS = [
+    BC(**SMALL),
+    TD3BC(**SMALL),
+    IQL(**SMALL),
+    DecisionTransformer(**TINY),
+    PercentBC(**SMALL),
+    ReBRAC(**SMALL),
+    RIQL(**SMALL),
+]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
 
 
@@ -224,6 +232,11 @@ def forward(network, member: int, copy: int, inputs: np.ndarray, weights: str) -
         start += columns
         if index < len(network.spec.layers) - 1:
             hidden = np.maximum(hidden, 0.0)
+            if network.spec.layer_norm:
+                scale, shift = row[start : start + columns], row[start + columns : start + 2 * columns]
+                start += 2 * columns
+                mean, variance = hidden.mean(1, keepdims=True), hidden.var(1, keepdims=True)
+                hidden = (hidden - mean) / np.sqrt(variance + 1e-5) * scale + shift
     return np.tanh(hidden) if network.spec.output == "tanh" else hidden
 
 
