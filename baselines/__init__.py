@@ -8,9 +8,10 @@ from assay.baselines.algorithms.bc import BC
 from assay.baselines.algorithms.iql import IQL
 from assay.baselines.algorithms.td3_bc import TD3BC
 from assay.baselines.evaluation import Evaluation
+from assay.baselines.progress import MemberProgress, TrainingProgress
 from assay.baselines.runs import Job, Run
 from assay.baselines.suite import Suite, run_suite
-from assay.baselines.train import TrainingProgress, train
+from assay.baselines.train import train
 
 __all__ = [
     "BC",
@@ -19,6 +20,7 @@ __all__ = [
     "Algorithm",
     "Evaluation",
     "Job",
+    "MemberProgress",
     "Run",
     "Suite",
     "TrainingProgress",

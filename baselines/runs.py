@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from assay.baselines.networks import Network
 
-__all__ = ["Job", "Plan", "Run"]
+__all__ = ["Job", "Plan", "Run", "hardware"]
 
 SCHEMA_VERSION = 1
 _CURVES = {"update": "Int64", "metric": "String", "value": "Float64"}
@@ -320,7 +320,7 @@ class Run:
     # ---------------------------------------------------------------- writing
 
     @classmethod
-    def create(cls, folder: Path, job: Job, plan: Plan, device: str, started: str) -> Run:
+    def create(cls, folder: Path, job: Job, plan: Plan, hardware: Mapping[str, Any], started: str) -> Run:
         """Make the folder of an unfinished run, or take up the one that is there."""
         dataset, references = job.dataset, job.dataset.info.references
         description = {
@@ -341,7 +341,7 @@ class Run:
             },
             "references": None if references is None else asdict(references),
             "versions": versions(),
-            "hardware": hardware(device),
+            "hardware": dict(hardware),
             "precision": plan.precision,
             "seconds": 0.0,
             "started": started,

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,8 +34,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named
 from assay.baselines.evaluation import Evaluation
+from assay.baselines.logging.logger import Logger
+from assay.baselines.progress import TrainingProgress
 from assay.baselines.runs import Job, Run
-from assay.baselines.train import TrainingProgress, train
+from assay.baselines.train import train
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
@@ -179,6 +181,8 @@ def run_suite(
     collecting: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     checkpoint_seconds: float = 120.0,
+    loggers: Sequence[Logger] = (),
+    ray: str | None = None,
     command: str | None = None,
 ) -> list[Run]:
     """Run a suite: build its variants, measure them, train every job and write the runs.
@@ -192,7 +196,7 @@ def run_suite(
         One of the suite's budgets.
     runs : path, optional
         Default `runs/<suite>-<budget>`.
-    device, workers, checkpoint_seconds, progress
+    device, workers, checkpoint_seconds, progress, loggers, ray
         As in `train`.
     precision : str, optional
         Default is the budget's.
@@ -251,6 +255,8 @@ def run_suite(
         checkpoint_seconds=checkpoint_seconds,
         workers=workers,
         progress=progress,
+        loggers=loggers,
+        ray=ray,
     )
 
 
