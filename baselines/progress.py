@@ -161,10 +161,10 @@ class Reporter:
     def __call__(self, update: int, evaluated: float = 0.0) -> None:
         """Tell what is new after so many updates, or with this share of the final evaluation done."""
         if not self.started:
-            self.started = True
             for logger in self.loggers:
                 for reader in self.readers:
                     logger.start(reader.work.run)
+            self.started = True
         self._log()
         self._tell(update, evaluated, ended=False)
 
