@@ -7,10 +7,11 @@ from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named, alg
 from assay.baselines.algorithms.bc import BC
 from assay.baselines.algorithms.iql import IQL
 from assay.baselines.algorithms.td3_bc import TD3BC
+from assay.baselines.dry_run import TrainingPlan, plan_training
 from assay.baselines.evaluation import Evaluation
 from assay.baselines.progress import MemberProgress, TrainingProgress
 from assay.baselines.runs import Job, Run
-from assay.baselines.suite import Suite, run_suite
+from assay.baselines.suite import Suite, plan_suite, run_suite
 from assay.baselines.train import train
 
 __all__ = [
@@ -23,9 +24,12 @@ __all__ = [
     "MemberProgress",
     "Run",
     "Suite",
+    "TrainingPlan",
     "TrainingProgress",
     "algorithm_named",
     "algorithms",
+    "plan_suite",
+    "plan_training",
     "run_suite",
     "train",
 ]

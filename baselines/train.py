@@ -101,7 +101,7 @@ def train(
     >>> run.status, run.policy(dataset.observations[:2]).shape
     ('finished', (2, 1))
     """
-    _check(steps, precision, population)
+    check_settings(steps, precision, population)
     plan = Plan(steps, evaluation, precision)
     work = [_Work(job, plan, Path(runs)) for job in jobs]
     for item in work:
@@ -136,7 +136,8 @@ def train(
     return [Run(item.folder) for item in work]
 
 
-def _check(steps: int, precision: str, population: int) -> None:
+def check_settings(steps: int, precision: str, population: int) -> None:
+    """Raise ConfigError where a setting is impossible."""
     if steps < 1 or population < 1:
         raise ConfigError(f"steps={steps} and population={population} must be at least 1")
     if precision not in PRECISIONS:
