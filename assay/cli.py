@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,7 +24,7 @@ from assay.datasets.errors import AssayError, AssayWarning, ConfigError
 if TYPE_CHECKING:
     import polars as pl
 
-    from assay.baselines import Run, TrainingProgress
+    from assay.baselines import Run, TrainingPlan, TrainingProgress
 
 __all__ = ["main"]
 
@@ -359,6 +360,8 @@ def train(
     episodes: int | None = None,
     evaluate_every: int | None = None,
     workers: int | None = None,
+    log: Annotated[UseAppendAction[list[str]], arg(metavar="LOGGER")] = [],  # noqa: B006
+    ray: Annotated[str | None, arg(metavar="ADDRESS")] = None,
 ) -> None:
     """Train an algorithm on a dataset, all seeds together.
 
@@ -377,16 +380,19 @@ def train(
         episodes: Episodes of each evaluation and seed, instead of 10; 0 trains without an environment.
         evaluate_every: Updates between evaluations on the way, instead of the preset's.
         workers: Simulator processes; default one per core.
+        log: Also log to tensorboard or wandb; may be given several times.
+        ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
     """
     from assay.baselines import Evaluation, Job, algorithm_named
     from assay.baselines import train as train_jobs
+    from assay.baselines.logging import logger_named
 
     chosen = algorithm_named(algorithm, dict(map(assignment, set)))
     dataset = load(name)
     given = {"episodes": episodes, "every": evaluate_every}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     asked = None if episodes == 0 else replace(Evaluation.preset(evaluation, steps), **changes)
-    with drawing() as draw:
+    with training_display() as (_, report_training):
         finished = train_jobs(
             [Job(chosen, dataset, seed) for seed in seeds],
             steps=steps,
@@ -395,7 +401,9 @@ def train(
             precision=precision,
             evaluation=asked,
             workers=workers,
-            progress=training_report(draw),
+            progress=report_training,
+            loggers=[logger_named(item) for item in log],
+            ray=ray,
         )
     print_runs(finished)
 
@@ -409,10 +417,15 @@ def run(
     device: str = "cpu",
     precision: Literal["highest", "high", "medium"] | None = None,
     workers: int | None = None,
+    log: Annotated[UseAppendAction[list[str]], arg(metavar="LOGGER")] = [],  # noqa: B006
+    ray: Annotated[str | None, arg(metavar="ADDRESS")] = None,
+    dry_run: bool = False,
 ) -> None:
     """Run a suite: variants x algorithms x seeds. Given again, it goes on where it stopped.
 
     Example: assay run suites/quickstart.yaml --budget small
+
+    Example: assay run suites/quickstart.yaml --budget paper --device cuda --dry-run
 
     Args:
         suite: YAML file.
@@ -421,13 +434,22 @@ def run(
         device: cpu, cuda, cuda:1, ...
         precision: Of matrix products; default as the budget says.
         workers: Simulator processes; default one per core.
+        log: Also log to tensorboard or wandb; may be given several times.
+        ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
+        dry_run: Only print jobs, populations, memory and an estimate of the time, from a short timing here.
     """
-    from assay.baselines import Suite, run_suite
+    from assay.baselines import Suite, plan_suite, run_suite
+    from assay.baselines.logging import logger_named
     from assay.metrics import assess
 
     loaded = Suite.from_yaml(suite)
-    root = runs or Path(f"runs/{loaded.name}-{budget}")
-    with drawing() as draw:
+    root = loaded.folder(budget, runs)
+    if dry_run:
+        if ray is not None:
+            raise ConfigError("--dry-run times this machine; leave --ray out")
+        print_plan(plan_suite(loaded, budget, runs=root, device=device, precision=precision), loaded.source)
+        return
+    with training_display() as (draw, report_training):
         finished = run_suite(
             loaded,
             budget,
@@ -435,9 +457,11 @@ def run(
             device=device,
             precision=precision,
             measure=assess,
-            progress=training_report(draw),
+            progress=report_training,
             collecting=lambda done, total: draw(f"collecting {loaded.source}", done, total),
             workers=workers,
+            loggers=[logger_named(item) for item in log],
+            ray=ray,
             command=f"assay run {suite} --budget {budget}",
         )
     print_scores(root)
@@ -540,11 +564,56 @@ def print_runs(runs: list[Run]) -> None:
 
 
 def check_runs(runs: list[Run]) -> None:
-    """Raise if a run did not finish."""
+    """List the runs that did not finish, and why, and raise if there are any."""
     failed = [item for item in runs if item.status != "finished"]
     if failed:
-        reason = (failed[0].error or failed[0].status).strip().splitlines()[-1]
-        raise AssayError(f"{len(failed)} of {len(runs)} runs did not finish; the first, {failed[0].folder}: {reason}")
+        table = Table("run", "status", "reason", title="Not finished")
+        for item in failed:
+            reason = (item.error or "").strip().splitlines() or [""]
+            table.add_row(item.folder.name, item.status, tyro_safe(reason[-1]))
+        out.print(table)
+        raise AssayError(f"{len(failed)} of {len(runs)} runs did not finish")
+
+
+def print_plan(plan: TrainingPlan, source: str) -> None:
+    """Print what a suite would do."""
+    jobs = Table("algorithm", "variant", "seeds", "status", title=f"{len(plan.jobs):,} jobs")
+    seeds: dict[tuple[str, str, str], list[str]] = {}
+    for job in plan.jobs:
+        status = f"resumes at update {job.update:,}" if job.status == "resumes" else job.status
+        seeds.setdefault((job.label, job.variant, status), []).append(str(job.seed))
+    for (label, variant, status), together in seeds.items():
+        jobs.add_row(label, variant, " ".join(together), status)
+    out.print(jobs)
+    columns = ("population", "members", "datasets", "shapes", "updates left", "weights, optimizer", "data", "time")
+    populations = Table(*columns, title="Populations")
+    for item in plan.populations:
+        what = (item.label, str(item.members), str(item.datasets))
+        if item.error is not None:
+            populations.add_row(*what, f"would fail: {tyro_safe(item.error)}")
+            continue
+        peak = "" if item.peak_bytes is None else f" (peak {mebibytes(item.peak_bytes)})"
+        populations.add_row(
+            *what,
+            f"{item.observation_size} -> {item.action_size}",
+            f"{item.updates:,}",
+            mebibytes(item.state_bytes) + peak,
+            mebibytes(item.data_bytes),
+            f"{timedelta(seconds=round(item.seconds))} at {item.members / item.seconds_per_update:,.0f} updates/s",
+        )
+    out.print(populations)
+    if plan.collects is not None:
+        out.print(
+            f"{source} is not here yet: {plan.collects:,} steps would be collected first, and what is finished is"
+        )
+        out.print("not known before that; the populations were timed on a sample of it", highlight=False)
+    total = timedelta(seconds=round(sum(item.seconds for item in plan.populations)))
+    out.print(f"about {total} of training, as timed just now on this machine; evaluation is not included")
+
+
+def mebibytes(size: int) -> str:
+    """Write a size in memory for people."""
+    return f"{size / 2**20:,.1f} MiB"
 
 
 def print_scores(runs: Path) -> None:
@@ -610,10 +679,28 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: draw(title, done, total)
 
 
+@contextmanager
+def training_display() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[TrainingProgress], None]]]:
+    """Give what draws a bar, as `drawing` does, and what shows a training: live on a terminal, else as lines."""
+    if not err.is_terminal:
+        with drawing() as draw:
+            yield draw, training_report(draw)
+        return
+    from rich.live import Live
+
+    from assay.baselines.live_table import LiveTable
+
+    table = LiveTable()
+    with Live(table, console=err, transient=True):
+        yield table.prepare, table.update
+
+
 def training_report(draw: Callable[[str, int, int], None]) -> Callable[[TrainingProgress], None]:
-    """Show the population at work, its speed and what is left."""
+    """Print the population at work, its speed and what is left."""
 
     def update(state: TrainingProgress) -> None:
+        if state.ended:
+            return
         title = f"{state.label} ({state.population + 1}/{state.populations}), {state.members} jobs"
         if state.evaluated:
             draw(f"{title}, evaluating", round(100 * state.evaluated), 100)

@@ -11,11 +11,13 @@ from assay.baselines.algorithms.percent_bc import PercentBC
 from assay.baselines.algorithms.rebrac import ReBRAC
 from assay.baselines.algorithms.riql import RIQL
 from assay.baselines.algorithms.td3_bc import TD3BC
+from assay.baselines.dry_run import TrainingPlan, plan_training
 from assay.baselines.evaluation import Evaluation
 from assay.baselines.off_policy import fitted_q_evaluation, initial_value
+from assay.baselines.progress import MemberProgress, TrainingProgress
 from assay.baselines.runs import Job, Run
-from assay.baselines.suite import Suite, run_suite
-from assay.baselines.train import TrainingProgress, train
+from assay.baselines.suite import Suite, plan_suite, run_suite
+from assay.baselines.train import train
 
 __all__ = [
     "BC",
@@ -26,15 +28,19 @@ __all__ = [
     "DecisionTransformer",
     "Evaluation",
     "Job",
+    "MemberProgress",
     "PercentBC",
     "ReBRAC",
     "Run",
     "Suite",
+    "TrainingPlan",
     "TrainingProgress",
     "algorithm_named",
     "algorithms",
     "fitted_q_evaluation",
     "initial_value",
+    "plan_suite",
+    "plan_training",
     "run_suite",
     "train",
 ]

@@ -28,7 +28,7 @@ from assay.baselines.data import ActionScale, TrainingData
 from assay.baselines.networks import MLP
 from assay.baselines.population import Member, Population
 from assay.baselines.runs import Job, Run
-from assay.baselines.train import check_settings, matmul_precision
+from assay.baselines.train import check_device, check_settings, matmul_precision
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 
@@ -143,7 +143,8 @@ def fitted_q_evaluation(
 
     if not 0.0 <= discount < 1.0:
         raise ConfigError(f"discount={discount} must be at least 0 and below 1")
-    check_settings(steps, device, precision, population)
+    check_settings(steps, precision, population)
+    check_device(device)
     initial = initial_observations(dataset)
     for run in runs:
         _check(run, initial)

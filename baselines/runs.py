@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from assay.baselines.networks import Network
 
-__all__ = ["Job", "PendingEvaluation", "Plan", "Run"]
+__all__ = ["Job", "PendingEvaluation", "Plan", "Run", "hardware"]
 
 SCHEMA_VERSION = 1
 _PENDING = "evaluating/"  # before the names of a pending evaluation's tensors
@@ -335,7 +335,7 @@ class Run:
     # ---------------------------------------------------------------- writing
 
     @classmethod
-    def create(cls, folder: Path, job: Job, plan: Plan, device: str, started: str) -> Run:
+    def create(cls, folder: Path, job: Job, plan: Plan, hardware: Mapping[str, Any], started: str) -> Run:
         """Make the folder of an unfinished run, or take up the one that is there."""
         dataset, references = job.dataset, job.dataset.info.references
         description = {
@@ -356,7 +356,7 @@ class Run:
             },
             "references": None if references is None else asdict(references),
             "versions": versions(),
-            "hardware": hardware(device),
+            "hardware": dict(hardware),
             "precision": plan.precision,
             "seconds": 0.0,
             "evaluation_restarts": 0,

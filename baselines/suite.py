@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,9 +34,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named
+from assay.baselines.dry_run import TrainingPlan, plan_training
 from assay.baselines.evaluation import Evaluation
+from assay.baselines.logging.logger import Logger
+from assay.baselines.progress import TrainingProgress
 from assay.baselines.runs import Job, Run
-from assay.baselines.train import TrainingProgress, train
+from assay.baselines.train import train
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
@@ -46,7 +49,9 @@ from assay.datasets.transform import describe_validation_error
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Budget", "Suite", "run_suite"]
+__all__ = ["Budget", "Suite", "plan_suite", "run_suite"]
+
+_SAMPLE_STEPS = 2000  # stand for a source that is not collected yet, in a plan
 
 
 class Budget(BaseModel):
@@ -139,6 +144,10 @@ class Suite(BaseModel):
                 raise ConfigError(f"{where}: algorithm {label}: {error}") from error
         return made
 
+    def folder(self, budget: str, runs: str | os.PathLike[str] | None = None) -> Path:
+        """Return the folder of the results: `runs`, or `runs/<suite>-<budget>`."""
+        return Path(runs if runs is not None else f"runs/{self.name}-{budget}")
+
     def make_evaluation(self, budget: Budget) -> Evaluation | None:
         """Return the evaluation with the budget's changes."""
         chosen = self.evaluation
@@ -161,11 +170,33 @@ class Suite(BaseModel):
             if budget.dataset_steps is not None:
                 options["steps"] = budget.dataset_steps
         source = load(self.source, **options)
+        return source, self.variants_of(source)
+
+    def variants_of(self, source: Dataset) -> dict[str, Dataset]:
+        """Apply the transforms of every variant."""
         variants = {}
         for name, transforms in self.variants.items():
             recipe = Recipe(self.source, transforms_from_plain(transforms, f"variant {name}"))
             variants[name] = recipe.apply(source)
-        return source, variants
+        return variants
+
+    def steps_to_collect(self, budget: Budget) -> int | None:
+        """Return how many steps of a catalog source are to be collected first; None where its data is there."""
+        from assay.datasets.collection.catalog import catalog
+        from assay.datasets.loading import DEFAULT_STEPS, cached_path
+
+        steps = budget.dataset_steps or DEFAULT_STEPS
+        return None if self.source not in catalog() or cached_path(self.source, steps=steps).exists() else steps
+
+    def make_jobs(self, budget: Budget, source: Dataset, variants: Mapping[str, Dataset]) -> list[Job]:
+        """List the jobs: variants x algorithms x seeds, in that order."""
+        behaviour = float(source.returns.mean())  # of the clean data, whatever a variant did to the rewards
+        return [
+            Job(algorithm, dataset, seed, variant, algorithm.label if label == algorithm.name else label, behaviour)
+            for variant, dataset in variants.items()
+            for label, algorithm in self.make_algorithms(budget).items()
+            for seed in budget.seeds or self.seeds
+        ]
 
 
 def run_suite(
@@ -180,6 +211,8 @@ def run_suite(
     collecting: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     checkpoint_seconds: float = 120.0,
+    loggers: Sequence[Logger] = (),
+    ray: str | None = None,
     command: str | None = None,
 ) -> list[Run]:
     """Run a suite: build its variants, measure them, train every job and write the runs.
@@ -193,7 +226,7 @@ def run_suite(
         One of the suite's budgets.
     runs : path, optional
         Default `runs/<suite>-<budget>`.
-    device, workers, checkpoint_seconds, progress
+    device, workers, checkpoint_seconds, progress, loggers, ray
         As in `train`.
     precision : str, optional
         Default is the budget's.
@@ -214,9 +247,7 @@ def run_suite(
     if not isinstance(suite, Suite):
         suite = Suite.from_yaml(suite)
     chosen = suite.budget(budget)
-    root = Path(runs if runs is not None else f"runs/{suite.name}-{budget}")
-    algorithms = suite.make_algorithms(chosen)
-    seeds = chosen.seeds or suite.seeds
+    root = suite.folder(budget, runs)
     source, variants = suite.build_variants(chosen, collecting)
     described = {
         "schema": "assay-suite",
@@ -227,23 +258,16 @@ def run_suite(
         "budget": budget,
         "budget_parameters": chosen.model_dump(),
         "variants": list(variants),
-        "algorithms": list(algorithms),
-        "seeds": list(seeds),
+        "algorithms": list(suite.algorithms),
+        "seeds": list(chosen.seeds or suite.seeds),
         "source": suite.source,
         "command": command,
     }
     atomic_write(root / "suite.json", json.dumps(described, indent=1))
     if measure is not None:
         _write_quality(root / "quality.parquet", variants, partial(measure, bins=suite.quality.bins))
-    behaviour = float(source.returns.mean())  # of the clean data, whatever a variant did to the rewards
-    jobs = [
-        Job(algorithm, dataset, seed, variant, algorithm.label if label == algorithm.name else label, behaviour)
-        for variant, dataset in variants.items()
-        for label, algorithm in algorithms.items()
-        for seed in seeds
-    ]
     return train(
-        jobs,
+        suite.make_jobs(chosen, source, variants),
         steps=chosen.steps,
         runs=root,
         device=device,
@@ -252,6 +276,55 @@ def run_suite(
         checkpoint_seconds=checkpoint_seconds,
         workers=workers,
         progress=progress,
+        loggers=loggers,
+        ray=ray,
+    )
+
+
+def plan_suite(
+    suite: Suite | str | os.PathLike[str],
+    budget: str,
+    *,
+    runs: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+) -> TrainingPlan:
+    """Plan what `run_suite` would do with the same arguments; nothing is written.
+
+    The variants are built, as for a run. A source that would have to be collected first is not: its plan is made from a
+    sample of 2,000 steps, with the memory of the data in proportion.
+
+    Returns
+    -------
+    TrainingPlan
+        With the estimated time of training on this machine; measuring the variants and evaluation are not included.
+    """
+    from assay.datasets.loading import collect_entry
+
+    if not isinstance(suite, Suite):
+        suite = Suite.from_yaml(suite)
+    chosen = suite.budget(budget)
+    collects = suite.steps_to_collect(chosen)
+    if collects is None:
+        source, variants = suite.build_variants(chosen)
+    else:
+        source = collect_entry(suite.source, steps=min(collects, _SAMPLE_STEPS), workers=0)
+        variants = suite.variants_of(source)
+    plan = plan_training(
+        suite.make_jobs(chosen, source, variants),
+        steps=chosen.steps,
+        runs=suite.folder(budget, runs),
+        device=device,
+        evaluation=suite.make_evaluation(chosen),
+        precision=precision or chosen.precision,
+    )
+    if collects is None:
+        return plan
+    share = collects / source.total_steps
+    return TrainingPlan(
+        tuple(replace(job, status="unknown") for job in plan.jobs),
+        tuple(replace(item, data_bytes=round(share * item.data_bytes)) for item in plan.populations),
+        collects,
     )
 
 

@@ -10,8 +10,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,44 +22,17 @@ from assay.baselines.acting import Actor
 from assay.baselines.data import TrainingData, check_learnable
 from assay.baselines.evaluation import Evaluation, EvaluationResult
 from assay.baselines.evaluator import Evaluator
+from assay.baselines.logging.logger import Logger
 from assay.baselines.population import Member, Population, State
-from assay.baselines.runs import Job, PendingEvaluation, Plan, Run
+from assay.baselines.progress import Reporter, TrainingProgress
+from assay.baselines.runs import Job, PendingEvaluation, Plan, Run, hardware
 from assay.datasets.errors import AssayError, ConfigError
 
-__all__ = ["TrainingProgress", "train"]
+__all__ = ["train"]
 
 PRECISIONS = ("highest", "high", "medium")
 _LOG_POINTS = 100
 _UPDATES_PER_SLICE = 64  # between looks at the clock and at Ctrl-C
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """Where a training stands; given to the `progress` callable.
-
-    Parameters
-    ----------
-    population, populations : int
-        Number of the population at work, and how many there are.
-    label : str
-        Its algorithm.
-    members : int
-    update, steps : int
-        Updates done by each member, of how many.
-    updates_per_second : float
-        Summed over members, since the last report.
-    evaluated : float
-        Share of the final evaluation that is done; 0 while training.
-    """
-
-    population: int
-    populations: int
-    label: str
-    members: int
-    update: int
-    steps: int
-    updates_per_second: float
-    evaluated: float = 0.0
 
 
 def train(
@@ -74,6 +47,8 @@ def train(
     checkpoint_seconds: float = 120.0,
     workers: int | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
+    loggers: Sequence[Logger] = (),
+    ray: str | None = None,
 ) -> list[Run]:
     """Train jobs, many at a time.
 
@@ -102,6 +77,13 @@ def train(
     workers : int, optional
         Simulator processes for evaluation; default one per core.
     progress : callable, optional
+        Called with a TrainingProgress at log points and while evaluating.
+    loggers : sequence of Logger
+        Where the curves go besides the run folders, such as `TensorBoard()`.
+    ray : str, optional
+        Address of a Ray cluster, such as `"auto"` or `"host:6379"`; see `assay.baselines.cluster`. Every population
+        becomes one of its tasks, and a lost node's populations go on elsewhere from their checkpoints. `runs` must then
+        be a folder that all nodes see under the same path.
 
     Returns
     -------
@@ -122,28 +104,51 @@ def train(
     >>> run.status, run.policy(dataset.observations[:2]).shape
     ('finished', (2, 1))
     """
-    check_settings(steps, device, precision, population)
+    check_settings(steps, precision, population)
     plan = Plan(steps, evaluation, precision)
-    root = Path(runs)
-    work = [_Work(job, plan, root) for job in jobs]
+    work = [_Work(job, plan, Path(runs)) for job in jobs]
     for item in work:
         item.check()
     for item in work:
-        item.prepare(device)
+        item.look_up()
     populations = _group(work, population)
+    if ray is not None:
+        from assay.baselines.cluster import train_on_cluster
+
+        options = {
+            "steps": steps,
+            "evaluation": evaluation,
+            "precision": precision,
+            "checkpoint_seconds": checkpoint_seconds,
+            "workers": workers,
+            "loggers": loggers,
+        }
+        errors = train_on_cluster(populations, address=ray, device=device, options=options, progress=progress)
+        for members, error in zip(populations, errors):
+            if error is not None:
+                _fail([Run(item.folder) for item in members], error)
+        return [Run(item.folder) for item in work]
+    check_device(device)
+    trained_on = hardware(device)
+    for item in chain.from_iterable(populations):
+        item.begin(trained_on)
     with matmul_precision(precision):
         for number, members in enumerate(populations):
-            report = _Reporter(progress, number, len(populations), members, steps)
+            report = Reporter(progress, loggers, number, len(populations), members, steps)
             _train_population(members, plan, device, checkpoint_seconds, workers, report)
     return [Run(item.folder) for item in work]
 
 
-def check_settings(steps: int, device: str, precision: str, population: int) -> None:
+def check_settings(steps: int, precision: str, population: int) -> None:
     """Raise ConfigError where a setting is impossible."""
     if steps < 1 or population < 1:
         raise ConfigError(f"steps={steps} and population={population} must be at least 1")
     if precision not in PRECISIONS:
         raise ConfigError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}")
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError where a device cannot be used."""
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -187,8 +192,8 @@ class _Work:
                 "evaluation=None (--episodes 0) to train without one"
             )
 
-    def prepare(self, device: str) -> None:
-        """Find out what is there already."""
+    def look_up(self) -> None:
+        """Find out what is there already; nothing is written."""
         if (self.folder / "run.json").exists():
             self.run = Run(self.folder)
             self.finished = self.run.status in ("finished", "diverged")
@@ -199,9 +204,11 @@ class _Work:
                 self.returns = [tuple(row) for row in progress["returns"]]
                 self.seconds, self.diverged_at = progress["seconds"], progress["diverged_at"]
                 self.restarts = progress["restarts"]
-        if not self.finished:
-            started = datetime.now(UTC).isoformat(timespec="seconds")
-            self.run = Run.create(self.folder, self.job, self.plan, device, started)
+
+    def begin(self, trained_on: dict[str, Any]) -> None:
+        """Make the run's folder, or take up the one that is there."""
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.run = Run.create(self.folder, self.job, self.plan, trained_on, started)
 
     @property
     def group(self) -> str:
@@ -245,49 +252,24 @@ def _group(work: Sequence[_Work], largest: int) -> list[list[_Work]]:
     return [members[i : i + largest] for members in groups.values() for i in range(0, len(members), largest)]
 
 
-class _Reporter:
-    """Turns updates done into TrainingProgress, with the speed since the last report."""
-
-    def __init__(
-        self,
-        progress: Callable[[TrainingProgress], None] | None,
-        number: int,
-        total: int,
-        members: list[_Work],
-        steps: int,
-    ) -> None:
-        self.progress, self.number, self.total, self.members, self.steps = progress, number, total, len(members), steps
-        self.label = members[0].job.algorithm.label
-        self.last = (time.monotonic(), None)
-
-    def __call__(self, update: int, evaluated: float = 0.0) -> None:
-        if self.progress is None:
-            return
-        now, (then, before) = time.monotonic(), self.last
-        speed = 0.0 if before is None else (update - before) * self.members / max(now - then, 1e-9)
-        self.last = (now, update)  # type: ignore[assignment]
-        self.progress(
-            TrainingProgress(self.number, self.total, self.label, self.members, update, self.steps, speed, evaluated)
-        )
-
-
 def _train_population(
     work: list[_Work],
     plan: Plan,
     device: str,
     checkpoint_seconds: float,
     workers: int | None,
-    report: _Reporter,
+    report: Reporter,
 ) -> None:
     """Train, evaluate and write one population; an error in it is written to its runs and does not stop the others."""
     try:
-        population = _build(work, plan.steps, device)
-        with _evaluator(work, plan, workers) as evaluator:
-            if evaluator is not None:
-                _take_up_evaluation(work, population, evaluator)
-            _advance(work, population, plan, evaluator, checkpoint_seconds, report)
-            if evaluator is not None:
-                _evaluate_finally(work, population, evaluator, report)
+        with report:
+            population = _build(work, plan.steps, device)
+            with _evaluator(work, plan, workers) as evaluator:
+                if evaluator is not None:
+                    _take_up_evaluation(work, population, evaluator)
+                _advance(work, population, plan, evaluator, checkpoint_seconds, report)
+                if evaluator is not None:
+                    _evaluate_finally(work, population, evaluator, report)
         for index, item in enumerate(work):
             item.run.write_table("curves", item.curves)
             item.run.write_table("returns", item.returns)
@@ -305,10 +287,14 @@ def _train_population(
                 evaluation_restarts=item.restarts,
             )
     except Exception as error:
-        details = str(error) if isinstance(error, AssayError) else traceback.format_exc()
-        for item in work:
-            if item.run.status == "unfinished":
-                item.run.update(status="failed", error=details)
+        _fail([item.run for item in work], error)
+
+
+def _fail(runs: Sequence[Run], error: Exception) -> None:
+    details = str(error) if isinstance(error, AssayError) else "".join(traceback.format_exception(error))
+    for run in runs:
+        if run.status == "unfinished":
+            run.update(status="failed", error=details)
 
 
 def _build(work: list[_Work], steps: int, device: str) -> Population:
@@ -336,7 +322,7 @@ def _advance(
     plan: Plan,
     evaluator: Evaluator | None,
     checkpoint_seconds: float,
-    report: _Reporter,
+    report: Reporter,
 ) -> None:
     every = max(1, plan.steps // _LOG_POINTS)
     evaluate_every = None if plan.evaluation is None else plan.evaluation.every
@@ -434,7 +420,7 @@ def _take_up_evaluation(work: list[_Work], population: Population, evaluator: Ev
         evaluator.start(pending[0].update, actor)
 
 
-def _evaluate_finally(work: list[_Work], population: Population, evaluator: Evaluator, report: _Reporter) -> None:
+def _evaluate_finally(work: list[_Work], population: Population, evaluator: Evaluator, report: Reporter) -> None:
     _record(work, evaluator.collect())
     evaluator.start(population.completed, population.actor())
     _record(work, evaluator.collect(watch=lambda share: report(population.completed, share)), final=True)

@@ -75,6 +75,7 @@ def test_training_code_needs_only_torch_numpy_and_pydantic():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     forbidden = {"polars", "pandas", "h5py", "gymnasium", "mujoco", "safetensors", "pyarrow", "yaml", "scipy"}
+    forbidden |= {"ray", "wandb", "tensorboard", "rich"}
     assert not forbidden & set(done.stdout.split()), allowed
 
 

@@ -187,6 +187,46 @@ def test_a_suite_runs_is_skipped_when_finished_and_reported(capsys, dataset, tmp
     assert "noisy" in page
 
 
+def test_a_dry_run_prints_jobs_and_populations_and_writes_nothing(capsys, dataset, tmp_path):
+    suite, runs = tmp_path / "tiny.yaml", tmp_path / "runs"
+    suite.write_text(SUITE.format(source=dataset))
+    text = run(capsys, "run", suite, "--budget", "smoke", "--runs", runs, "--dry-run")
+    assert "8 jobs" in text
+    assert text.count("new") == 4  # two variants x two algorithms, with both seeds in a row
+    assert "3 -> 1" in text
+    assert "evaluation is not included" in text
+    assert not runs.exists()
+    assert "leave --ray out" in run(capsys, "run", suite, "--budget", "smoke", "--dry-run", "--ray", "auto", status=1)
+
+
+def test_a_suite_goes_on_past_a_failure_lists_it_and_exits_with_1(dataset, tmp_path):
+    suite, runs, wild, broken = (tmp_path / name for name in ("tiny.yaml", "runs", "wild", "broken"))
+    made = assay.load(dataset)
+    assay.save(made.replace({"rewards": made.rewards * 1e30}), wild)  # cloning does not look at them
+    assay.save(made.replace({"weights": np.full(made.total_steps, -1.0)}), broken)  # which no sampler can draw by
+    suite.write_text(SUITE.format(source=wild))
+    command = [sys.executable, "-m", "assay.cli", "run", str(suite), "--budget", "smoke", "--runs", str(runs)]
+    done = subprocess.run(
+        [*command, "--workers", "0", "--log", "tensorboard"], cwd=ROOT, capture_output=True, text=True
+    )
+    text = re.sub(r"\s+", " ", done.stdout + done.stderr)
+    assert done.returncode == 1, text
+    assert "Final scores" in text
+    assert text.count("diverged") == 4
+    assert "not finite at or before update" in text
+    assert "4 of 8 runs did not finish" in text
+    assert "Traceback" not in text
+    assert len(list((runs / "tensorboard").glob("*/events*"))) == 8
+
+    suite.write_text(SUITE.format(source=broken))
+    command[-1] = str(tmp_path / "runs of broken data")
+    done = subprocess.run([*command, "--workers", "0"], cwd=ROOT, capture_output=True, text=True)
+    text = re.sub(r"\s+", " ", done.stdout + done.stderr)
+    assert done.returncode == 1, text
+    assert "8 of 8 runs did not finish" in text
+    assert text.count("weights must be finite and non-negative") == 8
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -225,6 +265,7 @@ def test_a_misspelt_suite_is_refused_by_name_before_anything_runs(capsys, datase
         (["train", "pendulum/random", "--set", "alpha"], "expected FIELD=VALUE"),
         (["train", "pendulum/random", "--algorithm", "td4"], "unknown algorithm 'td4'"),
         (["train", "cartpole/random", "--steps", "5"], "Box action space"),
+        (["train", "pendulum/random", "--log", "wandbb"], "unknown logger 'wandbb'; did you mean 'wandb'?"),
     ],
 )
 def test_an_error_is_one_line_that_says_what_and_where(capsys, tmp_path, monkeypatch, arguments, message):
