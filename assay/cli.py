@@ -38,6 +38,8 @@ err = Console(stderr=True)
 
 Name = Annotated[Positional[str], arg(metavar="NAME")]
 Output = Annotated[Path, arg(aliases=["-o"])]
+Precision = Literal["highest", "high", "medium", "bf16"]
+Storage = Literal["float32", "float16", "bfloat16"]
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where there is no terminal to draw a bar on
 
 
@@ -355,7 +357,9 @@ def train(
     steps: int = 100_000,
     runs: Path = Path("runs"),
     device: str = "cpu",
-    precision: Literal["highest", "high", "medium"] = "highest",
+    precision: Precision = "highest",
+    storage: Storage = "float32",
+    population: int | Literal["auto"] = "auto",
     evaluation: Literal["final", "sparse", "published"] = "final",
     episodes: int | None = None,
     evaluate_every: int | None = None,
@@ -369,13 +373,16 @@ def train(
 
     Args:
         name: Catalog name, minari:<id> or path.
-        algorithm: One of bc, td3_bc, iql.
+        algorithm: One of bc, percent_bc, td3_bc, awac, iql, riql, cql, sac_n, edac, rebrac, dt.
         set: Change a field of the algorithm; may be given several times.
         seeds: Training seeds.
         steps: Updates of each seed.
         runs: Folder for the run folders; finished runs in it are not trained again.
         device: cpu, cuda, cuda:1, ...
-        precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs.
+        precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs, bf16 keeps
+            activations in bfloat16 too.
+        storage: Of the data on the device.
+        population: Most seeds to train together; auto finds it by a short timing where there is much to train.
         evaluation: After the last update only, 10 times along the way, or 200 times as published; 10 episodes each.
         episodes: Episodes of each evaluation and seed, instead of 10; 0 trains without an environment.
         evaluate_every: Updates between evaluations on the way, instead of the preset's.
@@ -399,6 +406,8 @@ def train(
             runs=runs,
             device=device,
             precision=precision,
+            storage=storage,
+            population=population,
             evaluation=asked,
             workers=workers,
             progress=report_training,
@@ -415,7 +424,9 @@ def run(
     budget: str = "small",
     runs: Path | None = None,
     device: str = "cpu",
-    precision: Literal["highest", "high", "medium"] | None = None,
+    precision: Precision | None = None,
+    storage: Storage = "float32",
+    population: int | Literal["auto"] = "auto",
     workers: int | None = None,
     log: Annotated[UseAppendAction[list[str]], arg(metavar="LOGGER")] = [],  # noqa: B006
     ray: Annotated[str | None, arg(metavar="ADDRESS")] = None,
@@ -433,6 +444,8 @@ def run(
         runs: Folder for the results; default runs/SUITE-BUDGET.
         device: cpu, cuda, cuda:1, ...
         precision: Of matrix products; default as the budget says.
+        storage: Of the data on the device.
+        population: Most jobs to train together; auto finds it by a short timing where there is much to train.
         workers: Simulator processes; default one per core.
         log: Also log to tensorboard or wandb; may be given several times.
         ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
@@ -447,7 +460,8 @@ def run(
     if dry_run:
         if ray is not None:
             raise ConfigError("--dry-run times this machine; leave --ray out")
-        print_plan(plan_suite(loaded, budget, runs=root, device=device, precision=precision), loaded.source)
+        options: dict[str, Any] = {"precision": precision, "storage": storage, "population": population}
+        print_plan(plan_suite(loaded, budget, runs=root, device=device, **options), loaded.source)
         return
     with training_display() as (draw, report_training):
         finished = run_suite(
@@ -456,6 +470,8 @@ def run(
             runs=root,
             device=device,
             precision=precision,
+            storage=storage,
+            population=population,
             measure=assess,
             progress=report_training,
             collecting=lambda done, total: draw(f"collecting {loaded.source}", done, total),
@@ -494,7 +510,7 @@ def evaluate(
     discount: float = 0.99,
     steps: int = 50_000,
     device: str = "cpu",
-    precision: Literal["highest", "high", "medium"] = "highest",
+    precision: Precision = "highest",
     seed: int = 0,
 ) -> None:
     """Estimate what finished runs are worth from a dataset alone, without an environment: a ranking, not scores.
@@ -507,7 +523,10 @@ def evaluate(
         discount: Of the estimated values.
         steps: Updates of each run's critic (fitted Q evaluation).
         device: cpu, cuda, cuda:1, ...
-        precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs.
+        precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs, bf16 keeps
+            activations in bfloat16 too.
+        storage: Of the data on the device.
+        population: Most seeds to train together; auto finds it by a short timing where there is much to train.
         seed: Of the critics' weights, the batches and the bootstrap.
     """
     from assay.analysis import load_runs

@@ -28,7 +28,7 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError
 
 if TYPE_CHECKING:
-    from assay.baselines.train import _Work
+    from assay.baselines.work import WorkGroup
 
 __all__ = ["train_on_cluster"]
 
@@ -42,7 +42,7 @@ class ClusterError(AssayError, RuntimeError):
 
 
 def train_on_cluster(
-    populations: Sequence[Sequence[_Work]],
+    populations: Sequence[WorkGroup],
     *,
     address: str,
     device: str,
@@ -53,7 +53,7 @@ def train_on_cluster(
 
     Parameters
     ----------
-    populations : sequence of sequences of jobs at work
+    populations : sequence of WorkGroup
     address : str
         As in `ray.init`; a connection that this process has already is used as it is.
     device : str
@@ -85,11 +85,11 @@ def train_on_cluster(
             num_cpus=cores, num_gpus=int(device == "cuda"), max_retries=_ATTEMPTS_AFTER_A_LOSS
         )
         pending = {}
-        for number, members in enumerate(populations):
-            for item in members:
-                item.begin({"device": device, "ray": address})  # until a node takes it up
-            jobs = [store.put(item.job) for item in members]
-            folders = [item.folder.resolve() for item in members]
+        for number, group in enumerate(populations):
+            for item in group.members:
+                item.begin({"device": device, "ray": address}, group.company)  # until a node takes it up
+            jobs = [store.put(item.job) for item in group.members]
+            folders = [item.folder.resolve() for item in group.members]
             pending[task.remote(jobs, folders, {**options, "device": device}, cores, number, board)] = number
         try:
             while pending:

@@ -6,13 +6,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from assay.baselines.evaluation import Evaluation
 from assay.baselines.runs import Job, Plan
-from assay.baselines.timing import seconds_per_update
-from assay.baselines.train import _build, _group, _Work, check_device, check_settings, matmul_precision
+from assay.baselines.sizing import seconds_per_update
+from assay.baselines.train import check_device, check_settings, matmul_precision
+from assay.baselines.work import Work, WorkGroup, build_population, form_populations
 from assay.datasets.errors import AssayError
 
 __all__ = ["PlannedJob", "PlannedPopulation", "TrainingPlan", "plan_training"]
@@ -111,13 +113,14 @@ def plan_training(
     device: str = "cpu",
     evaluation: Evaluation | None = Evaluation(),  # noqa: B008  (frozen)
     precision: str = "highest",
-    population: int = 64,
+    storage: str = "float32",
+    population: int | Literal["auto"] = "auto",
 ) -> TrainingPlan:
     """Plan what `train` would do with the same arguments, with a short timing of each population on the device.
 
     Parameters
     ----------
-    jobs, steps, runs, device, evaluation, precision, population
+    jobs, steps, runs, device, evaluation, precision, storage, population
         As in `train`.
 
     Returns
@@ -138,36 +141,38 @@ def plan_training(
     >>> [job.status for job in plan.jobs], plan.populations[0].members, plan.populations[0].updates
     (['new', 'new', 'new'], 3, 10)
     """
-    check_settings(steps, precision, population)
+    check_settings(steps, precision, population, storage)
     check_device(device)
-    plan = Plan(steps, evaluation, precision)
-    work = [_Work(job, plan, Path(runs)) for job in jobs]
+    plan = Plan(steps, evaluation, precision, storage)
+    work = [Work(job, plan, Path(runs)) for job in jobs]
     for item in work:
         item.check()
     for item in work:
         item.look_up()
     planned = tuple(_planned_job(item) for item in work)
     with matmul_precision(precision):
-        populations = tuple(_planned_population(members, steps, device) for members in _group(work, population))
+        groups = form_populations(work, population, device)
+        populations = tuple(_planned_population(group, plan, device) for group in groups)
     return TrainingPlan(planned, populations)
 
 
-def _planned_job(item: _Work) -> PlannedJob:
+def _planned_job(item: Work) -> PlannedJob:
     job, update = item.job, 0 if item.state is None else item.state.update
     status = item.run.status if item.finished else "resumes" if update else "new"
     return PlannedJob(job.name or job.algorithm.label, job.label, job.seed, item.folder, status, update)
 
 
-def _planned_population(work: list[_Work], steps: int, device: str) -> PlannedPopulation:
+def _planned_population(group: WorkGroup, plan: Plan, device: str) -> PlannedPopulation:
+    work = group.members
     label, datasets = work[0].job.algorithm.label, len({item.job.dataset.fingerprint for item in work})
     on_cuda = device.startswith("cuda")
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        population = _build(work, steps, device)
+        population = build_population(group, plan, device)
     except AssayError as error:
         return PlannedPopulation(label, len(work), datasets, error=str(error))
-    updates = steps - population.completed
+    updates = plan.steps - population.completed
     seconds = seconds_per_update(population)
     networks = population.networks.values()
     return PlannedPopulation(
@@ -178,7 +183,7 @@ def _planned_population(work: list[_Work], steps: int, device: str) -> PlannedPo
         population.action_size,
         updates,
         sum(tensor.nbytes for network in networks for tensor in network.tensors().values()),
-        population.rows.nbytes,
+        0 if group.streaming else population.batches.rows.nbytes,
         torch.cuda.max_memory_allocated(device) if on_cuda else None,
         seconds,
     )

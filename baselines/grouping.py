@@ -54,7 +54,7 @@ def form_groups(
     ----------
     candidates : sequence of Candidate
     largest : callable
-        Kind -> most members of a population.
+        Kind -> most members of a population that is not begun.
     member_bytes : callable
         Kind -> what a member takes besides its data.
     memory : int
@@ -78,8 +78,9 @@ def form_groups(
         together.setdefault((item.kind, item.company), []).append(index)
     groups = []
     for indices in together.values():
-        kind = candidates[indices[0]].kind
-        groups += _split(indices, candidates, largest(kind), member_bytes(kind), memory)
+        first = candidates[indices[0]]
+        most = largest(first.kind) if first.company is None else len(indices)
+        groups += _split(indices, candidates, most, member_bytes(first.kind), memory)
     return sorted(groups, key=lambda group: group.members)
 
 

@@ -31,7 +31,7 @@ class Adam:
     --------
     >>> weights = torch.ones(2, 3)
     >>> Adam(weights).step(torch.ones(2, 3), torch.tensor([[0.5], [0.0]]))
-    >>> weights.tolist()
+    >>> weights.round(decimals=6).tolist()
     [[0.5, 0.5, 0.5], [1.0, 1.0, 1.0]]
     """
 

@@ -136,6 +136,20 @@ class Plan:
     steps: int
     evaluation: Evaluation | None
     precision: str
+    storage: str = "float32"
+
+    @property
+    def bf16(self) -> bool:
+        """Whether activations are bfloat16."""
+        return self.precision == "bf16"
+
+    @property
+    def storage_dtype(self) -> torch.dtype:
+        """Of the data on the device."""
+        import torch
+
+        dtype: torch.dtype = getattr(torch, self.storage)
+        return dtype
 
     def environment(self, job: Job) -> str | None:
         """Id of the environment that the job is evaluated in."""
@@ -159,7 +173,8 @@ class Plan:
         """Identify the job by everything that its result depends on; the variant's name is not part of it."""
         described = self.describe(job)
         del described["label"], described["variant"]
-        described |= {"dataset": job.dataset.fingerprint, "precision": self.precision, "schema": SCHEMA_VERSION}
+        described |= {"dataset": job.dataset.fingerprint, "schema": SCHEMA_VERSION}
+        described |= {"precision": self.precision, "storage": self.storage}
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
     def folder(self, job: Job) -> str:
@@ -335,7 +350,7 @@ class Run:
     # ---------------------------------------------------------------- writing
 
     @classmethod
-    def create(cls, folder: Path, job: Job, plan: Plan, hardware: Mapping[str, Any], started: str) -> Run:
+    def create(cls, folder: Path, job: Job, plan: Plan, hardware: Mapping[str, Any], started: str, company: str) -> Run:
         """Make the folder of an unfinished run, or take up the one that is there."""
         dataset, references = job.dataset, job.dataset.info.references
         description = {
@@ -358,6 +373,8 @@ class Run:
             "versions": versions(),
             "hardware": dict(hardware),
             "precision": plan.precision,
+            "storage": plan.storage,
+            "population": company,
             "seconds": 0.0,
             "evaluation_restarts": 0,
             "started": started,

@@ -64,7 +64,7 @@ class Budget(BaseModel):
     seeds: tuple[int, ...] | None = None
     episodes: int | None = Field(None, gt=0)  # of each evaluation
     evaluate_every: int | None = Field(None, gt=0)  # updates
-    precision: Literal["highest", "high", "medium"] = "highest"  # of matrix products
+    precision: Literal["highest", "high", "medium", "bf16"] = "highest"  # of matrix products
     algorithm_parameters: dict[str, Any] = {}  # for every algorithm, such as a smaller batch
 
 
@@ -206,6 +206,8 @@ def run_suite(
     runs: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     precision: str | None = None,
+    storage: str = "float32",
+    population: int | Literal["auto"] = "auto",
     measure: Callable[..., pl.DataFrame] | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
     collecting: Callable[[int, int], None] | None = None,
@@ -226,7 +228,7 @@ def run_suite(
         One of the suite's budgets.
     runs : path, optional
         Default `runs/<suite>-<budget>`.
-    device, workers, checkpoint_seconds, progress, loggers, ray
+    device, storage, population, workers, checkpoint_seconds, progress, loggers, ray
         As in `train`.
     precision : str, optional
         Default is the budget's.
@@ -273,6 +275,8 @@ def run_suite(
         device=device,
         evaluation=suite.make_evaluation(chosen),
         precision=precision or chosen.precision,
+        storage=storage,
+        population=population,
         checkpoint_seconds=checkpoint_seconds,
         workers=workers,
         progress=progress,
@@ -288,6 +292,8 @@ def plan_suite(
     runs: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     precision: str | None = None,
+    storage: str = "float32",
+    population: int | Literal["auto"] = "auto",
 ) -> TrainingPlan:
     """Plan what `run_suite` would do with the same arguments; nothing is written.
 
@@ -317,6 +323,8 @@ def plan_suite(
         device=device,
         evaluation=suite.make_evaluation(chosen),
         precision=precision or chosen.precision,
+        storage=storage,
+        population=population,
     )
     if collects is None:
         return plan

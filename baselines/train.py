@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -10,27 +9,24 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
 import torch
 
-from assay.baselines.acting import Actor
-from assay.baselines.data import TrainingData, check_learnable
 from assay.baselines.evaluation import Evaluation, EvaluationResult
 from assay.baselines.evaluator import Evaluator
 from assay.baselines.logging.logger import Logger
-from assay.baselines.population import Member, Population, State
+from assay.baselines.population import Population
 from assay.baselines.progress import Reporter, TrainingProgress
-from assay.baselines.runs import Job, PendingEvaluation, Plan, Run, hardware
+from assay.baselines.runs import Job, Plan, Run, hardware
+from assay.baselines.work import Work, WorkGroup, build_population, form_populations
 from assay.datasets.errors import AssayError, ConfigError
 
 __all__ = ["train"]
 
-PRECISIONS = ("highest", "high", "medium")
+PRECISIONS = ("highest", "high", "medium", "bf16")
+STORAGES = ("float32", "float16", "bfloat16")
 _LOG_POINTS = 100
 _UPDATES_PER_SLICE = 64  # between looks at the clock and at Ctrl-C
 
@@ -43,7 +39,8 @@ def train(
     device: str = "cpu",
     evaluation: Evaluation | None = Evaluation(),  # noqa: B008  (frozen)
     precision: str = "highest",
-    population: int = 64,
+    storage: str = "float32",
+    population: int | Literal["auto"] = "auto",
     checkpoint_seconds: float = 120.0,
     workers: int | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
@@ -67,11 +64,14 @@ def train(
         `"cpu"`, `"cuda"`, ...
     evaluation : Evaluation or None
         None trains without an environment.
-    precision : "highest", "high" or "medium"
+    precision : "highest", "high", "medium" or "bf16"
         Of float32 matrix products, as in `torch.set_float32_matmul_precision`; `"medium"` uses bfloat16 operands with
-        float32 accumulation, nearly twice as fast on recent CPUs.
-    population : int
-        Most members to train together.
+        float32 accumulation, nearly twice as fast on recent CPUs. `"bf16"` keeps activations in bfloat16 too.
+    storage : "float32", "float16" or "bfloat16"
+        Of the data on the device.
+    population : int or "auto"
+        Most members to train together; `"auto"` finds it by a short timing where there is much to train. What does not
+        fit into memory is split further, with a warning.
     checkpoint_seconds : float
         Time between checkpoints.
     workers : int, optional
@@ -104,14 +104,16 @@ def train(
     >>> run.status, run.policy(dataset.observations[:2]).shape
     ('finished', (2, 1))
     """
-    check_settings(steps, precision, population)
-    plan = Plan(steps, evaluation, precision)
-    work = [_Work(job, plan, Path(runs)) for job in jobs]
+    check_settings(steps, precision, population, storage)
+    plan = Plan(steps, evaluation, precision, storage)
+    work = [Work(job, plan, Path(runs)) for job in jobs]
     for item in work:
         item.check()
     for item in work:
         item.look_up()
-    populations = _group(work, population)
+    if ray is None:
+        check_device(device)
+    populations = form_populations(work, population, device if ray is None else "cpu")
     if ray is not None:
         from assay.baselines.cluster import train_on_cluster
 
@@ -119,30 +121,33 @@ def train(
             "steps": steps,
             "evaluation": evaluation,
             "precision": precision,
+            "storage": storage,
             "checkpoint_seconds": checkpoint_seconds,
             "workers": workers,
             "loggers": loggers,
         }
         errors = train_on_cluster(populations, address=ray, device=device, options=options, progress=progress)
-        for members, error in zip(populations, errors):
+        for group, error in zip(populations, errors):
             if error is not None:
-                _fail([Run(item.folder) for item in members], error)
+                _fail([Run(item.folder) for item in group.members], error)
         return [Run(item.folder) for item in work]
-    check_device(device)
     trained_on = hardware(device)
-    for item in chain.from_iterable(populations):
-        item.begin(trained_on)
+    for group in populations:
+        for item in group.members:
+            item.begin(trained_on, group.company)
     with matmul_precision(precision):
-        for number, members in enumerate(populations):
-            report = Reporter(progress, loggers, number, len(populations), members, steps)
-            _train_population(members, plan, device, checkpoint_seconds, workers, report)
+        for number, group in enumerate(populations):
+            report = Reporter(progress, loggers, number, len(populations), group.members, steps)
+            _train_population(group, plan, device, checkpoint_seconds, workers, report)
     return [Run(item.folder) for item in work]
 
 
-def check_settings(steps: int, precision: str, population: int) -> None:
+def check_settings(steps: int, precision: str, population: int | str, storage: str = "float32") -> None:
     """Raise ConfigError where a setting is impossible."""
-    if steps < 1 or population < 1:
-        raise ConfigError(f"steps={steps} and population={population} must be at least 1")
+    if steps < 1 or (population < 1 if isinstance(population, int) else population != "auto"):
+        raise ConfigError(f"steps={steps} and population={population!r} must be at least 1, or population='auto'")
+    if storage not in STORAGES:
+        raise ConfigError(f"storage={storage!r} is not one of {', '.join(STORAGES)}")
     if precision not in PRECISIONS:
         raise ConfigError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}")
 
@@ -159,101 +164,15 @@ def check_device(device: str) -> None:
 def matmul_precision(precision: str) -> Iterator[None]:
     """Multiply float32 matrices as precisely as this while the block runs."""
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
+    torch.set_float32_matmul_precision("highest" if precision == "bf16" else precision)
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
 
 
-class _Work:
-    """A job on its way to a finished run."""
-
-    def __init__(self, job: Job, plan: Plan, root: Path) -> None:
-        self.job, self.plan = job, plan
-        self.folder = root / plan.folder(job)
-        self.state: State | None = None
-        self.pending: PendingEvaluation | None = None
-        self.restarts = 0  # of simulators, in the evaluations of its population
-        self.curves: list[tuple[Any, ...]] = []
-        self.returns: list[tuple[Any, ...]] = []
-        self.seconds = 0.0
-        self.finished = False
-        self.diverged_at: int | None = None
-        self.run: Run
-
-    def check(self) -> None:
-        """Raise ConfigError where the job is impossible, before anything is written for any job."""
-        self.job.action_scale  # noqa: B018  (raises where the algorithm cannot act)
-        check_learnable(observations=self.job.dataset.observations, actions=self.job.dataset.actions)
-        if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
-            raise ConfigError(
-                f"{self.job.label} does not say which environment it comes from; pass Evaluation(environment=...), or "
-                "evaluation=None (--episodes 0) to train without one"
-            )
-
-    def look_up(self) -> None:
-        """Find out what is there already; nothing is written."""
-        if (self.folder / "run.json").exists():
-            self.run = Run(self.folder)
-            self.finished = self.run.status in ("finished", "diverged")
-            checkpoint = None if self.finished else self.run.read_checkpoint()
-            if checkpoint is not None:
-                self.state, self.pending, progress = checkpoint
-                self.curves = [tuple(row) for row in progress["curves"]]
-                self.returns = [tuple(row) for row in progress["returns"]]
-                self.seconds, self.diverged_at = progress["seconds"], progress["diverged_at"]
-                self.restarts = progress["restarts"]
-
-    def begin(self, trained_on: dict[str, Any]) -> None:
-        """Make the run's folder, or take up the one that is there."""
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        self.run = Run.create(self.folder, self.job, self.plan, trained_on, started)
-
-    @property
-    def group(self) -> str:
-        """Jobs with the same text can share a population."""
-        dataset, algorithm = self.job.dataset, self.job.algorithm
-        shapes = [[str(array.dtype), array.shape[1:]] for array in _leaves(dataset.observations, dataset.actions)]
-        done = 0 if self.state is None else self.state.update
-        pending = None if self.pending is None else self.pending.update
-        environment = self.plan.environment(self.job)
-        same = [algorithm.name, algorithm.static_parameters(), shapes, environment, done, pending]
-        return json.dumps(same, sort_keys=True)
-
-    def checkpoint(self, population: Population, member: int, pending: tuple[int, Actor] | None) -> None:
-        """Save the member's state, and the policy whose evaluation has not come to its end."""
-        progress = {
-            "curves": self.curves,
-            "returns": self.returns,
-            "seconds": self.seconds,
-            "diverged_at": self.diverged_at,
-            "restarts": self.restarts,
-        }
-        evaluated = None if pending is None else PendingEvaluation(pending[0], pending[1].tensors(member))
-        self.run.write_checkpoint(population.state(member), evaluated, progress)
-
-
-def _leaves(*values: Any) -> Iterator[np.ndarray]:
-    for value in values:
-        if isinstance(value, dict):
-            yield from _leaves(*value.values())
-        else:
-            yield value
-
-
-def _group(work: Sequence[_Work], largest: int) -> list[list[_Work]]:
-    groups: dict[str, list[_Work]] = {}
-    seen: set[Path] = set()
-    for item in work:
-        if not item.finished and item.folder not in seen:  # a job given twice is trained once
-            seen.add(item.folder)
-            groups.setdefault(item.group, []).append(item)
-    return [members[i : i + largest] for members in groups.values() for i in range(0, len(members), largest)]
-
-
 def _train_population(
-    work: list[_Work],
+    group: WorkGroup,
     plan: Plan,
     device: str,
     checkpoint_seconds: float,
@@ -261,9 +180,10 @@ def _train_population(
     report: Reporter,
 ) -> None:
     """Train, evaluate and write one population; an error in it is written to its runs and does not stop the others."""
+    work = group.members
     try:
         with report:
-            population = _build(work, plan.steps, device)
+            population = build_population(group, plan, device)
             with _evaluator(work, plan, workers) as evaluator:
                 if evaluator is not None:
                     _take_up_evaluation(work, population, evaluator)
@@ -297,27 +217,8 @@ def _fail(runs: Sequence[Run], error: Exception) -> None:
             run.update(status="failed", error=details)
 
 
-def _build(work: list[_Work], steps: int, device: str) -> Population:
-    data: dict[str, int] = {}
-    laid_out: list[TrainingData] = []
-    members = []
-    for item in work:
-        job = item.job
-        key = job.dataset.fingerprint + json.dumps(job.algorithm.data_parameters())
-        if key not in data:
-            data[key] = len(laid_out)
-            laid_out.append(job.algorithm.training_data(job.dataset, job.action_scale))
-        members.append(Member(job.algorithm, job.seed, data[key]))
-    population = Population(members, laid_out, steps, device=device)
-    for index, item in enumerate(work):
-        if item.state is not None:
-            population.restore(item.state, index)
-            item.state = None
-    return population
-
-
 def _advance(
-    work: list[_Work],
+    work: list[Work],
     population: Population,
     plan: Plan,
     evaluator: Evaluator | None,
@@ -391,7 +292,7 @@ def _deferred_interrupt() -> Iterator[_Interrupt]:
         signal.signal(signal.SIGINT, before)
 
 
-def _log(work: list[_Work], population: Population) -> None:
+def _log(work: list[Work], population: Population) -> None:
     metrics = population.metrics()
     for index, (item, frozen_at) in enumerate(zip(work, population.frozen_at)):
         if item.diverged_at is None:  # after that there is nothing to log
@@ -400,7 +301,7 @@ def _log(work: list[_Work], population: Population) -> None:
 
 
 @contextmanager
-def _evaluator(work: list[_Work], plan: Plan, workers: int | None) -> Iterator[Evaluator | None]:
+def _evaluator(work: list[Work], plan: Plan, workers: int | None) -> Iterator[Evaluator | None]:
     """Give what evaluates the population, or None where nothing does."""
     environment = plan.environment(work[0].job)
     if plan.evaluation is None or environment is None:
@@ -410,7 +311,7 @@ def _evaluator(work: list[_Work], plan: Plan, workers: int | None) -> Iterator[E
         yield evaluator
 
 
-def _take_up_evaluation(work: list[_Work], population: Population, evaluator: Evaluator) -> None:
+def _take_up_evaluation(work: list[Work], population: Population, evaluator: Evaluator) -> None:
     """Begin anew the evaluation that was in flight when the checkpoint was written."""
     pending = [item.pending for item in work if item.pending is not None]
     if pending:
@@ -420,13 +321,13 @@ def _take_up_evaluation(work: list[_Work], population: Population, evaluator: Ev
         evaluator.start(pending[0].update, actor)
 
 
-def _evaluate_finally(work: list[_Work], population: Population, evaluator: Evaluator, report: Reporter) -> None:
+def _evaluate_finally(work: list[Work], population: Population, evaluator: Evaluator, report: Reporter) -> None:
     _record(work, evaluator.collect())
     evaluator.start(population.completed, population.actor())
     _record(work, evaluator.collect(watch=lambda share: report(population.completed, share)), final=True)
 
 
-def _record(work: list[_Work], evaluated: tuple[int, EvaluationResult] | None, final: bool = False) -> None:
+def _record(work: list[Work], evaluated: tuple[int, EvaluationResult] | None, final: bool = False) -> None:
     """Keep every episode of an evaluation that has come to its end."""
     if evaluated is None:
         return

@@ -1,0 +1,239 @@
+"""Jobs at work: what there is of each already, which train together, and the population that they make."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.baselines.acting import Actor
+from assay.baselines.data import TrainingData, check_learnable
+from assay.baselines.grouping import Candidate, form_groups
+from assay.baselines.population import Member, Population, State
+from assay.baselines.runs import Job, PendingEvaluation, Plan, Run
+from assay.baselines.sizing import available_memory, bytes_per_member, choose_size, like_population, seconds_per_update
+from assay.datasets.errors import AssayWarning, ConfigError
+
+__all__ = ["Work", "WorkGroup", "build_population", "form_populations"]
+
+_LARGEST = 64  # members of a population, where its size is chosen here
+_WORTH_TIMING = 30.0  # seconds of training below which the size does not matter
+
+
+class Work:
+    """A job on its way to a finished run."""
+
+    def __init__(self, job: Job, plan: Plan, root: Path) -> None:
+        self.job, self.plan = job, plan
+        self.folder = root / plan.folder(job)
+        self.state: State | None = None
+        self.pending: PendingEvaluation | None = None
+        self.restarts = 0  # of simulators, in the evaluations of its population
+        self.curves: list[tuple[Any, ...]] = []
+        self.returns: list[tuple[Any, ...]] = []
+        self.seconds = 0.0
+        self.finished = False
+        self.company: str | None = None  # the population in which it was begun
+        self.diverged_at: int | None = None
+        self.run: Run
+
+    def check(self) -> None:
+        """Raise ConfigError where the job is impossible, before anything is written for any job."""
+        self.job.action_scale  # noqa: B018  (raises where the algorithm cannot act)
+        check_learnable(observations=self.job.dataset.observations, actions=self.job.dataset.actions)
+        if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
+            raise ConfigError(
+                f"{self.job.label} does not say which environment it comes from; pass Evaluation(environment=...), or "
+                "evaluation=None (--episodes 0) to train without one"
+            )
+
+    def look_up(self) -> None:
+        """Find out what is there already; nothing is written."""
+        if (self.folder / "run.json").exists():
+            self.run = Run(self.folder)
+            self.finished = self.run.status in ("finished", "diverged")
+            if self.run.status == "unfinished":
+                self.company = self.run.description["population"]
+            checkpoint = None if self.finished else self.run.read_checkpoint()
+            if checkpoint is not None:
+                self.state, self.pending, progress = checkpoint
+                self.curves = [tuple(row) for row in progress["curves"]]
+                self.returns = [tuple(row) for row in progress["returns"]]
+                self.seconds, self.diverged_at = progress["seconds"], progress["diverged_at"]
+                self.restarts = progress["restarts"]
+
+    def begin(self, trained_on: dict[str, Any], company: str) -> None:
+        """Make the run's folder, or take up the one that is there; `company` names the job's population."""
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.run = Run.create(self.folder, self.job, self.plan, trained_on, started, company)
+
+    @property
+    def kind(self) -> str:
+        """Jobs with the same text can share a population."""
+        dataset, algorithm = self.job.dataset, self.job.algorithm
+        shapes = [[str(array.dtype), array.shape[1:]] for array in _leaves(dataset.observations, dataset.actions)]
+        done = 0 if self.state is None else self.state.update
+        pending = None if self.pending is None else self.pending.update
+        environment = self.plan.environment(self.job)
+        same = [algorithm.name, algorithm.static_parameters(), shapes, environment, done, pending]
+        return json.dumps(same, sort_keys=True)
+
+    @property
+    def data_key(self) -> str:
+        """Jobs with the same text share their laid out dataset."""
+        return self.job.dataset.fingerprint + json.dumps(self.job.algorithm.data_parameters())
+
+    def checkpoint(self, population: Population, member: int, pending: tuple[int, Actor] | None) -> None:
+        """Save the member's state, and the policy whose evaluation has not come to its end."""
+        progress = {
+            "curves": self.curves,
+            "returns": self.returns,
+            "seconds": self.seconds,
+            "diverged_at": self.diverged_at,
+            "restarts": self.restarts,
+        }
+        evaluated = None if pending is None else PendingEvaluation(pending[0], pending[1].tensors(member))
+        self.run.write_checkpoint(population.state(member), evaluated, progress)
+
+
+def _leaves(*values: Any) -> Iterator[np.ndarray]:
+    for value in values:
+        if isinstance(value, dict):
+            yield from _leaves(*value.values())
+        else:
+            yield value
+
+
+@dataclass(frozen=True)
+class WorkGroup:
+    """Jobs that train together.
+
+    Parameters
+    ----------
+    members : list of Work
+    streaming : bool
+        Whether their data stays on the host.
+    """
+
+    members: list[Work]
+    streaming: bool = False
+
+    @property
+    def company(self) -> str:
+        """A name for these jobs together."""
+        return hashlib.sha256("\n".join(item.folder.name for item in self.members).encode()).hexdigest()[:16]
+
+
+def form_populations(
+    work: Sequence[Work], population: int | str, device: str, memory: int | None = None
+) -> list[WorkGroup]:
+    """Group what is not finished into populations.
+
+    Parameters
+    ----------
+    work : sequence of Work
+    population : int or "auto"
+        Most members of one; `"auto"` times some sizes where there is much to train.
+    device : str
+    memory : int, optional
+        Bytes that a population may take; default is what the device has left.
+    """
+    unfinished = list({item.folder: item for item in reversed(work) if not item.finished}.values())[::-1]
+    kinds: dict[Hashable, list[Work]] = {}
+    for item in unfinished:
+        kinds.setdefault(item.kind, []).append(item)
+    available = available_memory(device) if memory is None else memory
+    taken = {kind: bytes_per_member(items[0].job.algorithm, *_sizes(items[0])) for kind, items in kinds.items()}
+
+    def largest(kind: Hashable) -> int:
+        if not isinstance(population, str):
+            return population
+        return _chosen_size(kinds[kind], device, max(1, available // taken[kind]))
+
+    candidates = [Candidate(item.kind, item.data_key, _data_bytes(item), item.company) for item in unfinished]
+    groups = form_groups(candidates, largest, taken.__getitem__, available)
+    made = [WorkGroup([unfinished[index] for index in group.members], group.streaming) for group in groups]
+    for group in made:
+        if group.streaming:
+            first = group.members[0]
+            warnings.warn(
+                f"{first.job.label} does not fit into the {available / 1e9:.1f} GB that are free on {device}: its batches "
+                f"are sent from host memory while {first.job.algorithm.label} trains",
+                AssayWarning,
+                stacklevel=3,
+            )
+    for kind, items in kinds.items():
+        data = {item.data_key: _data_bytes(item) for item in items}
+        needed, parts = (
+            sum(data.values()) + len(items) * taken[kind],
+            sum(group.members[0].kind == kind for group in made),
+        )
+        if needed > available and parts > 1:
+            warnings.warn(
+                f"the {len(items)} jobs of {items[0].job.algorithm.label} need {needed / 1e9:.1f} GB and {device} has "
+                f"{available / 1e9:.1f} GB free: they are trained as {parts} populations, one after the other",
+                AssayWarning,
+                stacklevel=3,
+            )
+    return made
+
+
+def _chosen_size(items: list[Work], device: str, fitting: int) -> int:
+    first = items[0]
+    most = min(_LARGEST, fitting)
+    if len(items) == 1 or first.company is not None:
+        return most
+    algorithm, (observation_size, action_size), bf16 = first.job.algorithm, _sizes(first), first.plan.bf16
+
+    def seconds(members: int) -> float:
+        return seconds_per_update(
+            like_population(algorithm, members, observation_size, action_size, device=device, bf16=bf16)
+        )
+
+    if seconds(1) * first.plan.steps * len(items) < _WORTH_TIMING:
+        return most
+    return choose_size(len(items), seconds, most)
+
+
+def _sizes(item: Work) -> tuple[int, int]:
+    dataset = item.job.dataset
+    return int(dataset.observations.shape[1]), int(dataset.actions.shape[1])
+
+
+def _data_bytes(item: Work) -> int:
+    observation_size, action_size = _sizes(item)
+    width = 2 * observation_size + action_size + 2 + len(item.job.algorithm.extra_columns) * action_size
+    return item.job.dataset.total_steps * width * item.plan.storage_dtype.itemsize
+
+
+def build_population(group: WorkGroup, plan: Plan, device: str) -> Population:
+    """Lay out the datasets, make the networks, and restore what was saved."""
+    data: dict[str, int] = {}
+    laid_out: list[TrainingData] = []
+    members = []
+    for item in group.members:
+        if item.data_key not in data:
+            data[item.data_key] = len(laid_out)
+            laid_out.append(item.job.algorithm.training_data(item.job.dataset, item.job.action_scale))
+        members.append(Member(item.job.algorithm, item.job.seed, data[item.data_key]))
+    population = Population(
+        members,
+        laid_out,
+        plan.steps,
+        device=device,
+        storage=plan.storage_dtype,
+        streaming=group.streaming,
+        bf16=plan.bf16,
+    )
+    for index, item in enumerate(group.members):
+        if item.state is not None:
+            population.restore(item.state, index)
+            item.state = None
+    return population
