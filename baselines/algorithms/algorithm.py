@@ -185,9 +185,18 @@ def algorithms() -> dict[str, type[Algorithm]]:
     Examples
     --------
     >>> sorted(algorithms())
-    ['bc', 'dt', 'iql', 'td3_bc']
+    ['awac', 'bc', 'cql', 'dt', 'edac', 'iql', 'sac_n', 'td3_bc']
     """
-    from assay.baselines.algorithms import bc, decision_transformer, iql, td3_bc  # noqa: F401  (importing registers them)
+    from assay.baselines.algorithms import (  # noqa: F401  (importing registers them)
+        awac,
+        bc,
+        cql,
+        decision_transformer,
+        edac,
+        iql,
+        sac_n,
+        td3_bc,
+    )
 
     return dict(sorted(_REGISTRY.items()))
 
