@@ -4,12 +4,16 @@ if __name__ != "assay.baselines":
     raise ImportError(f"import this package as assay.baselines, not as {__name__}")
 
 from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named, algorithms
+from assay.baselines.algorithms.awac import AWAC
 from assay.baselines.algorithms.bc import BC
+from assay.baselines.algorithms.cql import CQL
 from assay.baselines.algorithms.decision_transformer import DecisionTransformer
+from assay.baselines.algorithms.edac import EDAC
 from assay.baselines.algorithms.iql import IQL
 from assay.baselines.algorithms.percent_bc import PercentBC
 from assay.baselines.algorithms.rebrac import ReBRAC
 from assay.baselines.algorithms.riql import RIQL
+from assay.baselines.algorithms.sac_n import SACN
 from assay.baselines.algorithms.td3_bc import TD3BC
 from assay.baselines.dry_run import TrainingPlan, plan_training
 from assay.baselines.evaluation import Evaluation
@@ -20,9 +24,13 @@ from assay.baselines.suite import Suite, plan_suite, run_suite
 from assay.baselines.train import train
 
 __all__ = [
+    "AWAC",
     "BC",
+    "CQL",
+    "EDAC",
     "IQL",
     "RIQL",
+    "SACN",
     "TD3BC",
     "Algorithm",
     "DecisionTransformer",

@@ -187,19 +187,40 @@ class MLP(Specification):
             found.append(Parameter("state_independent", (1, self.state_independent)))
         return tuple(found)
 
-    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:  # noqa: D102
-        (hidden,) = inputs
+    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:
+        """Apply R networks to inputs [R, B, in], or to the states [R, B, s] with each of their candidates [R, n, B, a].
+
+        The second way gives [R, n, B, out], as if every state were repeated n times and joined with its candidates.
+        """
+        hidden, *candidates = inputs
         tensors = iter(weights)
         for index in range(len(self.layers)):
             weight, bias = next(tensors), next(tensors)
-            hidden = torch.baddbmm(bias, hidden, weight)
+            if candidates and index == 0:
+                hidden = _joined(hidden, candidates[0], weight, bias)
+            else:
+                hidden = torch.baddbmm(bias, hidden, weight)
             if index < len(self.layers) - 1:
                 hidden = torch.relu_(hidden)
                 if self.layer_norm:
                     hidden = torch.nn.functional.layer_norm(hidden, hidden.shape[-1:], eps=_LAYER_NORM_EPSILON)
                     scale, shift = next(tensors), next(tensors)
                     hidden = torch.addcmul(shift, hidden, scale)
+        if candidates:
+            hidden = hidden.view(*candidates[0].shape[:3], -1)
         return torch.tanh(hidden) if self.output == "tanh" else hidden
+
+
+def _joined(states: torch.Tensor, candidates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Return the first layer [R, n B, h] for states [R, B, s] joined with candidates [R, n, B, a].
+
+    What a state contributes to it is computed once, and not for each candidate.
+    """
+    size = states.shape[-1]
+    shared = torch.baddbmm(bias, states, weight[:, :size])  # [R, B, h]
+    hidden = shared[:, None].repeat(1, candidates.shape[1], 1, 1).flatten(1, 2)
+    # In place, which autocast leaves to us.
+    return hidden.baddbmm_(candidates.flatten(1, 2).to(hidden.dtype), weight[:, size:].to(hidden.dtype))
 
 
 @dataclass(frozen=True)
@@ -267,17 +288,21 @@ class Network:
         *inputs: torch.Tensor,
         weights: Literal["learned", "frozen", "target"] = "learned",
         first: bool = False,
+        repeated: bool = False,
         **options: Any,
     ) -> torch.Tensor:
         """Apply the network.
 
         Parameters
         ----------
-        *inputs : [P, B, in] tensors
+        *inputs : tensors
+            [P, B, in], or what else the specification takes; an ensemble gives them to each copy.
         weights : "learned", "frozen" or "target"
             With gradients to the weights, without, or the slowly following copy.
         first : bool
             Use only the first copy of the ensemble.
+        repeated : bool
+            The inputs are [P, K, B, in], one for each copy of the ensemble.
         **options
             For `Specification.forward`.
 
@@ -290,7 +315,9 @@ class Network:
         copies = self.spec.ensemble
         if first and copies > 1:
             chosen, copies = [tensor[::copies] for tensor in chosen], 1
-        if copies > 1:
+        if repeated:
+            inputs = tuple(item.flatten(0, 1) for item in inputs)
+        elif copies > 1:
             inputs = tuple(
                 item.unsqueeze(1).expand(len(item), copies, *item.shape[1:]).reshape(-1, *item.shape[1:])
                 for item in inputs

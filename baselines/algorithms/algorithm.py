@@ -185,15 +185,19 @@ def algorithms() -> dict[str, type[Algorithm]]:
     Examples
     --------
     >>> sorted(algorithms())
-    ['bc', 'dt', 'iql', 'percent_bc', 'rebrac', 'riql', 'td3_bc']
+    ['awac', 'bc', 'cql', 'dt', 'edac', 'iql', 'percent_bc', 'rebrac', 'riql', 'sac_n', 'td3_bc']
     """
     from assay.baselines.algorithms import (  # noqa: F401  (importing registers them)
+        awac,
         bc,
+        cql,
         decision_transformer,
+        edac,
         iql,
         percent_bc,
         rebrac,
         riql,
+        sac_n,
         td3_bc,
     )
 
