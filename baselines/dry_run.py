@@ -14,8 +14,7 @@ from assay.baselines.evaluation import Evaluation
 from assay.baselines.runs import Job, Plan
 from assay.baselines.sizing import seconds_per_update
 from assay.baselines.train import check_device, check_settings, matmul_precision
-from assay.baselines.work import Work, WorkGroup, build_population, form_populations
-from assay.datasets.errors import AssayError
+from assay.baselines.work import Work, WorkGroup, build_population, form_populations, lay_out
 
 __all__ = ["PlannedJob", "PlannedPopulation", "TrainingPlan", "plan_training"]
 
@@ -149,9 +148,9 @@ def plan_training(
         item.check()
     for item in work:
         item.look_up()
-    planned = tuple(_planned_job(item) for item in work)
     with matmul_precision(precision):
         groups = form_populations(work, population, device)
+        planned = tuple(_planned_job(item) for item in work)
         populations = tuple(_planned_population(group, plan, device) for group in groups)
     return TrainingPlan(planned, populations)
 
@@ -168,10 +167,10 @@ def _planned_population(group: WorkGroup, plan: Plan, device: str) -> PlannedPop
     on_cuda = device.startswith("cuda")
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    try:
-        population = build_population(group, plan, device)
-    except AssayError as error:
-        return PlannedPopulation(label, len(work), datasets, error=str(error))
+    laid_out, failures = lay_out(group)
+    if failures:
+        return PlannedPopulation(label, len(work), datasets, error=str(failures[0][1]))
+    population = build_population(group, laid_out, plan, device)
     updates = plan.steps - population.completed
     seconds = seconds_per_update(population)
     networks = population.networks.values()

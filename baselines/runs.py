@@ -7,7 +7,7 @@
         curves.parquet         update, metric, value: means of the training losses between log points
         returns.parquet        update, episode, seed, return, length, final: every evaluation episode
         policy.safetensors     the networks and scales of the trained policy
-        checkpoint/            while unfinished: state.safetensors, with the policy whose evaluation is under way
+        checkpoint/            while unfinished: <number>.safetensors, with the policy whose evaluation is under way
 
 A run is finished when run.json says so, which is the last thing written. Runs are recognized by the hash of their job,
 so the same job is never trained twice, and an unfinished one goes on where its checkpoint stands.
@@ -401,8 +401,20 @@ class Run:
         pl.DataFrame(rows, schema=types, orient="row").write_parquet(content)
         atomic_write(self.folder / f"{name}.parquet", content.getvalue())
 
-    def write_checkpoint(self, state: State, pending: PendingEvaluation | None, progress: Mapping[str, Any]) -> None:
-        """Write the state of an unfinished run; `progress` is stored beside it as JSON values."""
+    def write_checkpoint(
+        self, number: int, state: State, pending: PendingEvaluation | None, progress: Mapping[str, Any]
+    ) -> None:
+        """Write the state of an unfinished run beside what was written before.
+
+        Parameters
+        ----------
+        number : int
+            Of the checkpoint. The runs of a population count together: one is good when all of them have it.
+        state : State
+        pending : PendingEvaluation or None
+        progress : mapping
+            Stored beside them as JSON values.
+        """
         from safetensors.torch import save
 
         header = {
@@ -418,15 +430,26 @@ class Run:
             tensors |= {f"{_PENDING}{name}": tensor for name, tensor in pending.tensors.items()}
         tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         content = save(tensors, {"progress": json.dumps(header)})
-        atomic_write(self.folder / "checkpoint" / "state.safetensors", content)
+        atomic_write(self._checkpoint(number), content)
 
-    def read_checkpoint(self) -> tuple[State, PendingEvaluation | None, dict[str, Any]] | None:
-        """Return what `write_checkpoint` wrote last, or None."""
+    def _checkpoint(self, number: int) -> Path:
+        return self.folder / "checkpoint" / f"{number}.safetensors"
+
+    def checkpoints(self) -> list[int]:
+        """Return the numbers of the checkpoints that are there, in order."""
+        return sorted(int(file.stem) for file in self.folder.glob("checkpoint/*.safetensors") if file.stem.isdigit())
+
+    def keep_checkpoint(self, number: int | None) -> None:
+        """Remove all checkpoints but one, or all."""
+        for other in self.checkpoints():
+            if other != number:
+                self._checkpoint(other).unlink(missing_ok=True)
+
+    def read_checkpoint(self, number: int) -> tuple[State, PendingEvaluation | None, dict[str, Any]]:
+        """Return what `write_checkpoint` wrote."""
         from safetensors import SafetensorError, safe_open
 
-        file = self.folder / "checkpoint" / "state.safetensors"
-        if not file.exists():
-            return None
+        file = self._checkpoint(number)
         try:
             with safe_open(file, "pt") as opened:
                 progress = json.loads(opened.metadata()["progress"])

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,7 @@ from assay.baselines.logging.logger import Logger
 from assay.baselines.population import Population
 from assay.baselines.progress import Reporter, TrainingProgress
 from assay.baselines.runs import Job, Plan, Run, hardware
-from assay.baselines.work import Work, WorkGroup, build_population, form_populations
+from assay.baselines.work import Work, WorkGroup, build_population, form_populations, lay_out
 from assay.datasets.errors import AssayError, ConfigError
 
 __all__ = ["train"]
@@ -180,10 +181,17 @@ def _train_population(
     report: Reporter,
 ) -> None:
     """Train, evaluate and write one population; an error in it is written to its runs and does not stop the others."""
+    laid_out, failures = lay_out(group)
+    for item, failure in failures:
+        _fail([item.run], failure)
+    broken = [item for item, _ in failures]
+    group = replace(group, members=[item for item in group.members if item not in broken])
     work = group.members
     try:
         with report:
-            population = build_population(group, plan, device)
+            if not work:
+                return
+            population = build_population(group, laid_out, plan, device)
             with _evaluator(work, plan, workers) as evaluator:
                 if evaluator is not None:
                     _take_up_evaluation(work, population, evaluator)
@@ -232,6 +240,8 @@ def _advance(
     def save() -> None:
         for index, item in enumerate(work):
             item.checkpoint(population, index, None if evaluator is None else evaluator.pending)
+        for item in work:
+            item.run.keep_checkpoint(item.number)
 
     with _deferred_interrupt() as interrupt:
         while population.completed < plan.steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +19,9 @@ from assay.baselines.grouping import Candidate, form_groups
 from assay.baselines.population import Member, Population, State
 from assay.baselines.runs import Job, PendingEvaluation, Plan, Run
 from assay.baselines.sizing import available_memory, bytes_per_member, choose_size, like_population, seconds_per_update
-from assay.datasets.errors import AssayWarning, ConfigError
+from assay.datasets.errors import AssayError, AssayWarning, ConfigError
 
-__all__ = ["Work", "WorkGroup", "build_population", "form_populations"]
+__all__ = ["Work", "WorkGroup", "build_population", "form_populations", "lay_out"]
 
 _LARGEST = 64  # members of a population, where its size is chosen here
 _WORTH_TIMING = 30.0  # seconds of training below which the size does not matter
@@ -41,6 +41,8 @@ class Work:
         self.seconds = 0.0
         self.finished = False
         self.company: str | None = None  # the population in which it was begun
+        self.checkpoints: frozenset[int] = frozenset()
+        self.number = 0  # of the latest checkpoint
         self.diverged_at: int | None = None
         self.run: Run
 
@@ -61,18 +63,22 @@ class Work:
             self.finished = self.run.status in ("finished", "diverged")
             if self.run.status == "unfinished":
                 self.company = self.run.description["population"]
-            checkpoint = None if self.finished else self.run.read_checkpoint()
-            if checkpoint is not None:
-                self.state, self.pending, progress = checkpoint
-                self.curves = [tuple(row) for row in progress["curves"]]
-                self.returns = [tuple(row) for row in progress["returns"]]
-                self.seconds, self.diverged_at = progress["seconds"], progress["diverged_at"]
-                self.restarts = progress["restarts"]
+                self.checkpoints = frozenset(self.run.checkpoints())
+
+    def take_up(self, number: int) -> None:
+        """Read a checkpoint."""
+        self.number = number
+        self.state, self.pending, progress = self.run.read_checkpoint(number)
+        self.curves = [tuple(row) for row in progress["curves"]]
+        self.returns = [tuple(row) for row in progress["returns"]]
+        self.seconds, self.diverged_at = progress["seconds"], progress["diverged_at"]
+        self.restarts = progress["restarts"]
 
     def begin(self, trained_on: dict[str, Any], company: str) -> None:
         """Make the run's folder, or take up the one that is there; `company` names the job's population."""
         started = datetime.now(UTC).isoformat(timespec="seconds")
         self.run = Run.create(self.folder, self.job, self.plan, trained_on, started, company)
+        self.run.keep_checkpoint(self.number)  # a later one lacks its companions
 
     @property
     def kind(self) -> str:
@@ -91,7 +97,7 @@ class Work:
         return self.job.dataset.fingerprint + json.dumps(self.job.algorithm.data_parameters())
 
     def checkpoint(self, population: Population, member: int, pending: tuple[int, Actor] | None) -> None:
-        """Save the member's state, and the policy whose evaluation has not come to its end."""
+        """Save the member's state, and the policy whose evaluation has not come to its end, beside what was saved."""
         progress = {
             "curves": self.curves,
             "returns": self.returns,
@@ -100,7 +106,8 @@ class Work:
             "restarts": self.restarts,
         }
         evaluated = None if pending is None else PendingEvaluation(pending[0], pending[1].tensors(member))
-        self.run.write_checkpoint(population.state(member), evaluated, progress)
+        self.number += 1
+        self.run.write_checkpoint(self.number, population.state(member), evaluated, progress)
 
 
 def _leaves(*values: Any) -> Iterator[np.ndarray]:
@@ -146,6 +153,7 @@ def form_populations(
         Bytes that a population may take; default is what the device has left.
     """
     unfinished = list({item.folder: item for item in reversed(work) if not item.finished}.values())[::-1]
+    _take_up_checkpoints(unfinished)
     kinds: dict[Hashable, list[Work]] = {}
     for item in unfinished:
         kinds.setdefault(item.kind, []).append(item)
@@ -185,6 +193,19 @@ def form_populations(
     return made
 
 
+def _take_up_checkpoints(unfinished: Sequence[Work]) -> None:
+    """Read the latest checkpoint that all runs of a population have: a kill may have come between two of them."""
+    companies: dict[str, list[Work]] = {}
+    for item in unfinished:
+        if item.company is not None:
+            companies.setdefault(item.company, []).append(item)
+    for members in companies.values():
+        common = frozenset.intersection(*(item.checkpoints for item in members))
+        for item in members:
+            if common:
+                item.take_up(max(common))
+
+
 def _chosen_size(items: list[Work], device: str, fitting: int) -> int:
     first = items[0]
     most = min(_LARGEST, fitting)
@@ -213,19 +234,25 @@ def _data_bytes(item: Work) -> int:
     return item.job.dataset.total_steps * width * item.plan.storage_dtype.itemsize
 
 
-def build_population(group: WorkGroup, plan: Plan, device: str) -> Population:
-    """Lay out the datasets, make the networks, and restore what was saved."""
-    data: dict[str, int] = {}
-    laid_out: list[TrainingData] = []
-    members = []
+def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work, AssayError]]]:
+    """Lay out the datasets of a group, and say whose cannot be learned from."""
+    laid_out: dict[str, TrainingData] = {}
+    errors: dict[str, AssayError] = {}
     for item in group.members:
-        if item.data_key not in data:
-            data[item.data_key] = len(laid_out)
-            laid_out.append(item.job.algorithm.training_data(item.job.dataset, item.job.action_scale))
-        members.append(Member(item.job.algorithm, item.job.seed, data[item.data_key]))
+        if item.data_key not in laid_out and item.data_key not in errors:
+            try:
+                laid_out[item.data_key] = item.job.algorithm.training_data(item.job.dataset, item.job.action_scale)
+            except AssayError as error:
+                errors[item.data_key] = error
+    return laid_out, [(item, errors[item.data_key]) for item in group.members if item.data_key in errors]
+
+
+def build_population(group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, device: str) -> Population:
+    """Make the networks, place the data, and restore what was saved."""
+    numbers = {key: number for number, key in enumerate(laid_out)}
     population = Population(
-        members,
-        laid_out,
+        [Member(item.job.algorithm, item.job.seed, numbers[item.data_key]) for item in group.members],
+        list(laid_out.values()),
         plan.steps,
         device=device,
         storage=plan.storage_dtype,

@@ -71,11 +71,10 @@ def occupy_the_drivers_node() -> object:
 def test_a_cluster_that_loses_a_node_while_it_trains_gives_the_bytes_of_a_local_run(cluster, tmp_path):
     import ray
 
-    jobs = [Job(TD3BC(**SMALL), pendulum_like()), Job(BC(**SMALL), pendulum_like()), Job(BC(**SMALL), pendulum_like(1))]
     broken = pendulum_like().replace({"rewards": np.full(200, np.nan)})
-    jobs.append(Job(BC(**SMALL), broken))
-    # Alone in their populations: a kill between the checkpoints of two members regroups them, which changes the rounding.
-    options = {"steps": 3000, "population": 1, "checkpoint_seconds": 0.1, "workers": 0}
+    jobs = [Job(TD3BC(**SMALL), pendulum_like(), seed) for seed in (0, 1)]
+    jobs += [Job(BC(**SMALL), pendulum_like()), Job(BC(**SMALL), broken)]
+    options = {"steps": 3000, "checkpoint_seconds": 0.1, "workers": 0}
     options["evaluation"] = Evaluation(episodes=1, every=1500)
     local = train(jobs, runs=tmp_path / "local", **options)
 
@@ -89,7 +88,7 @@ def test_a_cluster_that_loses_a_node_while_it_trains_gives_the_bytes_of_a_local_
         reports.append(report)
         if not lost_at and report.population == 0 and 1000 <= report.update < 2000:
             cluster.remove_node(other, allow_graceful=False)
-            lost_at.append(Run(first).read_checkpoint()[0].update)
+            lost_at.append(Run(first).read_checkpoint(Run(first).checkpoints()[-1])[0].update)
             ray.kill(occupant)
             reports.clear()
 

@@ -253,9 +253,8 @@ def evaluating(folder: Path) -> list[int]:
     """Updates whose evaluation is under way in the checkpoints of a folder."""
     found = []
     for run in finished_runs(folder):
-        checkpoint = run.read_checkpoint()
-        if checkpoint is not None and checkpoint[1] is not None:
-            found.append(checkpoint[1].update)
+        pending = [run.read_checkpoint(number)[1] for number in run.checkpoints()[-1:]]
+        found += [item.update for item in pending if item is not None]
     return found
 
 

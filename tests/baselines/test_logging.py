@@ -144,7 +144,7 @@ def test_after_an_interruption_no_point_is_missing_or_there_twice(tmp_path, blow
     assert process.wait() != 0
     (folder,) = (file.parent for file in tmp_path.glob("*/run.json"))
     assert Run(folder).status == "unfinished"
-    state, _ = Run(folder).read_checkpoint()
+    state, *_ = Run(folder).read_checkpoint(Run(folder).checkpoints()[-1])
     assert 0 < state.update < 800
 
     process = start(tmp_path)

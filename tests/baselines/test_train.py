@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,9 +146,61 @@ def test_a_job_that_fails_does_not_stop_the_others(tmp_path):
     assert not (failed.folder / "policy.safetensors").exists()
 
 
-def test_impossible_settings_are_refused_before_anything_is_written(tmp_path):
-    from dataclasses import replace
+def test_a_variant_that_cannot_be_learned_from_does_not_stop_its_companions(tmp_path):
+    broken = pendulum_like().replace({"rewards": np.full(200, np.nan)})
+    jobs = [Job(BC(**SMALL), dataset, seed) for seed in (0, 1) for dataset in (broken, pendulum_like())]
+    runs = train(jobs, steps=5, runs=tmp_path / "together", evaluation=None)
+    assert [run.status for run in runs] == ["failed", "finished", "failed", "finished"]
+    alone = train(jobs[1::2], steps=5, runs=tmp_path / "alone", evaluation=None)
+    assert [contents_of_policy(run) for run in runs[1::2]] == [contents_of_policy(run) for run in alone]
 
+
+def contents_of_policy(run: Run) -> bytes:
+    return (run.folder / "policy.safetensors").read_bytes()
+
+
+def test_a_kill_between_the_checkpoints_of_two_members_takes_both_back_to_the_one_before(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    jobs = [Job(TD3BC(**SMALL), pendulum_like(), seed) for seed in (0, 1)]
+    options = {"steps": 300, "evaluation": None, "checkpoint_seconds": 0.0}
+    whole = train(jobs, runs=tmp_path / "whole", **options)
+
+    def stop(report):
+        if report.update >= 150:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(jobs, runs=tmp_path / "killed", progress=stop, **options)
+    runs = finished_runs(tmp_path / "killed")
+    (latest,) = runs[0].checkpoints()
+    assert runs[1].checkpoints() == [latest]
+    # The first member has a later checkpoint, which the second was killed before writing.
+    state, pending, progress = runs[0].read_checkpoint(latest)
+    ahead = replace(state, update=state.update + 1, tensors={name: value + 1 for name, value in state.tensors.items()})
+    runs[0].write_checkpoint(latest + 1, ahead, pending, progress)
+    resumed = train(jobs, runs=tmp_path / "killed", **options)
+    assert [contents_of_policy(run) for run in resumed] == [contents_of_policy(run) for run in whole]
+    assert [run.curves.equals(other.curves) for run, other in zip(resumed, whole)] == [True, True]
+
+
+def test_members_begun_together_go_on_together_whatever_joins_or_is_asked_for(tmp_path):
+    jobs = [Job(BC(**SMALL), pendulum_like(), seed) for seed in (0, 1, 2)]
+    options = {"steps": 200, "evaluation": None, "checkpoint_seconds": 0.0}
+
+    def stop(report):
+        if report.update >= 100:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(jobs[:2], runs=tmp_path, progress=stop, **options)
+    members = []
+    train(jobs, runs=tmp_path, population=1, progress=lambda report: members.append(report.members), **options)
+    assert set(members) == {2, 1}
+
+
+def test_impossible_settings_are_refused_before_anything_is_written(tmp_path):
     from assay.datasets.spaces import Discrete
 
     dataset = pendulum_like()
@@ -159,6 +212,8 @@ def test_impossible_settings_are_refused_before_anything_is_written(tmp_path):
         (Job(BC(), dataset), {"precision": "exact"}, "precision='exact'"),
         (Job(BC(), dataset), {"device": "abacus"}, "device 'abacus'"),
         (Job(BC(), dataset), {"steps": 0}, "steps=0"),
+        (Job(BC(), dataset), {"population": "many"}, "population='many'"),
+        (Job(BC(), dataset), {"storage": "int8"}, "storage='int8'"),
     ]:
         with pytest.raises(ConfigError, match=message):
             train([Job(BC(), dataset), job], runs=tmp_path / "runs", **{"steps": 5, "evaluation": None, **options})
@@ -170,13 +225,15 @@ def test_a_damaged_checkpoint_or_description_is_an_error_that_names_the_file(tmp
     (run,) = train([job], steps=5, runs=tmp_path, evaluation=None)
     run.update(status="unfinished")
     (run.folder / "checkpoint").mkdir()
-    (run.folder / "checkpoint" / "state.safetensors").write_bytes(b"\xff" * 100)
-    with pytest.raises(DatasetIntegrityError, match=r"state\.safetensors is damaged"):
+    (run.folder / "checkpoint" / "3.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(DatasetIntegrityError, match=r"3\.safetensors is damaged"):
         train([job], steps=5, runs=tmp_path, evaluation=None)
     (run.folder / "run.json").write_text("{")
     with pytest.raises(AssayError, match=r"run\.json is damaged"):
         train([job], steps=5, runs=tmp_path, evaluation=None)
 
+
+KILLS = 10
 
 SCRIPT = """
 import sys
@@ -186,7 +243,7 @@ from tests.baselines.problems import pendulum_like
 options = {"hidden": (16, 16), "batch_size": 32}
 jobs = [Job(make(**options), pendulum_like(data), seed) for make in (BC, TD3BC) for data in (0, 1) for seed in (0, 1)]
 print("training", flush=True)
-train(jobs, steps=400, runs=sys.argv[1], evaluation=Evaluation(episodes=1, every=200), workers=0, checkpoint_seconds=0.2)
+train(jobs, steps=5000, runs=sys.argv[1], evaluation=Evaluation(episodes=1, every=2000), workers=0, checkpoint_seconds=0.1)
 """
 
 
@@ -205,12 +262,12 @@ def test_killed_at_any_moment_and_given_again_the_numbers_are_those_of_an_undist
     whole_run = script(tmp_path / "whole")
     assert whole_run.wait() == 0, whole_run.stderr.read().decode()
     rng, kills = np.random.default_rng(0), 0
-    for attempt in range(7):
+    for attempt in range(KILLS + 1):
         process = script(tmp_path / "killed")
         process.stdout.readline()  # training begins
-        if attempt < 6:
+        if attempt < KILLS:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(rng.uniform(0.05, 2.0))
+                process.wait(rng.uniform(0.05, 0.8))
         else:
             process.wait()
         if process.poll() is not None:
@@ -222,7 +279,7 @@ def test_killed_at_any_moment_and_given_again_the_numbers_are_those_of_an_undist
         for path in (tmp_path / "killed").glob("*/run.json"):  # nothing looks finished that is not
             run = Run(path.parent)
             assert run.status == "unfinished" or (run.folder / "policy.safetensors").exists()
-    assert kills >= 1
+    assert kills == KILLS
     whole, killed = finished_runs(tmp_path / "whole"), finished_runs(tmp_path / "killed")
     assert [run.folder.name for run in whole] == [run.folder.name for run in killed]
     assert len(whole) == 8
