@@ -92,6 +92,15 @@ class Draws:
         """Return [P, *shape] floats in [0, 1), multiples of 2**-24."""
         return (_shift_right(self.bits(purpose, *shape), 40).float() * 2.0**-24).to(self.dtype)
 
+    def events(self, purpose: str, probability: torch.Tensor, *shape: int) -> torch.Tensor:
+        """Return [P, *shape] bool, True with each member's probability ([P, 1], rounded to a multiple of 2**-16).
+
+        Four of them come from one number, for large masks.
+        """
+        count = math.prod(shape)
+        quarters = self.bits(purpose, -(-count // 4)).view(torch.int16)[:, :count]  # uniform in [-2**15, 2**15)
+        return (quarters < (probability * 2.0**16).round() - 2.0**15).view(len(self.seeds), *shape)
+
     def normal(self, purpose: str, *shape: int) -> torch.Tensor:
         """Return [P, *shape] standard normal floats (Box-Muller on the two halves of each draw)."""
         bits = self.bits(purpose, *shape)

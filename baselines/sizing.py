@@ -18,7 +18,7 @@ __all__ = ["available_memory", "bytes_per_member", "choose_size", "like_populati
 
 _ROWS = 4_096  # of the data that a trial trains on
 _SECONDS = 0.2  # of a trial
-_GAIN = 1.05  # doubling must make the sum of the members' updates this much faster
+_TOLERANCE = 1.05  # by which doubling may make a member's update slower; timings are noisy
 _SHARE_OF_MEMORY = 0.8  # what is free now may not be free later
 
 
@@ -111,7 +111,8 @@ def bytes_per_member(algorithm: Algorithm, observation_size: int, action_size: i
 def choose_size(jobs: int, seconds: Callable[[int], float], most: int) -> int:
     """Choose how many of some jobs to train at a time.
 
-    The number is doubled as long as that makes the sum of the members' updates at least 5 % faster.
+    The number is doubled as long as a member's share of the time does not grow by more than 5 %: more at a time is at least
+    as fast in all, and shares simulators and data.
 
     Parameters
     ----------
@@ -125,14 +126,14 @@ def choose_size(jobs: int, seconds: Callable[[int], float], most: int) -> int:
     --------
     >>> choose_size(100, lambda members: 1.0 + 0.1 * members, most=64)  # a fixed cost that many share
     64
-    >>> choose_size(100, lambda members: 0.1 * members, most=64)  # nothing is shared
+    >>> choose_size(100, lambda members: 0.1 * members**1.2, most=64)  # more are slower
     1
     """
     size, per_member = 1, seconds(1)
     while size < min(jobs, most):
         larger = min(2 * size, jobs, most)
         cost = seconds(larger) / larger
-        if cost * _GAIN > per_member:
+        if cost > _TOLERANCE * per_member:
             break
         size, per_member = larger, cost
     return size

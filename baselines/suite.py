@@ -66,6 +66,7 @@ class Budget(BaseModel):
     evaluate_every: int | None = Field(None, gt=0)  # updates
     precision: Literal["highest", "high", "medium", "bf16"] = "highest"  # of matrix products
     algorithm_parameters: dict[str, Any] = {}  # for every algorithm, such as a smaller batch
+    algorithms: dict[str, dict[str, Any]] = {}  # for the algorithm of this label, over those of the suite
 
 
 class Quality(BaseModel):
@@ -135,9 +136,12 @@ class Suite(BaseModel):
 
     def make_algorithms(self, budget: Budget, where: str = "suite") -> dict[str, Algorithm]:
         """Build the algorithms by their labels."""
+        for label in budget.algorithms:
+            if label not in self.algorithms:
+                raise ConfigError(f"{where}: budget: {UnknownNameError('algorithm', label, self.algorithms)}")
         made = {}
         for label, given in self.algorithms.items():
-            parameters = {**budget.algorithm_parameters, **(given or {})}
+            parameters = {**budget.algorithm_parameters, **(given or {}), **budget.algorithms.get(label, {})}
             try:
                 made[label] = algorithm_named(str(parameters.pop("algorithm", label)), parameters)
             except AssayError as error:

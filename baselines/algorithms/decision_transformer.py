@@ -101,9 +101,9 @@ def actor_loss(setting: Setting) -> Losses:
     assert batch.valid is not None
 
     def dropout(activations: torch.Tensor, purpose: str) -> torch.Tensor:
-        rate: torch.Tensor = h.dropout.view(-1, *[1] * (activations.dim() - 1))
-        kept = setting.draws.uniform(f"dropout/{purpose}", *activations.shape[1:]) >= rate
-        return activations * kept / (1.0 - rate)
+        kept = setting.draws.events(f"dropout/{purpose}", 1.0 - h.dropout, *activations.shape[1:])
+        scale: torch.Tensor = 1.0 / (1.0 - h.dropout.view(-1, *[1] * (activations.dim() - 1)))
+        return activations * (kept * scale)
 
     returns = batch.returns_to_go * h.return_scale[..., None]
     predicted: torch.Tensor = setting.networks["actor"](

@@ -48,16 +48,16 @@ def test_without_a_limit_of_memory_there_is_no_population_too_many(jobs, largest
     assert len(groups) == len(begun) + sum(-(-kinds.count(kind) // largest) for kind in set(kinds) - begun)
 
 
-def test_the_size_grows_until_doubling_gains_less_than_five_percent():
-    costs = {1: 1.0, 2: 1.2, 4: 1.6, 8: 3.1, 16: 6.2}
+def test_the_size_grows_until_doubling_is_slower_by_more_than_five_percent():
+    costs = {1: 1.0, 2: 1.2, 4: 1.6, 8: 3.3, 16: 7.0, 32: 14.0}
     asked = []
 
     def seconds(members):
         asked.append(members)
         return costs[members]
 
-    assert choose_size(100, seconds, most=64) == 4  # 8 members cost 0.3875 each after 0.4: a gain of 3 %
-    assert asked == [1, 2, 4, 8]
+    assert choose_size(100, seconds, most=64) == 8  # 8 members cost 0.41 each after 0.4, 16 cost 0.44
+    assert asked == [1, 2, 4, 8, 16]
     assert choose_size(3, lambda members: 1.0, most=64) == 3
     assert choose_size(100, lambda members: 1.0, most=5) == 5
 

@@ -76,3 +76,16 @@ def test_both_precisions_see_the_same_draws():
     update = torch.tensor([9])
     single, double = Draws([4], update), Draws([4], update, torch.float64)
     assert torch.equal(single.normal("n", 50).double(), double.normal("n", 50))
+
+
+def test_events_happen_with_their_members_probability_and_do_not_depend_on_company():
+    probability = torch.tensor([[0.1], [0.75], [0.0], [1.0]])
+    together = Draws([3, 4, 5, 6], torch.zeros(1, dtype=torch.int64)).events("mask", probability, 500, 401)
+    for member, expected in enumerate(probability[:, 0].tolist()):
+        share = together[member].double().mean().item()
+        assert abs(share - expected) <= 5 * (expected * (1 - expected) / together[member].numel()) ** 0.5
+    alone = Draws([4], torch.zeros(1, dtype=torch.int64)).events("mask", probability[1:2], 500, 401)
+    assert torch.equal(alone[0], together[1])
+    mask = together[1].double() - 0.75  # neighbours that share a number are independent
+    for shift in (1, 2, 3, 4):
+        assert abs((mask[:, shift:] * mask[:, :-shift]).mean().item()) < 0.003

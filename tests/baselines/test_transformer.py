@@ -102,11 +102,18 @@ def test_the_loss_is_the_mean_squared_error_of_the_steps_that_exist():
         assert np.isclose(loss[member].item(), total / (16 * LENGTH))
 
 
-def test_dropout_draws_are_the_members_own_and_keep_the_mean():
+def test_dropout_keeps_the_expected_activations_and_nothing_else():
     made = population(DecisionTransformer(dropout=0.25), [0, 1])
-    kept = made.draws.uniform("dropout/tokens", 64, 60, 128) >= 0.25
-    assert abs(kept.double().mean().item() - 0.75) < 1e-3
-    alone = population(DecisionTransformer(dropout=0.25), [1])
-    assert torch.equal(
-        alone.draws.uniform("dropout/tokens", 64, 60, 128)[0], made.draws.uniform("dropout/tokens", 64, 60, 128)[1]
-    )
+    seen = []
+
+    class Spy:
+        def __call__(self, *inputs, dropout):
+            ones = torch.ones(2, 64, 60, 128)
+            seen.append(dropout(ones, "tokens"))
+            return torch.zeros(2, 64, 20, 2)
+
+    batch = made.batches.batch(0, None)
+    decision_transformer.actor_loss(Setting({"actor": Spy()}, batch, made.hyperparameters, made.draws))
+    assert torch.allclose(seen[0].unique(), torch.tensor([0.0, 1 / 0.75]))
+    assert abs(seen[0].mean().item() - 1.0) < 2e-3
+    assert not torch.equal(seen[0][0], seen[0][1])
