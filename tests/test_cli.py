@@ -185,7 +185,7 @@ def test_a_suite_runs_is_skipped_when_finished_and_reported(capsys, dataset, tmp
         (("steps: 4", "steps: 0"), "budgets.smoke.steps=0"),
         (("steps: 4", "stepz: 4"), "budgets.smoke.stepz is not a parameter"),
         (("expectile: 0.9", "expectile: 1.9"), "algorithm iql-sharp: iql: expectile=1.9"),
-        (("algorithm: iql", "algorithm: iqk"), "unknown algorithm 'iqk'; did you mean 'iql'?"),
+        (("algorithm: iql", "algorithm: iqk"), "unknown algorithm 'iqk'; did you mean 'iql' or 'riql'?"),
         (("element: rewards", "elemnt: rewards"), "elemnt is not a parameter"),
         (("rate: 0.5", "rate: 5"), "rate=5"),
         (("corruption.random", "corruption.randm"), "did you mean 'corruption.random'"),
