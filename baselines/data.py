@@ -156,6 +156,8 @@ def rows_remaining(transitions: Transitions[np.ndarray]) -> np.ndarray:
     count = len(transitions)
     ends = transitions.terminations | transitions.truncations
     ends[:-1] |= np.diff(transitions.steps) != 1
+    if transitions.episodes is not None:
+        ends[:-1] |= np.diff(transitions.episodes) != 0  # an episode may end without a flag
     ends[-1:] = True
     last = np.flatnonzero(ends)
     found: np.ndarray = np.repeat(last, np.diff(last, prepend=-1)) - np.arange(count) + 1

@@ -475,6 +475,7 @@ class Dataset:
             truncations=take(self.truncations, steps),
             steps=steps,
             weights=None if self.weights is None else take(self.weights, steps),
+            episodes=np.repeat(np.arange(self.total_episodes), self._lengths)[steps],
         )
 
     def to_torch(self, device: str | torch.device = "cpu", dtype: Any = np.float32) -> Transitions[torch.Tensor]:

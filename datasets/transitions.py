@@ -30,6 +30,8 @@ class Transitions(Generic[Array]):
         Index of the step in the dataset that each row comes from.
     weights : (M,) or None
         Unnormalized sampling weights, where the dataset has them.
+    episodes : (M,) int64 or None
+        Index of the episode of each row; None where the flags alone tell where episodes end.
     """
 
     observations: Any
@@ -40,6 +42,7 @@ class Transitions(Generic[Array]):
     truncations: Array
     steps: Array
     weights: Array | None = None
+    episodes: Array | None = None
 
     def __len__(self) -> int:
         return len(self.rewards)  # type: ignore[arg-type]

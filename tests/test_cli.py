@@ -234,7 +234,7 @@ def test_a_suite_goes_on_past_a_failure_lists_it_and_exits_with_1(dataset, tmp_p
         (("steps: 4", "steps: 0"), "budgets.smoke.steps=0"),
         (("steps: 4", "stepz: 4"), "budgets.smoke.stepz is not a parameter"),
         (("expectile: 0.9", "expectile: 1.9"), "algorithm iql-sharp: iql: expectile=1.9"),
-        (("algorithm: iql", "algorithm: iqk"), "unknown algorithm 'iqk'; did you mean 'iql'?"),
+        (("algorithm: iql", "algorithm: iqk"), "unknown algorithm 'iqk'; did you mean 'iql' or 'riql'?"),
         (("element: rewards", "elemnt: rewards"), "elemnt is not a parameter"),
         (("rate: 0.5", "rate: 5"), "rate=5"),
         (("corruption.random", "corruption.randm"), "did you mean 'corruption.random'"),

@@ -12,9 +12,10 @@ critics with a clipped target, and the alpha-quantile over an ensemble of K crit
     L(\pi) &= E \, \min(e^{\beta u}, 100) \, \lVert \pi(s) - a \rVert^2
 
 The quantile interpolates linearly between the ordered critics: 0 is their minimum, 1 their maximum. A large sigma is
-nearly the absolute error; at sigma = 0.1 the loss is almost the squared error divided by 200. The policy is deterministic
-with a tanh; its learning rate follows a cosine to zero over the training (3 million updates in the paper). All three
-losses use the networks as they were before the update. A truncation bootstraps; a termination does not.
+nearly the absolute error, under which critics far from their values approach them slowly; at sigma = 0.1 the loss is almost
+the squared error divided by 200. Short trainings want the small one. The policy is deterministic with a tanh; its learning
+rate follows a cosine to zero over the training (3 million updates in the paper). All three losses use the networks as they
+were before the update. A truncation bootstraps; a termination does not.
 
 Deviations from the authors' code (github.com/YangRui2015/RIQL):
 

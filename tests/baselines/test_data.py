@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import BC, TD3BC
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, register_algorithm
+from assay.baselines import BC, IQL, TD3BC, DecisionTransformer
+from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.batches import Batches
 from assay.baselines.data import ActionScale, TrainingData, rows_remaining
-from assay.baselines.networks import MLP
 from assay.baselines.randomness import Draws
 from assay.datasets.errors import ConfigError
 from assay.datasets.transitions import Transitions
@@ -61,6 +60,20 @@ def test_rows_remaining_end_with_the_episode_and_at_gaps():
     assert rows_remaining(three_episodes()).tolist() == [3, 2, 1, 2, 1, 3, 2, 1]
 
 
+def test_episodes_that_end_without_a_flag_are_not_joined():
+    from assay.datasets.dataset import Dataset
+
+    dataset = Dataset.from_arrays(
+        observations=np.arange(7.0)[:, None],
+        actions=np.zeros((5, 1)),
+        rewards=np.ones(5),
+        terminations=np.zeros(5, bool),
+        truncations=np.zeros(5, bool),
+        episode_lengths=[3, 2],
+    )
+    assert rows_remaining(dataset.transitions()).tolist() == [3, 2, 1, 2, 1]
+
+
 def test_next_actions_stay_inside_the_episode():
     data = laid_out("next_actions")
     columns = [name for name, _ in data.columns]
@@ -79,33 +92,11 @@ def test_returns_to_go_and_timesteps_count_within_the_episode():
     assert data.rows[:, columns.index("timesteps")].tolist() == [0, 1, 2, 0, 1, 0, 1, 2]
 
 
-@register_algorithm("n_step_probe", "probe")
-class NStepProbe(Algorithm):
-    batch_size: int = 8
-    normalize_observations: bool = False
-    return_steps: int = 1
-    sequence_length: int = 0
-
-    def networks(self, observation_size, action_size):
-        return {"actor": MLP(observation_size, action_size, (), learning_rate="rate")}
-
-    def phases(self):
-        return (Phase(lambda setting: Losses({})),)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _forget_the_probe():
-    yield
-    from assay.baselines.algorithms import algorithm
-
-    algorithm._REGISTRY.pop("n_step_probe")
-
-
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])
 def test_n_step_returns_are_the_sums_of_their_definition(steps):
     data, source, discount = laid_out(), three_episodes(), 0.9
     ends = [2, 2, 2, 4, 4, 7, 7, 7]  # last row of each row's episode
-    for row, found in _Sampler(NStepProbe(return_steps=steps), data).by_row(discount).items():
+    for row, found in _Sampler(IQL(return_steps=steps, batch_size=8), data).by_row(discount).items():
         last = min(row + steps - 1, ends[row])
         expected = sum(discount ** (k - row) * source.rewards[k] for k in range(row, last + 1))
         assert np.isclose(found["rewards"], expected, rtol=1e-12)
@@ -120,7 +111,7 @@ def test_n_step_returns_are_the_sums_of_their_definition(steps):
 def test_sequences_are_the_rows_that_follow_padded_behind_the_episodes_end():
     data, source = laid_out("returns_to_go", "timesteps"), three_episodes()
     ends = [2, 2, 2, 4, 4, 7, 7, 7]
-    for row, found in _Sampler(NStepProbe(sequence_length=4), data).by_row().items():
+    for row, found in _Sampler(DecisionTransformer(sequence_length=4, batch_size=8), data).by_row().items():
         count = min(4, ends[row] - row + 1)
         assert found["valid"].tolist() == [True] * count + [False] * (4 - count)
         assert np.allclose(found["observations"][:count], source.observations[row : row + count])
