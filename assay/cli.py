@@ -359,6 +359,7 @@ def train(
     device: str = "cpu",
     precision: Precision = "highest",
     storage: Storage = "float32",
+    compile: bool = False,
     population: int | Literal["auto"] = "auto",
     evaluation: Literal["final", "sparse", "published"] = "final",
     episodes: int | None = None,
@@ -382,6 +383,7 @@ def train(
         precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs, bf16 keeps
             activations in bfloat16 too.
         storage: Of the data on the device.
+        compile: Compile the updates (CUDA only); faster after a minute or so of compiling.
         population: Most seeds to train together; auto finds it by a short timing where there is much to train.
         evaluation: After the last update only, 10 times along the way, or 200 times as published; 10 episodes each.
         episodes: Episodes of each evaluation and seed, instead of 10; 0 trains without an environment.
@@ -407,6 +409,7 @@ def train(
             device=device,
             precision=precision,
             storage=storage,
+            compile=compile,
             population=population,
             evaluation=asked,
             workers=workers,
@@ -426,6 +429,7 @@ def run(
     device: str = "cpu",
     precision: Precision | None = None,
     storage: Storage = "float32",
+    compile: bool = False,
     population: int | Literal["auto"] = "auto",
     workers: int | None = None,
     log: Annotated[UseAppendAction[list[str]], arg(metavar="LOGGER")] = [],  # noqa: B006
@@ -445,6 +449,7 @@ def run(
         device: cpu, cuda, cuda:1, ...
         precision: Of matrix products; default as the budget says.
         storage: Of the data on the device.
+        compile: Compile the updates (CUDA only); faster after a minute or so of compiling.
         population: Most jobs to train together; auto finds it by a short timing where there is much to train.
         workers: Simulator processes; default one per core.
         log: Also log to tensorboard or wandb; may be given several times.
@@ -471,6 +476,7 @@ def run(
             device=device,
             precision=precision,
             storage=storage,
+            compile=compile,
             population=population,
             measure=assess,
             progress=report_training,
@@ -526,6 +532,7 @@ def evaluate(
         precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs, bf16 keeps
             activations in bfloat16 too.
         storage: Of the data on the device.
+        compile: Compile the updates (CUDA only); faster after a minute or so of compiling.
         population: Most seeds to train together; auto finds it by a short timing where there is much to train.
         seed: Of the critics' weights, the batches and the bootstrap.
     """

@@ -211,6 +211,7 @@ def run_suite(
     device: str = "cpu",
     precision: str | None = None,
     storage: str = "float32",
+    compile: bool = False,
     population: int | Literal["auto"] = "auto",
     measure: Callable[..., pl.DataFrame] | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
@@ -232,7 +233,7 @@ def run_suite(
         One of the suite's budgets.
     runs : path, optional
         Default `runs/<suite>-<budget>`.
-    device, storage, population, workers, checkpoint_seconds, progress, loggers, ray
+    device, storage, compile, population, workers, checkpoint_seconds, progress, loggers, ray
         As in `train`.
     precision : str, optional
         Default is the budget's.
@@ -280,6 +281,7 @@ def run_suite(
         evaluation=suite.make_evaluation(chosen),
         precision=precision or chosen.precision,
         storage=storage,
+        compile=compile,
         population=population,
         checkpoint_seconds=checkpoint_seconds,
         workers=workers,

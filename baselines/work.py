@@ -247,7 +247,9 @@ def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work,
     return laid_out, [(item, errors[item.data_key]) for item in group.members if item.data_key in errors]
 
 
-def build_population(group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, device: str) -> Population:
+def build_population(
+    group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, device: str, *, compile: bool = False
+) -> Population:
     """Make the networks, place the data, and restore what was saved."""
     numbers = {key: number for number, key in enumerate(laid_out)}
     population = Population(
@@ -258,6 +260,7 @@ def build_population(group: WorkGroup, laid_out: Mapping[str, TrainingData], pla
         storage=plan.storage_dtype,
         streaming=group.streaming,
         bf16=plan.bf16,
+        compile="inductor" if compile else None,
     )
     for index, item in enumerate(group.members):
         if item.state is not None:
