@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from assay.baselines import BC, IQL, TD3BC
+from assay.baselines import BC, CQL, IQL, TD3BC
 from assay.baselines.data import ActionScale, TrainingData
 from assay.baselines.population import Member, Population
 from assay.datasets.transitions import Transitions
@@ -57,11 +57,15 @@ class Plain:
         self.critics = [mlp(OBSERVATION + ACTION, 1).to(device) for _ in range(2)]
         self.value = mlp(OBSERVATION, 1).to(device)
         self.log_std = nn.Parameter(torch.zeros(ACTION, device=device))
+        self.stochastic_actor = mlp(OBSERVATION, 2 * ACTION).to(device)
+        self.log_temperature = nn.Parameter(torch.zeros(1, device=device))
         self.target_actor, self.target_critics = copy.deepcopy(self.actor), copy.deepcopy(self.critics)
         critic_parameters = [parameter for critic in self.critics for parameter in critic.parameters()]
         self.actor_optimizer = torch.optim.Adam([*self.actor.parameters(), self.log_std], lr=3e-4)
         self.critic_optimizer = torch.optim.Adam(critic_parameters, lr=3e-4)
         self.value_optimizer = torch.optim.Adam(self.value.parameters(), lr=3e-4)
+        self.stochastic_actor_optimizer = torch.optim.Adam(self.stochastic_actor.parameters(), lr=3e-5)
+        self.temperature_optimizer = torch.optim.Adam([self.log_temperature], lr=3e-5)
         self.updates = 0
 
     def batch(self) -> list[torch.Tensor]:
@@ -119,6 +123,45 @@ class Plain:
         weight = torch.exp(3.0 * advantage.detach()).clamp(max=100.0)
         self.step(self.actor_optimizer, -(weight * policy.log_prob(a).sum(1)).mean())
 
+    def tanh_gaussian(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sample an action per state; actions and log probabilities."""
+        mean, log_std = self.stochastic_actor(s).chunk(2, -1)
+        policy = torch.distributions.Normal(mean, (log_std - 1.0).clamp(-20, 2).exp())
+        u = policy.rsample()
+        correction = 2.0 * (np.log(2.0) - u - nn.functional.softplus(-2.0 * u))
+        return torch.tanh(u), (policy.log_prob(u) - correction).sum(-1)
+
+    def cql(self) -> None:
+        s, a, r, s2, mask = self.batch()
+        pi, log_pi = self.tanh_gaussian(s)
+        temperature_loss = -(self.log_temperature * (log_pi.detach() - ACTION)).mean()
+        inputs = torch.cat([s, pi], 1)
+        q = torch.min(*[critic(inputs).squeeze(1) for critic in self.critics])
+        actor_loss = (self.log_temperature.exp().detach() * log_pi - q).mean()
+
+        with torch.no_grad():
+            a2, _ = self.tanh_gaussian(s2)
+            inputs = torch.cat([s2, a2], 1)
+            y = r + 0.99 * mask * torch.min(*[critic(inputs).squeeze(1) for critic in self.target_critics])
+            repeated, repeated2 = (x.unsqueeze(1).repeat(1, 10, 1) for x in (s, s2))  # [B, 10, observation]
+            uniform = torch.empty(BATCH, 10, ACTION, device=s.device).uniform_(-1, 1)
+            sources = [
+                (uniform, torch.tensor(ACTION * np.log(0.5), dtype=s.dtype)),
+                self.tanh_gaussian(repeated),
+                self.tanh_gaussian(repeated2),
+            ]
+        loss = torch.zeros((), device=s.device)
+        for critic in self.critics:
+            q_data = critic(torch.cat([s, a], 1)).squeeze(1)
+            values = [critic(torch.cat([repeated, b], 2)).squeeze(2) - log_density for b, log_density in sources]
+            gap = (torch.logsumexp(torch.cat(values, 1), 1) - q_data).mean()
+            loss = loss + nn.functional.mse_loss(q_data, y) + 10.0 * gap
+        self.step(self.temperature_optimizer, temperature_loss)
+        self.step(self.stochastic_actor_optimizer, actor_loss)
+        self.step(self.critic_optimizer, loss)
+        for target, critic in zip(self.target_critics, self.critics):
+            self.follow(target, critic)
+
 
 def rate(work: Callable[[], int], device: str, seconds: float) -> float:
     """Return updates per CPU-second (CPU) or per second (CUDA), after a warm-up."""
@@ -149,16 +192,16 @@ def main() -> None:
     laid_out = TrainingData.of(transitions, ActionScale.of(-np.ones(ACTION), np.ones(ACTION)), normalize=True)
     unit = "updates/s" if options.device.startswith("cuda") else "updates/CPU-s"
     print(f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}{'plain':>10}{'ratio':>8}")
-    for algorithm in (BC(), TD3BC(), IQL()):
+    for algorithm in (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256))):
         for precision in options.precisions:
             for members in options.populations:
                 torch.set_float32_matmul_precision("highest")
                 plain = Plain(transitions, options.device)
 
                 def baseline(once: Callable[[], None] = getattr(plain, algorithm.name)) -> int:  # noqa: B008
-                    for _ in range(20):
+                    for _ in range(5):
                         once()
-                    return 20
+                    return 5
 
                 base = rate(baseline, options.device, options.seconds)
                 torch.set_float32_matmul_precision(precision)

@@ -10,7 +10,7 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from assay.baselines import AWAC, CQL, EDAC, SACN
+from assay.baselines import AWAC, CQL, EDAC, SACN, networks
 from assay.baselines.algorithms import awac, edac, sac_n
 from assay.baselines.algorithms.algorithm import Setting
 from assay.baselines.algorithms.policies import squashed
@@ -314,7 +314,9 @@ def test_cqls_losses_train_their_own_networks_only():
             assert all((gradient is not None) == (name == other) for gradient in gradients), (name, other)
 
 
-def test_states_with_candidates_give_what_repeated_states_joined_with_them_give():
+@pytest.mark.parametrize("held", [1, 3 * 2 * 7 * 8 * 3, 1 << 20], ids=["one by one", "three and one", "all at once"])
+def test_states_with_candidates_give_what_repeated_states_joined_with_them_give(held, monkeypatch):
+    monkeypatch.setattr(networks, "_CACHED", held)
     network = Network(
         "critic",
         MLP(5, 1, (8, 8), learning_rate="rate", ensemble=2),
