@@ -1,11 +1,14 @@
 """Updates per second of the population engine beside a plain single-file PyTorch loop of the published form.
 
-Usage: taskset -c 0 env OMP_WAIT_POLICY=passive python benchmarks/training.py [--device cpu] [--threads 1]
-                                                     [--populations 1 4 16] [--seconds 3]
+Usage: taskset -c 0 env OMP_WAIT_POLICY=passive python benchmarks/training.py
+       python benchmarks/training.py --device cuda [--compile]
 
 Observations 17, actions 6, batch 256, two layers of 256. Both sides run in turns in the same process, and the rates are
-per CPU-second of the process on a CPU (so that a busy machine does not matter) and per second of wall time on CUDA.
-Needs only torch, NumPy and pydantic.
+summed over members, per CPU-second of the process on a CPU (so that a busy machine does not matter) and per second of
+wall time on CUDA. "operations" are those that PyTorch dispatches per update of all members, without views: about as many
+kernels as an eager run starts. On CUDA, "kernels" are those that the profiler sees, "of products" is the share of the rate
+of large matrix products at the same precision, and "of memory" that of the copying rate, if every operation read and
+wrote memory; both limits are measured in the same run. Needs only torch, NumPy and pydantic.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+from torch.utils.flop_counter import FlopCounterMode
 
 from assay.baselines import BC, CQL, IQL, TD3BC
 from assay.baselines.data import ActionScale, TrainingData
@@ -163,6 +169,53 @@ class Plain:
             self.follow(target, critic)
 
 
+class Counter(TorchDispatchMode):
+    """Counts the operations that are dispatched (each is about one kernel), and the bytes that they read and write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = self.bytes = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        results = function(*arguments, **(keywords or {}))
+        if not function.is_view and not str(function).startswith(("aten.empty", "aten.detach", "profiler")):
+            self.operations += 1
+            tensors, _ = tree_flatten((arguments, results))
+            self.bytes += sum(item.nbytes for item in tensors if isinstance(item, torch.Tensor))
+        return results
+
+
+def count(work: Callable[[], int]) -> tuple[float, float, float]:
+    """Return operations, bytes and floating-point operations of matrix products per update."""
+    with Counter() as counter, FlopCounterMode(display=False) as flops:
+        updates = work()
+    return counter.operations / updates, counter.bytes / updates, flops.get_total_flops() / updates
+
+
+def kernels(work: Callable[[], int]) -> float:
+    """Return the CUDA kernels per update that the profiler sees."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        updates = work()
+        torch.cuda.synchronize()
+    return sum(item.count for item in profile.key_averages()) / updates
+
+
+def limits(device: str) -> tuple[float, float]:
+    """Measure the device's rate of matrix products (FLOP/s, at the precision in force) and of copies (bytes/s)."""
+    large = torch.randn(8192, 8192, device=device)
+    block, other = (torch.empty(1 << 28, dtype=torch.float32, device=device) for _ in range(2))
+
+    def product() -> int:
+        torch.mm(large, large)
+        return 1
+
+    def copy_block() -> int:
+        other.copy_(block)
+        return 1
+
+    return 2 * 8192**3 * rate(product, device, 1.0), 2 * block.nbytes * rate(copy_block, device, 1.0)
+
+
 def rate(work: Callable[[], int], device: str, seconds: float) -> float:
     """Return updates per CPU-second (CPU) or per second (CUDA), after a warm-up."""
     cuda = device.startswith("cuda")
@@ -183,41 +236,62 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--populations", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--precisions", nargs="+", default=["highest", "medium"])
+    parser.add_argument("--algorithms", nargs="+", default=["bc", "td3_bc", "iql", "cql"])
+    parser.add_argument("--populations", type=int, nargs="+", help="default 1 4 12, on CUDA 1 4 16 64 256")
+    parser.add_argument("--precisions", nargs="+", help="default highest medium, on CUDA highest high bf16")
+    parser.add_argument("--compile", action="store_true", help="compile the updates (CUDA)")
     parser.add_argument("--seconds", type=float, default=3.0)
     options = parser.parse_args()
+    cuda = options.device.startswith("cuda")
     torch.set_num_threads(options.threads)
     transitions = data()
     laid_out = TrainingData.of(transitions, ActionScale.of(-np.ones(ACTION), np.ones(ACTION)), normalize=True)
-    unit = "updates/s" if options.device.startswith("cuda") else "updates/CPU-s"
-    print(f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}{'plain':>10}{'ratio':>8}")
-    for algorithm in (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256))):
-        for precision in options.precisions:
-            for members in options.populations:
+    known = {item.name: item for item in (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)))}
+    unit = "updates/s" if cuda else "updates/CPU-s"
+    columns = f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}{'plain':>10}{'ratio':>8}{'operations':>12}{'plain':>8}"
+    print(columns + (f"{'kernels':>9}{'of products':>12}{'of memory':>11}" if cuda else ""))
+    for name in options.algorithms:
+        algorithm = known[name]
+        for precision in options.precisions or (["highest", "high", "bf16"] if cuda else ["highest", "medium"]):
+            for members in options.populations or ([1, 4, 16, 64, 256] if cuda else [1, 4, 12]):
                 torch.set_float32_matmul_precision("highest")
                 plain = Plain(transitions, options.device)
 
-                def baseline(once: Callable[[], None] = getattr(plain, algorithm.name)) -> int:  # noqa: B008
-                    for _ in range(5):
+                def baseline(once: Callable[[], None] = getattr(plain, name)) -> int:  # noqa: B008
+                    for _ in range(4):
                         once()
-                    return 5
+                    return 4
 
                 base = rate(baseline, options.device, options.seconds)
-                torch.set_float32_matmul_precision(precision)
-                jobs = [Member(algorithm, seed, 0) for seed in range(members)]
-                population = Population(jobs, [laid_out], 1_000_000, device=options.device)
-                updates = max(2, 32 // members) if options.device == "cpu" else 256
+                torch.set_float32_matmul_precision("highest" if precision == "bf16" else precision)
+                population = Population(
+                    [Member(algorithm, seed, 0) for seed in range(members)],
+                    [laid_out],
+                    1_000_000,
+                    device=options.device,
+                    bf16=precision == "bf16",
+                    compile="inductor" if options.compile else None,
+                )
+                updates = 16 * population.unroll if cuda else max(2, 32 // members)
 
                 def engine(population: Population = population, updates: int = updates, members: int = members) -> int:
                     population.advance(updates)
                     return updates * members
 
+                def eager(population: Population = population, members: int = members) -> int:
+                    for number in range(population.period):
+                        population._one_update(number)
+                    return population.period
+
                 own = rate(engine, options.device, options.seconds)
-                print(
-                    f"{algorithm.label:10}{precision:11}{members:8}{own:16,.0f}{base:10,.0f}{own / base:8.2f}",
-                    flush=True,
-                )
+                operations, moved, flops = count(eager)
+                line = f"{algorithm.label:10}{precision:11}{members:8}{own:16,.0f}{base:10,.0f}{own / base:8.2f}"
+                line += f"{operations:12.0f}{count(baseline)[0]:8.0f}"
+                if cuda:
+                    products, memory = limits(options.device)
+                    line += f"{kernels(engine) * members:9.0f}{own / members * flops / products:12.1%}"
+                    line += f"{own / members * moved / memory:11.1%}"
+                print(line, flush=True)
 
 
 if __name__ == "__main__":
