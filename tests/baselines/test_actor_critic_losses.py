@@ -314,7 +314,7 @@ def test_cqls_losses_train_their_own_networks_only():
             assert all((gradient is not None) == (name == other) for gradient in gradients), (name, other)
 
 
-@pytest.mark.parametrize("held", [1, 3 * 2 * 7 * 8 * 3, 1 << 20], ids=["one by one", "three and one", "all at once"])
+@pytest.mark.parametrize("held", [1, 3 * 7 * 8, 1 << 20], ids=["one by one", "three and one", "all at once"])
 def test_states_with_candidates_give_what_repeated_states_joined_with_them_give(held, monkeypatch):
     monkeypatch.setattr(networks, "_CACHED", held)
     network = Network(
