@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import warnings
@@ -172,7 +173,7 @@ def form_populations(
         if group.streaming:
             first = group.members[0]
             warnings.warn(
-                f"{first.job.label} does not fit into the {available / 1e9:.1f} GB that are free on {device}: its batches "
+                f"{first.job.label} does not fit into the {available / 1e9:.3g} GB that are free on {device}: its batches "
                 f"are sent from host memory while {first.job.algorithm.label} trains",
                 AssayWarning,
                 stacklevel=3,
@@ -185,8 +186,8 @@ def form_populations(
         )
         if needed > available and parts > 1:
             warnings.warn(
-                f"the {len(items)} jobs of {items[0].job.algorithm.label} need {needed / 1e9:.1f} GB and {device} has "
-                f"{available / 1e9:.1f} GB free: they are trained as {parts} populations, one after the other",
+                f"the {len(items)} jobs of {items[0].job.algorithm.label} need {needed / 1e9:.3g} GB and {device} has "
+                f"{available / 1e9:.3g} GB free: they are trained as {parts} populations, one after the other",
                 AssayWarning,
                 stacklevel=3,
             )
@@ -213,6 +214,7 @@ def _chosen_size(items: list[Work], device: str, fitting: int) -> int:
         return most
     algorithm, (observation_size, action_size), bf16 = first.job.algorithm, _sizes(first), first.plan.bf16
 
+    @functools.cache
     def seconds(members: int) -> float:
         return seconds_per_update(
             like_population(algorithm, members, observation_size, action_size, device=device, bf16=bf16)

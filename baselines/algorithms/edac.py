@@ -37,9 +37,7 @@ class EDAC(SACN):
     5.0
     """
 
-    eta: float = Field(
-        default=1.0, ge=0
-    )  # weight of the gradients' similarity; medium-expert: 5, dexterous hands: 10 to 1000
+    eta: float = Field(default=1.0, ge=0)  # weight of the similarity; medium-expert 5, dexterous hands 10 to 1000
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
         return Phase(temperature_loss), Phase(actor_loss), Phase(critic_loss, follow=("critic",))
