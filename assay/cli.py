@@ -531,9 +531,6 @@ def evaluate(
         device: cpu, cuda, cuda:1, ...
         precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs, bf16 keeps
             activations in bfloat16 too.
-        storage: Of the data on the device.
-        compile: Compile the updates (CUDA only); faster after a minute or so of compiling.
-        population: Most seeds to train together; auto finds it by a short timing where there is much to train.
         seed: Of the critics' weights, the batches and the bootstrap.
     """
     from assay.analysis import load_runs

@@ -159,7 +159,10 @@ def fitted_q_evaluation(
 
         policies = [run.policy for run in part]
         with matmul_precision(precision):
-            critics = fit_critics(policies, dataset, algorithm, steps, device=device, seed=seed, progress=report)
+            bf16 = precision == "bf16"
+            critics = fit_critics(
+                policies, dataset, algorithm, steps, device=device, bf16=bf16, seed=seed, progress=report
+            )
             values = critic_values(critics, policies, initial)
         for run, value, diverged in zip(part, values, critics.frozen_at):
             rows.append(_row(run, "fitted_q", None if diverged is not None else value, seed))
@@ -222,6 +225,7 @@ def fit_critics(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
+    bf16: bool = False,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Population:
@@ -230,7 +234,7 @@ def fit_critics(
     next_observations = dataset.transitions().next_observations
     data = [_with_next_actions(shared, policy, next_observations) for policy in policies]
     members = [Member(algorithm, seed, number) for number in range(len(data))]
-    population = Population(members, data, steps, device=device, dtype=dtype)
+    population = Population(members, data, steps, device=device, dtype=dtype, bf16=bf16)
     while population.completed < steps:
         population.advance(min(_UPDATES_PER_REPORT, steps - population.completed))
         if progress is not None:

@@ -387,3 +387,16 @@ def test_compiled_updates_equal_eager_ones(algorithm):
     expected, metrics = eager.metrics(), compiled.metrics()
     assert list(metrics) == list(expected)
     assert all(np.allclose(metrics[name], expected[name], rtol=1e-12) for name in expected)
+
+
+@by_name
+def test_bfloat16_activations_change_the_rounding_only(algorithm):
+    half, full = population(algorithm, [0, 1], bf16=True), population(algorithm, [0, 1])
+    half.advance(4)
+    full.advance(4)
+    assert all(value.dtype == torch.float32 for value in half.state().tensors.values())
+    expected, metrics = full.metrics(), half.metrics()
+    assert list(metrics) == list(expected)
+    assert any((metrics[name] != expected[name]).any() for name in expected)
+    for name, values in expected.items():
+        assert np.allclose(metrics[name], values, rtol=0.05, atol=0.05), name
