@@ -19,7 +19,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -30,6 +30,7 @@ from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameErro
 if TYPE_CHECKING:
     from assay.baselines.acting import Actor, Episodes
     from assay.datasets.collection.environments import EnvironmentPool
+    from assay.datasets.collection.envpool_environments import EnvPoolEnvironments
 
 __all__ = ["Evaluation", "EvaluationResult", "episode_seeds", "evaluate", "simulators"]
 
@@ -52,6 +53,9 @@ class Evaluation:
         Of the initial states; independent of the training seeds.
     environment : str, optional
         Gymnasium id; default is the dataset's environment.
+    engine : "gymnasium" or "envpool"
+        What simulates it. EnvPool is faster and has other random streams and another simulator version: scores of the two
+        do not compare exactly.
 
     Examples
     --------
@@ -67,6 +71,7 @@ class Evaluation:
     every: Annotated[int, Field(gt=0)] | None = None
     seed: int = 0
     environment: str | None = None
+    engine: Literal["gymnasium", "envpool"] = "gymnasium"
 
     @classmethod
     def preset(cls, name: str, steps: int) -> Evaluation:
@@ -125,6 +130,20 @@ def simulators(members: int, evaluation: Evaluation) -> int:
     return _members_at_a_time(members, evaluation) * _episodes_at_a_time(evaluation)
 
 
+def make_simulators(
+    members: int, environment_id: str, evaluation: Evaluation, workers: int | None
+) -> EnvironmentPool | EnvPoolEnvironments:
+    """Make the simulators that an evaluation of so many members uses."""
+    count = simulators(members, evaluation)
+    if evaluation.engine == "envpool":
+        from assay.datasets.collection.envpool_environments import EnvPoolEnvironments
+
+        return EnvPoolEnvironments(environment_id, count, workers)
+    from assay.datasets.collection.environments import EnvironmentPool
+
+    return EnvironmentPool(environment_id, count, workers, restart=True)
+
+
 def _episodes_at_a_time(evaluation: Evaluation) -> int:
     return _even_part(evaluation.episodes, _SIMULATORS_AT_A_TIME)
 
@@ -143,7 +162,7 @@ def evaluate(
     environment_id: str,
     evaluation: Evaluation,
     *,
-    pool: EnvironmentPool | None = None,
+    pool: EnvironmentPool | EnvPoolEnvironments | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationResult:
@@ -158,8 +177,8 @@ def evaluate(
         Members whose actions are not finite act with zeros there.
     environment_id : str
     evaluation : Evaluation
-    pool : EnvironmentPool, optional
-        Simulators to use, at least `simulators(...)` of them, made with `restart=True`; default makes and closes one.
+    pool : EnvironmentPool or EnvPoolEnvironments, optional
+        What `make_simulators` returned; default makes and closes one.
     workers : int, optional
         Simulator processes where no pool is given; default one per core.
     progress : callable, optional
@@ -170,10 +189,8 @@ def evaluate(
     CollectionError
         If an episode does not end, or its simulator keeps failing.
     """
-    from assay.datasets.collection.environments import EnvironmentPool
-
     if pool is None:
-        with EnvironmentPool(environment_id, simulators(actor.members, evaluation), workers, restart=True) as made:
+        with make_simulators(actor.members, environment_id, evaluation, workers) as made:
             return evaluate(actor, environment_id, evaluation, pool=made, progress=progress)
     failed_before = len(pool.failures)
     seeds = episode_seeds(evaluation.seed, evaluation.episodes)
@@ -193,7 +210,12 @@ def evaluate(
 
 
 def _run_part(
-    pool: EnvironmentPool, actor: Actor, members: slice, seeds: np.ndarray, returns: np.ndarray, lengths: np.ndarray
+    pool: EnvironmentPool | EnvPoolEnvironments,
+    actor: Actor,
+    members: slice,
+    seeds: np.ndarray,
+    returns: np.ndarray,
+    lengths: np.ndarray,
 ) -> None:
     """Run one episode per member and seed; fills the (m, n) returns and lengths."""
     m, n = returns.shape
@@ -238,7 +260,12 @@ class _Batch:
     """Episodes of some members that share every policy call; all arrays are flat, [m * n, ...]."""
 
     def __init__(
-        self, pool: EnvironmentPool, episodes: Episodes, slots: np.ndarray, seeds: np.ndarray, wanted: np.ndarray
+        self,
+        pool: EnvironmentPool | EnvPoolEnvironments,
+        episodes: Episodes,
+        slots: np.ndarray,
+        seeds: np.ndarray,
+        wanted: np.ndarray,
     ) -> None:
         self.pool, self.episodes, self.shape, self.slots = pool, episodes, slots.shape, slots.ravel()
         count, chosen = slots.size, wanted.ravel()

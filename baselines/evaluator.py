@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 from assay.baselines.acting import Actor
-from assay.baselines.evaluation import Evaluation, EvaluationResult, evaluate, simulators
+from assay.baselines.evaluation import Evaluation, EvaluationResult, evaluate, make_simulators
 from assay.datasets.errors import CollectionError
 
 if TYPE_CHECKING:
     from assay.datasets.collection.environments import EnvironmentPool
+    from assay.datasets.collection.envpool_environments import EnvPoolEnvironments
 
 __all__ = ["Evaluator"]
 
@@ -42,7 +43,7 @@ class Evaluator:
         self.environment_id, self.evaluation, self.members, self.workers = environment_id, evaluation, members, workers
         self.share_done = 0.0  # of the evaluation in flight
         self._under_way: tuple[int, Actor, Future[EvaluationResult]] | None = None
-        self._pool: EnvironmentPool | None = None
+        self._pool: EnvironmentPool | EnvPoolEnvironments | None = None
         self._closing = threading.Event()
         self._thread = ThreadPoolExecutor(1, "evaluation")
         # The number of threads belongs to a thread, but is also what threads begun later start with: put that back.
@@ -99,11 +100,8 @@ class Evaluator:
         return self.collect(until=lambda: True)
 
     def _evaluate(self, actor: Actor) -> EvaluationResult:
-        from assay.datasets.collection.environments import EnvironmentPool
-
         if self._pool is None:
-            count = simulators(self.members, self.evaluation)
-            self._pool = EnvironmentPool(self.environment_id, count, self.workers, restart=True)
+            self._pool = make_simulators(self.members, self.environment_id, self.evaluation, self.workers)
         if self._closing.is_set():
             raise CollectionError(f"the evaluation in {self.environment_id} was given up before it began")
         return evaluate(actor, self.environment_id, self.evaluation, pool=self._pool, progress=self._note)
