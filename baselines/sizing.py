@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ __all__ = ["available_memory", "bytes_per_member", "choose_size", "like_populati
 _ROWS = 4_096  # of the data that a trial trains on
 _SECONDS = 0.2  # of a trial
 _TOLERANCE = 1.05  # by which doubling may make a member's update slower; timings are noisy
+_SMALL_BATCHES = (16, 32)
 _SHARE_OF_MEMORY = 0.8  # what is free now may not be free later
 
 
@@ -84,7 +87,8 @@ def seconds_per_update(population: Population, seconds: float = _SECONDS) -> flo
 def bytes_per_member(algorithm: Algorithm, observation_size: int, action_size: int) -> int:
     """Estimate what a member takes besides its data: weights, gradients, optimizer state, and activations.
 
-    Activations are what the backward passes of one update keep, measured, and half as much for what is in flight.
+    Activations are what the backward passes of one update keep, and half as much for what is in flight. They are measured
+    for two small batches, on the CPU, and grow in proportion to the batch.
 
     Examples
     --------
@@ -92,8 +96,18 @@ def bytes_per_member(algorithm: Algorithm, observation_size: int, action_size: i
     >>> bytes_per_member(TD3BC(), 17, 6) > 6 * 4 * 3 * 70_000  # six numbers per parameter, three networks
     True
     """
-    population = like_population(algorithm, 1, observation_size, action_size)
-    state = sum(network.buffer.nbytes * (6 if network.spec.target else 5) for network in population.networks.values())
+    small, large = (
+        like_population(replace(cast(Any, algorithm), batch_size=size), 1, observation_size, action_size)
+        for size in _SMALL_BATCHES
+    )
+    state = sum(network.buffer.nbytes * (6 if network.spec.target else 5) for network in small.networks.values())
+    kept = _kept_for_backward(small)
+    per_row = (_kept_for_backward(large) - kept) / (_SMALL_BATCHES[1] - _SMALL_BATCHES[0])
+    return state + int(1.5 * (kept + per_row * (algorithm.batch_size - _SMALL_BATCHES[0])))
+
+
+def _kept_for_backward(population: Population) -> int:
+    """Return the bytes that autograd keeps during one period of updates, each storage once and without weights."""
     kept: dict[int, int] = {}
     weights = {network.buffer.untyped_storage().data_ptr() for network in population.networks.values()}
 
@@ -105,7 +119,7 @@ def bytes_per_member(algorithm: Algorithm, observation_size: int, action_size: i
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         population.advance(population.period)
-    return state + int(1.5 * sum(kept.values()))
+    return sum(kept.values())
 
 
 def choose_size(jobs: int, seconds: Callable[[int], float], most: int) -> int:
