@@ -25,6 +25,7 @@ from assay.datasets.errors import AssayError, AssayWarning, ConfigError
 __all__ = ["Work", "WorkGroup", "build_population", "form_populations", "lay_out"]
 
 _LARGEST = 64  # members of a population, where its size is chosen here
+_FEW = 4  # that train together without a timing: it would cost more than it could gain
 _WORTH_TIMING = 30.0  # seconds of training below which the size does not matter
 
 
@@ -210,7 +211,7 @@ def _take_up_checkpoints(unfinished: Sequence[Work]) -> None:
 def _chosen_size(items: list[Work], device: str, fitting: int) -> int:
     first = items[0]
     most = min(_LARGEST, fitting)
-    if len(items) == 1 or first.company is not None:
+    if len(items) <= _FEW:
         return most
     algorithm, (observation_size, action_size), bf16 = first.job.algorithm, _sizes(first), first.plan.bf16
 
