@@ -98,7 +98,7 @@ class _Sums:
 class Population:
     """Members of one algorithm, with equal static parameters and shapes, trained in step.
 
-    A member whose loss stops being finite is frozen as it was before that update; its neighbours do not notice.
+    A member whose loss stops being finite takes no further step, and its weights stay finite; its neighbours do not notice.
 
     Parameters
     ----------

@@ -213,7 +213,7 @@ def _train_population(
             item.run.write_policy(population, index)
             diverged = item.diverged_at is not None
             error = (
-                f"the loss was not finite in update {item.diverged_at}; the policy is that before it"
+                f"the loss was not finite in update {item.diverged_at}; the networks are as they were then"
                 if diverged
                 else None
             )
