@@ -137,7 +137,13 @@ def test_train_changes_fields_and_writes_runs(capsys, dataset, tmp_path):
     stored = [json.loads(file.read_text())["job"] for file in (tmp_path / "runs").glob("*/run.json")]
     assert [job["parameters"]["alpha"] for job in stored] == [1.5, 1.5]
     assert stored[0]["parameters"]["hidden"] == [8, 8]
-    assert stored[0]["evaluation"] == {"episodes": 1, "every": None, "seed": 0, "environment": None}
+    assert stored[0]["evaluation"] == {
+        "episodes": 1,
+        "every": None,
+        "seed": 0,
+        "environment": None,
+        "engine": "gymnasium",
+    }
 
 
 def test_train_takes_an_evaluation_preset_by_name(capsys, dataset, tmp_path):
@@ -213,7 +219,7 @@ def test_a_suite_goes_on_past_a_failure_lists_it_and_exits_with_1(dataset, tmp_p
     assert done.returncode == 1, text
     assert "Final scores" in text
     assert text.count("diverged") == 4
-    assert "not finite at or before update" in text
+    assert "was not finite in update" in text
     assert "4 of 8 runs did not finish" in text
     assert "Traceback" not in text
     assert len(list((runs / "tensorboard").glob("*/events*"))) == 8
