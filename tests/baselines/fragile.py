@@ -1,8 +1,9 @@
-"""An environment that raises as often as the file named after its seed says, registered by importing this module."""
+"""An environment that raises once for each file in the folder named after its seed; importing this module registers it."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ class Fragile(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
-        self.file, self.time = Path(os.environ["FRAGILE"]) / str(seed), 0
+        self.folder, self.time = Path(os.environ["FRAGILE"]) / str(seed), 0
         return self.np_random.standard_normal(2), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         self.time += 1
-        if self.time == 4 and self.file.exists() and (left := int(self.file.read_text())):
-            self.file.write_text(str(left - 1))
-            raise RuntimeError("the joint broke")
+        if self.time == 4:
+            for file in sorted(self.folder.glob("*")):
+                with suppress(FileNotFoundError):  # another process was faster
+                    file.unlink()
+                    raise RuntimeError("the joint broke")
         observation = self.np_random.standard_normal(2)
         return observation, float(action[0] + observation[0]), self.time == 6, False, {}
 

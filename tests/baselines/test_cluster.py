@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +31,15 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-    made.add_node(**NODE)
-    try:
-        yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
+    with open(Path(tempfile.gettempdir()) / "assay-ray-tests.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two clusters at a time starve each other where cores are few
+        made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        made.add_node(**NODE)
+        try:
+            yield made
+        finally:
+            ray.shutdown()
+            made.shutdown()
 
 
 @pytest.fixture
@@ -67,6 +71,7 @@ def occupy_the_drivers_node() -> object:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("one_thread")
 def test_a_cluster_that_loses_a_node_while_it_trains_gives_the_bytes_of_a_local_run(cluster, tmp_path):
     import ray

@@ -188,17 +188,23 @@ def test_a_worker_killed_in_the_middle_changes_no_return() -> None:
 
 @pytest.fixture
 def fragile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Have environments raise while the folder that is returned holds a file `<seed>` with a positive number."""
+    """Have environments raise once for each file in `<seed>` of the folder that is returned."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.setenv("FRAGILE", str(tmp_path))
     return tmp_path
+
+
+def break_joints(folder: Path, times: int) -> None:
+    folder.mkdir()
+    for number in range(times):
+        (folder / str(number)).touch()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_environment_that_raises_now_and_then_changes_no_return(fragile: Path, workers: int) -> None:
     actor, evaluation = actor_for((2, 1), range(2)), Evaluation(episodes=3)
     expected = evaluate(actor, "fragile:Fragile-v0", evaluation, workers=0)
-    (fragile / str(expected.seeds[1])).write_text("2")  # fails twice
+    break_joints(fragile / str(expected.seeds[1]), 2)
     with pytest.warns(AssayWarning, match="the joint broke"):
         result = evaluate(actor, "fragile:Fragile-v0", evaluation, workers=workers)
     assert result.restarts == 2
@@ -208,7 +214,7 @@ def test_an_environment_that_raises_now_and_then_changes_no_return(fragile: Path
 @pytest.mark.filterwarnings("ignore::assay.datasets.errors.AssayWarning")
 def test_an_environment_that_always_raises_is_an_error_with_environment_seed_and_cause(fragile: Path) -> None:
     seed = int(episode_seeds(0, 3)[2])
-    (fragile / str(seed)).write_text("99")
+    break_joints(fragile / str(seed), 99)
     with pytest.raises(
         CollectionError, match=rf"3 times.*seed {seed}.*fragile:Fragile-v0.*RuntimeError: the joint broke"
     ):
