@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,15 +29,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with open(Path(tempfile.gettempdir()) / "assay-ray-tests.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two clusters at a time starve each other where cores are few
-        made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-        made.add_node(**NODE)
-        try:
-            yield made
-        finally:
-            ray.shutdown()
-            made.shutdown()
+    made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    made.add_node(**NODE)
+    try:
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
 
 
 @pytest.fixture
