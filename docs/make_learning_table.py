@@ -36,6 +36,9 @@ def main(folders: list[str]) -> None:
         parts.append("| algorithm | score | 95 % interval | data | |\n|---|---|---|---|---|")
         rows = {row["label"]: row for row in score_table(load_runs(folder), rows=["label"]).iter_rows(named=True)}
         for row in sorted(rows.values(), key=lambda row: -(row["mean"] or 0.0)):
+            if row["mean"] is None:
+                parts.append(f"| {row['label']} | not finished | | | |")
+                continue
             verdict = "above the data" if row["mean"] > row["behaviour"] else "**below the data**"
             interval = f"{row['low']:.1f} to {row['high']:.1f}"
             parts.append(f"| {row['label']} | {row['mean']:.1f} | {interval} | {row['behaviour']:.1f} | {verdict} |")

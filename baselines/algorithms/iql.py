@@ -18,12 +18,11 @@ were before the update. A truncation bootstraps; a termination does not.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting, register_algorithm
+from assay.baselines.algorithms.policies import gaussian_log_probability
 from assay.baselines.networks import MLP
 
 __all__ = ["IQL"]
@@ -96,9 +95,7 @@ def losses(setting: Setting) -> Losses:
     weights = torch.exp(h.temperature * advantages.detach()).clamp(max=_LARGEST_WEIGHT)  # [P, B]
     means = networks["actor"](batch.observations)  # [P, B, action]
     log_std = networks["actor"].state_independent.clamp(*_LOG_STD_RANGE)  # [P, 1, action]
-    standardized = (batch.actions - means) * torch.exp(-log_std)
-    log_probability = (-0.5 * standardized.square() - log_std - 0.5 * math.log(2.0 * math.pi)).sum(-1)
-    actor_loss = -(weights * log_probability).mean(-1)
+    actor_loss = -(weights * gaussian_log_probability(batch.actions, means, log_std)).mean(-1)
 
     metrics = {
         "value_loss": value_loss,
