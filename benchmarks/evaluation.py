@@ -25,9 +25,9 @@ import numpy as np
 import torch
 
 from assay.baselines import TD3BC, Evaluation
-from assay.baselines.data import ActionScale, ObservationScale, TrainingData
 from assay.baselines.evaluation import evaluate, simulators
-from assay.baselines.population import Member, Population
+from assay.baselines.population import Population
+from assay.baselines.sizing import like_population
 from assay.datasets.collection.environments import EnvironmentPool, usable_cores
 
 
@@ -77,22 +77,7 @@ class Recorded:
 
 def population(environment: str, members: int) -> Population:
     made = gymnasium.make(environment)
-    observation, action = made.observation_space.shape[0], made.action_space.shape[0]
-    data = TrainingData(
-        np.zeros((1, 2 * observation + action + 2)),
-        (
-            ("observations", observation),
-            ("actions", action),
-            ("rewards", 1),
-            ("next_observations", observation),
-            ("bootstraps", 1),
-        ),
-        np.ones(1, np.int32),
-        ObservationScale(np.zeros(observation), np.ones(observation)),
-        ActionScale.of(made.action_space.low, made.action_space.high),
-        0.0,
-    )
-    return Population([Member(TD3BC(), seed, 0) for seed in range(members)], [data], 1)
+    return like_population(TD3BC(), members, made.observation_space.shape[0], made.action_space.shape[0])
 
 
 def replay(environment: str, simulators: int, jobs: list[tuple[int, np.ndarray]], start: Any, results: Any) -> None:
