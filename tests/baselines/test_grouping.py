@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from assay.baselines import BC, IQL, TD3BC
 from assay.baselines.grouping import Candidate, form_groups
-from assay.baselines.sizing import bytes_per_member, choose_size, like_population
+from assay.baselines.sizing import available_memory, bytes_per_member, choose_size, like_population
 
 candidates = st.lists(
     st.builds(
@@ -87,3 +89,9 @@ def test_memory_and_time_grow_linearly_in_members():
     made = like_population(TD3BC(hidden=(32, 32)), 8, 5, 2)
     assert made.batches.rows.nbytes == like_population(TD3BC(hidden=(32, 32)), 1, 5, 2).batches.rows.nbytes
     assert made.networks["critic"].buffer.dtype == torch.float32
+
+
+def test_memory_that_caches_files_counts_as_available():
+    page = os.sysconf("SC_PAGE_SIZE")
+    free, total = page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
+    assert 0.5 * free < available_memory("cpu") < total
