@@ -130,7 +130,7 @@ def collect(
         output: Folder to write; default is the cache under ASSAY_HOME, where `assay.load` finds it.
         overwrite: Replace what is there.
     """
-    from assay.datasets.formats import format_named
+    from assay.datasets.formats import writer_named
     from assay.datasets.loading import cached_path, collect_entry, collect_policy
 
     if name.endswith(".json") and output is None:
@@ -144,7 +144,7 @@ def collect(
         dataset = make(
             name, steps=steps, seed=seed, noise=noise, environments=environments, workers=workers, progress=draw
         )
-    format_named("assay").write(dataset, target, overwrite=overwrite)
+    writer_named("assay").write(dataset, target, overwrite=overwrite)
     out.print(
         f"{dataset.total_steps:,} steps in {dataset.total_episodes:,} episodes, mean return {dataset.returns.mean():.1f}"
     )

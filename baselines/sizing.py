@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +13,7 @@ import torch
 from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.data import ActionScale, TrainingData
 from assay.baselines.population import Member, Population
+from assay.datasets import memory
 from assay.datasets.transitions import Transitions
 
 __all__ = ["available_memory", "bytes_per_member", "choose_size", "like_population", "seconds_per_update"]
@@ -31,18 +30,8 @@ def available_memory(device: str) -> int:
     if torch.device(device).type == "cuda":
         free = torch.cuda.mem_get_info(torch.device(device))[0]
     else:
-        free = _available_on_host()
+        free = memory.available_memory()
     return int(_SHARE_OF_MEMORY * free)
-
-
-def _available_on_host() -> int:
-    """Return the bytes that programs may still take; what caches files can be had, which free pages leave out."""
-    information = Path("/proc/meminfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def like_population(

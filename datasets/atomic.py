@@ -19,7 +19,7 @@ from pathlib import Path
 
 from assay.datasets.errors import DatasetError
 
-__all__ = ["atomic_folder", "atomic_write"]
+__all__ = ["atomic_file", "atomic_folder", "atomic_write"]
 
 _MARK = ".writing-"  # temporary siblings are named .<target>.writing-<random>
 _LOCK = ".lock"  # and their locks .<target>.writing-<random>.lock
@@ -68,7 +68,10 @@ def _remove_abandoned(target: Path) -> None:
         except BlockingIOError:
             continue  # its writer is alive
         else:
-            shutil.rmtree(lock.with_name(lock.name.removesuffix(_LOCK)), ignore_errors=True)
+            left = lock.with_name(lock.name.removesuffix(_LOCK))
+            shutil.rmtree(left, ignore_errors=True)
+            with suppress(FileNotFoundError, IsADirectoryError):
+                left.unlink()
             lock.unlink(missing_ok=True)  # last, so that a folder without a lock never exists
         finally:
             os.close(descriptor)
@@ -97,6 +100,41 @@ def _exchange(new: Path, old: Path) -> None:
     os.rename(old, aside)
     os.rename(new, old)
     os.rename(aside, new)
+
+
+@contextmanager
+def atomic_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a path to write a large file to; on success it becomes `target`, on any error it is removed.
+
+    Raises
+    ------
+    DatasetError
+        If `target` exists and `overwrite` is False, or is a folder.
+    """
+    target = Path(os.path.realpath(target))
+    if target.is_dir():
+        raise DatasetError(f"{target} is a folder; this format is one file: name it")
+    if target.exists() and not overwrite:
+        raise DatasetError(f"{target} exists already; choose another path or pass overwrite=True (--overwrite)")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target)
+    lock, descriptor = _take_lock(target)
+    part = lock.with_name(lock.name.removesuffix(_LOCK))
+    try:
+        yield part
+        _flush(part)
+        if overwrite:
+            os.replace(part, target)
+        else:
+            try:
+                os.link(part, target)  # unlike a renaming, this never replaces what somebody else wrote meanwhile
+            except FileExistsError:
+                raise DatasetError(f"{target} was created by somebody else meanwhile; nothing was written") from None
+        _flush(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
-from assay.datasets.formats import format_named, sniff
+from assay.datasets.formats import format_named, sniff, writer_named
 from assay.datasets.info import DatasetInfo, Record, assay_version
 from assay.datasets.spaces import space_from_gymnasium
 
@@ -118,11 +118,12 @@ def save(
     >>> assay.load(folder) == dataset
     True
     """
-    format_named(format).write(dataset, Path(path), overwrite=overwrite, **options)
+    writer_named(format).write(dataset, Path(path), overwrite=overwrite, **options)
 
 
 def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any]) -> Dataset:
-    reader = format_named(format or sniff(path))
+    format = format or sniff(path)
+    reader = format_named(format)
     try:
         dataset = reader.read(path, **options)
     except TypeError as error:
@@ -131,7 +132,7 @@ def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any
         raise ConfigError(f"{name}: {str(error).split(') ')[-1]}") from error
     if dataset.history:
         return dataset
-    parameters = {"name": name, "options": options, "fingerprint": dataset.fingerprint}
+    parameters = {"name": name, "format": format, "options": options, "fingerprint": dataset.fingerprint}
     return dataset.replace(record=Record("source", parameters, version=assay_version()))
 
 
@@ -178,7 +179,7 @@ def _from_catalog(name: str, progress: Progress | None, options: dict[str, Any])
         )
     verify = options.pop("verify", True)
     path = cached_path(name, **options)
-    store = format_named("assay")
+    store = writer_named("assay")
     if not path.exists():
         dataset = collect_entry(name, progress=progress, **options)
         try:

@@ -179,7 +179,8 @@ def _origin(record: Record) -> Dataset:
         raise ConfigError(f"the history begins with {record.transform}, not with a source: it cannot be rebuilt")
     from assay.datasets.loading import load
 
-    dataset = load(record.parameters["name"], **record.parameters.get("options", {}))
+    parameters = record.parameters
+    dataset = load(parameters["name"], format=parameters.get("format"), **parameters.get("options", {}))
     expected = record.parameters.get("fingerprint")
     if expected is not None and dataset.fingerprint != expected:
         raise DatasetIntegrityError(

@@ -1,4 +1,4 @@
-"""File formats, each one module with `sniff`, `read` and `write` behind one protocol."""
+"""File formats, each one module with `sniff`, `read` and, where it can be written, `write` behind one protocol."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import DatasetError, FormatError, UnknownNameError
+from assay.datasets.errors import ConfigError, DatasetError, FormatError, UnknownNameError
 
-__all__ = ["FORMATS", "Format", "format_named", "sniff"]
+__all__ = ["FORMATS", "Format", "format_named", "sniff", "writable_formats", "writer_named"]
 
 FORMATS = ("assay", "minari")  # in the order in which they are tried
 
@@ -17,14 +17,25 @@ FORMATS = ("assay", "minari")  # in the order in which they are tried
 class Format(Protocol):
     """What a format module offers."""
 
+    TITLE: str
+    """The format's name, as a person would say it."""
+    LAYOUT: str
+    """What it is on disk: "folder" or "file", and of which suffix."""
+    CANNOT_HOLD: str
+    """What a dataset may have and this format has no place for; empty where it holds everything."""
+
     def sniff(self, path: Path) -> bool:
         """Tell from the content whether `path` is in this format; never raises on foreign files."""
 
     def read(self, path: Path, **options: Any) -> Dataset:
         """Read `path`; raises FormatError or DatasetError, naming the place, on anything wrong."""
 
+
+class WritableFormat(Format, Protocol):
+    """A format module that writes, too."""
+
     def write(self, dataset: Dataset, path: Path, *, overwrite: bool = False, **options: Any) -> None:
-        """Write `dataset` to `path`, whole or not at all."""
+        """Write `dataset` to `path`, whole or not at all; warns (AssayWarning) about what cannot be held."""
 
 
 def format_named(name: str) -> Format:
@@ -32,6 +43,27 @@ def format_named(name: str) -> Format:
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
     return cast(Format, import_module(f"assay.datasets.formats.{name}"))
+
+
+def writable_formats() -> tuple[str, ...]:
+    """Return the names of the formats that can be written."""
+    return tuple(name for name in FORMATS if hasattr(format_named(name), "write"))
+
+
+def writer_named(name: str) -> WritableFormat:
+    """Return the format of this name, to write with.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such format.
+    ConfigError
+        If it is only read.
+    """
+    module = format_named(name)
+    if not hasattr(module, "write"):
+        raise ConfigError(f"format {name} is read, but not written; written are {', '.join(writable_formats())}")
+    return cast(WritableFormat, module)
 
 
 def sniff(path: Path) -> str:

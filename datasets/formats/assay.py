@@ -28,6 +28,10 @@ from assay.datasets.info import DatasetInfo, Record
 
 __all__ = ["read", "sniff", "write"]
 
+TITLE = "Assay store"
+LAYOUT = "folder"
+CANNOT_HOLD = ""
+
 SCHEMA_VERSION = 1
 _SCHEMA = "assay-dataset"
 

@@ -41,6 +41,12 @@ from assay.datasets.spaces import Box, Dict, Space, Text, Tuple, infer_space, le
 
 __all__ = ["read", "sniff", "write"]
 
+TITLE = "Minari"
+LAYOUT = "folder"
+CANNOT_HOLD = (
+    "unknown final observations (an error), next_observations, weights, costs and corrupted/... columns, infos of text"
+)
+
 _METADATA, _MAIN = "metadata.json", "main_data.hdf5"
 _MINARI_VERSION = "0.5.4"  # the version whose layout is written; readers refuse versions they do not know
 _ID = re.compile(r"(?:(?P<namespace>[-_\w][-_\w/]*[-_\w]+)/)?(?P<dataset>[-_\w]+?)-v(?P<version>\d+)")

@@ -1,0 +1,156 @@
+"""Reading .npz archives that nobody vouches for.
+
+An archive is a zip file of .npy members. Whatever it declares is checked before memory is set aside: the header of a
+member against its size, its size against what deflate can have made of it, and all members against the archive.
+Nothing is unpacked to disk, and object arrays, which would be pickles, are never opened.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from assay.datasets.errors import AssayError, FormatError
+from assay.datasets.memory import empty
+
+__all__ = ["NpzFile", "open_npz"]
+
+_LARGEST_HEADER = 1 << 16  # bytes
+_DENSEST = 1100  # deflate cannot shrink data further than 1032 times
+_CHUNK_BYTES = 1 << 22
+_KINDS = "biufcSU"
+
+
+class NpzFile:
+    """The arrays of one archive; `open_npz` makes it.
+
+    Parameters
+    ----------
+    path : Path
+    archive : zipfile.ZipFile
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "example.npz")
+    >>> np.savez(path, actions=np.arange(3))
+    >>> with open_npz(path) as file:
+    ...     file.names, file.describe("actions"), file.read("actions").tolist()
+    (('actions',), (dtype('int64'), (3,)), [0, 1, 2])
+    """
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self.path = path
+        self._archive = archive
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name in self._members:
+                raise FormatError(f"{path}: the archive holds {name!r} twice")
+            self._members[name] = member
+        size = path.stat().st_size
+        if sum(member.compress_size for member in self._members.values()) > size:
+            raise FormatError(f"{path}: the members of the archive overlap; it is damaged, or made to exhaust memory")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays, in the order of the archive."""
+        return tuple(self._members)
+
+    def describe(self, name: str) -> tuple[np.dtype, tuple[int, ...]]:
+        """Return dtype and shape of an array without reading it."""
+        with self._open(name) as (_, dtype, shape, _):
+            return dtype, shape
+
+    def read(self, name: str) -> np.ndarray:
+        """Read one array.
+
+        Raises
+        ------
+        FormatError
+            If it is missing, damaged, holds objects, or declares what cannot be true; with file and array.
+        """
+        with self._open(name) as (stream, dtype, shape, fortran_order):
+            try:
+                array = empty(shape[::-1] if fortran_order else shape, dtype)
+                view = array.reshape(-1).view(np.uint8).data
+                filled = 0
+                while filled < len(view):
+                    count = stream.readinto(view[filled : filled + _CHUNK_BYTES])  # type: ignore[attr-defined]
+                    if not count:
+                        break
+                    filled += count
+            except MemoryError:
+                raise FormatError(
+                    f"{self.path}: array {name} ({dtype}{list(shape)}) does not fit into memory"
+                ) from None
+            if filled != len(view) or stream.read(1):
+                raise FormatError(f"{self.path}: array {name} is truncated or damaged; copy the file again")
+            if dtype.kind == "b" and filled and array.view(np.uint8).max() > 1:
+                raise FormatError(f"{self.path}: array {name} is damaged: it holds booleans other than 0 and 1")
+            return array.T if fortran_order else array
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[tuple[IO[bytes], np.dtype, tuple[int, ...], bool]]:
+        if name not in self._members:
+            raise FormatError(f"{self.path}: there is no array {name}; it holds {', '.join(self.names)}")
+        member = self._members[name]
+        where = f"{self.path}: array {name}"
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
+            raise FormatError(f"{where} is encrypted, or packed as NumPy never packs it")
+        if member.file_size > member.compress_size * _DENSEST + 64:
+            raise FormatError(
+                f"{where} claims {member.file_size} bytes, packed into {member.compress_size}; impossible"
+            )
+        try:
+            with self._archive.open(member) as stream:
+                dtype, shape, fortran_order = _header(stream, where)
+                size = math.prod(shape) * dtype.itemsize
+                if stream.tell() + size != member.file_size:
+                    raise FormatError(
+                        f"{where} declares {dtype}{list(shape)}, but {member.file_size} bytes are stored; it is damaged"
+                    )
+                yield stream, dtype, shape, fortran_order
+        except AssayError:
+            raise
+        except Exception as error:  # zipfile and zlib report damage by errors of many kinds
+            raise FormatError(f"{where} is damaged ({' '.join(str(error).split())}); copy the file again") from error
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[NpzFile]:
+    """Open an archive for reading.
+
+    Raises
+    ------
+    FormatError
+        If the file is no such archive.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError) as error:
+        raise FormatError(f"{path} is not an .npz archive, or damaged: {error}") from error
+    with archive:
+        yield NpzFile(path, archive)
+
+
+def _header(stream: IO[bytes], where: str) -> tuple[np.dtype, tuple[int, ...], bool]:
+    try:
+        version = np.lib.format.read_magic(stream)
+        read: Any = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran_order, dtype = read(stream, max_header_size=_LARGEST_HEADER)
+    except (ValueError, KeyError, TypeError, OverflowError, SyntaxError, RecursionError, MemoryError) as error:
+        raise FormatError(f"{where} is not a NumPy array, or damaged: {' '.join(str(error).split())}") from error
+    if dtype.hasobject:
+        raise FormatError(f"{where} holds Python objects, which would have to be unpickled; that is never done")
+    if dtype.kind not in _KINDS or dtype.itemsize == 0:
+        raise FormatError(f"{where} has dtype {dtype}; numbers, booleans and text are read")
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise FormatError(f"{where} declares the shape {shape}; it is damaged")
+    return dtype, shape, fortran_order
