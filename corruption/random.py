@@ -39,6 +39,7 @@ from pydantic import Field
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.memory import copy, empty
 from assay.datasets.randomness import block_generator, blocks
 from assay.datasets.streaming import StepReader
 from assay.datasets.transform import Transform, register
@@ -101,7 +102,7 @@ class RandomCorruption(Transform):
         mask = self._mask(dataset.total_steps)
         for name in _floating_leaves(reader, prefix):
             owned = changed.get(name)  # made a moment ago, so nobody else sees it change
-            changed[name] = self._disturb(reader, name, mask, np.array(clean.column(name)) if owned is None else owned)
+            changed[name] = self._disturb(reader, name, mask, copy(clean.column(name)) if owned is None else owned)
         before = dataset.masks.get(self.element)
         changed[f"corrupted/{self.element}"] = mask if before is None else mask | before
         return dataset.replace(changed)
@@ -166,7 +167,7 @@ def _clean_next_observations(reader: StepReader) -> dict[str, np.ndarray]:
     gathered = {}
     for name in missing:
         source = dataset.column(name)
-        column = np.empty((dataset.total_steps, *source.shape[1:]), source.dtype)
+        column = empty((dataset.total_steps, *source.shape[1:]), source.dtype)
         for steps in reader.chunks(name, _CHUNK_BYTES):
             column[steps] = reader.read_following(name, steps)
         gathered[f"next_{name}"] = column
