@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.datasets.dataset import Dataset
 from assay.datasets.memory import empty
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Columns"]
+__all__ = ["Columns", "pack_scalars", "unpack_scalars"]
 
 _BLOCK_ROWS = 1 << 16
 
@@ -38,7 +39,7 @@ class Columns:
     def take(self, name: str, rows: np.ndarray) -> Any:
         """Return rows of an array, or of each array below the name; `rows` may have any shape."""
         if self.device is None:
-            return _map(lambda array: np.take(array, rows, axis=0, mode="clip"), self._arrays[name])
+            return _map(lambda array: array.take(rows, axis=0, mode="clip"), self._arrays[name])
         places = self.send(rows)
         return _map(lambda tensor: tensor[places], self._arrays[name])
 
@@ -49,6 +50,19 @@ class Columns:
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+def pack_scalars(dataset: Dataset) -> np.ndarray:
+    """Return rewards, terminations and truncations side by side, (N, 3): one gather serves all three."""
+    packed = empty((dataset.total_steps, 3), np.result_type(dataset.rewards.dtype, np.int8))
+    for column, array in enumerate((dataset.rewards, dataset.terminations, dataset.truncations)):
+        packed[:, column] = array
+    return packed
+
+
+def unpack_scalars(rows: Any) -> tuple[Any, Any, Any]:
+    """Return rewards, terminations and truncations of gathered rows, (..., 3)."""
+    return rows[..., 0], rows[..., 1] != 0, rows[..., 2] != 0
 
 
 def _place(array: np.ndarray, dtype: Any, device: str | torch.device | None) -> Any:

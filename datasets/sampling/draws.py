@@ -53,7 +53,7 @@ class Draws:
     ) -> None:
         self.strata, self.rows, self.seed, self.purpose, self.passes = strata, rows, seed, purpose, passes
         self._cumulative = None if weights is None else [_cumulative(weights[part]) for part in strata]
-        self._group, self._fractions = -1, np.zeros(0)
+        self._group, self._drawn = -1, np.zeros((0, 0), np.int64)
         self._orders: dict[int, np.ndarray] = {}
 
     def batch(self, number: int) -> np.ndarray:
@@ -62,13 +62,15 @@ class Draws:
             return self._of_passes(number)
         group = number // _GROUP
         if group != self._group:
-            generator = block_generator(self.seed, "datasets.sampling", self.purpose, group)
-            self._group, self._fractions = group, generator.random((_GROUP, sum(self.rows)))
-        fractions = self._fractions[number % _GROUP]
-        if len(self.strata) == 1:
-            return self._choose(0, fractions)
-        borders = np.cumsum(self.rows)[:-1]
-        return np.concatenate([self._choose(k, part) for k, part in enumerate(np.split(fractions, borders))])
+            self._group, self._drawn = group, self._draw(group)
+        result: np.ndarray = self._drawn[number % _GROUP]
+        return result
+
+    def _draw(self, group: int) -> np.ndarray:
+        generator = block_generator(self.seed, "datasets.sampling", self.purpose, group)
+        fractions = generator.random((_GROUP, sum(self.rows)))
+        parts = np.split(fractions, np.cumsum(self.rows)[:-1], axis=1)
+        return np.concatenate([self._choose(stratum, part) for stratum, part in enumerate(parts)], axis=1)
 
     def _choose(self, stratum: int, fractions: np.ndarray) -> np.ndarray:
         candidates = self.strata[stratum]
@@ -76,8 +78,11 @@ class Draws:
             places = (fractions * len(candidates)).astype(np.int64)  # below 2**53 candidates, this stays inside
         else:
             cumulative = self._cumulative[stratum]
-            places = np.searchsorted(cumulative, fractions * cumulative[-1], side="right")
-            np.minimum(places, len(candidates) - 1, out=places)
+            wanted = fractions.ravel() * cumulative[-1]
+            order = np.argsort(wanted)  # neighbouring searches share their way through memory
+            places = np.empty(len(wanted), np.int64)
+            places[order] = np.searchsorted(cumulative, wanted[order], side="right")
+            places = np.minimum(places, len(candidates) - 1).reshape(fractions.shape)
         result: np.ndarray = candidates[places]
         return result
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
-from assay.datasets.sampling.columns import Columns
+from assay.datasets.sampling.columns import Columns, pack_scalars, unpack_scalars
 from assay.datasets.sampling.draws import Sampler, checked_weights, make_draws
 from assay.datasets.transitions import Array
 
@@ -126,9 +126,8 @@ class SequenceSampler(Sampler):
         self._episode_of_step = episodes
         self._starts = dataset.episode_starts
         self._stops = self._starts + dataset.episode_lengths
-        stored = {name: dataset.nested(name) for name in ("observations", "actions", "rewards", *self._extra)}
-        stored |= {name: dataset.column(name) for name in ("terminations", "truncations")}
-        self._columns = Columns(stored, dtype, device)
+        stored = {name: dataset.nested(name) for name in ("observations", "actions", *self._extra)}
+        self._columns = Columns(stored | {"scalars": pack_scalars(dataset)}, dtype, device)
         self._totals = Columns({"returns_to_go": dataset.returns_to_go(discount)}, None, device)
         self._ahead = np.arange(length) - (0 if align == "start" else length - 1)
 
@@ -150,12 +149,13 @@ class SequenceSampler(Sampler):
         def take(name: str, rows: np.ndarray = steps, source: Columns = columns) -> Any:
             return clear(source.take(name, rows), padding)
 
+        rewards, terminations, truncations = unpack_scalars(take("scalars"))
         return SequenceBatch(
             observations=take("observations", steps + episodes[:, None]),
             actions=take("actions"),
-            rewards=take("rewards"),
-            terminations=take("terminations"),
-            truncations=take("truncations"),
+            rewards=rewards,
+            terminations=terminations,
+            truncations=truncations,
             returns_to_go=take("returns_to_go", source=self._totals),
             timesteps=columns.send(np.where(mask, steps - starts, 0)),
             mask=columns.send(mask),

@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
-from assay.datasets.sampling.columns import Columns
+from assay.datasets.sampling.columns import Columns, pack_scalars, unpack_scalars
 from assay.datasets.sampling.draws import Sampler, checked_weights, make_draws
 from assay.datasets.transitions import Transitions
 
@@ -109,8 +109,8 @@ class TransitionSampler(Sampler):
         # Powers and returns are as precise as the rewards of the batches.
         self._precision = np.dtype(dataset.rewards.dtype if dtype is None else dtype)
         self._powers = (discount ** np.arange(return_steps + 1)).astype(np.float64)
-        stored = {name: dataset.nested(name) for name in ("observations", "actions", "rewards", *self._extra)}
-        stored |= {name: dataset.column(name) for name in ("terminations", "truncations")}
+        stored = {name: dataset.nested(name) for name in ("observations", "actions", *self._extra)}
+        stored["scalars"] = pack_scalars(dataset)
         if dataset.has_next_observations:
             stored["next_observations"] = dataset.nested("next_observations")
         self._columns = Columns(stored, dtype, device)
@@ -124,12 +124,12 @@ class TransitionSampler(Sampler):
         steps = self._next()
         episodes = self._episode_of_step[steps]
         take, rows = self._columns.take, steps + episodes
-        if self.return_steps == 1:
-            spans, lasts = np.ones(len(steps), np.int64), steps
-            rewards = take("rewards", steps)
-        else:
+        spans: Any = 1
+        if self.return_steps > 1:
             spans = np.minimum(self._stops[episodes] - steps, self.return_steps)
-            lasts = steps + spans - 1
+        lasts = steps + spans - 1 if self.return_steps > 1 else steps
+        rewards, terminations, truncations = unpack_scalars(take("scalars", lasts))
+        if self.return_steps > 1:
             rewards = self._returns(steps, spans)
         if "next_observations" in self._columns:
             following = take("next_observations", lasts)
@@ -140,16 +140,17 @@ class TransitionSampler(Sampler):
             actions=take("actions", steps),
             rewards=rewards,
             next_observations=following,
-            terminations=take("terminations", lasts),
-            truncations=take("truncations", lasts),
+            terminations=terminations,
+            truncations=truncations,
             steps=self._columns.send(steps),
             episodes=self._columns.send(episodes),
-            discounts=self._columns.send(self._powers[spans].astype(self._precision)),
+            discounts=self._columns.send(np.full(len(steps), self._powers[spans], self._precision)),
             columns={name: take(name, steps) for name in self._extra},
         )
 
     def _returns(self, steps: np.ndarray, spans: np.ndarray) -> Any:
         ahead = np.arange(self.return_steps)
-        rewards = self._columns.take("rewards", steps[:, None] + np.minimum(ahead, spans[:, None] - 1))
+        within = steps[:, None] + np.minimum(ahead, spans[:, None] - 1)
+        rewards, _, _ = unpack_scalars(self._columns.take("scalars", within))
         powers = self._powers[:-1] * (ahead < spans[:, None])
         return (rewards * self._columns.send(powers.astype(self._precision))).sum(1)
