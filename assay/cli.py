@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -40,6 +40,8 @@ Name = Annotated[Positional[str], arg(metavar="NAME")]
 Output = Annotated[Path, arg(aliases=["-o"])]
 Precision = Literal["highest", "high", "medium", "bf16"]
 Storage = Literal["float32", "float16", "bfloat16"]
+SourceFormat = Annotated[str | None, arg(name="from")]
+Options = Annotated[UseAppendAction[list[str]], arg(metavar="KEY=VALUE")]
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where there is no terminal to draw a bar on
 
 
@@ -69,21 +71,40 @@ def list_datasets(*, all: bool = False) -> None:
 
 
 @datasets.command
-def show(name: Name) -> None:
+def formats() -> None:
+    """List the file formats: what is read, what is written, and what each cannot hold.
+
+    Example: assay datasets formats
+    """
+    from assay.datasets.formats import FORMATS, format_named, writable_formats
+
+    table = Table("name", "format", "on disk", "written", "cannot hold", title="Formats, in the order they are tried")
+    for name in FORMATS:
+        module = format_named(name)
+        written = "yes" if name in writable_formats() else "no"
+        table.add_row(name, module.TITLE, module.LAYOUT, written, module.CANNOT_HOLD)
+    out.print(table)
+
+
+@datasets.command
+def show(name: Name, *, source_format: SourceFormat = None, option: Options = []) -> None:  # noqa: B006
     """Show what a dataset holds: columns, spaces, origin, history.
 
     Example: assay datasets show hopper/medium
 
     Args:
-        name: Catalog name, minari:<id> or path.
+        name: Catalog name, minari:<id>, d4rl:<id> or path.
+        source_format: Read a path as this format instead of deciding from its content.
+        option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
-    dataset = load(name)
+    dataset = load(name, source_format, option)
     table = Table("column", "dtype", "shape", title=dataset.info.id or name)
     for column in dataset.columns:
         array = dataset.column(column)
         table.add_row(column, str(array.dtype), " x ".join(f"{size:,}" for size in array.shape))
     out.print(table)
     facts = {
+        "read as": format_of(dataset),
         "steps": f"{dataset.total_steps:,}",
         "episodes": f"{dataset.total_episodes:,}",
         "mean return": f"{dataset.returns.mean():.1f}",
@@ -205,36 +226,53 @@ def convert(
     *,
     format: str = "assay",
     overwrite: bool = False,
+    source_format: SourceFormat = None,
+    option: Options = [],  # noqa: B006
 ) -> None:
     """Convert a dataset to another format.
 
     Example: assay datasets convert hopper/medium ~/.minari/datasets/mine/hopper-v0 --format minari
 
+    Example: assay datasets convert logs.npz my-logs --from npz --option columns='{"observations": "obs"}'
+
     Args:
-        name: Catalog name, minari:<id> or path.
-        output: Folder to write.
-        format: "assay" keeps everything, "minari" what Minari can hold.
+        name: Catalog name, minari:<id>, d4rl:<id> or path.
+        output: Folder or file to write.
+        format: "assay" keeps everything; `assay datasets formats` lists the others and what they cannot hold.
         overwrite: Replace what is there.
+        source_format: Read a path as this format instead of deciding from its content.
+        option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
     from assay.datasets.loading import save
 
-    dataset = load(name)
+    dataset = load(name, source_format, option)
     save(dataset, output, format=format, overwrite=overwrite)
-    out.print(f"{dataset.total_steps:,} steps written to {output}", soft_wrap=True)
+    read_as = format_of(dataset)
+    out.print(
+        f"{dataset.total_steps:,} steps{f', read as {read_as},' if read_as else ''} written to {output}", soft_wrap=True
+    )
 
 
 @datasets.command(name="validate")
 @application.command(name="validate")
-def validate(name: Name, *, strict: bool = False) -> None:
+def validate(
+    name: Name,
+    *,
+    strict: bool = False,
+    source_format: SourceFormat = None,
+    option: Options = [],  # noqa: B006
+) -> None:
     """Check a dataset: shapes, NaN, flags, bounds, continuity, duplicates.
 
     Example: assay validate path/to/dataset --strict
 
     Args:
-        name: Catalog name, minari:<id> or path.
+        name: Catalog name, minari:<id>, d4rl:<id> or path.
         strict: Exit with status 1 on warnings too, not only on errors.
+        source_format: Read a path as this format instead of deciding from its content.
+        option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
-    report = load(name).validate()
+    report = load(name, source_format, option).validate()
     out.print(str(report), highlight=False, soft_wrap=True, markup=False)
     if not report.ok or (strict and report.findings):
         raise SystemExit(1)
@@ -655,15 +693,34 @@ def print_scores(runs: Path) -> None:
 # -------------------------------------------------------------------- progress and errors
 
 
-def load(name: str) -> Any:
+def load(name: str, source_format: str | None = None, options: Sequence[str] = ()) -> Any:
     """Load a dataset, with progress where it is collected first."""
     import assay
     from assay.datasets.collection.catalog import catalog
 
+    read = dict(parsed_option(text) for text in options)
     if name not in catalog():
-        return assay.load(name)
+        return assay.load(name, format=source_format, **read)
     with progress_bar(f"collecting {name}") as report:
-        return assay.load(name, progress=report)
+        return assay.load(name, format=source_format, progress=report, **read)
+
+
+def parsed_option(text: str) -> tuple[str, Any]:
+    """Split KEY=VALUE; a value that is JSON is read as such, any other is text."""
+    key, equals, value = text.partition("=")
+    if not (equals and key.isidentifier()):
+        raise ConfigError(f"{text!r} is not of the form KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def format_of(dataset: Any) -> str | None:
+    """Return the format that a dataset was read as, where that is known."""
+    first = dataset.history[0].parameters if dataset.history else {}
+    found = first.get("format")
+    return None if found is None else str(found)
 
 
 def number(value: float | None) -> str:
