@@ -1,4 +1,4 @@
-"""Reads Minari's Arrow and Parquet: memory-mapped files, each column copied once, into its place in the whole column.
+"""Reads Minari's Arrow and Parquet: each column of a file is copied once, into its place in the whole column.
 
 ::
 
@@ -29,8 +29,9 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ _FLAGS = ("terminations", "truncations")
 _REQUIRED = ("observations", "actions", "rewards", *_FLAGS)
 _ORDER_KEPT = 131_072  # rows that Minari's writer hands to one thread
 _DEEPEST = 16  # structs within structs
+_LARGE = 1 << 26  # bytes; smaller files are read faster than mapped
 _ROWS_AT_A_TIME = 1024  # of text and images in Parquet, which may unpack a few bytes into many
 
 
@@ -176,7 +178,7 @@ class ArrowReader:
                     self.place.column = name
                     take = min(batch.num_rows, length + column.extra_rows - offset)
                     first = start + offset + (number if column.extra_rows else 0)
-                    self._copy(_leaf(batch, column.path), column, first, take)
+                    self._copy(self._leaf(batch, column.path), column, first, take)
                 self.place.column = None
                 offset += batch.num_rows
         if offset != rows:
@@ -200,10 +202,18 @@ class ArrowReader:
             decode_images([memoryview(value.as_buffer()) for value in values], target, self.place)
             return
         if pa.types.is_fixed_size_list(values.type):
-            values = values.flatten()
+            values = values.values.slice(values.offset * column.width, take * column.width)
             if values.null_count or len(values) != take * column.width:
                 raise FormatError(f"{self.place} has rows without a value")
-        target.reshape(-1)[...] = values.to_numpy(zero_copy_only=False)
+        target.reshape(-1)[...] = _numbers(values, target.dtype)
+
+    def _leaf(self, batch: pa.RecordBatch, path: Sequence[int]) -> pa.Array:
+        values = batch.column(path[0])
+        for index in path[1:]:
+            if values.null_count:
+                raise FormatError(f"{self.place} has rows without a value")
+            values = values.field(index)
+        return values
 
     def _check_order(self, sources: Sequence[_IPCSource | _ParquetSource]) -> None:
         lengths = [length for source in sources for length in source.batch_lengths]
@@ -346,13 +356,16 @@ class ArrowReader:
         return shape
 
 
-def _leaf(batch: pa.RecordBatch, path: Sequence[int]) -> pa.Array:
-    values = batch.column(path[0])
-    for index in path[1:]:
-        if values.null_count:
-            raise FormatError("rows without a value")
-        values = values.field(index)
-    return values
+def _numbers(values: pa.Array, dtype: np.dtype) -> np.ndarray:
+    """View the numbers of an array that lacks none; `to_numpy` would import pandas, which takes longer than reading."""
+    data, first, count = values.buffers()[1], values.offset, len(values)
+    if not count:
+        return np.empty(0, dtype)
+    if dtype.kind != "b":
+        return np.frombuffer(data, dtype, count, first * dtype.itemsize)
+    end = first + count
+    bits = np.frombuffer(data, np.uint8, -(-end // 8))
+    return np.unpackbits(bits, count=end, bitorder="little")[first:].view(bool)
 
 
 def _plain(value: Any) -> Any:
@@ -367,21 +380,30 @@ def _plain(value: Any) -> Any:
 
 
 class _IPCSource:
-    """An IPC file, memory-mapped: reading a batch copies nothing."""
+    """An IPC file, read whole where it is small and memory-mapped where it is large: a batch copies nothing."""
 
     def __init__(self, file: Path) -> None:
-        with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            self.rows = check_batches(content, file)
-        self._reader = pa.ipc.open_file(pa.memory_map(str(file)))
-        self.schema = self._reader.schema
+        with file.open("rb") as handle:
+            size = os.fstat(handle.fileno()).st_size
+            mapped = size > _LARGE
+            content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) if mapped else handle.read()
+        self.rows = check_batches(content, file)
+        reader = pa.ipc.open_file(pa.py_buffer(content))
+        self.schema = reader.schema
+        self._reader = reader
+
+    @cached_property
+    def _batches(self) -> list[pa.RecordBatch]:
+        return [self._reader.get_batch(index) for index in range(self._reader.num_record_batches)]
 
     @property
     def batch_lengths(self) -> list[int]:
-        return [self._reader.get_batch(index).num_rows for index in range(self._reader.num_record_batches)]
+        """Rows of each batch."""
+        return [batch.num_rows for batch in self._batches]
 
-    def batches(self, *, packed: bool) -> Iterator[pa.RecordBatch]:
-        for index in range(self._reader.num_record_batches):
-            yield self._reader.get_batch(index)
+    def batches(self, *, packed: bool) -> Iterable[pa.RecordBatch]:
+        """Return the batches, which are in memory."""
+        return self._batches
 
 
 class _ParquetSource:
@@ -396,6 +418,7 @@ class _ParquetSource:
         groups = range(self._file.metadata.num_row_groups)
         self.batch_lengths = [self._file.metadata.row_group(index).num_rows for index in groups]
 
-    def batches(self, *, packed: bool) -> Iterator[pa.RecordBatch]:
+    def batches(self, *, packed: bool) -> Iterable[pa.RecordBatch]:
+        """Unpack batches; small ones where `packed` values may be much larger than their file."""
         size = _ROWS_AT_A_TIME if packed else max(1, min(self.rows, 1 << 20))
         yield from self._file.iter_batches(batch_size=size, use_threads=False)
