@@ -156,10 +156,16 @@ def check_declared_size(declared: int, file_size: int, where: Where, *, filtered
 
 def check_stored(dataset: h5d.DatasetID, size: int, where: Where) -> None:
     """Refuse `size` bytes that were declared but never written (HDF5 would make zeros of them) or lie elsewhere."""
+    enough = dataset.get_storage_size() >= size
+    try:
+        if enough and dataset.get_num_chunks():  # in chunks, so not elsewhere; and quicker to ask for than properties
+            return
+    except (ValueError, RuntimeError):
+        pass
     properties = dataset.get_create_plist()
     if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count():
         raise FormatError(f"{where} is stored in another file")
-    if dataset.get_storage_size() >= size:
+    if enough:
         return
     if properties.get_nfilters():
         chunks = [-(-rows // chunk) for rows, chunk in zip(dataset.shape, properties.get_chunk(), strict=True)]
@@ -441,11 +447,13 @@ def read_attributes(
         If an attribute declares more than 16 MiB, or its text is damaged.
     """
     result: dict[str, Any] = {}
-    for index in range(h5a.get_num_attrs(holder)):
-        attribute = h5a.open(holder, index=index)
-        name = attribute.name.decode(errors="replace")
+    stored: list[bytes] = []
+    h5a.iterate(holder, stored.append)  # opening by number would sort them all each time
+    for key in stored:
+        name = key.decode(errors="replace")
         if wanted is not None and not wanted(name):
             continue
+        attribute = h5a.open(holder, key)
         shape, dtype = attribute.shape, attribute.dtype
         if shape == () and dtype.kind in "biuf":
             value = np.empty((), dtype)
@@ -458,7 +466,7 @@ def read_attributes(
         if dtype.itemsize * int(np.prod(shape, dtype=object)) > _LARGEST_ATTRIBUTE:
             raise FormatError(f"{where}: attribute {name} declares {dtype}{list(shape)}; it is damaged")
         if is_text(attribute.get_type()):
-            decoded = decode(texts.attribute(holder, attribute.name, where), f"{where}: attribute {name}")
+            decoded = decode(texts.attribute(holder, key, where), f"{where}: attribute {name}")
             result[name] = decoded if shape else decoded[0]
         elif dtype.hasobject or dtype.kind == "V":
             result[name] = None

@@ -236,28 +236,36 @@ class HDF5Reader:
     # ------------------------------------------------ one episode
 
     def _check_members(self, group: h5g.GroupID) -> None:
-        if all(self._members(group, path) == names for path, names in self.groups.items()):
-            return
+        """Refuse columns that episode 0 has not; the ones that it has are opened anyway."""
+        if not all(self._count(group, path) == len(names) for path, names in self.groups.items()):
+            self._explain_members(group)
+
+    def _explain_members(self, group: h5g.GroupID) -> None:
         found = {name for name, _ in self._walk(group, b"", 0)}
         if different := sorted(found ^ self.columns.keys()):
             state = "missing here" if different[0] in self.columns else "not in episode 0"
             raise FormatError(f"{self.place}: column {different[0]} is {state}; all episodes need the same columns")
 
-    def _members(self, group: h5g.GroupID, path: bytes) -> set[bytes]:
+    def _count(self, group: h5g.GroupID, path: bytes) -> int:
         if not path:
-            return set(group)
+            return int(group.get_num_objs())
         if path not in group:
-            return set()
+            return -1
         check_hard_link(group, path, self.place)
-        return set(h5g.open(group, path))
+        return int(h5g.open(group, path).get_num_objs())
 
     def _read_episode(self, group: h5g.GroupID, start: int) -> int:
         length, has_final = 0, True
         for name, column in self.columns.items():
             self.place.column = name
-            check_hard_link(group, column.path, self.place)
+            try:
+                check_hard_link(group, column.path, self.place)
+            except KeyError:  # another one is here instead
+                self._explain_members(group)
+                raise
             dataset = h5d.open(group, column.path)
-            rows = self._rows(dataset.shape)
+            shape = dataset.shape
+            rows = self._rows(shape)
             if name == "rewards":
                 length = rows
                 if not length:
@@ -270,7 +278,7 @@ class HDF5Reader:
             self._check_rows(column, rows, length, repeat)
             first = start + (len(self.parts.lengths) if column.extra_rows else 0)
             if column.kind == "numbers":
-                self._read_numbers(dataset, column, column.flat[first : first + rows])
+                self._read_numbers(dataset, shape, column, column.flat[first : first + rows])
             elif column.kind == "text":
                 column.texts += decode(self.values.dataset(dataset, self.place), self.place)
             else:
@@ -295,8 +303,9 @@ class HDF5Reader:
             expected = f"{length + column.extra_rows} as in episode 0" if self.place.episode else f"{length}"
             raise DatasetError(f"{self.place} has {rows} rows for {length} steps; expected {expected}")
 
-    def _read_numbers(self, dataset: h5d.DatasetID, column: _Column, part: np.ndarray) -> None:
-        shape = dataset.shape
+    def _read_numbers(
+        self, dataset: h5d.DatasetID, shape: tuple[int, ...], column: _Column, part: np.ndarray
+    ) -> None:
         if shape[1:] != part.shape[1:] or not dataset.get_type().equal(column.file_type):
             raise FormatError(
                 f"{self.place} is {dataset.dtype}{list(shape[1:])} here, "
