@@ -23,10 +23,10 @@ from assay.datasets.formats.hdf5_safety import damage_is_a_format_error
 from .assembly import assemble
 from .columns import check_final_observations, space_for, writable_columns
 from .hdf5_reader import MAIN, HDF5Reader
-from .identifiers import datasets_folder, identifier_for, mark_namespaces
+from .identifiers import identifier_for, mark_namespaces
 from .metadata import DATA_FORMATS, METADATA, metadata_of, read_metadata, space_of
 
-__all__ = ["datasets_folder", "read", "sniff", "write"]
+__all__ = ["read", "sniff", "write"]
 
 
 def sniff(path: Path) -> bool:

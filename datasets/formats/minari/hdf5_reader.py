@@ -303,9 +303,7 @@ class HDF5Reader:
             expected = f"{length + column.extra_rows} as in episode 0" if self.place.episode else f"{length}"
             raise DatasetError(f"{self.place} has {rows} rows for {length} steps; expected {expected}")
 
-    def _read_numbers(
-        self, dataset: h5d.DatasetID, shape: tuple[int, ...], column: _Column, part: np.ndarray
-    ) -> None:
+    def _read_numbers(self, dataset: h5d.DatasetID, shape: tuple[int, ...], column: _Column, part: np.ndarray) -> None:
         if shape[1:] != part.shape[1:] or not dataset.get_type().equal(column.file_type):
             raise FormatError(
                 f"{self.place} is {dataset.dtype}{list(shape[1:])} here, "

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from assay.datasets.atomic import atomic_write
 from assay.datasets.errors import DatasetError
+from assay.datasets.remote import minari_root
 
-__all__ = ["datasets_folder", "identifier_for", "mark_namespaces"]
+__all__ = ["identifier_for", "mark_namespaces"]
 
 _ID = re.compile(r"(?:(?P<namespace>[-_\w][-_\w/]*[-_\w]+)/)?(?P<dataset>[-_\w]+?)-v(?P<version>\d+)")
-
-
-def datasets_folder() -> Path:
-    """Return Minari's folder of datasets: the environment variable MINARI_DATASETS_PATH, or `~/.minari/datasets`."""
-    root = os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets"
-    return Path(os.path.abspath(root))
 
 
 def identifier_for(path: Path, given: str | None) -> str:
@@ -30,8 +24,8 @@ def identifier_for(path: Path, given: str | None) -> str:
     """
     if given is not None:
         candidates = [given]
-    elif path.is_relative_to(datasets_folder()):
-        candidates = [path.relative_to(datasets_folder()).as_posix()]
+    elif path.is_relative_to(minari_root()):
+        candidates = [path.relative_to(minari_root()).as_posix()]
     else:
         candidates = ["/".join(path.parts[-2:]), path.name]
     for candidate in candidates:
@@ -46,7 +40,7 @@ def identifier_for(path: Path, given: str | None) -> str:
 
 def mark_namespaces(path: Path) -> None:
     """Give every namespace above a dataset the file by which Minari lists it."""
-    root = datasets_folder()
+    root = minari_root()
     if not path.is_relative_to(root):
         return
     for namespace in path.parents:
