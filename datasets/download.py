@@ -48,7 +48,7 @@ class _Response(Protocol):
     status: int
     headers: http.client.HTTPMessage
 
-    def read(self, amount: int, /) -> bytes: ...
+    def read1(self, amount: int, /) -> bytes: ...
 
 
 @dataclass
@@ -388,11 +388,13 @@ def _receive(response: _Response, part: Path, start: int, version: _Version, pro
     done = start
     try:
         with part.open("ab", buffering=0) as file:
-            while block := response.read(_BLOCK):
+            while version.size is None or done < version.size:
+                rest = _BLOCK if version.size is None else min(_BLOCK, version.size - done)
+                block = response.read1(rest)  # what is there; `read` would wait for all, and lose it when that fails
+                if not block:
+                    break
                 file.write(block)
                 done += len(block)
-                if version.size is not None and done > version.size:
-                    break
                 if progress is not None:
                     progress(done, version.size or 0)
     except http.client.IncompleteRead as error:
@@ -407,9 +409,6 @@ def _receive(response: _Response, part: Path, start: int, version: _Version, pro
         raise DownloadError(f"{part} cannot be written: {error.strerror}") from error
     if version.size is None:  # in chunks, of which the last one came
         version.size = done
-    if done > version.size:
-        _restart(part)
-        raise _InterruptedError("the server sends more than it declared")
     if done < version.size:
         raise _InterruptedError(f"the connection ended after {done} of {version.size} bytes")
     return version

@@ -12,13 +12,13 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff
 from assay.datasets.info import DatasetInfo, Record, assay_version, reference_scores
-from assay.datasets.remote import d4rl_file, local_minari_ids, minari_folder
+from assay.datasets.remote import d4rl_file, minari_folder
 from assay.datasets.spaces import space_from_gymnasium
 
 if TYPE_CHECKING:
     from assay.datasets.collection.collect import CollectedEpisodes
 
-__all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "local_minari_ids", "save"]
+__all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "save"]
 
 Progress = Callable[[int, int], None]
 
