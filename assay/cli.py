@@ -30,7 +30,7 @@ __all__ = ["main"]
 
 application = SubcommandApp()
 datasets = SubcommandApp()
-application.command(datasets, name="datasets", help="List, show, collect, convert and validate datasets.")
+application.command(datasets, name="datasets", help="List, show, collect, download, convert and validate datasets.")
 
 WIDTH_OF_FILES = 140  # columns, where the output is not a terminal
 out = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
@@ -55,10 +55,11 @@ def list_datasets(*, all: bool = False) -> None:
     Example: assay datasets list
 
     Args:
-        all: Also list local Minari datasets.
+        all: Also list local Minari datasets and downloaded ones of D4RL.
     """
     from assay.datasets.collection.catalog import catalog
-    from assay.datasets.loading import cached_sizes, local_minari_ids
+    from assay.datasets.loading import cached_sizes
+    from assay.datasets.remote import local_d4rl_ids, local_minari_ids
 
     table = Table("name", "environment", "description", "cached", title="Datasets by name")
     for name, entry in catalog().items():
@@ -66,7 +67,7 @@ def list_datasets(*, all: bool = False) -> None:
         table.add_row(name, entry.environment_id, entry.description, cached)
     out.print(table)
     if all:
-        for identifier in local_minari_ids():
+        for identifier in (*local_minari_ids(), *local_d4rl_ids()):
             out.print(identifier)
 
 
@@ -217,6 +218,22 @@ def train_policy(
     write_policy_file(output, environment, result.best.policy, training)
     out.print(f"best mean return {result.best.mean_return:.1f}, reached after {result.best.steps:,} steps")
     out.print(f"written to {output}; `assay datasets collect {output} -o FOLDER` collects from it", soft_wrap=True)
+
+
+@datasets.command
+def download(name: Name) -> None:
+    """Download a dataset, or continue an interrupted download; nothing is loaded over the network otherwise.
+
+    Example: assay datasets download d4rl:hopper-medium-v2
+
+    Args:
+        name: d4rl:<id> (under ASSAY_HOME), or minari:<id> (by Minari itself, into its own folder).
+    """
+    from assay.datasets.remote import download_dataset
+
+    with byte_bar(f"downloading {name}") as draw:
+        target = download_dataset(name, progress=draw)
+    out.print(f"{name} is at {target}", soft_wrap=True)
 
 
 @datasets.command
@@ -757,6 +774,28 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Give a callable (done, total)."""
     with drawing() as draw:
         yield lambda done, total: draw(title, done, total)
+
+
+@contextmanager
+def byte_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a callable (bytes done, bytes in all or 0) that draws a bar, or prints a line now and then."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    if not err.is_terminal:
+        last = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last > SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                err.print(f"{title}: {done / 1e6:,.0f} MB" + (f" of {total / 1e6:,.0f} MB" if total else ""))
+
+        yield report
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 @contextmanager

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff, writer_named
-from assay.datasets.info import DatasetInfo, Record, assay_version
+from assay.datasets.info import DatasetInfo, Record, assay_version, reference_scores
+from assay.datasets.remote import d4rl_file, minari_folder
 from assay.datasets.spaces import space_from_gymnasium
 
 if TYPE_CHECKING:
     from assay.datasets.collection.collect import CollectedEpisodes
 
-__all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "local_minari_ids", "save"]
+__all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "save"]
 
 Progress = Callable[[int, int], None]
 
@@ -42,8 +43,9 @@ def load(
     ----------
     name : str or path
         A catalog name (`"hopper/medium"`: collected from the simulator when first asked for, then cached under
-        `home()`), a local Minari id (`"minari:D4RL/door/human-v2"`), or a path. A catalog name wins over a relative
-        path of the same letters; write `./hopper/medium` for the folder.
+        `home()`), a local Minari id (`"minari:D4RL/door/human-v2"`), a downloaded dataset of D4RL
+        (`"d4rl:hopper-medium-v2"`), or a path. A catalog name wins over a relative path of the same letters; write
+        `./hopper/medium` for the folder. Nothing is downloaded here: see `assay.datasets.remote.download_dataset`.
     format : str, optional
         Read a path as this format instead of sniffing its content.
     progress : callable, optional
@@ -72,7 +74,9 @@ def load(
     text = os.fspath(name)
     scheme, _, rest = text.partition(":")
     if scheme == "minari" and rest:
-        return _from_path(_minari_path(rest), "minari", text, options)
+        return _from_path(minari_folder(rest), "minari", text, options)
+    if scheme == "d4rl" and rest:
+        return _from_d4rl(rest, options)
     from assay.datasets.collection.catalog import catalog, find
 
     if text in catalog():
@@ -81,7 +85,7 @@ def load(
     if path.exists():
         return _from_path(path, format, text, options)
     if scheme != text and "/" not in scheme:
-        raise UnknownNameError("dataset scheme", f"{scheme}:", ["minari:"])
+        raise UnknownNameError("dataset scheme", f"{scheme}:", ["d4rl:", "minari:"])
     if path.is_absolute() or text.startswith(".") or path.suffix:
         raise DatasetError(f"{text} does not exist")
     return _from_catalog(find(text).name, progress, options)  # raises with the nearest names
@@ -136,25 +140,12 @@ def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any
     return dataset.replace(record=Record("source", parameters, version=assay_version()))
 
 
-def _minari_root() -> Path:
-    return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
-
-
-def local_minari_ids() -> list[str]:
-    """Return the ids of the Minari datasets on this machine, as `load` takes them."""
-    root = _minari_root()
-    return sorted(f"minari:{file.parent.parent.relative_to(root)}" for file in root.glob("**/data/metadata.json"))
-
-
-def _minari_path(identifier: str) -> Path:
-    root = _minari_root()
-    path = (root / identifier).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise DatasetError(f"minari:{identifier} is not a Minari id")
-    if not (path / "data").is_dir():
-        hint = f"(under {root}; `minari download {identifier}` fetches it)"
-        raise UnknownNameError("local Minari dataset", f"minari:{identifier}", local_minari_ids(), hint)
-    return path
+def _from_d4rl(identifier: str, options: dict[str, Any]) -> Dataset:
+    dataset = _from_path(
+        d4rl_file(identifier, verify=bool(options.pop("verify", True))), "d4rl", f"d4rl:{identifier}", options
+    )
+    references = reference_scores(identifier)
+    return dataset.replace(info=replace(dataset.info, id=identifier, reference_scores=references))
 
 
 def cached_path(name: str, *, steps: int = DEFAULT_STEPS, seed: int = 0, noise: float | None = None) -> Path:
