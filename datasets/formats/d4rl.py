@@ -158,7 +158,8 @@ def _truncations(terminations: np.ndarray, horizon: int) -> np.ndarray:
     for end in [*(np.flatnonzero(terminations) + 1).tolist(), len(terminations)]:
         result[start + horizon - 1 : end : horizon] = True
         start = end
-    return result & ~terminations
+    result &= ~terminations
+    return result
 
 
 def _as_published(flat: Flat, horizon: int | None, terminate_on_end: bool) -> Dataset:

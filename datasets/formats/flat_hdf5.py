@@ -81,7 +81,8 @@ def read_flat(file: Hdf5File, *, needed: Sequence[str], optional: Sequence[str] 
             raise FormatError(f"{file.path}: there is no dataset {name}; the file holds {', '.join(file.datasets)}")
     wanted += [name for name in optional if name in file.datasets]
     steps = _steps(file)
-    infos, unread = [], []
+    infos: list[str] = []
+    unread: list[str] = []
     for name in file.datasets:
         if name in wanted or is_under(name, "metadata"):
             continue

@@ -366,7 +366,7 @@ def _filters(dataset: h5d.DatasetID, where: str) -> list[int]:
 def _stored_dtype(dataset: h5d.DatasetID, dtype: np.dtype, where: str) -> np.dtype:
     """Return the dtype of the bytes in a chunk."""
     kind = dataset.get_type()
-    result = np.dtype(dataset.dtype.str)
+    result: np.dtype = np.dtype(dataset.dtype.str)
     if dtype.kind == "S" and kind.get_size() == dtype.itemsize:
         return result
     if dtype.kind != "b" and isinstance(kind, h5t.TypeEnumID):

@@ -334,10 +334,12 @@ def _is_sparse(rewards: np.ndarray) -> bool:
 
 
 def _extra(attributes: dict[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    extra = {name: json_value(value) for name, value in attributes.items() if name != "total" and value is not None}
+    extra: dict[str, Any] = {
+        name: json_value(value) for name, value in attributes.items() if name != "total" and value is not None
+    }
     with suppress(KeyError, TypeError, ValueError, RecursionError):  # missing, or kept as the text that it is
         extra["env_args"] = json.loads(extra["env_args"])
-    return extra | shared
+    return {**extra, **shared}
 
 
 # -------------------------------------------------------------------- writing
