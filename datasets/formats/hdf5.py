@@ -74,10 +74,12 @@ def read(
     >>> read(path, columns=names | {"truncations": "cut"}).next_observations.tolist()
     [1.0, 2.0, 4.0]
     """
+    wanted = {*(columns or {}).values(), episode_lengths, episode_ends, episode_starts}
     with open_hdf5(path) as file:
         return dataset_from_mapping(
-            Arrays(file.datasets, file.read),
+            Arrays([name for name in file.datasets if file.is_numeric(name) or name in wanted], file.read),
             where=path,
+            unread=[name for name in file.datasets if not file.is_numeric(name) and name not in wanted],
             columns=columns,
             episode_lengths=episode_lengths,
             episode_ends=episode_ends,

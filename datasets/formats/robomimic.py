@@ -187,10 +187,8 @@ class _Reader:
         """Read one row per step of every column, the dones under `dones`."""
         file = self.file
         self.lengths = [self._length(demo) for demo in self.demos]
-        first = self.contents[self.demos[0]]
-        everywhere = set(first).intersection(*(self.contents[demo] for demo in self.demos))
-        for demo in self.demos:
-            self._check_needed(demo, first, everywhere)
+        everywhere = set(self.contents[self.demos[0]]).intersection(*(self.contents[demo] for demo in self.demos))
+        self._check_needed(everywhere)
         result: dict[str, np.ndarray] = {}
         for rest in sorted(everywhere):
             names = [f"data/{demo}/{rest}" for demo in self.demos]
@@ -227,12 +225,13 @@ class _Reader:
             raise DatasetError(f"{self.file.where(name)}: the demonstration has no steps; remove it")
         return shape[0]
 
-    def _check_needed(self, demo: str, first: Sequence[str], everywhere: set[str]) -> None:
-        for rest in {*first, *self.contents[demo]} - everywhere:
+    def _check_needed(self, everywhere: set[str]) -> None:
+        contents = {demo: set(self.contents[demo]) for demo in self.demos}
+        for rest in sorted(set.union(*contents.values()) - everywhere):
             if rest.split("/")[0] in ("obs", "next_obs", "actions", "rewards", "dones"):
-                place = demo if rest not in self.contents[demo] else self.demos[0]
+                demo = next(demo for demo in self.demos if rest not in contents[demo])
                 raise FormatError(
-                    f"{self.file.where(f'data/{place}')}: {rest} is missing; all demonstrations need the same"
+                    f"{self.file.where(f'data/{demo}')}: {rest} is missing; all demonstrations need the same"
                 )
 
     def _fits(self, name: str, length: int) -> bool:

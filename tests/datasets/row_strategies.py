@@ -65,9 +65,7 @@ def row_datasets(
     if costs:
         columns["costs"] = random_array(generator, draw(st.sampled_from(("float32", "int64"))), (steps,))
     result = dataset.replace(columns)
-    result = Dataset(
-        {name: result.column(name) for name in result.columns}, lengths, episode_columns=episode_columns
-    )
+    result = Dataset({name: result.column(name) for name in result.columns}, lengths, episode_columns=episode_columns)
     if kind == "stored" and _is_view(result, observed):
         return result.replace({f"next_{name}": None for name in observed})
     if kind == "stored":

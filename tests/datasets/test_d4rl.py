@@ -198,7 +198,9 @@ def test_style_d4rl_is_qlearning_dataset_bit_for_bit(
 ) -> None:
     generator = np.random.default_rng(seed)
     data = {
-        "observations": generator.integers(0, 255, (steps, 2, 2), np.uint8) if image else generator.normal(size=(steps, 3)),
+        "observations": generator.integers(0, 255, (steps, 2, 2), np.uint8)
+        if image
+        else generator.normal(size=(steps, 3)),
         "actions": generator.normal(size=(steps, 2)),
         "rewards": generator.normal(size=steps),
         "terminals": generator.random(steps) < 0.15,
@@ -226,7 +228,7 @@ def test_style_d4rl_needs_the_horizon_only_where_there_are_no_timeouts(tmp_path:
         d4rl.read(without, style="d4rl")
     with pytest.raises(ConfigError, match="leave horizon out"):
         d4rl.read(with_timeouts, horizon=5)
-    with pytest.raises(ConfigError, match='only'):
+    with pytest.raises(ConfigError, match="only"):
         d4rl.read(with_timeouts, terminate_on_end=True)
     with pytest.raises(ConfigError, match="at least 1"):
         d4rl.read(without, horizon=0)
