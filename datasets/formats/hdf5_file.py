@@ -22,13 +22,12 @@ from h5py import h5d, h5g, h5i, h5l, h5o, h5s, h5t, h5z
 from assay.datasets.errors import DatasetError, FormatError
 from assay.datasets.formats.hdf5_safety import (
     VariableLengthReader,
+    check_hard_link,
     check_stored,
     damage_is_a_format_error,
     decode,
-    is_filtered,
     is_text,
     numeric_dtype,
-    open_member,
     read_attributes,
 )
 from assay.datasets.memory import empty
@@ -70,8 +69,8 @@ class Hdf5File:
         self.size = path.stat().st_size
         self._handle = handle
         self._texts = texts
-        self._claimed: set[str] = set()
         self._described: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
+        self._filters: dict[str, list[int]] = {}
         self._total = 0
         self._workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.datasets: dict[str, h5d.DatasetID] = {}
@@ -98,13 +97,12 @@ class Hdf5File:
                 path = f"{prefix}/{name.decode()}" if prefix else name.decode()
             except UnicodeDecodeError as error:
                 raise FormatError(f"{where}: the name {name!r} is not text; the file is damaged") from error
-            if group.links.get_info(name).type == h5l.TYPE_HARD and isinstance(h5o.open(group, name), h5t.TypeID):
-                continue  # a named type holds no data
-            member = open_member(group, name, where)
+            check_hard_link(group, name, where)
+            member = h5o.open(group, name)
             if isinstance(member, h5d.DatasetID):
                 self.datasets[path] = member
-            else:
-                self._walk(member, path, depth + 1, seen)
+            elif isinstance(member, h5g.GroupID):
+                self._walk(member, path, depth + 1, seen)  # what remains are named types, which hold no data
 
     def below(self, prefix: str) -> dict[str, h5d.DatasetID]:
         """Return the datasets below a group, under their names in it; the dataset itself, under "", if it is one."""
@@ -187,13 +185,13 @@ class Hdf5File:
             self._check_claim(name, dtype.itemsize * int(np.prod(shape, dtype=object)))
 
     def _check_claim(self, name: str, declared: int) -> None:
-        if name in self._claimed:
+        if name in self._filters:
             return
         dataset, where = self.datasets[name], self.where(name)
         stored = dataset.get_storage_size()
-        self._claimed.add(name)
         self._total += stored
-        if stored > self.size or declared > stored * (_DENSEST if is_filtered(dataset) else 1):
+        self._filters[name] = filters = _filters(dataset, where)
+        if stored > self.size or declared > stored * (_DENSEST if filters else 1):
             raise FormatError(
                 f"{where}: {declared} bytes were declared, but {min(stored, self.size)} are stored; "
                 "the file is truncated or damaged"
@@ -206,7 +204,7 @@ class Hdf5File:
     def _fill(self, name: str, array: np.ndarray) -> np.ndarray:
         dataset, where = self.datasets[name], self.where(name)
         if array.nbytes:
-            filters = _filters(dataset, where)
+            filters = self._filters[name]
             unpacked_here = h5z.FILTER_DEFLATE in filters
             if unpacked_here:
                 exact = set(filters) <= _OWN_FILTERS
@@ -260,8 +258,9 @@ class Hdf5File:
                     unpack(info)
             else:
                 with ThreadPoolExecutor(self._workers) as pool:
-                    for _ in pool.map(unpack, found):
-                        pass
+                    parts = [found[worker :: self._workers] for worker in range(self._workers)]
+                    for _ in pool.map(lambda part: [unpack(info) for info in part], parts):
+                        pass  # what a worker raised is raised here
         finally:
             os.close(descriptor)
 
