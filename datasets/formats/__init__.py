@@ -11,7 +11,7 @@ from assay.datasets.errors import ConfigError, DatasetError, FormatError, Unknow
 
 __all__ = ["FORMATS", "Format", "format_named", "sniff", "writable_formats", "writer_named"]
 
-FORMATS = ("assay", "minari")  # in the order in which they are tried
+FORMATS = ("assay", "minari", "robomimic", "d3rlpy", "dsrl", "d4rl", "hdf5")  # in the order in which they are tried
 
 
 class Format(Protocol):
