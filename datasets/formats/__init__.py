@@ -11,7 +11,16 @@ from assay.datasets.errors import ConfigError, DatasetError, FormatError, Unknow
 
 __all__ = ["FORMATS", "Format", "format_named", "sniff", "writable_formats", "writer_named"]
 
-FORMATS = ("assay", "minari")  # in the order in which they are tried
+FORMATS = (
+    "assay",
+    "minari",
+    "gen_dgrl",
+    "neorl",
+    "stable_baselines",
+    "imitation",
+    "ogbench",
+    "npz",
+)  # in order of trying
 
 
 class Format(Protocol):
