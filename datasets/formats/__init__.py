@@ -14,6 +14,7 @@ __all__ = ["FORMATS", "Format", "format_named", "sniff", "writable_formats", "wr
 FORMATS = (
     "assay",
     "minari",
+    "lerobot",
     "gen_dgrl",
     "neorl",
     "stable_baselines",
