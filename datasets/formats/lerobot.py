@@ -210,7 +210,7 @@ def _read_info(path: Path) -> dict[str, Any]:
         if type(value) is not int or not 0 < value < 2**40:
             raise FormatError(f"{file}: {key} is {value!r}; a positive integer belongs there")
     fps = info.get("fps")
-    if type(fps) not in (int, float) or not 0 < fps < 1e9:
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < 1e9:
         raise FormatError(f"{file}: fps is {fps!r}; a positive number belongs there")
     for name, feature in info["features"].items():
         shape = feature.get("shape") if isinstance(feature, dict) else None
@@ -543,8 +543,8 @@ def _described(
         array = dataset.column(columns[name]) if name in columns else indices[name]
         shape = list(array.shape[1:]) or [1]
         old = before.get(name) if isinstance(before, Mapping) else None
-        same = isinstance(old, Mapping) and old.get("shape") == shape
-        features[name] = {"dtype": str(array.dtype), "shape": shape, "names": old.get("names") if same else None}
+        names = old.get("names") if isinstance(old, Mapping) and old.get("shape") == shape else None
+        features[name] = {"dtype": str(array.dtype), "shape": shape, "names": names}
     return features
 
 
@@ -609,7 +609,7 @@ def _write_frames(
                 arrays[name] = _arrow(part, tuple(feature["shape"]))
             table = pa.table(arrays)
             if writer is None:
-                file = folder / "data" / _place(number) if number else folder / "data" / _place(0)
+                file = folder / "data" / _place(number)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 writer = pq.ParquetWriter(file, table.schema, compression="snappy", write_page_checksum=True)
             writer.write_table(table)

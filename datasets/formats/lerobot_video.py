@@ -59,9 +59,10 @@ def decode(
     height, width = _size(path, name, info["features"][name])
     columns = {}
     for key in ("chunk_index", "file_index", "from_timestamp"):
-        columns[key] = episodes.get(f"videos/{name}/{key}")
-        if columns[key] is None or columns[key].dtype.kind not in "iuf":
+        column = episodes.get(f"videos/{name}/{key}")
+        if column is None or column.dtype.kind not in "iuf":
             raise FormatError(f"{path / 'meta/episodes'}: column videos/{name}/{key} of numbers is missing")
+        columns[key] = column
     files = np.stack([columns["chunk_index"], columns["file_index"]], axis=1).astype(np.int64)
     starts = np.cumsum(lengths + 1) - (lengths + 1)
     result = empty((int(lengths.sum()) + len(lengths), height, width, 3), np.uint8)
