@@ -79,7 +79,10 @@ def read(path: Path) -> Dataset:
     """
     with open_npz(path) as file, naming(path):
         rewards = flat(file.read("rewards"), "array rewards")
-        starts = np.flatnonzero(flags(file.read("episode_starts"), "array episode_starts"))
+        is_start = flags(file.read("episode_starts"), "array episode_starts")
+        if len(is_start) != len(rewards):
+            raise DatasetError(f"array episode_starts has {len(is_start)} rows, but rewards has {len(rewards)}")
+        starts = np.flatnonzero(is_start)
         if not len(starts) or starts[0]:
             raise DatasetError("array episode_starts: the first row starts no episode; the file is not complete")
         lengths = np.diff(starts, append=len(rewards))
