@@ -128,14 +128,16 @@ def _per_episode(file: NpzFile, structures: Mapping[str, str | None], columns: M
         return []
     episodes = file.describe(source)[1]
     taken = {source, *columns.values(), *structures.values()}
-    names = [name for name in file.names if name not in taken and name.split("/")[0] not in COLUMNS]
-    return [
-        name
-        for name in names
-        if file.readable(name)
-        and file.describe(name)[1] == episodes
-        and name.removeprefix(_EPISODES) not in RESERVED_EPISODE_COLUMNS
-    ]
+    result = []
+    for name in file.names:
+        if name in taken or name.split("/")[0] in COLUMNS:
+            continue
+        fits = file.readable(name) and file.describe(name)[1] == episodes
+        if fits and name.removeprefix(_EPISODES) not in RESERVED_EPISODE_COLUMNS:
+            result.append(name)
+        else:
+            file.check(name)
+    return result
 
 
 def _read_own(file: NpzFile) -> Dataset:

@@ -76,12 +76,34 @@ class NpzFile:
             return dtype, shape
 
     def readable(self, name: str) -> bool:
-        """Tell whether an array is one that can be read: numbers, booleans or text, and not objects."""
+        """Tell whether an array is one that can be read: numbers, booleans or text, and not objects.
+
+        Raises
+        ------
+        FormatError
+            If it cannot because it is damaged.
+        """
         try:
             self.describe(name)
         except FormatError:
+            self.check(name)
             return False
         return True
+
+    def check(self, name: str) -> None:
+        """Compare an array that is not going to be read with its checksum.
+
+        Raises
+        ------
+        FormatError
+            If it is damaged.
+        """
+        try:
+            with self._archive.open(self._members[name]) as stream:
+                while stream.read(_CHUNK_BYTES):
+                    pass
+        except Exception as error:
+            raise _damaged(f"{self.path}: array {name}", error) from error
 
     def read(self, name: str) -> np.ndarray:
         """Read one array.

@@ -116,6 +116,7 @@ def read(path: Path) -> Dataset:
             if file.readable(name) and file.describe(name)[1][:1] == (len(rows),):
                 columns[f"infos/{name}"] = file.read(name)
             else:
+                file.check(name)
                 left.append(name)
         extra = {"rewards": "not in the file; zeros"} | ({"not_read": left} if left else {})
         info = DatasetInfo(id=path.stem, source=f"{TITLE} file {path.name}", extra=extra)
