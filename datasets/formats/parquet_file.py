@@ -117,6 +117,8 @@ def open_parquet(path: Path) -> Iterator[ParquetFile]:
     """
     import pyarrow.parquet as pq
 
+    if not path.is_file():
+        raise FormatError(f"{path} is missing; copy the dataset again")
     try:
         with pq.ParquetFile(
             path,
