@@ -11,7 +11,22 @@ from assay.datasets.errors import ConfigError, DatasetError, FormatError, Unknow
 
 __all__ = ["FORMATS", "Format", "format_named", "sniff", "writable_formats", "writer_named"]
 
-FORMATS = ("assay", "minari", "robomimic", "d3rlpy", "dsrl", "d4rl", "hdf5")  # in the order in which they are tried
+FORMATS = (  # in the order in which they are tried
+    "assay",
+    "minari",
+    "lerobot",
+    "gen_dgrl",
+    "robomimic",
+    "d3rlpy",
+    "dsrl",
+    "d4rl",
+    "hdf5",
+    "neorl",
+    "stable_baselines",
+    "imitation",
+    "ogbench",
+    "npz",
+)
 
 
 class Format(Protocol):
