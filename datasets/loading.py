@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff
@@ -259,6 +261,7 @@ def collect_policy(
     Parameters
     ----------
     path : path
+        A linear policy (.json) or a network (.safetensors).
     steps, seed
         As in `load`.
     noise : float, optional
@@ -272,6 +275,7 @@ def collect_policy(
         If the file holds no policy.
     """
     from assay.datasets.collection.collect import collect
+    from assay.datasets.collection.policies import described
     from assay.datasets.collection.policy_file import read_policy_file
 
     environment_id, policy = read_policy_file(Path(path))
@@ -289,7 +293,7 @@ def collect_policy(
         collected,
         DatasetInfo(
             id=Path(path).stem,
-            description=f"A linear policy in {environment_id} with action noise {noise or 0.0:g}.",
+            description=f"{described(policy)} in {environment_id} with action noise {noise or 0.0:g}.",
             source=f"collected by Assay {assay_version()} from {environment_id}",
         ),
     )
@@ -298,7 +302,7 @@ def collect_policy(
 def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
     return Dataset(
         {
-            "observations": collected.observations,
+            **unpacked("observations", collected.observations),
             "actions": collected.actions,
             "rewards": collected.rewards,
             "terminations": collected.terminations,
@@ -313,3 +317,20 @@ def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
         ),
         episode_columns={"seed": collected.episode_seeds, "policy": collected.episode_policies},
     )
+
+
+def unpacked(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    """Return a column, or the nested columns that the fields of a structured array are.
+
+    Examples
+    --------
+    >>> rows = np.zeros(3, [("goal", "f4", (2,)), ("here", [("x", "f8")])])
+    >>> {key: column.shape for key, column in unpacked("observations", rows).items()}
+    {'observations/goal': (3, 2), 'observations/here/x': (3,)}
+    """
+    if array.dtype.names is None:
+        return {name: np.ascontiguousarray(array)}
+    fields = {}
+    for field in array.dtype.names:
+        fields |= unpacked(f"{name}/{field}", array[field])
+    return fields

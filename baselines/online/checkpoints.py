@@ -10,7 +10,7 @@ long it was to be, the checkpoints of a cut one are those of a shorter one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from assay.datasets.collection.network_policy import NetworkPolicy
 from assay.datasets.collection.policy_file import open_policy_file, write_policy_file
 from assay.datasets.errors import FormatError
 
-__all__ = ["read_checkpoints", "write_checkpoint"]
+__all__ = ["learning_curve", "read_checkpoints", "write_checkpoint"]
 
 
 def write_checkpoint(folder: Path, environment_id: str, checkpoint: Checkpoint, run: Mapping[str, Any]) -> None:
@@ -46,3 +46,13 @@ def read_checkpoints(folder: Path, run: Mapping[str, Any]) -> list[Checkpoint]:
         returns = np.array(file.training["evaluation_returns"])
         found.append(Checkpoint(file.training["steps"], file.training["episodes"], file.policy, returns))
     return found
+
+
+def learning_curve(checkpoints: Sequence[Checkpoint]) -> dict[str, list[float]]:
+    """Return the mean and spread of the evaluation returns against the steps, as JSON values."""
+    return {
+        "steps": [checkpoint.steps for checkpoint in checkpoints],
+        "episodes": [checkpoint.episodes for checkpoint in checkpoints],
+        "mean_return": [round(checkpoint.mean_return, 3) for checkpoint in checkpoints],
+        "std_return": [round(float(checkpoint.returns.std()), 3) for checkpoint in checkpoints],
+    }

@@ -105,7 +105,7 @@ class NetworkPolicy:
     @property
     def observation_size(self) -> int:
         """Numbers in a flattened observation."""
-        return self.weights[0].shape[0]
+        return len(self.weights[0])
 
     def outputs(self, observations: ArrayLike) -> NDArray[np.float32]:
         """Return what the last layer says: float32 ``[n, outputs]`` for observations ``[n, ...]``."""
@@ -137,7 +137,8 @@ class NetworkPolicy:
         """
         outputs = self.outputs(observations)
         if self.discrete:
-            return np.argmax(outputs, axis=-1)
+            chosen: NDArray[Any] = np.argmax(outputs, axis=-1)
+            return chosen
         mean = outputs[:, : outputs.shape[1] // 2] if self.head == "tanh_gaussian" else outputs
         return self._scaled(mean)
 

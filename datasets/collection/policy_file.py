@@ -147,7 +147,7 @@ def _parse_network(content: bytes) -> PolicyFile:
     from safetensors import SafetensorError, deserialize
 
     try:
-        stored = dict(deserialize(content))
+        stored = dict(deserialize(content))  # type: ignore[no-untyped-call]
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__") or {}
     except (SafetensorError, ValueError, RecursionError) as error:
         raise FormatError(f"cannot be read as a policy file: {error}") from error
