@@ -240,6 +240,7 @@ def collect_entry(
             source=f"collected by Assay {assay_version()} from {entry.environment_id}",
             licence="Apache-2.0",
         ),
+        tagged=entry.tags,
     )
     options = {"steps": steps, "seed": seed} | ({} if noise is None else {"noise": noise})
     parameters = {"name": name, "options": options, "fingerprint": dataset.fingerprint}
@@ -299,7 +300,13 @@ def collect_policy(
     )
 
 
-def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
+def _assemble(collected: CollectedEpisodes, info: DatasetInfo, *, tagged: bool = False) -> Dataset:
+    episode_columns = {"seed": collected.episode_seeds, "policy": collected.episode_policies}
+    if tagged:
+        from assay.datasets.collection.schemes import proficiency_tags
+
+        for tag, episodes in proficiency_tags(collected.episode_policies).items():
+            episode_columns[f"tags/{tag}"] = np.isin(np.arange(len(collected.episode_lengths)), episodes)
     return Dataset(
         {
             **unpacked("observations", collected.observations),
@@ -315,7 +322,7 @@ def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
             action_space=space_from_gymnasium(collected.action_space),
             env_spec=collected.environment_spec,
         ),
-        episode_columns={"seed": collected.episode_seeds, "policy": collected.episode_policies},
+        episode_columns=episode_columns,
     )
 
 

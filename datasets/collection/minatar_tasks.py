@@ -5,9 +5,10 @@ active channels, counted from 1, or 0 where it is empty) / channels - 0.5, and t
 (Schweighofer et al. 2022, arXiv 2111.04714). All six actions of MinAtar, its sticky actions (a chance of 0.1 that the
 action before is repeated) and its growing difficulty are kept.
 
-Two things differ from MinAtar's own Gymnasium environments. The action that may be repeated is forgotten at a reset, so
-that an episode depends on its seed alone. And an episode is truncated after 5,000 steps: there is no limit in MinAtar, and
-some policies never lose.
+Three things differ from MinAtar's own Gymnasium environments. The action that may be repeated is forgotten at a reset, so
+that an episode depends on its seed alone. The end of Freeway, which is a time limit and nothing else, is a truncation and
+not a termination. And an episode of any game is truncated after 5,000 steps: the others have no limit in MinAtar, and some
+policies never lose.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ GAMES = {
     "Seaquest": "seaquest",
     "SpaceInvaders": "space_invaders",
 }
+TIMED = ("freeway",)
+"""Games that nothing but a timer ends."""
 MOST_STEPS = 5_000
 CELLS = 100
 ACTIONS = 6
@@ -56,7 +59,7 @@ class MinAtarGrid(gymnasium.Env[Any, Any]):
             from minatar import Environment
         except ModuleNotFoundError as error:
             raise ConfigError("MinAtar is not installed: pip install 'assay[minatar]'") from error
-        self.game = Environment(game)
+        self.game, self.timed = Environment(game), game in TIMED
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         """Begin an episode."""
@@ -68,8 +71,8 @@ class MinAtarGrid(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> Any:
         """Play one frame."""
-        reward, terminated = self.game.act(int(action))
-        return self.observe(), float(reward), bool(terminated), False, {}
+        reward, over = self.game.act(int(action))
+        return self.observe(), float(reward), bool(over) and not self.timed, bool(over) and self.timed, {}
 
     def observe(self) -> NDArray[np.float32]:
         """Return the grid, flattened."""

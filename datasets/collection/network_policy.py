@@ -7,6 +7,7 @@ BLAS library and its threads.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -106,6 +107,20 @@ class NetworkPolicy:
     def observation_size(self) -> int:
         """Numbers in a flattened observation."""
         return len(self.weights[0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what decides its actions, as JSON values, the numbers by their SHA-256."""
+        state = hashlib.sha256()
+        for array in (*self.weights, *self.biases, self.low, self.high):
+            if array is not None:
+                state.update(f"{array.shape}".encode() + array.astype("<f4").tobytes())
+        return {
+            "kind": "network",
+            "head": self.head,
+            "activation": self.activation,
+            "stochastic": self.stochastic,
+            "sha256": state.hexdigest(),
+        }
 
     def outputs(self, observations: ArrayLike) -> NDArray[np.float32]:
         """Return what the last layer says: float32 ``[n, outputs]`` for observations ``[n, ...]``."""
