@@ -258,8 +258,7 @@ def perspective_entries(
         name=f"{random.body}/{prefix}noisy",
         blocks=((expert, 1.0),),
         noise=NOISY_EPSILON,
-        description=f"{what[0].upper()}{what[1:]} with a uniform action at a probability of "
-        f"{NOISY_EPSILON:g} {place}",
+        description=f"{what[0].upper()}{what[1:]} with a uniform action at a probability of {NOISY_EPSILON:g} {place}",
     )
     return [mixed, noisy]
 
