@@ -197,6 +197,8 @@ def train_policy(
     """
     from assay.datasets.collection.policy_file import write_policy_file
 
+    best: Iterate | Checkpoint
+    policy: LinearPolicy | NetworkPolicy
     if algorithm == "ars":
         if replay is not None or checkpoints is not None:
             raise ConfigError("a random search keeps no replay and no checkpoints; use --algorithm sac or dqn")
@@ -303,7 +305,7 @@ def configured(config: Configuration, changes: list[str]) -> Configuration:
         if name not in known:
             raise UnknownNameError("setting", name, known)
     try:
-        return replace(cast(Any, config), **values)
+        return cast(Configuration, replace(cast(Any, config), **values))
     except ValidationError as error:
         raise ConfigError(describe_validation_error("--set", error)) from error
 

@@ -301,7 +301,7 @@ def collect_policy(
 
 
 def _assemble(collected: CollectedEpisodes, info: DatasetInfo, *, tagged: bool = False) -> Dataset:
-    episode_columns = {"seed": collected.episode_seeds, "policy": collected.episode_policies}
+    episode_columns: dict[str, np.ndarray] = {"seed": collected.episode_seeds, "policy": collected.episode_policies}
     if tagged:
         from assay.datasets.collection.schemes import proficiency_tags
 
@@ -337,7 +337,7 @@ def unpacked(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
     """
     if array.dtype.names is None:
         return {name: np.ascontiguousarray(array)}
-    fields = {}
+    fields: dict[str, np.ndarray] = {}
     for field in array.dtype.names:
         fields |= unpacked(f"{name}/{field}", array[field])
     return fields

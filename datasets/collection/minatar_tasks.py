@@ -79,4 +79,5 @@ class MinAtarGrid(gymnasium.Env[Any, Any]):
         state = self.game.state()
         channels = state.shape[-1]
         highest = (state * np.arange(1, channels + 1)).max(axis=-1)
-        return (highest.ravel() / channels - 0.5).astype(np.float32)
+        observation: NDArray[np.float32] = (highest.ravel() / channels - 0.5).astype(np.float32)
+        return observation

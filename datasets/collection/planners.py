@@ -229,4 +229,5 @@ def lava_gap_views(size: int, gap: tuple[int, int], poses: Sequence[Pose]) -> It
     task.grid.set(*gap, None)
     for column, row, direction in poses:
         task.agent_pos, task.agent_dir = np.array((column, row)), direction
-        yield (column, row, direction), flat_view(task.gen_obs()["image"]).tobytes()
+        view = task.gen_obs()["image"]  # type: ignore[no-untyped-call]
+        yield (column, row, direction), flat_view(view).tobytes()
