@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff, writer_named
@@ -230,6 +232,7 @@ def collect_entry(
             source=f"collected by Assay {assay_version()} from {entry.environment_id}",
             licence="Apache-2.0",
         ),
+        tagged=entry.tags,
     )
     options = {"steps": steps, "seed": seed} | ({} if noise is None else {"noise": noise})
     parameters = {"name": name, "options": options, "fingerprint": dataset.fingerprint}
@@ -251,6 +254,7 @@ def collect_policy(
     Parameters
     ----------
     path : path
+        A linear policy (.json) or a network (.safetensors).
     steps, seed
         As in `load`.
     noise : float, optional
@@ -264,6 +268,7 @@ def collect_policy(
         If the file holds no policy.
     """
     from assay.datasets.collection.collect import collect
+    from assay.datasets.collection.policies import described
     from assay.datasets.collection.policy_file import read_policy_file
 
     environment_id, policy = read_policy_file(Path(path))
@@ -281,16 +286,22 @@ def collect_policy(
         collected,
         DatasetInfo(
             id=Path(path).stem,
-            description=f"A linear policy in {environment_id} with action noise {noise or 0.0:g}.",
+            description=f"{described(policy)} in {environment_id} with action noise {noise or 0.0:g}.",
             source=f"collected by Assay {assay_version()} from {environment_id}",
         ),
     )
 
 
-def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
+def _assemble(collected: CollectedEpisodes, info: DatasetInfo, *, tagged: bool = False) -> Dataset:
+    episode_columns: dict[str, np.ndarray] = {"seed": collected.episode_seeds, "policy": collected.episode_policies}
+    if tagged:
+        from assay.datasets.collection.schemes import proficiency_tags
+
+        for tag, episodes in proficiency_tags(collected.episode_policies).items():
+            episode_columns[f"tags/{tag}"] = np.isin(np.arange(len(collected.episode_lengths)), episodes)
     return Dataset(
         {
-            "observations": collected.observations,
+            **unpacked("observations", collected.observations),
             "actions": collected.actions,
             "rewards": collected.rewards,
             "terminations": collected.terminations,
@@ -303,5 +314,22 @@ def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
             action_space=space_from_gymnasium(collected.action_space),
             env_spec=collected.environment_spec,
         ),
-        episode_columns={"seed": collected.episode_seeds, "policy": collected.episode_policies},
+        episode_columns=episode_columns,
     )
+
+
+def unpacked(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    """Return a column, or the nested columns that the fields of a structured array are.
+
+    Examples
+    --------
+    >>> rows = np.zeros(3, [("goal", "f4", (2,)), ("here", [("x", "f8")])])
+    >>> {key: column.shape for key, column in unpacked("observations", rows).items()}
+    {'observations/goal': (3, 2), 'observations/here/x': (3,)}
+    """
+    if array.dtype.names is None:
+        return {name: np.ascontiguousarray(array)}
+    fields: dict[str, np.ndarray] = {}
+    for field in array.dtype.names:
+        fields |= unpacked(f"{name}/{field}", array[field])
+    return fields
