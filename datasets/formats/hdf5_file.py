@@ -252,15 +252,17 @@ class Hdf5File:
                 target = array[place]
                 target[...] = block[tuple(slice(length) for length in target.shape)]
 
+        def unpack_each(part: list[Any]) -> None:
+            for info in part:
+                unpack(info)
+
         try:
             if self._workers == 1 or len(found) == 1:
-                for info in found:
-                    unpack(info)
+                unpack_each(found)
             else:
                 with ThreadPoolExecutor(self._workers) as pool:
                     parts = [found[worker :: self._workers] for worker in range(self._workers)]
-                    for _ in pool.map(lambda part: [unpack(info) for info in part], parts):
-                        pass  # what a worker raised is raised here
+                    list(pool.map(unpack_each, parts))  # raises what a worker raised
         finally:
             os.close(descriptor)
 
