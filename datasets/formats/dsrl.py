@@ -32,8 +32,9 @@ _NAME = re.compile(r"Safe(?:ty|MetaDrive-)([A-Za-z0-9]+?)(?:Gymnasium)?-v\d+-\d+
 
 
 def sniff(path: Path) -> bool:
-    """Tell whether `path` is a flat HDF5 file with all of DSRL's names."""
-    return members(path) >= set(_NEEDED)
+    """Tell whether `path` is a flat HDF5 file with all of DSRL's names, and none of d3rlpy's."""
+    found = members(path)
+    return found >= set(_NEEDED) and not found & {"episode_terminals", "discrete_action"}
 
 
 def read(path: Path) -> Dataset:

@@ -43,20 +43,28 @@ class Flat:
 
     Parameters
     ----------
+    path : Path
     rows : dict of str to (N, ...) array
     info : DatasetInfo
     block : dict
         What Assay wrote into the file beside the layout; empty for the files of others.
     """
 
-    def __init__(self, rows: dict[str, np.ndarray], info: DatasetInfo, block: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, rows: dict[str, np.ndarray], info: DatasetInfo, block: Mapping[str, Any]) -> None:
+        self.path = path
         self.rows = rows
         self.info = info
         self.block = block
 
     def dataset(self) -> Dataset:
         """Make the dataset, episodes by flags; the history holds if the data is as Assay wrote it."""
-        return with_history(dataset_from_rows(self.rows, info=self.info), self.block)
+        return with_history(self._dataset(), self.block)
+
+    def _dataset(self) -> Dataset:
+        try:
+            return dataset_from_rows(self.rows, info=self.info)
+        except DatasetError as error:
+            raise DatasetError(f"{self.path}: {error}") from error
 
 
 def read_flat(file: Hdf5File, *, needed: Sequence[str], optional: Sequence[str] = (), source: str) -> Flat:
@@ -111,7 +119,7 @@ def read_flat(file: Hdf5File, *, needed: Sequence[str], optional: Sequence[str] 
             AssayWarning,
             stacklevel=4,
         )
-    return Flat(rows, info_from(block, DatasetInfo(source=source, extra=extra), file.path), block)
+    return Flat(file.path, rows, info_from(block, DatasetInfo(source=source, extra=extra), file.path), block)
 
 
 def _steps(file: Hdf5File) -> int:
@@ -163,7 +171,7 @@ def take_block(attributes: dict[str, Any], where: object) -> dict[str, Any]:
     try:
         block = {} if text is None else json.loads(text)
         if block and not isinstance(block["info"], dict):
-            raise TypeError("info is no object")
+            raise ValueError("info is no object")
         return dict(block)
     except (ValueError, RecursionError, TypeError, KeyError) as error:
         raise FormatError(f"{where}: the attribute {_BLOCK} is damaged: {error}") from error
@@ -178,7 +186,7 @@ def info_from(block: Mapping[str, Any], default: DatasetInfo, where: object) -> 
         texts = [info.id, info.description, info.algorithm, info.source, info.licence, info.code, info.env_spec or ""]
         if all(isinstance(text, str) for text in texts) and isinstance(info.extra, dict):
             return info
-        raise TypeError("a field of the info is no text")
+        raise ValueError("a field of the info is no text")
     except (FormatError, TypeError, ValueError, AttributeError, KeyError) as error:
         raise FormatError(f"{where}: the attribute {_BLOCK} is damaged: {error}") from error
 

@@ -24,7 +24,11 @@ CANNOT_HOLD = ""
 def sniff(path: Path) -> bool:
     """Tell whether `path` is an HDF5 file with the dataset's own names at its top, and flags among them."""
     found = members(path)
-    return found >= {"observations", "actions", "rewards"} and bool(found & {"terminations", "truncations"})
+    return (
+        "terminals" not in found
+        and found >= {"observations", "actions", "rewards"}
+        and bool(found & {"terminations", "truncations"})
+    )
 
 
 def read(

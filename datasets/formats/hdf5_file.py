@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,6 +200,7 @@ class Hdf5File:
             raise FormatError(f"{where}: the datasets overlap; the file is damaged, or made to exhaust memory")
         if declared:
             check_stored(dataset, declared, where)
+            _check_chunks(dataset, where)
 
     def _fill(self, name: str, array: np.ndarray) -> np.ndarray:
         dataset, where = self.datasets[name], self.where(name)
@@ -252,17 +253,17 @@ class Hdf5File:
                 target = array[place]
                 target[...] = block[tuple(slice(length) for length in target.shape)]
 
-        def unpack_each(part: list[Any]) -> None:
+        def unpack_all(part: list[Any]) -> None:
             for info in part:
                 unpack(info)
 
         try:
             if self._workers == 1 or len(found) == 1:
-                unpack_each(found)
+                unpack_all(found)
             else:
                 with ThreadPoolExecutor(self._workers) as pool:
-                    parts = [found[worker :: self._workers] for worker in range(self._workers)]
-                    list(pool.map(unpack_each, parts))  # raises what a worker raised
+                    for _ in pool.map(unpack_all, [found[worker :: self._workers] for worker in range(self._workers)]):
+                        pass  # what a worker raised is raised here
         finally:
             os.close(descriptor)
 
@@ -305,10 +306,21 @@ class Hdf5File:
             return self.read(name).tolist()
         return self.text(name) if dataset.dtype.kind in "SO" else None
 
-    def attributes(self, name: str = "", *, wanted: Callable[[str], bool] | None = None) -> dict[str, Any]:
-        """Return the attributes of a group or dataset; see `hdf5_safety.read_attributes`."""
+    def attributes(self, name: str = "") -> dict[str, Any]:
+        """Return the attributes of a group or dataset.
+
+        Numbers are NumPy scalars, text of any kind is str, arrays are lists; None stands for what cannot be read.
+        """
         holder = self.groups[name] if name in self.groups else self._dataset(name)
-        return read_attributes(holder, self._texts, self.where(name), wanted=wanted)
+        return {key: _attribute(value) for key, value in read_attributes(holder, self._texts, self.where(name)).items()}
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_attribute(item) for item in value] if value.dtype.kind in "biufS" else None
+    if isinstance(value, bytes):  # np.bytes_, too
+        return value.split(b"\0", 1)[0].decode(errors="replace")
+    return value if isinstance(value, str | list) or np.asarray(value).dtype.kind in "biuf" else None
 
 
 @contextmanager
@@ -362,6 +374,15 @@ def _filters(dataset: h5d.DatasetID, where: str) -> list[int]:
     if filters.count(h5z.FILTER_DEFLATE) > 1:
         raise FormatError(f"{where}: compressed twice; made to exhaust memory")
     return filters
+
+
+def _check_chunks(dataset: h5d.DatasetID, where: str) -> None:
+    """Refuse a dataset some of whose chunks were never written, of which HDF5 would make zeros."""
+    properties = dataset.get_create_plist()
+    if properties.get_layout() == h5d.CHUNKED:
+        counts = [-(-rows // length) for rows, length in zip(dataset.shape, properties.get_chunk(), strict=True)]
+        if dataset.get_num_chunks() != int(np.prod(counts, dtype=object)):
+            raise FormatError(f"{where} was not written completely; the file is truncated or damaged")
 
 
 def _stored_dtype(dataset: h5d.DatasetID, dtype: np.dtype, where: str) -> np.dtype:

@@ -68,7 +68,8 @@ _PLACES = {"observations": "obs", "next_observations": "next_obs"}
 
 def sniff(path: Path) -> bool:
     """Tell whether `path` is an HDF5 file with demonstrations under `data`."""
-    return "data" in members(path) and any(_DEMO.fullmatch(name) for name in members(path, "data"))
+    found = members(path)
+    return "data" in found and "rewards" not in found and any(_DEMO.fullmatch(name) for name in members(path, "data"))
 
 
 def read(
@@ -369,8 +370,10 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
     """
     if "actions" not in dataset.columns:
         raise DatasetError("robomimic holds actions as one array; those of this dataset are nested")
+    if not dataset.total_episodes:
+        raise DatasetError("robomimic holds at least one demonstration; this dataset has no episodes")
     known = dataset.episode_columns.get("final_observation")
-    with_next = known is None or bool(known.any()) or dataset.has_next_observations or not dataset.total_episodes
+    with_next = known is None or bool(known.any()) or dataset.has_next_observations
     if with_next:
         check_final_observations(dataset, "robomimic")
     stored, tags, attributes = _what_fits(dataset)

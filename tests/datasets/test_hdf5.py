@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zlib
@@ -16,10 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import assay
-from assay.datasets.errors import AssayWarning, ConfigError, FormatError
-from assay.datasets.formats import FORMATS, format_named, hdf5, sniff
+from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
+from assay.datasets.formats import FORMATS, format_named, hdf5, sniff, writer_named
 from assay.datasets.formats.hdf5_file import members, open_hdf5, write_rows
-from tests.datasets.dataset_strategies import DTYPES, random_array
+from assay.datasets.info import json_value
+from tests.datasets.dataset_strategies import DTYPES, clean_dataset, random_array
 from tests.datasets.fuzz import make_samples
 
 in_one_folder = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -88,7 +90,7 @@ def test_text_single_values_and_attributes(tmp_path: Path) -> None:
         assert opened.text("number") is None
         assert [opened.value(name) for name in ("bytes", "number", "vector")] == ["relu", 3, [0, 1]]
         attributes = opened.attributes("group")
-        assert (attributes["text"], attributes["number"], attributes["list"].tolist()) == ("t" * 70_000, 5, [1, 2])
+        assert (attributes["text"], attributes["number"], attributes["list"]) == ("t" * 70_000, 5, [1, 2])
         assert list(opened.below("group")) == ["x"]
 
 
@@ -130,6 +132,12 @@ def never_written(file: h5py.File, **options: Any) -> None:
     file.create_dataset("x", (1000,), "f8", chunks=(100,), **options)[:100] = 1.0
 
 
+def a_corner_never_written(file: h5py.File) -> None:
+    made = file.create_dataset("x", (11, 11), "f8", chunks=(10, 10))
+    made[:10] = 1.0
+    made[:, :10] = 1.0
+
+
 HOSTILE: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     "a soft link": (lambda file: file.__setitem__("x", h5py.SoftLink("/y")), "is a link to somewhere else"),
     "an external link": (lambda file: file.__setitem__("x", h5py.ExternalLink("/etc/passwd", "/")), "is a link"),
@@ -142,6 +150,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     "one giant row": (lambda file: file.create_dataset("x", (1, 2**50), "f4", chunks=(1, 9)), "declared, but 0"),
     "rows never written": (never_written, "declared, but 800 are stored"),
     "packed rows never written": (lambda file: never_written(file, compression="gzip"), "was not written completely"),
+    "a corner never written": (a_corner_never_written, "was not written completely"),
     "storage elsewhere": (
         lambda file: file.create_dataset("x", (9,), "f8", external=[("/dev/zero", 0, 72)]),
         "declared|file",
@@ -257,3 +266,25 @@ def test_arrays_that_hold_no_numbers_are_named(plain: Path) -> None:
     with pytest.warns(AssayWarning, match="infos/note"):
         dataset = hdf5.read(plain, columns=COLUMNS | FLAGS)
     assert "infos/note" not in dataset.columns
+
+
+def test_attributes_of_every_kind_become_plain_values(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "file", "w") as file:
+        attributes = {"text": np.bytes_("abc"), "none": h5py.Empty("f4"), "texts": np.array([b"a", b"b"]), "flag": True}
+        file.attrs.update(attributes | {"pair": np.zeros(1, [("a", "f4")]), "matrix": np.eye(2)})
+    with open_hdf5(tmp_path / "file") as opened:
+        found = opened.attributes()
+    assert (found["text"], found["none"], found["texts"], found["pair"]) == ("abc", None, ["a", "b"], None)
+    assert json.loads(json.dumps(json_value(found)))["matrix"] == [[1.0, 0.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize("name", ["d4rl", "robomimic", "d3rlpy", "dsrl"])
+def test_a_dataset_without_episodes_comes_back_or_is_refused(tmp_path: Path, name: str) -> None:
+    empty = clean_dataset(costs=np.zeros(60)).select([]).replace({"costs": None} if name != "dsrl" else {})
+    module = writer_named(name)
+    if name in ("robomimic", "d3rlpy"):
+        with pytest.raises(DatasetError, match="at least one"):
+            module.write(empty, tmp_path / "file")
+    else:
+        module.write(empty, tmp_path / "file")
+        assert module.read(tmp_path / "file") == empty
