@@ -85,10 +85,10 @@ def formats() -> None:
 
     Example: assay datasets formats
     """
-    from assay.datasets.formats import FORMATS, format_named, writable_formats
+    from assay.datasets.formats import format_named, known_formats, writable_formats
 
     table = Table("name", "format", "on disk", "written", "cannot hold", title="Formats, in the order they are tried")
-    for name in FORMATS:
+    for name in known_formats():
         module = format_named(name)
         written = "yes" if name in writable_formats() else "no"
         table.add_row(name, module.TITLE, module.LAYOUT, written, module.CANNOT_HOLD)
