@@ -24,6 +24,8 @@ COMMANDS = (
     "datasets collect",
     "datasets train-policy",
     "datasets convert",
+    "datasets formats",
+    "datasets download",
     "datasets validate",
     "validate",
     "corrupt",
@@ -380,3 +382,35 @@ def test_a_killed_collection_leaves_nothing_that_looks_finished(tmp_path, moment
     subprocess.run([sys.executable, "-m", "assay.cli", *options], cwd=ROOT, check=True, capture_output=True)
     assert assay.load(target) == assay.load("pendulum/medium", steps=400)
     assert [item.name for item in tmp_path.iterdir()] == ["collected"]
+
+
+def test_the_formats_are_listed_with_what_they_cannot_hold(capsys):
+    text = run(capsys, "datasets", "formats")
+    for name in ("assay", "minari", "d4rl", "robomimic", "lerobot", "ogbench", "neorl"):
+        assert name in text
+    assert "cannot hold" in text
+
+
+def test_a_file_of_ones_own_is_read_with_a_mapping_from_the_command_line(capsys, tmp_path):
+    np.savez(tmp_path / "logs.npz", state=np.arange(8.0)[:, None], u=np.zeros((6, 1)), r=np.ones(6), n=np.array([4, 2]))
+    mapping = json.dumps({"observations": "state", "actions": "u", "rewards": "r"})
+    options = ("--option", f"columns={mapping}", "--option", "episode_lengths=n", "--from", "npz")
+    text = run(capsys, "datasets", "convert", tmp_path / "logs.npz", tmp_path / "mine", *options)
+    assert "6 steps, read as npz, written to" in text
+    made = assay.load(tmp_path / "mine")
+    assert made.episode_lengths.tolist() == [4, 2]
+    assert made.observations.ravel().tolist() == list(range(8))
+    text = run(capsys, "datasets", "show", tmp_path / "logs.npz", *options)
+    assert "read as npz" in text
+    text = run(capsys, "datasets", "show", tmp_path / "logs.npz", "--option", "columns", status=1)
+    assert "not of the form KEY=VALUE" in text
+    text = run(capsys, "datasets", "show", tmp_path / "mine", "--option", "colums=1", status=1)
+    assert "colums" in text
+
+
+def test_a_dataset_converts_to_a_file_format_and_is_recognized_again(capsys, dataset, tmp_path):
+    run(capsys, "datasets", "convert", dataset, tmp_path / "data.hdf5", "--format", "d4rl")
+    text = run(capsys, "datasets", "show", tmp_path / "data.hdf5")
+    assert "read as" in text
+    text = run(capsys, "datasets", "convert", dataset, tmp_path / "x.npz", "--format", "neorl", status=1)
+    assert "read, but not written" in text
