@@ -45,7 +45,7 @@ from assay.datasets.spaces import Box, Discrete, Space, leaves
 
 from .assembly import DERIVED, Parts
 from .ipc_safety import check_batches
-from .metadata import METADATA, own_block
+from .metadata import METADATA, own_block, text_width
 from .place import Place
 from .values import Kind, decode_images, is_observation, kind_of, shape_of, text_column
 
@@ -54,6 +54,7 @@ __all__ = ["ArrowReader"]
 _FLAGS = ("terminations", "truncations")
 _REQUIRED = ("observations", "actions", "rewards", *_FLAGS)
 _ORDER_KEPT = 131_072  # rows that Minari's writer hands to one thread
+_BATCH = 32_768  # rows of its batches, but for the last
 _DEEPEST = 16  # structs within structs
 _LARGE = 1 << 26  # bytes; smaller files are read faster than mapped
 _ROWS_AT_A_TIME = 1024  # of text and images in Parquet, which may unpack a few bytes into many
@@ -100,8 +101,9 @@ class ArrowReader:
         start = 0
         for number in range(self.episodes):
             self.place.episode = number
-            start += self._read_episode(files[number], start)
-            self.parts.attributes.append(self._attributes(number))
+            attributes = self._attributes(number)
+            start += self._read_episode(files[number], start, attributes.get("total_steps"))
+            self.parts.attributes.append(attributes)
         self.place = Place(self.folder)
         if start != self.steps:
             raise DatasetError(
@@ -116,9 +118,10 @@ class ArrowReader:
                 stacklevel=6,
             )
         for name, column in self.columns.items():
-            place = f"{self.folder}: column {name}"
-            is_text = column.kind == "text"
-            self.parts.columns[name] = text_column(column.texts, self.size, place) if is_text else column.flat
+            self.parts.columns[name] = column.flat
+            if column.kind == "text":
+                place, width = f"{self.folder}: column {name}", text_width(self.metadata, name)
+                self.parts.columns[name] = text_column(column.texts, self.size, place, width=width)
         return self.parts
 
     def _check_folders(self) -> None:
@@ -153,7 +156,7 @@ class ArrowReader:
 
     # ------------------------------------------------ one episode
 
-    def _read_episode(self, files: Sequence[Path], start: int) -> int:
+    def _read_episode(self, files: Sequence[Path], start: int, stated: Any) -> int:
         sources = [_ParquetSource(file) if self.ending == ".parquet" else _IPCSource(file) for file in files]
         rows = sum(source.rows for source in sources)
         length = rows - 1
@@ -161,6 +164,8 @@ class ArrowReader:
             raise DatasetError(f"{self.place}: {rows} rows, where steps and a final row belong; remove it")
         if start + length > self.steps:
             raise DatasetError(f"{self.place}: more steps than the {self.steps} that {METADATA} says")
+        if stated is not None and stated != length:
+            raise DatasetError(f"{self.place}: total_steps says {stated}, but there are {length} steps")
         for source, file in zip(sources, files, strict=True):
             if self.schema is None:
                 self._set_up(source.schema, sum(item.stat().st_size for item in files), rows, file)
@@ -217,7 +222,7 @@ class ArrowReader:
 
     def _check_order(self, sources: Sequence[_IPCSource | _ParquetSource]) -> None:
         lengths = [length for source in sources for length in source.batch_lengths]
-        if any(length < max(lengths[:-1]) for length in lengths[:-1]):
+        if max(lengths) == _BATCH and min(lengths[:-1], default=_BATCH) < _BATCH:
             raise DatasetError(
                 f"{self.place}: batches of {lengths[:8]} rows, a short one before the last: Minari's writer stored them "
                 "out of order, which cannot be undone; write the episode again, as HDF5"

@@ -32,12 +32,17 @@ def write_episode_files(
     starts, lengths = dataset.episode_starts.tolist(), dataset.episode_lengths.tolist()
     for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
 
-        def leaf(name: str, start: int = start, length: int = length, number: int = number) -> pa.Field:
+        def leaf(
+            name: str, start: int = start, length: int = length, number: int = number
+        ) -> tuple[pa.Array, dict[str, str] | None]:
             array = dataset.column(name)
             extra = len(array) != dataset.total_steps
             first = start + number if extra else start
             part = array[first : first + length + extra]
-            return _field(name, part, 1 - extra, scalar=name in scalars)
+            try:
+                return _field(name, part, 1 - extra, scalar=name in scalars)
+            except (ValueError, pa.ArrowException) as error:  # text that is no Unicode
+                raise DatasetError(f"column {name}: episode {number}: Arrow cannot hold it: {error}") from error
 
         columns = [_build(name, child, leaf) for name, child in tree.items()]
         if schema is None:

@@ -49,7 +49,7 @@ from assay.datasets.formats.hdf5_safety import (
 from assay.datasets.spaces import Box, Space, leaves
 
 from .assembly import DERIVED, Parts
-from .metadata import METADATA
+from .metadata import METADATA, text_width
 from .place import Place
 from .values import Kind, decode_images, is_observation, kind_of, text_column
 
@@ -123,7 +123,8 @@ class HDF5Reader:
 
     def _finish(self, name: str, column: _Column) -> np.ndarray:
         if column.kind == "text":
-            return text_column(column.texts, self.size, f"{self.file}: column {name}")
+            width = text_width(self.metadata, name)
+            return text_column(column.texts, self.size, f"{self.file}: column {name}", width=width)
         flat = column.flat
         if flat.dtype == bool and flat.size and flat.view(np.uint8).max() > 1:
             raise FormatError(f"{self.file}: column {name} is damaged: it holds booleans other than 0 and 1")

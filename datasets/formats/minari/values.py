@@ -52,8 +52,8 @@ def shape_of(space: Space) -> tuple[int, ...]:
     raise TypeError(f"{type(space).__name__} is no leaf")
 
 
-def text_column(values: Sequence[str], file_size: int, where: object) -> np.ndarray:
-    """Put texts into an array of NumPy's fixed length, that of the longest.
+def text_column(values: Sequence[str], file_size: int, where: object, *, width: Any = None) -> np.ndarray:
+    """Put texts into an array of NumPy's fixed length: that of the longest, or `width` where that is more.
 
     Raises
     ------
@@ -62,6 +62,8 @@ def text_column(values: Sequence[str], file_size: int, where: object) -> np.ndar
         larger than the file.
     """
     longest = max(map(len, values), default=0)
+    if isinstance(width, int) and 0 < width < 1 << 31:
+        longest = max(longest, width)
     size = 4 * longest * len(values)
     if size > max(_SMALL, _TEXT_EXPANSION * file_size):
         raise FormatError(
