@@ -470,7 +470,13 @@ def read_attributes(
         if wanted is not None and not wanted(name):
             continue
         attribute = h5a.open(holder, key)
-        shape, dtype = attribute.shape, attribute.dtype
+        shape, kind = attribute.shape, attribute.get_type()
+        if shape == () and kind.equal(h5t.NATIVE_INT64):  # most are
+            number = np.empty((), np.int64)
+            attribute.read(number, h5t.NATIVE_INT64)
+            result[name] = number[()]
+            continue
+        dtype = attribute.dtype
         if shape == () and dtype.kind in "biuf":
             value = np.empty((), dtype)
             attribute.read(value)
@@ -481,7 +487,7 @@ def read_attributes(
             continue
         if dtype.itemsize * int(np.prod(shape, dtype=object)) > _LARGEST_ATTRIBUTE:
             raise FormatError(f"{where}: attribute {name} declares {dtype}{list(shape)}; it is damaged")
-        if is_text(attribute.get_type()):
+        if is_text(kind):
             decoded = decode(texts.attribute(holder, key, where), f"{where}: attribute {name}")
             result[name] = decoded if shape else decoded[0]
         elif dtype.hasobject or dtype.kind == "V":
