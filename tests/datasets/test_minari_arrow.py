@@ -232,6 +232,21 @@ def test_infos_of_t_rows_are_filled_for_minari_and_come_back_as_they_were(root: 
     assert episode.infos["late"].tolist() == [7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 0.0]
 
 
+def test_names_of_parts_that_look_like_entries_of_tuples_come_back(root: Path) -> None:
+    rows = {f"observations/_index_{index}": np.full(70, index) for index in range(12)}
+    rows |= {
+        "infos/_index_1": np.zeros(60),
+        "infos/pair/_index_0": np.ones(60),
+        "infos/pair/_index_1": np.ones((60, 2)),
+    }
+    dataset = clean_dataset().replace(
+        {"observations": None, "actions": None, **rows, "actions/0": np.zeros(60), "actions/1": np.ones(60)}
+    )
+    for data_format in FORMATS:
+        write(dataset, root / "mine/names-v0", overwrite=True, data_format=data_format)
+        assert read(root / "mine/names-v0") == dataset
+
+
 def test_another_byte_order_is_converted_with_a_warning(root: Path) -> None:
     dataset = clean_dataset(rewards=np.arange(60, dtype=">f8"))
     with pytest.warns(AssayWarning, match="one byte order.*rewards"):

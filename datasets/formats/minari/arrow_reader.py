@@ -104,7 +104,7 @@ class ArrowReader:
             attributes = self._attributes(number)
             start += self._read_episode(files[number], start, attributes.get("total_steps"))
             self.parts.attributes.append(attributes)
-        self.place = Place(self.folder)
+        self.place.episode = None
         if start != self.steps:
             raise DatasetError(
                 f"{self.folder}: the episodes hold {start} steps, but {METADATA} says {self.steps}; "
@@ -309,6 +309,8 @@ class ArrowReader:
         names = [child.name for child in children]
         if len(set(names)) != len(names):
             raise FormatError(f"{self.place}: column {name} names a part twice")
+        if strange := next((child for child in names if not child or "/" in child), None):
+            raise FormatError(f"{self.place}: column {name} has a part {strange!r}, which is no name of a column")
         digits = set(names) == {str(index) for index in range(len(names))}
         is_tuple = digits and any(f"{name}/_index_0" == key or key.startswith(f"{name}/_index_0/") for key in known)
         if digits and (is_under(name, "infos") or self.spaces.get(name.split("/")[0]) is None):

@@ -77,14 +77,11 @@ def _build(name: str, child: Any, leaf: Any) -> tuple[str, pa.Array, Any]:
         values, metadata = leaf(child)
         return name, values, metadata
     parts = [_build(key, item, leaf) for key, item in child.items()]
-    if all(key.startswith("_index_") for key, _, _ in parts):
-        parts = sorted(((key.removeprefix("_index_"), values, meta) for key, values, meta in parts), key=_number)
+    entries = {f"_index_{index}": index for index in range(len(parts))}
+    if set(child) == set(entries):  # a tuple
+        parts = [(str(entries[key]), values, metadata) for key, values, metadata in parts]
     fields = [pa.field(key, values.type, metadata=metadata) for key, values, metadata in parts]
     return name, pa.StructArray.from_arrays([values for _, values, _ in parts], fields=fields), None
-
-
-def _number(part: tuple[str, Any, Any]) -> tuple[int, str]:
-    return (int(part[0]) if part[0].isdigit() else -1, part[0])
 
 
 def _field(name: str, part: np.ndarray, filling: int, *, scalar: bool) -> tuple[pa.Array, dict[str, str] | None]:
