@@ -313,8 +313,11 @@ class ArrowReader:
             raise FormatError(f"{self.place}: column {name} has a part {strange!r}, which is no name of a column")
         digits = set(names) == {str(index) for index in range(len(names))}
         is_tuple = digits and any(f"{name}/_index_0" == key or key.startswith(f"{name}/_index_0/") for key in known)
-        if digits and (is_under(name, "infos") or self.spaces.get(name.split("/")[0]) is None):
-            is_tuple = True  # nothing says so, but dicts of digits are rarer
+        if digits and is_under(name, "infos"):
+            tuples = self.block.get("info_tuples")
+            is_tuple = name in tuples if isinstance(tuples, list) else True  # dicts of digits are rarer
+        elif digits and self.spaces.get(name.split("/")[0]) is None:
+            is_tuple = True
         for index, child in enumerate(children):
             part = f"_index_{child.name}" if is_tuple else child.name
             yield from self._leaves(f"{name}/{part}", (*path, index), child, known, space, depth + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ def write_episode_files(
         _write(batch, target / f"part-0.{data_format}", data_format)
         (target / METADATA).write_text(json.dumps(_attributes(dataset, number, length)))
     dtypes = {name: values.dtype.str for name, values in dataset.episode_columns.items() if values.dtype.kind in "biuf"}
-    return {"infos_without_final": short, "episode_dtypes": dtypes}
+    tuples = list(_tuples("infos", tree["infos"])) if "infos" in tree else []
+    return {"infos_without_final": short, "info_tuples": tuples, "episode_dtypes": dtypes}
 
 
 def _is_scalar(space: Space) -> bool:
@@ -71,15 +72,27 @@ def _tree(names: Sequence[str]) -> dict[str, Any]:
     return tree
 
 
+def _is_tuple(children: Mapping[str, Any]) -> bool:
+    return set(children) == {f"_index_{index}" for index in range(len(children))}
+
+
+def _tuples(name: str, children: Mapping[str, Any]) -> Iterator[str]:
+    """List the structs that are tuples; no space says so of infos."""
+    if _is_tuple(children):
+        yield name
+    for key, child in children.items():
+        if not isinstance(child, str):
+            yield from _tuples(f"{name}/{key}", child)
+
+
 def _build(name: str, child: Any, leaf: Any) -> tuple[str, pa.Array, Any]:
     """Return (name, values, metadata of the field) of a column or struct."""
     if isinstance(child, str):
         values, metadata = leaf(child)
         return name, values, metadata
     parts = [_build(key, item, leaf) for key, item in child.items()]
-    entries = {f"_index_{index}": index for index in range(len(parts))}
-    if set(child) == set(entries):  # a tuple
-        parts = [(str(entries[key]), values, metadata) for key, values, metadata in parts]
+    if _is_tuple(child):
+        parts = [(key.removeprefix("_index_"), values, metadata) for key, values, metadata in parts]
     fields = [pa.field(key, values.type, metadata=metadata) for key, values, metadata in parts]
     return name, pa.StructArray.from_arrays([values for _, values, _ in parts], fields=fields), None
 
