@@ -418,6 +418,18 @@ def test_text_that_numpy_would_shorten_or_blow_up_is_refused(root: Path) -> None
         read(root / "mine/text-v0")
 
 
+def test_a_few_bytes_of_parquet_do_not_become_gigabytes_of_text(root: Path) -> None:
+    space = DatasetInfo(observation_space=Text(9, 0, "ab"))
+    dataset = long_dataset(4000).replace({"observations": np.full(4001, "ab")}, info=space)
+    write(dataset, root / "mine/text-v0", data_format="parquet")
+    file = root / "mine/text-v0/data/0/part-0.parquet"
+    table = replaced("observations", pa.array(["a" * 1_000_000] * 300 + ["b"] * 3701))(parquet.read_table(file))
+    parquet.write_table(table, file)
+    assert file.stat().st_size < 1_000_000
+    with pytest.raises(FormatError, match="its texts are many times larger than the files"):
+        read(root / "mine/text-v0")
+
+
 IMAGES = Box((32, 32, 3), "uint8", np.zeros((32, 32, 3), int).tolist(), np.full((32, 32, 3), 255).tolist())
 
 

@@ -47,7 +47,7 @@ from .assembly import DERIVED, Parts
 from .ipc_safety import check_batches
 from .metadata import METADATA, own_block, text_width
 from .place import Place
-from .values import Kind, decode_images, is_observation, kind_of, shape_of, text_column
+from .values import SMALL, TEXT_EXPANSION, Kind, decode_images, is_observation, kind_of, shape_of, text_column
 
 __all__ = ["ArrowReader"]
 
@@ -57,7 +57,7 @@ _ORDER_KEPT = 131_072  # rows that Minari's writer hands to one thread
 _BATCH = 32_768  # rows of its batches, but for the last
 _DEEPEST = 16  # structs within structs
 _LARGE = 1 << 26  # bytes; smaller files are read faster than mapped
-_ROWS_AT_A_TIME = 1024  # of text and images in Parquet, which may unpack a few bytes into many
+_ROWS_AT_A_TIME = 256  # of text and images in Parquet, which may unpack a few bytes into many
 
 
 @dataclass
@@ -92,6 +92,7 @@ class ArrowReader:
         self.schema: pa.Schema | None = None
         self.unordered = 0  # episodes whose order cannot be verified
         self.size = 0  # bytes of all files
+        self.text_size = 0  # bytes of the texts in memory
 
     def run(self) -> Parts:
         """Read everything."""
@@ -200,6 +201,9 @@ class ArrowReader:
         if values.null_count:
             raise FormatError(f"{self.place} has rows without a value")
         if column.kind == "text":
+            self.text_size += values.nbytes
+            if self.text_size > max(SMALL, TEXT_EXPANSION * self.size):
+                raise FormatError(f"{self.place}: its texts are many times larger than the files; they are damaged")
             column.texts += values.to_pylist()
             return
         target = column.flat[first : first + take]
