@@ -23,6 +23,7 @@ COMMANDS = (
     "datasets show",
     "datasets collect",
     "datasets train-policy",
+    "datasets download",
     "datasets convert",
     "datasets formats",
     "datasets download",

@@ -36,6 +36,7 @@ __all__ = [
     "VariableLengthReader",
     "check_declared_size",
     "check_hard_link",
+    "check_met_once",
     "check_stored",
     "damage_is_a_format_error",
     "datasets_below",
@@ -103,23 +104,38 @@ def open_member(group: h5g.GroupID, name: bytes, where: Where) -> h5g.GroupID | 
     return member
 
 
-def datasets_below(group: h5g.GroupID, where: Where, *, prefix: str = "") -> Iterator[tuple[str, h5d.DatasetID]]:
+def check_met_once(group: h5g.GroupID, met: set[int], where: Where) -> None:
+    """Refuse a group that is among those already met, and add it to them.
+
+    A group may contain itself, and sixteen groups that each name the next one a hundred times would never end.
+    """
+    address = h5o.get_info(group).addr
+    if address in met:
+        raise FormatError(f"{where} is a group that has another name too")
+    met.add(address)
+
+
+def datasets_below(
+    group: h5g.GroupID, where: Where, *, prefix: str = "", met: set[int] | None = None
+) -> Iterator[tuple[str, h5d.DatasetID]]:
     """Yield (path from `group`, dataset) of every dataset below a group, in the order of the names.
 
     Raises
     ------
     FormatError
-        On links other than hard ones, and on groups nested more than 16 deep (a group may contain itself).
+        On links other than hard ones, on groups with two names, and on groups nested more than 16 deep.
     """
     if prefix.count("/") > _DEEPEST:
         raise FormatError(f"{where}: groups are nested more than {_DEEPEST} deep")
+    met = set() if met is None else met
+    check_met_once(group, met, f"{where}: {prefix}".rstrip(": /"))
     for name in sorted(group):
         member = open_member(group, name, f"{where}: {prefix}".rstrip(": /"))
         path = prefix + name.decode()
         if isinstance(member, h5d.DatasetID):
             yield path, member
         else:
-            yield from datasets_below(member, where, prefix=f"{path}/")
+            yield from datasets_below(member, where, prefix=f"{path}/", met=met)
 
 
 # -------------------------------------------------------------------- arrays
@@ -454,7 +470,13 @@ def read_attributes(
         if wanted is not None and not wanted(name):
             continue
         attribute = h5a.open(holder, key)
-        shape, dtype = attribute.shape, attribute.dtype
+        shape, kind = attribute.shape, attribute.get_type()
+        if shape == () and kind.equal(h5t.NATIVE_INT64):  # most are
+            number = np.empty((), np.int64)
+            attribute.read(number, h5t.NATIVE_INT64)
+            result[name] = number[()]
+            continue
+        dtype = attribute.dtype
         if shape == () and dtype.kind in "biuf":
             value = np.empty((), dtype)
             attribute.read(value)
@@ -465,7 +487,7 @@ def read_attributes(
             continue
         if dtype.itemsize * int(np.prod(shape, dtype=object)) > _LARGEST_ATTRIBUTE:
             raise FormatError(f"{where}: attribute {name} declares {dtype}{list(shape)}; it is damaged")
-        if is_text(attribute.get_type()):
+        if is_text(kind):
             decoded = decode(texts.attribute(holder, key, where), f"{where}: attribute {name}")
             result[name] = decoded if shape else decoded[0]
         elif dtype.hasobject or dtype.kind == "V":

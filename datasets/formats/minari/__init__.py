@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +165,8 @@ def write(
     with atomic_folder(path, overwrite=overwrite) as folder:
         data = folder / "data"
         data.mkdir()
-        block: Mapping[str, Any] = {}
+        texts = [name for name in stored if dataset.column(name).dtype.kind == "U"]
+        block: dict[str, Any] = {"text_widths": {name: dataset.column(name).dtype.itemsize // 4 for name in texts}}
         if data_format == "hdf5":
             from assay.datasets.formats.minari.hdf5_writer import write_episodes
 
@@ -174,7 +174,7 @@ def write(
         else:
             from assay.datasets.formats.minari.arrow_writer import write_episode_files
 
-            block = write_episode_files(dataset, stored, spaces, data, data_format)
+            block |= write_episode_files(dataset, stored, spaces, data, data_format)
         metadata = metadata_of(dataset, identifier, spaces, data_format, block)
         size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
         metadata["dataset_size"] = round((size + len(json.dumps(metadata))) / 1e6, 1)

@@ -43,9 +43,18 @@ from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.hdf5_safety import check_declared_size
 from assay.datasets.formats.minari.assembly import DERIVED, Parts
 from assay.datasets.formats.minari.ipc_safety import check_batches
-from assay.datasets.formats.minari.metadata import METADATA, own_block
+from assay.datasets.formats.minari.metadata import METADATA, own_block, text_width
 from assay.datasets.formats.minari.place import Place
-from assay.datasets.formats.minari.values import Kind, decode_images, is_observation, kind_of, shape_of, text_column
+from assay.datasets.formats.minari.values import (
+    SMALL,
+    TEXT_EXPANSION,
+    Kind,
+    decode_images,
+    is_observation,
+    kind_of,
+    shape_of,
+    text_column,
+)
 from assay.datasets.spaces import Box, Discrete, Space, leaves
 
 __all__ = ["ArrowReader"]
@@ -53,9 +62,10 @@ __all__ = ["ArrowReader"]
 _FLAGS = ("terminations", "truncations")
 _REQUIRED = ("observations", "actions", "rewards", *_FLAGS)
 _ORDER_KEPT = 131_072  # rows that Minari's writer hands to one thread
+_BATCH = 32_768  # rows of its batches, but for the last
 _DEEPEST = 16  # structs within structs
 _LARGE = 1 << 26  # bytes; smaller files are read faster than mapped
-_ROWS_AT_A_TIME = 1024  # of text and images in Parquet, which may unpack a few bytes into many
+_ROWS_AT_A_TIME = 256  # of text and images in Parquet, which may unpack a few bytes into many
 
 
 @dataclass
@@ -90,6 +100,7 @@ class ArrowReader:
         self.schema: pa.Schema | None = None
         self.unordered = 0  # episodes whose order cannot be verified
         self.size = 0  # bytes of all files
+        self.text_size = 0  # bytes of the texts in memory
 
     def run(self) -> Parts:
         """Read everything."""
@@ -99,9 +110,10 @@ class ArrowReader:
         start = 0
         for number in range(self.episodes):
             self.place.episode = number
-            start += self._read_episode(files[number], start)
-            self.parts.attributes.append(self._attributes(number))
-        self.place = Place(self.folder)
+            attributes = self._attributes(number)
+            start += self._read_episode(files[number], start, attributes.get("total_steps"))
+            self.parts.attributes.append(attributes)
+        self.place.episode = None
         if start != self.steps:
             raise DatasetError(
                 f"{self.folder}: the episodes hold {start} steps, but {METADATA} says {self.steps}; "
@@ -115,9 +127,10 @@ class ArrowReader:
                 stacklevel=6,
             )
         for name, column in self.columns.items():
-            place = f"{self.folder}: column {name}"
-            is_text = column.kind == "text"
-            self.parts.columns[name] = text_column(column.texts, self.size, place) if is_text else column.flat
+            self.parts.columns[name] = column.flat
+            if column.kind == "text":
+                place, width = f"{self.folder}: column {name}", text_width(self.metadata, name)
+                self.parts.columns[name] = text_column(column.texts, self.size, place, width=width)
         return self.parts
 
     def _check_folders(self) -> None:
@@ -152,7 +165,7 @@ class ArrowReader:
 
     # ------------------------------------------------ one episode
 
-    def _read_episode(self, files: Sequence[Path], start: int) -> int:
+    def _read_episode(self, files: Sequence[Path], start: int, stated: Any) -> int:
         sources = [_ParquetSource(file) if self.ending == ".parquet" else _IPCSource(file) for file in files]
         rows = sum(source.rows for source in sources)
         length = rows - 1
@@ -160,6 +173,8 @@ class ArrowReader:
             raise DatasetError(f"{self.place}: {rows} rows, where steps and a final row belong; remove it")
         if start + length > self.steps:
             raise DatasetError(f"{self.place}: more steps than the {self.steps} that {METADATA} says")
+        if stated is not None and stated != length:
+            raise DatasetError(f"{self.place}: total_steps says {stated}, but there are {length} steps")
         for source, file in zip(sources, files, strict=True):
             if self.schema is None:
                 self._set_up(source.schema, sum(item.stat().st_size for item in files), rows, file)
@@ -194,6 +209,9 @@ class ArrowReader:
         if values.null_count:
             raise FormatError(f"{self.place} has rows without a value")
         if column.kind == "text":
+            self.text_size += values.nbytes
+            if self.text_size > max(SMALL, TEXT_EXPANSION * self.size):
+                raise FormatError(f"{self.place}: its texts are many times larger than the files; they are damaged")
             column.texts += values.to_pylist()
             return
         target = column.flat[first : first + take]
@@ -216,7 +234,7 @@ class ArrowReader:
 
     def _check_order(self, sources: Sequence[_IPCSource | _ParquetSource]) -> None:
         lengths = [length for source in sources for length in source.batch_lengths]
-        if any(length < max(lengths[:-1]) for length in lengths[:-1]):
+        if max(lengths) == _BATCH and min(lengths[:-1], default=_BATCH) < _BATCH:
             raise DatasetError(
                 f"{self.place}: batches of {lengths[:8]} rows, a short one before the last: Minari's writer stored them "
                 "out of order, which cannot be undone; write the episode again, as HDF5"
@@ -303,10 +321,15 @@ class ArrowReader:
         names = [child.name for child in children]
         if len(set(names)) != len(names):
             raise FormatError(f"{self.place}: column {name} names a part twice")
+        if strange := next((child for child in names if not child or "/" in child), None):
+            raise FormatError(f"{self.place}: column {name} has a part {strange!r}, which is no name of a column")
         digits = set(names) == {str(index) for index in range(len(names))}
         is_tuple = digits and any(f"{name}/_index_0" == key or key.startswith(f"{name}/_index_0/") for key in known)
-        if digits and (is_under(name, "infos") or self.spaces.get(name.split("/")[0]) is None):
-            is_tuple = True  # nothing says so, but dicts of digits are rarer
+        if digits and is_under(name, "infos"):
+            tuples = self.block.get("info_tuples")
+            is_tuple = name in tuples if isinstance(tuples, list) else True  # dicts of digits are rarer
+        elif digits and self.spaces.get(name.split("/")[0]) is None:
+            is_tuple = True
         for index, child in enumerate(children):
             part = f"_index_{child.name}" if is_tuple else child.name
             yield from self._leaves(f"{name}/{part}", (*path, index), child, known, space, depth + 1)

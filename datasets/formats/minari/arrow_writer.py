@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,17 @@ def write_episode_files(
     starts, lengths = dataset.episode_starts.tolist(), dataset.episode_lengths.tolist()
     for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
 
-        def leaf(name: str, start: int = start, length: int = length, number: int = number) -> pa.Field:
+        def leaf(
+            name: str, start: int = start, length: int = length, number: int = number
+        ) -> tuple[pa.Array, dict[str, str] | None]:
             array = dataset.column(name)
             extra = len(array) != dataset.total_steps
             first = start + number if extra else start
             part = array[first : first + length + extra]
-            return _field(name, part, 1 - extra, scalar=name in scalars)
+            try:
+                return _field(name, part, 1 - extra, scalar=name in scalars)
+            except (ValueError, pa.ArrowException) as error:  # text that is no Unicode
+                raise DatasetError(f"column {name}: episode {number}: Arrow cannot hold it: {error}") from error
 
         columns = [_build(name, child, leaf) for name, child in tree.items()]
         if schema is None:
@@ -47,7 +52,8 @@ def write_episode_files(
         _write(batch, target / f"part-0.{data_format}", data_format)
         (target / METADATA).write_text(json.dumps(_attributes(dataset, number, length)))
     dtypes = {name: values.dtype.str for name, values in dataset.episode_columns.items() if values.dtype.kind in "biuf"}
-    return {"infos_without_final": short, "episode_dtypes": dtypes}
+    tuples = list(_tuples("infos", tree["infos"])) if "infos" in tree else []
+    return {"infos_without_final": short, "info_tuples": tuples, "episode_dtypes": dtypes}
 
 
 def _is_scalar(space: Space) -> bool:
@@ -65,20 +71,29 @@ def _tree(names: Sequence[str]) -> dict[str, Any]:
     return tree
 
 
+def _is_tuple(children: Mapping[str, Any]) -> bool:
+    return set(children) == {f"_index_{index}" for index in range(len(children))}
+
+
+def _tuples(name: str, children: Mapping[str, Any]) -> Iterator[str]:
+    """List the structs that are tuples; no space says so of infos."""
+    if _is_tuple(children):
+        yield name
+    for key, child in children.items():
+        if not isinstance(child, str):
+            yield from _tuples(f"{name}/{key}", child)
+
+
 def _build(name: str, child: Any, leaf: Any) -> tuple[str, pa.Array, Any]:
     """Return (name, values, metadata of the field) of a column or struct."""
     if isinstance(child, str):
         values, metadata = leaf(child)
         return name, values, metadata
     parts = [_build(key, item, leaf) for key, item in child.items()]
-    if all(key.startswith("_index_") for key, _, _ in parts):
-        parts = sorted(((key.removeprefix("_index_"), values, meta) for key, values, meta in parts), key=_number)
+    if _is_tuple(child):
+        parts = [(key.removeprefix("_index_"), values, metadata) for key, values, metadata in parts]
     fields = [pa.field(key, values.type, metadata=metadata) for key, values, metadata in parts]
     return name, pa.StructArray.from_arrays([values for _, values, _ in parts], fields=fields), None
-
-
-def _number(part: tuple[str, Any, Any]) -> tuple[int, str]:
-    return (int(part[0]) if part[0].isdigit() else -1, part[0])
 
 
 def _field(name: str, part: np.ndarray, filling: int, *, scalar: bool) -> tuple[pa.Array, dict[str, str] | None]:

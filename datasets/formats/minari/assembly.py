@@ -80,7 +80,7 @@ def _episode_columns(
         result["seed"] = _seeds(file, seeds)
     options = [item.get("options") for item in attributes]
     if any(options):
-        result["options"] = np.array([json.dumps(json_value(item)) if item else "" for item in options])
+        result["options"] = np.array([json.dumps(json_value(item), sort_keys=True) if item else "" for item in options])
     others = {name for item in attributes for name in item} - {"seed", "options"}
     dtypes = block.get("episode_dtypes")
     unread = []

@@ -10,7 +10,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError
 from assay.datasets.formats.minari.values import shape_of
-from assay.datasets.spaces import Dict, Space, Tuple, infer_space, leaves
+from assay.datasets.spaces import Dict, Space, Text, Tuple, infer_space, leaves
 
 __all__ = ["check_final_observations", "space_for", "writable_columns"]
 
@@ -39,7 +39,7 @@ def space_for(dataset: Dataset, prefix: str, given: Space | None, data_format: s
     """
     names = [name for name in dataset.columns if is_under(name, prefix)]
     for name in names:
-        if dataset.column(name).dtype.kind not in _KINDS[data_format].replace("S", ""):
+        if not _fits(dataset.column(name), data_format) or dataset.column(name).dtype.kind == "S":
             raise DatasetError(
                 f"column {name} holds {dataset.column(name).dtype}, which Minari's {data_format} cannot hold"
             )
@@ -51,6 +51,13 @@ def space_for(dataset: Dataset, prefix: str, given: Space | None, data_format: s
             f"the {prefix[:-1]}_space in info and the columns disagree about {different[0]}; "
             "correct info, or set the space to None to have it inferred"
         )
+    for name in names:
+        is_text = dataset.column(name).dtype.kind == "U"
+        if is_text != isinstance(expected[name], Text):
+            raise DatasetError(
+                f"column {name} holds {dataset.column(name).dtype}, and its space in info is {type(expected[name]).__name__}; "
+                "correct info, or set the space to None to have it inferred"
+            )
     if data_format != "hdf5":  # whose readers take the shape from the space
         for name in names:
             shape, said = dataset.column(name).shape[1:], shape_of(expected[name])
@@ -60,6 +67,14 @@ def space_for(dataset: Dataset, prefix: str, given: Space | None, data_format: s
                     "correct info, or set the space to None to have it inferred"
                 )
     return given
+
+
+def _fits(array: np.ndarray, data_format: str) -> bool:
+    dtype = array.dtype
+    if dtype.kind == "U":
+        return array.ndim == 1
+    wide = dtype.kind == "f" and dtype.itemsize > 8 and data_format != "hdf5"
+    return dtype.kind in _KINDS[data_format] and not wide
 
 
 def _infer(value: Any) -> Space:
@@ -78,12 +93,19 @@ def writable_columns(dataset: Dataset, data_format: str) -> list[str]:
     for name in dataset.columns:
         top, _, rest = name.partition("/")
         in_place = top in _STANDARD and (top != "infos" or rest)
-        fits = in_place and dataset.column(name).dtype.kind in _KINDS[data_format]
+        fits = in_place and _fits(dataset.column(name), data_format)
         (stored if fits else left_out).append(name)
     if left_out:
         warnings.warn(
             f"Minari has no place for these columns, which are left out: {', '.join(left_out)}; "
             'format="assay" keeps everything',
+            AssayWarning,
+            stacklevel=4,
+        )
+    swapped = [name for name in stored if not dataset.column(name).dtype.isnative]
+    if swapped and data_format != "hdf5":
+        warnings.warn(
+            f"Minari's {data_format} has one byte order, to which these columns are converted: {', '.join(swapped)}",
             AssayWarning,
             stacklevel=4,
         )

@@ -37,6 +37,7 @@ from assay.datasets.formats.hdf5_safety import (
     VariableLengthReader,
     check_declared_size,
     check_hard_link,
+    check_met_once,
     check_stored,
     decode,
     is_filtered,
@@ -47,7 +48,7 @@ from assay.datasets.formats.hdf5_safety import (
     read_attributes,
 )
 from assay.datasets.formats.minari.assembly import DERIVED, Parts
-from assay.datasets.formats.minari.metadata import METADATA
+from assay.datasets.formats.minari.metadata import METADATA, text_width
 from assay.datasets.formats.minari.place import Place
 from assay.datasets.formats.minari.values import Kind, decode_images, is_observation, kind_of, text_column
 from assay.datasets.spaces import Box, Space, leaves
@@ -122,7 +123,8 @@ class HDF5Reader:
 
     def _finish(self, name: str, column: _Column) -> np.ndarray:
         if column.kind == "text":
-            return text_column(column.texts, self.size, f"{self.file}: column {name}")
+            width = text_width(self.metadata, name)
+            return text_column(column.texts, self.size, f"{self.file}: column {name}", width=width)
         flat = column.flat
         if flat.dtype == bool and flat.size and flat.view(np.uint8).max() > 1:
             raise FormatError(f"{self.file}: column {name} is damaged: it holds booleans other than 0 and 1")
@@ -156,7 +158,7 @@ class HDF5Reader:
     # ------------------------------------------------ the columns, as the first episode has them
 
     def _set_up(self, group: h5g.GroupID) -> None:
-        found = dict(self._walk(group, b"", 0, self.groups))
+        found = dict(self._walk(group, b"", 0, set(), self.groups))
         known = self._check_against_spaces(list(found))
         for needed in ("observations", "actions", "rewards", "terminations", "truncations"):
             if not any(key == needed or key.startswith(needed + "/") for key in found):
@@ -200,8 +202,14 @@ class HDF5Reader:
             check_declared_size(bytes_per_step * self.steps, self.size, place, filtered=dense)
 
     def _walk(
-        self, group: h5g.GroupID, prefix: bytes, depth: int, seen: dict[bytes, set[bytes]] | None = None
+        self,
+        group: h5g.GroupID,
+        prefix: bytes,
+        depth: int,
+        met: set[int],
+        seen: dict[bytes, set[bytes]] | None = None,
     ) -> Iterator[tuple[str, tuple[bytes, h5d.DatasetID]]]:
+        check_met_once(group, met, self.place)
         if depth > _DEEPEST:
             raise FormatError(f"{self.place}: groups are nested more than {_DEEPEST} deep")
         names = set(group)
@@ -216,7 +224,7 @@ class HDF5Reader:
             if isinstance(entry, h5d.DatasetID):
                 yield path.decode(), (path, entry)
             else:
-                yield from self._walk(entry, path + b"/", depth + 1, seen)
+                yield from self._walk(entry, path + b"/", depth + 1, met, seen)
         self.place.column = None
 
     def _check_against_spaces(self, names: Sequence[str]) -> dict[str, Space]:
@@ -240,7 +248,7 @@ class HDF5Reader:
             self._explain_members(group)
 
     def _explain_members(self, group: h5g.GroupID) -> None:
-        found = {name for name, _ in self._walk(group, b"", 0)}
+        found = {name for name, _ in self._walk(group, b"", 0, set())}
         if different := sorted(found ^ self.columns.keys()):
             state = "missing here" if different[0] in self.columns else "not in episode 0"
             raise FormatError(f"{self.place}: column {different[0]} is {state}; all episodes need the same columns")

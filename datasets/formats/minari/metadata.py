@@ -13,7 +13,7 @@ from assay.datasets.formats.minari.values import is_image
 from assay.datasets.info import DatasetInfo, ReferenceScores
 from assay.datasets.spaces import Space, leaves, space_from_json, space_to_json
 
-__all__ = ["DATA_FORMATS", "METADATA", "info_of", "metadata_of", "own_block", "read_metadata", "space_of"]
+__all__ = ["DATA_FORMATS", "METADATA", "info_of", "metadata_of", "own_block", "read_metadata", "space_of", "text_width"]
 
 METADATA = "metadata.json"
 DATA_FORMATS = ("hdf5", "arrow", "parquet")
@@ -78,6 +78,12 @@ def own_block(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what Assay added when it wrote the dataset, or nothing."""
     block = metadata.get("assay")
     return block if isinstance(block, dict) else {}
+
+
+def text_width(metadata: Mapping[str, Any], name: str) -> Any:
+    """Return how long the texts of a column could have been when Assay wrote it, where that was noted."""
+    widths = own_block(metadata).get("text_widths")
+    return widths.get(name) if isinstance(widths, dict) else None
 
 
 def info_of(metadata: Mapping[str, Any], spaces: Mapping[str, Space | None]) -> DatasetInfo:

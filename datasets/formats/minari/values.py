@@ -11,11 +11,21 @@ import numpy as np
 from assay.datasets.errors import FormatError
 from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, Text
 
-__all__ = ["Kind", "decode_images", "is_image", "is_observation", "kind_of", "shape_of", "text_column"]
+__all__ = [
+    "SMALL",
+    "TEXT_EXPANSION",
+    "Kind",
+    "decode_images",
+    "is_image",
+    "is_observation",
+    "kind_of",
+    "shape_of",
+    "text_column",
+]
 
 Kind: TypeAlias = Literal["numbers", "text", "images"]
-_TEXT_EXPANSION = 256  # bytes in memory for one in the file, where short texts stand beside long ones
-_SMALL = 1 << 28  # bytes that need no such check
+TEXT_EXPANSION = 256  # bytes in memory for one in the file, where short texts stand beside long ones
+SMALL = 1 << 28  # bytes that need no such check
 
 
 def is_observation(name: str) -> bool:
@@ -52,8 +62,8 @@ def shape_of(space: Space) -> tuple[int, ...]:
     raise TypeError(f"{type(space).__name__} is no leaf")
 
 
-def text_column(values: Sequence[str], file_size: int, where: object) -> np.ndarray:
-    """Put texts into an array of NumPy's fixed length, that of the longest.
+def text_column(values: Sequence[str], file_size: int, where: object, *, width: Any = None) -> np.ndarray:
+    """Put texts into an array of NumPy's fixed length: that of the longest, or `width` where that is more.
 
     Raises
     ------
@@ -62,8 +72,10 @@ def text_column(values: Sequence[str], file_size: int, where: object) -> np.ndar
         larger than the file.
     """
     longest = max(map(len, values), default=0)
+    if isinstance(width, int) and 0 < width < 1 << 31:
+        longest = max(longest, width)
     size = 4 * longest * len(values)
-    if size > max(_SMALL, _TEXT_EXPANSION * file_size):
+    if size > max(SMALL, TEXT_EXPANSION * file_size):
         raise FormatError(
             f"{where}: {len(values)} texts of up to {longest} characters need {size} bytes as a column of fixed length, "
             f"and the file has {file_size}; it is damaged, or does not fit a table"
