@@ -43,7 +43,7 @@ from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.lerobot_statistics import episode_statistics, statistics
 from assay.datasets.formats.parquet_file import open_parquet, values
-from assay.datasets.formats.rows import flat
+from assay.datasets.formats.rows import flat, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
 
@@ -176,7 +176,8 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
         if name not in taken:
             columns[f"infos/{name}"] = table[name]
     extra["final_observation"] = np.zeros(len(episodes.lengths), bool)
-    return Dataset(columns, episodes.lengths, info=_info(path, info, tasks, wanted), episode_columns=extra)
+    with naming(path):
+        return Dataset(columns, episodes.lengths, info=_info(path, info, tasks, wanted), episode_columns=extra)
 
 
 def is_named(name: str, prefix: str) -> bool:
@@ -203,7 +204,7 @@ def _read_info(path: Path) -> dict[str, Any]:
     if info.get("codebase_version") != _VERSION:
         raise FormatError(
             f"{file}: codebase_version is {info.get('codebase_version')!r}; {_VERSION} is read. LeRobot converts older "
-            "ones: python -m lerobot.datasets.v30.convert_dataset_v21_to_v30 --repo-id=..."
+            "ones: python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=..."
         )
     for key in ("total_episodes", "total_frames"):
         value = info.get(key)
@@ -456,9 +457,13 @@ def write(
         places = _write_frames(dataset, columns, indices, features, folder)
         summary = {}
         tables: dict[str, Any] = _episode_table(dataset, tasks, task_of_episode, places)
-        for name, array in _whole_columns(dataset, columns, indices):
-            summary[name] = statistics(array)
-            tables |= episode_statistics(name, array, dataset.episode_lengths)
+        for name in features:
+            array = dataset.column(columns[name]) if name in columns else indices[name]
+            has_finals = len(array) != dataset.total_steps
+            starts = dataset.episode_starts + (np.arange(dataset.total_episodes) if has_finals else 0)
+            array = array.reshape(len(array), *features[name]["shape"])
+            summary[name] = statistics(array, dataset.observation_rows if has_finals else None)
+            tables |= episode_statistics(name, array, starts, dataset.episode_lengths)
         _write_meta(folder, dataset, features, fps, known, tasks, tables, summary)
 
 
@@ -546,18 +551,6 @@ def _described(
         names = old.get("names") if isinstance(old, Mapping) and old.get("shape") == shape else None
         features[name] = {"dtype": str(array.dtype), "shape": shape, "names": names}
     return features
-
-
-def _whole_columns(
-    dataset: Dataset, columns: Mapping[str, str], indices: Mapping[str, np.ndarray]
-) -> Iterator[tuple[str, np.ndarray]]:
-    for name, column in columns.items():
-        array = dataset.column(column)
-        rows = array if len(array) == dataset.total_steps else array[dataset.observation_rows]
-        yield name, rows.reshape(len(rows), *(array.shape[1:] or (1,)))
-    for name, array in indices.items():
-        if name not in columns:
-            yield name, array.reshape(-1, 1)
 
 
 def _blocks(dataset: Dataset, row_bytes: int) -> Iterator[tuple[int, int]]:

@@ -229,7 +229,7 @@ def test_statistics_are_those_of_the_rows(tmp_path: Path) -> None:
 
 def test_large_rows_have_no_statistics_of_every_episode() -> None:
     rows = np.zeros((2, 65, 64), np.uint8)
-    assert lerobot_statistics.episode_statistics("observation.image", rows, np.array([1, 1])) == {}
+    assert lerobot_statistics.episode_statistics("observation.image", rows, np.arange(2), np.array([1, 1])) == {}
 
 
 # -------------------------------------------------------------------- what becomes of the features
