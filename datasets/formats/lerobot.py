@@ -144,7 +144,7 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
             raise FormatError(f"{path / 'meta/info.json'}: feature {name} is missing")
     wanted = _wanted_videos(path, features, videos)
     observed = [name for name in numbers if name.startswith("observation.")] + wanted
-    acted = [name for name in numbers if is_named(name, "action")]
+    acted = [name for name in numbers if _is_named(name, "action")]
     if not observed or not acted:
         listed = ", ".join(features)
         raise FormatError(f"{path} has no observation.* or no action of numbers; its features are {listed}")
@@ -180,7 +180,7 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
         return Dataset(columns, episodes.lengths, info=_info(path, info, tasks, wanted), episode_columns=extra)
 
 
-def is_named(name: str, prefix: str) -> bool:
+def _is_named(name: str, prefix: str) -> bool:
     """Tell whether a feature is `prefix` itself or below it."""
     return name == prefix or name.startswith(prefix + ".")
 
@@ -311,7 +311,7 @@ def _read_frames(
             for batch in frames.batches(list(features)):
                 rows = slice(start, start + batch.num_rows)
                 for name, feature in features.items():
-                    shape = tuple(feature["shape"]) if is_vector(name) else _squeezed(feature["shape"])
+                    shape = tuple(feature["shape"]) if _is_vector(name) else _squeezed(feature["shape"])
                     part = values(batch.column(name), shape, f"{file}: column {name}")
                     if name not in table:
                         extra = len(episodes.lengths) if name in observed else 0
@@ -331,9 +331,9 @@ def _read_frames(
     return table
 
 
-def is_vector(name: str) -> bool:
+def _is_vector(name: str) -> bool:
     """Tell whether rows of a single number keep their dimension: those of observations and actions do."""
-    return name.startswith("observation.") or is_named(name, "action")
+    return name.startswith("observation.") or _is_named(name, "action")
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
@@ -508,7 +508,7 @@ def _features(dataset: Dataset) -> dict[str, str]:
 
 
 def _is_ours(name: str) -> bool:
-    return name in ("next.reward", "next.done", *_FLAGS) or name.startswith("observation.") or is_named(name, "action")
+    return name in ("next.reward", "next.done", *_FLAGS) or name.startswith("observation.") or _is_named(name, "action")
 
 
 def _tasks(dataset: Dataset, known: Mapping[str, Any], task: str | None) -> tuple[list[str], np.ndarray]:
