@@ -307,8 +307,9 @@ def _read_frames(
         with open_parquet(file) as frames:
             if start + frames.rows > steps:
                 raise DatasetError(f"{file}: more frames than the {steps} that meta/ lists")
-            frames.check_fits(sum(8 * math.prod(feature["shape"]) for feature in features.values()))
-            for batch in frames.batches(list(features)):
+            sizes = {name: math.prod(feature["shape"]) for name, feature in features.items()}
+            frames.check_fits(8 * sum(sizes.values()))
+            for batch in frames.batches(sizes):
                 rows = slice(start, start + batch.num_rows)
                 for name, feature in features.items():
                     shape = tuple(feature["shape"]) if _is_vector(name) else _squeezed(feature["shape"])
@@ -604,7 +605,9 @@ def _write_frames(
             if writer is None:
                 file = folder / "data" / _place(number)
                 file.parent.mkdir(parents=True, exist_ok=True)
-                writer = pq.ParquetWriter(file, table.schema, compression="snappy", write_page_checksum=True)
+                # Numbers of floating point hardly ever repeat: a dictionary of them costs time and saves nothing.
+                whole = [name for name in features if np.dtype(features[name]["dtype"]).kind != "f"]
+                writer = pq.ParquetWriter(file, table.schema, use_dictionary=whole, write_page_checksum=True)
             writer.write_table(table)
             taken += (stop - start) * row_bytes
             places[first:last] = divmod(number, _CHUNK_FILES)
