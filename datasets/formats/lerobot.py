@@ -158,26 +158,32 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
     columns = _nest("observations", "observation", observed, table) | _nest("actions", "action", acted, table)
     columns |= _rewards_and_flags(path, table, len(table["index"]))
     extra = dict(episodes.extra)
-    if len(tasks) > 1:
-        task = table["task_index"]
-        starts = np.cumsum(episodes.lengths) - episodes.lengths
-        if np.array_equal(np.repeat(task[starts], episodes.lengths), task):
-            extra["task_index"] = task[starts]
-        else:
-            columns["infos/task_index"] = task
-    seconds = (table["frame_index"] / info["fps"]).astype(np.float32)
-    if table["timestamp"].dtype != np.float32 or not np.array_equal(seconds, table["timestamp"]):
-        columns["infos/timestamp"] = table["timestamp"]
-    taken = {*observed, *acted, *_INDICES, "next.reward", *_FLAGS}
-    done = table.get("next.done")
-    if done is not None and np.array_equal(done.astype(bool), columns["terminations"] | columns["truncations"]):
-        taken.add("next.done")
-    for name in numbers:
-        if name not in taken:
-            columns[f"infos/{name}"] = table[name]
+    starts = np.cumsum(episodes.lengths) - episodes.lengths
+    task = table["task_index"]
+    if len(tasks) > 1 and np.array_equal(np.repeat(task[starts], episodes.lengths), task):
+        extra["task_index"] = task[starts]
+    elif len(tasks) > 1:
+        columns["infos/task_index"] = task
+    taken = {*observed, *acted, *_derived(table, columns, info["fps"])}
+    columns |= {f"infos/{name}": table[name] for name in numbers if name not in taken}
     extra["final_observation"] = np.zeros(len(episodes.lengths), bool)
     with naming(path):
-        return Dataset(columns, episodes.lengths, info=_info(path, info, tasks, wanted), episode_columns=extra)
+        about = _info(path, info, tasks, wanted, episodes.left)
+        return Dataset(columns, episodes.lengths, info=about, episode_columns=extra)
+
+
+def _derived(table: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], fps: float) -> Iterator[str]:
+    """Yield the features that the dataset's columns and their order say already."""
+    yield from (name for name in _INDICES if name != "timestamp")
+    seconds = (table["frame_index"] / fps).astype(np.float32)
+    if table["timestamp"].dtype == np.float32 and np.array_equal(seconds, table["timestamp"]):
+        yield "timestamp"
+    yield "next.reward"
+    if all(name in table for name in _FLAGS):
+        yield from _FLAGS
+    done = table.get("next.done")
+    if done is not None and np.array_equal(done.astype(bool), columns["terminations"] | columns["truncations"]):
+        yield "next.done"
 
 
 def _is_named(name: str, prefix: str) -> bool:
@@ -241,20 +247,23 @@ class _Episodes:
     lengths: np.ndarray  # (E,)
     columns: dict[str, np.ndarray]  # (E,) each, of the table as it is: indices of files, time stamps of videos
     extra: dict[str, np.ndarray]  # (E,) each, those that are not LeRobot's
+    left: list[str]  # columns that are not read
 
 
 def _read_episodes(path: Path, info: Mapping[str, Any]) -> _Episodes:
     parts: dict[str, list[np.ndarray]] = {}
+    left: set[str] = set()
     files = _files(path / "meta" / "episodes")
     for file in files:
         with open_parquet(file) as table:
-            names = [name for name in table.types if not name.startswith(("stats/", "meta/")) and name != "tasks"]
+            there = [name for name in table.types if not name.startswith(("stats/", "meta/")) and name != "tasks"]
+            names = [name for name in there if table.types[name].num_fields == 0]  # no lists
+            left |= set(there) - set(names)
             if parts and set(names) != parts.keys():
                 different = sorted(set(names) ^ parts.keys())
                 raise FormatError(f"{file} and {files[0]} differ in the column {different[0]}")
             for name in names:
-                if table.types[name].num_fields == 0:  # no lists
-                    parts.setdefault(name, []).append(table.column(name))
+                parts.setdefault(name, []).append(table.column(name))
     columns = {name: np.concatenate(part) for name, part in parts.items()}
     folder = path / "meta" / "episodes"
     for needed in ("episode_index", "length", "dataset_from_index", "dataset_to_index"):
@@ -278,8 +287,10 @@ def _read_episodes(path: Path, info: Mapping[str, Any]) -> _Episodes:
         raise DatasetError(
             f"{folder}: the episodes hold {ends[-1]} frames, but meta/info.json says {info['total_frames']}"
         )
-    own = {name for name in columns if name in _EPISODE_INDICES or "/" in name or name in RESERVED_EPISODE_COLUMNS}
-    return _Episodes(lengths, columns, {name: array for name, array in columns.items() if name not in own})
+    known = {name for name in columns if name in _EPISODE_INDICES or name.startswith(("data/", "videos/"))}
+    left |= {name for name in columns if "/" in name or name in RESERVED_EPISODE_COLUMNS} - known
+    extra = {name: array for name, array in columns.items() if name not in known | left}
+    return _Episodes(lengths, columns, extra, sorted(left))
 
 
 def _read_tasks(path: Path) -> list[str]:
@@ -395,12 +406,15 @@ def _wanted_videos(path: Path, features: Mapping[str, Any], videos: Sequence[str
     return list(dict.fromkeys(videos))
 
 
-def _info(path: Path, info: Mapping[str, Any], tasks: list[str], decoded: list[str]) -> DatasetInfo:
+def _info(
+    path: Path, info: Mapping[str, Any], tasks: list[str], decoded: list[str], left_of_episodes: list[str]
+) -> DatasetInfo:
     features = info["features"]
     kinds = {name: feature["dtype"] for name, feature in features.items()}
     left = {
         "videos": [name for name, kind in kinds.items() if kind == "video" and name not in decoded],
         "not_read": [name for name, kind in kinds.items() if kind not in _NUMBERS and kind != "video"],
+        "episode_columns_not_read": left_of_episodes,
     }
     known = {
         "fps": info["fps"],

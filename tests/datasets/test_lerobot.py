@@ -310,6 +310,17 @@ def test_clocks_other_than_the_frame_rate_are_kept(written: Path) -> None:
     assert read(written).column("infos/timestamp").tolist() == seconds.tolist()
 
 
+def test_one_of_two_flags_and_episode_columns_without_a_place_are_not_lost(written: Path) -> None:
+    features = json.loads((written / "meta/info.json").read_text())["features"]
+    del features["next.truncated"]
+    edit_info(written, features=features)
+    edit_table(written / EPISODES, quality=pa.array([1, 2, 3]), marks=pa.array([[1]] * 3), start=pa.array([0, 0, 0]))
+    dataset = read(written)
+    assert "infos/next.terminated" in dataset.columns
+    assert dataset.episode_columns["quality"].tolist() == [1, 2, 3]
+    assert dataset.info.extra["lerobot"]["episode_columns_not_read"] == ["marks", "start"]
+
+
 def test_a_task_that_changes_within_an_episode_is_a_column(written: Path) -> None:
     pq.write_table(pa.table({"task_index": [0, 1], "task": ["a", "b"]}), written / "meta/tasks.parquet")
     edit_table(written / DATA, task_index=pa.array(np.arange(18) % 2))
