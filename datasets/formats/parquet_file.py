@@ -24,7 +24,7 @@ __all__ = ["ParquetFile", "open_parquet", "values"]
 _MOST_DENSE = 20_000  # bytes in memory for each byte of a file: constant columns shrink to next to nothing
 _ALWAYS_ALLOWED = 1 << 28  # bytes
 _LONGEST_TEXT = 1 << 16  # bytes
-_BATCH_ROWS = 1 << 16
+_BATCH_ROWS = 1 << 14
 
 
 class ParquetFile:
