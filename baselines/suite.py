@@ -75,6 +75,7 @@ class Quality(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bins: int = Field(100, ge=2)  # edges per column of the grid that SACo counts on; fewer where many columns saturate
+    metrics: tuple[str, ...] = ("size", "returns", "quality", "state_actions", "corruption")  # or groups of them
 
 
 class Suite(BaseModel):
@@ -238,9 +239,8 @@ def run_suite(
     precision : str, optional
         Default is the budget's.
     measure : callable, optional
-        (variant, first variant, bins=) -> frame of metric, value, interval (struct of low, high), unit, source; written to
-        `quality.parquet` with the interval as two columns.
-        `assay.metrics.assess` is one.
+        (variant, first variant, bins=, select=) -> frame of metric, value, interval (struct of low, high), unit, source;
+        written to `quality.parquet` with the interval as two columns. `assay.metrics.assess` is one.
     collecting : callable, optional
         Called with (steps done, steps in all) while the source is collected.
     command : str, optional
@@ -272,7 +272,9 @@ def run_suite(
     }
     atomic_write(root / "suite.json", json.dumps(described, indent=1))
     if measure is not None:
-        _write_quality(root / "quality.parquet", variants, partial(measure, bins=suite.quality.bins))
+        _write_quality(
+            root / "quality.parquet", variants, partial(measure, bins=suite.quality.bins, select=suite.quality.metrics)
+        )
     return train(
         suite.make_jobs(chosen, source, variants),
         steps=chosen.steps,
@@ -351,7 +353,9 @@ def _write_quality(
 
     reference = next(iter(variants.values()))
     tables = [
-        measure(dataset, reference).unnest("interval").select(pl.lit(name).alias("variant"), pl.all())
+        measure(dataset, reference)
+        .unnest("interval")
+        .select(pl.lit(name).alias("variant"), pl.all().exclude("seconds"))
         for name, dataset in variants.items()
     ]
     content = io.BytesIO()

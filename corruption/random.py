@@ -11,16 +11,28 @@ u < c, u ~ U[0, 1), and then
 
 std is the population standard deviation (ddof 0) of each dimension over the N steps, before this transform. Actions are
 not clipped to their bounds, and the reward's 30 is absolute: about six times a HalfCheetah reward, and of another
-meaning altogether where rewards are sparse. Both are as published, in the paper's text and in its code.
+meaning altogether where rewards are sparse. Both are as published, in the paper's text and in its code; `clip` and
+`rewards="added"` are the alternatives.
 
 Only the named element changes. A step's s is not the s' of the step before it any more, so the clean s' are stored as
 `next_observations` (unless they already are), and final observations, flags and all other columns stay as they are.
-`corrupted/<element>` is True where a step was touched.
+`corrupted/<element>` is True where a step was touched. Beyond the paper there is
+
+    states         s_t and the s' of step t-1, together: the trajectory stays continuous (as in RDT and ADG, whose
+                   sequences hold each state once). Where a stored s' differs from s_t already, it stays as it is.
+
+and, in place of lambda ~ U[-eps, eps]:
+
+    gaussian            lambda ~ N(0, eps^2)
+    student_t           lambda = eps t,  t of Student's distribution: heavy tails
+    salt_and_pepper     each dimension becomes, with probability eps, the least or the largest value of its column
+    replacement         the whole row becomes that of another step, drawn uniformly; for discrete elements too
 
 What differs from the paper or its code, on purpose:
 
-- The paper says that c N transitions are sampled; the code draws each with probability c, and so do we: the count is
-  binomial. In exchange the touched steps at a lower rate are among those at a higher one, with the same lambda.
+- The paper says that c N transitions are sampled; the code draws each with probability c, and so do we by default: the
+  count is binomial. In exchange the touched steps at a lower rate are among those at a higher one, with the same
+  lambda. count="exact" takes exactly c N.
 - `seed` is its own; in the code it is the training seed, so that data and training vary together.
 - Masks are kept per element and united over repeated corruption; the code returns the last mask only.
 - s' of an episode's last step is its own final observation. D4RL's `qlearning_dataset`, which the code corrupts, takes
@@ -35,42 +47,66 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from assay.corruption import columns
+from assay.corruption.columns import (
+    action_bounds,
+    clean_next_observations,
+    extremes,
+    floating_leaves,
+    require_finite,
+    standard_deviation,
+)
+from assay.corruption.steps import StepCorruption, with_mask
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.memory import copy
 from assay.datasets.randomness import block_generator, blocks
 from assay.datasets.streaming import StepReader
-from assay.datasets.transform import Transform, register
+from assay.datasets.transform import register
 
 __all__ = ["RandomCorruption"]
 
 REWARD_RANGE = 30.0  # of the published code; times scale
-_CHUNK_BYTES = 1 << 20
+_REACH = {"uniform": 1.0, "gaussian": 10.0, "student_t": 1e4}  # scales that practically no draw exceeds
 
 
 @register("corruption.random")
-class RandomCorruption(Transform):
+class RandomCorruption(StepCorruption):
     """Replace or disturb one element of randomly chosen steps (RIQL; the module's text has the equations).
 
     Parameters
     ----------
-    element : "observations", "actions", "rewards" or "dynamics"
-        What to touch; dynamics is the next observation. Of structured (Dict, Tuple) columns every floating leaf gets
-        its own noise under one common mask, and leaves that are not floating stay as they are.
+    element : "observations", "actions", "rewards", "dynamics" or "states"
+        What to touch; dynamics is the next observation, states are observations together with the next observation of
+        the step before. Of structured (Dict, Tuple) columns every floating leaf gets its own noise under one common
+        mask, and leaves that are not floating stay as they are.
     rate : float in [0, 1]
         Probability that a step is touched.
     scale : float >= 0
-        Largest noise in standard deviations; for rewards in units of 30.
+        Largest noise, or its spread, in standard deviations; for replaced rewards in units of 30.
     seed : int >= 0
         The touched steps and their noise depend on seed, element and the step's position alone.
+    distribution : "uniform", "gaussian", "student_t", "salt_and_pepper" or "replacement"
+        Of the noise.
+    unit : "standard_deviation" or "absolute"
+        Whether noise is in standard deviations of its dimension, or in the column's own unit.
+    rewards : "replaced" or "added"
+        Whether rewards are replaced, as published, or disturbed like the other elements.
+    clip : bool
+        Keep touched actions inside the action space.
+    degrees_of_freedom : float > 0
+        Of Student's distribution; the fewer the heavier its tails.
+    granularity, window, count, tag, mask, shared
+        Which steps; see `StepCorruption`.
 
     Raises
     ------
     ConfigError
         If a parameter is out of its range.
     DatasetError
-        When applied: if the element is discrete, or holds NaN or infinity.
+        When applied: if the element is discrete (except for replacement), or holds NaN or infinity.
 
     Examples
     --------
@@ -84,129 +120,143 @@ class RandomCorruption(Transform):
     True
     """
 
-    element: Literal["observations", "actions", "rewards", "dynamics"]
+    element: Literal["observations", "actions", "rewards", "dynamics", "states"]
     rate: float = Field(default=0.3, ge=0, le=1)
     scale: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0)
+    distribution: Literal["uniform", "gaussian", "student_t", "salt_and_pepper", "replacement"] = "uniform"
+    unit: Literal["standard_deviation", "absolute"] = "standard_deviation"
+    rewards: Literal["replaced", "added"] = "replaced"
+    clip: bool = False
+    degrees_of_freedom: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RandomCorruption:
+        if self.clip and self.element != "actions":
+            raise ValueError(f"only actions are clipped to the action space, not {self.element}")
+        if self.distribution == "salt_and_pepper" and self.scale > 1:
+            raise ValueError(f"the scale of salt_and_pepper is a probability; {self.scale:g} is more than 1")
+        return self
 
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the corrupted dataset; columns that do not change are shared."""
         reader = StepReader(dataset)
         changed: dict[str, np.ndarray] = {}
         if self.element in ("observations", "dynamics"):
-            changed |= _clean_next_observations(reader)
-        prefix = "next_observations" if self.element == "dynamics" else self.element
+            changed |= clean_next_observations(reader)
+        prefix = {"dynamics": "next_observations", "states": "observations"}.get(self.element, self.element)
         clean = dataset.replace(changed) if changed else dataset
         reader = StepReader(clean)
-        mask = self._mask(dataset.total_steps)
-        for name in _floating_leaves(reader, prefix):
+        mask = self.touched_steps(dataset, self.element, self.rate, self.seed)
+        names = reader.leaves(prefix) if self.distribution == "replacement" else floating_leaves(reader, prefix)
+        for name in names:
             owned = changed.get(name)  # made a moment ago, so nobody else sees it change
-            changed[name] = self._disturb(reader, name, mask, np.array(clean.column(name)) if owned is None else owned)
-        before = dataset.masks.get(self.element)
-        changed[f"corrupted/{self.element}"] = mask if before is None else mask | before
-        return dataset.replace(changed)
-
-    def _mask(self, steps: int) -> np.ndarray:
-        mask = np.empty(steps, bool)
-        for block, rows in blocks(steps):
-            generator = block_generator(self.seed, self.name, f"{self.element}:mask", block)
-            np.less(generator.random(rows.stop - rows.start), self.rate, out=mask[rows])
-        return mask
+            column = copy(clean.column(name)) if owned is None else owned
+            changed[name] = self._disturb(reader, name, mask, column)
+            if self.element == "states" and dataset.has_next_observations:
+                changed[f"next_{name}"] = _follow(reader, name, mask, column)
+        return dataset.replace(changed | with_mask(dataset, self.element, mask))
 
     def _disturb(self, reader: StepReader, name: str, mask: np.ndarray, column: np.ndarray) -> np.ndarray:
-        replaces = self.element == "rewards"
-        if replaces:
-            _require_finite(reader, name)
-            spread = np.array(REWARD_RANGE)
-        else:
-            spread = _standard_deviation(reader, name)
-        precision: type[Any] = np.float64 if column.dtype.itemsize >= 8 else np.float32
-        with np.errstate(over="ignore"):
-            reach = np.asarray(self.scale * spread, precision)  # per dimension
-            span: np.ndarray = 2 * reach
-            if not np.isfinite(span.astype(column.dtype)).all():
-                raise DatasetError(
-                    f"column {name} ({column.dtype}) cannot hold noise of scale {self.scale:g}; lower it"
-                )
+        """Change the touched rows of a column in place."""
+        change = self._change_of(reader, name, column.dtype)
         starts_from_observations = name.partition("/")[0] == "observations"
+        bounds = action_bounds(reader.dataset, name) if self.clip else None
+        # Leaves get noise of their own, but a row that is replaced comes from one other step, whole.
+        purpose = f"{self.element}:rows" if self.distribution == "replacement" else f"{self.element}:{name}"
         for block, rows in blocks(len(mask)):
-            generator = block_generator(self.seed, self.name, f"{self.element}:{name}", block)
-            for steps in reader.chunks(name, _CHUNK_BYTES, rows):
-                # every step draws, touched or not: what a step gets must not depend on the mask of those before it
-                noise: np.ndarray = generator.random((steps.stop - steps.start, *column.shape[1:]), dtype=precision)
+            generator = block_generator(self.seed, self.name, purpose, block)
+            for steps in reader.chunks(name, columns.CHUNK_BYTES, rows):
                 touched = np.flatnonzero(mask[steps])
                 places = touched + steps.start
                 if starts_from_observations:
                     places = reader.observation_rows(steps)[touched]
-                noise = noise[touched]
-                noise *= span
-                noise -= reach
-                if not replaces:
-                    noise += column[places]
-                column[places] = noise
+                values = change(generator, steps, touched, places, column)
+                if bounds is not None:
+                    values = np.clip(values, *bounds)
+                column[places] = values
         return column
 
+    def _change_of(self, reader: StepReader, name: str, dtype: np.dtype) -> Any:
+        """Return a function (generator, steps, touched, places, column) that gives the new values of touched rows.
 
-def _floating_leaves(reader: StepReader, prefix: str) -> list[str]:
-    names = reader.leaves(prefix)
-    floating = [name for name in names if np.issubdtype(reader.dataset.column(name).dtype, np.floating)]
-    if not floating:
-        found = ", ".join(f"{name} {reader.dataset.column(name).dtype}" for name in names)
-        raise DatasetError(
-            f"random corruption adds real-valued noise, and {prefix} holds none that could take it ({found}); "
-            "choose another element, or convert the column to floating point first if its values are quantities"
-        )
-    return floating
+        Every step draws, touched or not: what a step gets must not depend on the mask of those before it.
+        """
+        if self.distribution == "replacement":
+            return self._rows_of_others(reader, name)
+        if self.distribution == "salt_and_pepper":
+            return self._extreme_values(*extremes(reader, name))
+        replaces = self.element == "rewards" and self.rewards == "replaced"
+        precision: type[Any] = np.float64 if dtype.itemsize >= 8 else np.float32
+        if replaces or self.unit == "absolute":
+            require_finite(reader, name)
+            spread = np.array(REWARD_RANGE if replaces and self.unit == "standard_deviation" else 1.0)
+        else:
+            spread = standard_deviation(reader, name)
+        with np.errstate(over="ignore"):
+            reach = np.asarray(self.scale * spread, precision)  # per dimension
+            span: np.ndarray = 2 * reach
+            if not np.isfinite((span * _REACH[self.distribution]).astype(dtype)).all():
+                raise DatasetError(f"column {name} ({dtype}) cannot hold noise of scale {self.scale:g}; lower it")
+
+        def change(
+            generator: np.random.Generator, steps: slice, touched: np.ndarray, places: np.ndarray, column: np.ndarray
+        ) -> np.ndarray:
+            shape = (steps.stop - steps.start, *column.shape[1:])
+            if self.distribution == "uniform":
+                noise: np.ndarray = generator.random(shape, dtype=precision)[touched]
+                noise *= span
+                noise -= reach
+            elif self.distribution == "gaussian":
+                noise = generator.standard_normal(shape, dtype=precision)[touched]
+                noise *= reach
+            else:
+                noise = generator.standard_t(self.degrees_of_freedom, shape)[touched].astype(precision)
+                noise *= reach
+            if not replaces:
+                noise += column[places]
+            return noise
+
+        return change
+
+    def _extreme_values(self, low: np.ndarray, high: np.ndarray) -> Any:
+        def change(
+            generator: np.random.Generator, steps: slice, touched: np.ndarray, places: np.ndarray, column: np.ndarray
+        ) -> np.ndarray:
+            draws = generator.random((steps.stop - steps.start, *column.shape[1:]), dtype=np.float32)[touched]
+            values = np.where(draws < self.scale / 2, low, high)
+            return np.where(draws < self.scale, values, column[places])
+
+        return change
+
+    def _rows_of_others(self, reader: StepReader, name: str) -> Any:
+        total = reader.dataset.total_steps
+        source = reader.dataset.column(name)
+
+        def change(
+            generator: np.random.Generator, steps: slice, touched: np.ndarray, places: np.ndarray, column: np.ndarray
+        ) -> np.ndarray:
+            further = 1 + generator.integers(0, max(1, total - 1), steps.stop - steps.start)
+            others = (touched + steps.start + further[touched]) % total
+            if len(source) != total:
+                others = others + reader.episodes_of(others)
+            taken: np.ndarray = source[others]
+            return taken
+
+        return change
 
 
-def _clean_next_observations(reader: StepReader) -> dict[str, np.ndarray]:
-    """Gather the s' that are not stored yet, before anything is touched."""
+def _follow(reader: StepReader, name: str, mask: np.ndarray, observations: np.ndarray) -> np.ndarray:
+    """Return the stored s' of the steps before touched ones, changed with them where they were equal before."""
     dataset = reader.dataset
-    missing = [name for name in reader.leaves("observations") if f"next_{name}" not in dataset.columns]
-    gathered = {}
-    for name in missing:
-        source = dataset.column(name)
-        column = np.empty((dataset.total_steps, *source.shape[1:]), source.dtype)
-        for steps in reader.chunks(name, _CHUNK_BYTES):
-            column[steps] = reader.read_following(name, steps)
-        gathered[f"next_{name}"] = column
-    return gathered
-
-
-def _standard_deviation(reader: StepReader, name: str) -> np.ndarray:
-    """Return the population standard deviation of each dimension over the steps, in float64, in one pass.
-
-    Means and squared deviations of chunks are merged (Chan, Golub and LeVeque 1979), which stays exact where the plain
-    sum of squares cancels.
-    """
-    count, mean, squares = 0, np.zeros(()), np.zeros(())
-    for steps in reader.chunks(name, _CHUNK_BYTES):
-        values = reader.read(name, steps).astype(np.float64)
-        size = len(values)
-        with np.errstate(over="ignore", invalid="ignore"):
-            chunk_mean = _sum_rows(values) / size
-            if not np.isfinite(chunk_mean).all():
-                reader.require_finite(name, steps, values)
-            values -= chunk_mean
-            np.square(values, out=values)
-            shift = chunk_mean - mean
-            squares = squares + _sum_rows(values) + np.square(shift) * (count * size / (count + size))
-        mean = mean + shift * (size / (count + size))
-        count += size
-    result: np.ndarray = np.sqrt(squares / max(count, 1))
-    return result
-
-
-def _sum_rows(values: np.ndarray) -> np.ndarray:
-    """Sum over the first axis; short rows are joined to long ones first, which the inner loop adds much faster."""
-    joined, width = 32, values.shape[1:]
-    whole = len(values) // joined * joined
-    total: np.ndarray = values[whole:].sum(0)
-    if whole:
-        total = total + values[:whole].reshape(whole // joined, -1).sum(0).reshape(joined, *width).sum(0)
-    return total
-
-
-def _require_finite(reader: StepReader, name: str) -> None:
-    for steps in reader.chunks(name, _CHUNK_BYTES):
-        reader.require_finite(name, steps, reader.read(name, steps))
+    following = copy(dataset.column(f"next_{name}"))
+    before = dataset.column(name)
+    inside = mask.copy()
+    inside[dataset.episode_starts] = False  # the first step of an episode has none before it
+    for _, rows in blocks(len(mask)):
+        touched = np.flatnonzero(inside[rows]) + rows.start
+        states = touched + reader.episodes_of(touched)
+        old, stored = before[states], following[touched - 1]
+        same = ((old == stored) | ((old != old) & (stored != stored))).reshape(len(touched), -1).all(axis=1)
+        following[touched[same] - 1] = observations[states[same]]
+    return following

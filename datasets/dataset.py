@@ -16,16 +16,18 @@ So s' costs nothing. A stored `next_observations` column exists only where it di
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xxhash
 
-from assay.datasets.errors import DatasetError, UnknownNameError
+from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
 from assay.datasets.info import DatasetInfo, Record, assay_version, json_value
+from assay.datasets.memory import empty, take_ranges
 from assay.datasets.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ _COLUMN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]*(/[A-Za-z0-9_][A-Za-z0-
 _REQUIRED = ("actions", "rewards", "terminations", "truncations")
 RESERVED_EPISODE_COLUMNS = ("episode", "start", "length", "return", "terminated", "truncated")
 _HASH_BLOCK_BYTES = 1 << 24
+_TAGS = "tags/"
 
 
 def hash_array(array: np.ndarray) -> str:
@@ -382,6 +385,36 @@ class Dataset:
         return np.add.reduceat(self.rewards, self.episode_starts, dtype=np.float64)
 
     @property
+    def final_observations_known(self) -> np.ndarray:
+        """(E,) bool: whether what followed the last step of each episode was recorded."""
+        known = self._episode_columns.get("final_observation")
+        return np.ones(self.total_episodes, bool) if known is None else known.astype(bool)
+
+    @property
+    def usable_steps(self) -> np.ndarray:
+        """(M,) int64 steps with a next observation: all but the last of an episode whose final one is unknown."""
+        keep = np.ones(self.total_steps, bool)
+        keep[(self.episode_starts + self._lengths - 1)[~self.final_observations_known]] = False
+        return np.flatnonzero(keep)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of the episode tags, sorted: the boolean episode columns `tags/<name>`."""
+        return tuple(sorted(name[len(_TAGS) :] for name in self._episode_columns if name.startswith(_TAGS)))
+
+    def tagged(self, tag: str) -> np.ndarray:
+        """Return which episodes have a tag, (E,) bool.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such tag.
+        """
+        if tag not in self.tags:
+            raise UnknownNameError("tag", tag, self.tags, "" if self.tags else "(no episode of this dataset is tagged)")
+        return self._episode_columns[_TAGS + tag].astype(bool)
+
+    @property
     def episode_columns(self) -> Mapping[str, np.ndarray]:
         """Further columns of the episodes table, such as `seed`."""
         return dict(self._episode_columns)
@@ -389,19 +422,22 @@ class Dataset:
     @property
     def episodes(self) -> pl.DataFrame:
         """Table of the episodes: episode, start, length, return, terminated, truncated, and what the source added."""
+        return self._episode_table((*RESERVED_EPISODE_COLUMNS, *self._episode_columns))
+
+    def _episode_table(self, names: Iterable[str]) -> pl.DataFrame:
         import polars as pl
 
         lasts = self.episode_starts + self._lengths - 1
+        computed: dict[str, Callable[[], np.ndarray]] = {
+            "episode": lambda: np.arange(self.total_episodes),
+            "start": lambda: self.episode_starts,
+            "length": lambda: self._lengths,
+            "return": lambda: self.returns,
+            "terminated": lambda: self.terminations[lasts],
+            "truncated": lambda: self.truncations[lasts],
+        }
         return pl.DataFrame(
-            {
-                "episode": np.arange(self.total_episodes),
-                "start": self.episode_starts,
-                "length": self._lengths,
-                "return": self.returns,
-                "terminated": self.terminations[lasts],
-                "truncated": self.truncations[lasts],
-                **self._episode_columns,
-            }
+            {name: computed[name]() if name in computed else self._episode_columns[name] for name in names}
         )
 
     def steps(self) -> pl.LazyFrame:
@@ -435,6 +471,36 @@ class Dataset:
         result: np.ndarray = np.arange(self.total_steps) - np.repeat(self.episode_starts, self._lengths)
         return result
 
+    def returns_to_go(self, discount: float = 1.0) -> np.ndarray:
+        """Return the discounted sum of the rewards from each step to the end of its episode.
+
+        Parameters
+        ----------
+        discount : float in [0, 1]
+
+        Returns
+        -------
+        (N,) float64 array
+            At `episode_starts` it holds the discounted return of each episode.
+
+        Examples
+        --------
+        >>> dataset = Dataset.from_arrays(
+        ...     observations=np.arange(5.0), actions=np.zeros(3), rewards=[1.0, 1.0, 4.0],
+        ...     terminations=[False, True, True], truncations=[False, False, False])
+        >>> dataset.returns_to_go(0.5).tolist()
+        [1.5, 1.0, 4.0]
+        """
+        if not 0 <= discount <= 1:
+            raise ConfigError(f"discount must lie in [0, 1], not {discount}")
+        result = np.empty(self.total_steps)
+        starts = self.episode_starts.tolist()
+        for start, length in zip(starts, self._lengths.tolist(), strict=True):
+            backwards = self.rewards[start : start + length][::-1].tolist()
+            totals = itertools.accumulate(backwards, lambda later, reward: reward + discount * later)
+            result[start : start + length] = np.fromiter(totals, np.float64, length)[::-1]
+        return result
+
     # ---------------------------------------------------------------- learning
 
     def transitions(self, dtype: Any = np.float32) -> Transitions[np.ndarray]:
@@ -450,11 +516,7 @@ class Dataset:
         Transitions
             All N steps, except the last one of an episode whose final observation was never recorded.
         """
-        known = self._episode_columns.get("final_observation")
-        keep = np.ones(self.total_steps, bool)
-        if known is not None:
-            keep[(self.episode_starts + self._lengths - 1)[~known.astype(bool)]] = False
-        steps = np.flatnonzero(keep)
+        steps = self.usable_steps
 
         def take(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
             taken = array if len(rows) == len(array) else array[rows]
@@ -489,7 +551,9 @@ class Dataset:
 
         Parameters
         ----------
-        episodes : sequence of int, bool mask of length E, or polars expression on the episodes table
+        episodes : sequence of int, bool mask of length E, tag, or polars expression on the episodes table
+            Such as `[3, 1]`, `dataset.returns > 100`, `"better"` or `pl.col("length") < 20`. Only what the
+            expression names is computed, and consecutive episodes are shared, not copied.
 
         Examples
         --------
@@ -505,10 +569,11 @@ class Dataset:
             "datasets.select", {"episodes": chosen.tolist()}, parent=self.fingerprint, version=assay_version()
         )
         lengths = self._lengths[chosen]
-        step_rows = _ranges(self.episode_starts[chosen], lengths)
-        state_rows = _ranges(self.episode_starts[chosen] + chosen, lengths + 1)
+        starts = self.episode_starts[chosen]
         columns = {
-            name: array[step_rows if len(array) == self.total_steps else state_rows]
+            name: take_ranges(array, starts, lengths)
+            if len(array) == self.total_steps
+            else take_ranges(array, starts + chosen, lengths + 1)
             for name, array in self._columns.items()
         }
         return Dataset(
@@ -520,8 +585,13 @@ class Dataset:
         )
 
     def _episode_indices(self, episodes: Any) -> np.ndarray:
+        if isinstance(episodes, str):
+            return np.flatnonzero(self.tagged(episodes))
         if type(episodes).__module__.split(".")[0] == "polars":
-            episodes = self.episodes.select(episodes).to_series().to_numpy()
+            known = (*RESERVED_EPISODE_COLUMNS, *self._episode_columns)
+            named = {"episode", *episodes.meta.root_names()} & set(known)
+            everything = episodes.meta.has_multiple_outputs() or not set(episodes.meta.root_names()) <= named
+            episodes = self._episode_table(known if everything else named).select(episodes).to_series().to_numpy()
         indices = np.asarray(episodes)
         if indices.ndim != 1:
             raise DatasetError(f"episodes to select must be a flat list or mask, not of shape {indices.shape}")
@@ -538,24 +608,53 @@ class Dataset:
             raise DatasetError(f"episode {outside[0]} does not exist; there are {self.total_episodes}")
         return indices.astype(np.int64) % self.total_episodes
 
-    def split(self, fractions: Sequence[float], seed: int = 0) -> tuple[Dataset, ...]:
-        """Split by episodes, at random, into parts of these fractions of the episodes.
+    def split(
+        self,
+        fractions: Sequence[float] | None = None,
+        seed: int = 0,
+        *,
+        by: Literal["episode", "return", "tag"] = "episode",
+    ) -> tuple[Dataset, ...]:
+        """Split by whole episodes.
 
         Parameters
         ----------
         fractions : sequence of float
-            Non-negative, adding up to 1.
+            Shares of the episodes, non-negative, adding up to 1; not for `by="tag"`.
         seed : int
+            Of the random order, for `by="episode"`.
+        by : "episode", "return" or "tag"
+            At random; from the lowest returns to the highest, so that `[0.5, 0.5]` cuts at the median; or one part for
+            each of `tags`, in their order, which may overlap.
 
         Returns
         -------
         tuple of Dataset
-            Disjoint, together all episodes; within a part the original order is kept.
+            Disjoint and together all episodes, except for tags; within a part the original order is kept.
+
+        Examples
+        --------
+        >>> dataset = Dataset.from_arrays(
+        ...     observations=np.arange(5.0), actions=np.zeros(3), rewards=[1.0, 1.0, 4.0],
+        ...     terminations=[False, True, True], truncations=[False, False, False])
+        >>> [part.returns.tolist() for part in dataset.split([0.5, 0.5], by="return")]
+        [[2.0], [4.0]]
         """
-        shares = np.asarray(fractions, np.float64)
-        if shares.ndim != 1 or (shares < 0).any() or not np.isclose(shares.sum(), 1.0):
-            raise DatasetError(f"fractions must be non-negative and add up to 1, not {list(fractions)}")
-        order = np.random.Generator(np.random.PCG64(seed)).permutation(self.total_episodes)
+        if by == "tag":
+            if fractions is not None:
+                raise DatasetError('split(by="tag") takes no fractions: every tag is a part')
+            if not self.tags:
+                raise DatasetError("no episode of this dataset is tagged; tags are boolean episode columns tags/<name>")
+            return tuple(self.select(tag) for tag in self.tags)
+        if by not in ("episode", "return"):
+            raise UnknownNameError("kind of split", by, ("episode", "return", "tag"))
+        shares = np.asarray([] if fractions is None else fractions, np.float64)
+        if shares.ndim != 1 or not len(shares) or not (shares >= 0).all() or not np.isclose(shares.sum(), 1.0):
+            raise DatasetError(f"fractions must be non-negative and add up to 1, not {fractions}")
+        if by == "return":
+            order = np.argsort(self.returns, kind="stable")
+        else:
+            order = np.random.Generator(np.random.PCG64(seed)).permutation(self.total_episodes)
         borders = np.rint(np.cumsum(shares)[:-1] * self.total_episodes).astype(int)
         return tuple(self.select(np.sort(part)) for part in np.split(order, borders))
 
@@ -630,7 +729,7 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
                     f"column {name} is {part.dtype}{list(part.shape[1:])} in dataset {number} "
                     f"but {parts[0].dtype}{list(parts[0].shape[1:])} in dataset 0"
                 )
-        columns[name] = np.concatenate(parts)
+        columns[name] = np.concatenate(parts, out=empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype))
     shared = set.intersection(*(set(dataset.episode_columns) for dataset in datasets))
     if any("final_observation" in dataset.episode_columns for dataset in datasets):
         shared.add("final_observation")
@@ -732,10 +831,3 @@ def _map(function: Any, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _map(function, child) for key, child in value.items()}
     return function(value)
-
-
-def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Join the ranges start, ..., start + length - 1."""
-    total = int(lengths.sum())
-    result: np.ndarray = np.arange(total) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-    return result

@@ -19,9 +19,10 @@ import numpy as np
 
 from assay.datasets.errors import DatasetError
 
-__all__ = ["available_memory", "empty"]
+__all__ = ["available_memory", "copy", "empty", "take_ranges"]
 
 _LARGEST_SHARE = 1 / 16  # of the free memory, for one array
+_BLOCK_ROWS = 1 << 18
 
 
 def available_memory() -> int:
@@ -74,6 +75,46 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
             f"({error.strerror}); set ASSAY_SCRATCH to a folder with more room"
         ) from error
     return np.frombuffer(mapped, dtype).reshape(shape)
+
+
+def copy(array: np.ndarray) -> np.ndarray:
+    """Return a copy that may be written to, made by `empty`."""
+    result = empty(array.shape, array.dtype)
+    for start in range(0, len(array), _BLOCK_ROWS):
+        result[start : start + _BLOCK_ROWS] = array[start : start + _BLOCK_ROWS]
+    return result
+
+
+def take_ranges(array: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Join the row ranges start, ..., start + length - 1 of an array; ranges that follow each other are not copied.
+
+    Parameters
+    ----------
+    array : (M, ...) array
+    starts, lengths : (K,) int64
+
+    Examples
+    --------
+    >>> take_ranges(np.arange(10), np.array([7, 1]), np.array([2, 3])).tolist()
+    [7, 8, 1, 2, 3]
+    """
+    if not len(starts):
+        return array[:0]
+    stops = starts + lengths
+    if np.array_equal(starts[1:], stops[:-1]):
+        return array[starts[0] : stops[-1]]
+    result = empty((int(lengths.sum()), *array.shape[1:]), array.dtype)
+    borders = np.cumsum(lengths)
+    first, filled = 0, 0
+    while first < len(starts):  # as many ranges at a time as make up a block
+        last = max(first + 1, int(np.searchsorted(borders, filled + _BLOCK_ROWS, side="right")))
+        rows = np.arange(borders[last - 1] - filled)
+        rows += np.repeat(
+            starts[first:last] - (borders[first:last] - lengths[first:last] - filled), lengths[first:last]
+        )
+        np.take(array, rows, axis=0, out=result[filled : filled + len(rows)], mode="clip")
+        first, filled = last, int(borders[last - 1])
+    return result
 
 
 def _scratch() -> Path:

@@ -79,6 +79,11 @@ class StepReader:
                 "repair or leave out that episode (dataset.validate() lists all such places)"
             )
 
+    def episodes_of(self, steps: np.ndarray) -> np.ndarray:
+        """Return the episode of each of these steps."""
+        result: np.ndarray = np.searchsorted(self._starts, steps, side="right") - 1
+        return result
+
     def observation_rows(self, steps: slice) -> np.ndarray:
         """Return the row of the observation columns that each of these steps starts from."""
         if steps.stop <= steps.start:

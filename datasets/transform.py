@@ -86,7 +86,7 @@ def _with_clear_errors(name: str, init: Callable[..., None]) -> Callable[..., No
         try:
             init(self, *arguments, **parameters)
         except pydantic.ValidationError as error:
-            parameters_in_order = [item.name for item in fields(self)]  # type: ignore[arg-type]
+            parameters_in_order = [item.name for item in fields(self) if not item.kw_only]  # type: ignore[arg-type]
             raise ConfigError(describe_validation_error(name, error, parameters_in_order)) from error
 
     __init__.__wrapped__ = init  # type: ignore[attr-defined]  # keeps the signature for help() and for tyro
@@ -114,6 +114,7 @@ def registered() -> dict[str, type[Transform]]:
     """Return all transforms of all rooms by name."""
     for room in _ROOMS:
         import_module(f"assay.{room}")
+    import_module("assay.datasets.tagging")
     return dict(sorted(_REGISTRY.items()))
 
 

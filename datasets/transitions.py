@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -32,6 +32,10 @@ class Transitions(Generic[Array]):
         Unnormalized sampling weights, where the dataset has them.
     episodes : (M,) int64 or None
         Index of the episode of each row; None where the flags alone tell where episodes end.
+    discounts : (M,) or None
+        Factor of the value of the next observation, where rows span several steps (`TransitionSampler`).
+    columns : dict
+        Further columns, (M, ...), where they were asked for.
     """
 
     observations: Any
@@ -43,6 +47,8 @@ class Transitions(Generic[Array]):
     steps: Array
     weights: Array | None = None
     episodes: Array | None = None
+    discounts: Array | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rewards)  # type: ignore[arg-type]

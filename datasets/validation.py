@@ -5,6 +5,7 @@ Every check streams over blocks of rows, so memory maps stay on disk and a check
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "ValidationReport", "validate"]
 
 Severity = Literal["error", "warning"]
+
+_FROZEN_STEPS = 50  # shorter runs of one value are not called frozen
+_MOSTLY_CHANGING = 0.9  # share of the steps at which a dimension changes, for a long run of one value to be odd
+_ROUNDED_TO = 1e-3  # standard deviations, for steps to count as nearly the same
+_NEARLY = 0.9  # share of an episode's steps that another one has too, for the two to be near-duplicates
+_SHORTEST = 10  # steps; shorter episodes are too short to tell
+_SIZE_TOLERANCE = 0.01  # of the number of steps that a name promises
 
 
 @dataclass(frozen=True)
@@ -105,8 +113,9 @@ def validate(dataset: Dataset) -> ValidationReport:
     Errors: NaN or infinite values; both flags on one step; an episode without an end flag, or with one before its last
     step; actions outside their space; shapes that differ from the spaces. Warnings: observations outside a bounded
     space, dtypes that differ from the spaces, stored next observations that differ from the following observation
-    where no `corrupted/...` mask explains it, unknown final observations, duplicate transitions and episodes, constant
-    columns or dimensions, rewards that are all zero.
+    where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
+    are real numbers), transitions and episodes, near-duplicate episodes, constant columns or dimensions, frozen
+    dimensions, rewards that are all zero, a name that promises another number of steps.
 
     Parameters
     ----------
@@ -122,7 +131,7 @@ def validate(dataset: Dataset) -> ValidationReport:
     ...     observations=np.arange(4.0), actions=np.array([0.1, 0.2]), rewards=[1.0, np.nan],
     ...     terminations=[True, True], truncations=[False, False])
     >>> print(validate(dataset))
-    13 checks: 1 errors, 0 warnings
+    15 checks: 1 errors, 0 warnings
       error: finite: 1 of 2 rows hold NaN or infinite values (column rewards, episode 1, row 0)
     """
     findings = [finding for check in _CHECKS.values() for finding in check(dataset)]
@@ -217,6 +226,55 @@ def _constant(dataset: Dataset) -> Iterator[Finding]:
             listed = ", ".join(map(str, dimensions[:10])) + (", ..." if len(dimensions) > 10 else "")
             message = f"{len(dimensions)} of {len(constant)} dimensions never change: {listed}"
         yield Finding("constant", "warning", message, name, count=len(dimensions))
+
+
+def _frozen(dataset: Dataset) -> Iterator[Finding]:
+    """Find dimensions that change nearly always, yet stop inside some episode for half of its length."""
+    for name in dataset.columns:
+        if not is_under(name, "observations"):
+            continue
+        array = dataset.column(name)
+        if array.dtype.kind != "f" or len(array) < 2:
+            continue
+        longest, first_place, changes = _longest_runs(dataset, array)
+        needed = np.maximum(_FROZEN_STEPS, (dataset.episode_lengths[first_place[0]] + 1) / 2)
+        frozen = np.flatnonzero((changes >= _MOSTLY_CHANGING) & (longest >= needed))
+        if len(frozen):
+            worst = int(frozen[np.argmax(longest[frozen])])
+            listed = ", ".join(map(str, frozen[:10])) + (", ..." if len(frozen) > 10 else "")
+            message = (
+                f"{len(frozen)} of {len(longest)} dimensions stop changing for half of an episode, though they change "
+                f"at {_MOSTLY_CHANGING:.0%} of the steps or more: {listed}"
+            )
+            episode, row = int(first_place[0][worst]), int(first_place[1][worst])
+            yield Finding("frozen", "warning", message, name, episode, row, len(frozen))
+
+
+def _longest_runs(dataset: Dataset, array: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Return of each dimension: the longest run of unchanged steps relative to its episode, its place, how often it changes."""
+    rows = dataset.episode_starts + np.arange(dataset.total_episodes)
+    borders = np.append(rows, len(array))
+    width = int(np.prod(array.shape[1:], dtype=np.int64))
+    longest, share = np.zeros(width), np.zeros(width)
+    episodes, places = np.zeros(width, np.int64), np.zeros(width, np.int64)
+    unchanged, steps = np.zeros(width), 0
+    for episode in range(dataset.total_episodes):
+        block = array[borders[episode] : borders[episode + 1]].reshape(-1, width)
+        same = block[1:] == block[:-1]
+        steps += len(same)
+        counts = same.sum(axis=0)
+        unchanged += counts
+        # only a dimension that is unchanged at half of the steps can have so long a run
+        for dimension in np.flatnonzero(counts >= np.maximum(_FROZEN_STEPS, len(block) / 2)):
+            changes = np.flatnonzero(~same[:, dimension])
+            edges = np.concatenate([[-1], changes, [len(same)]])
+            runs = np.diff(edges) - 1
+            runs[0] = 0  # what an episode begins with is its condition, not a sensor that stopped
+            best = int(runs.argmax())
+            if runs[best] / len(block) > share[dimension]:
+                share[dimension] = runs[best] / len(block)
+                longest[dimension], episodes[dimension], places[dimension] = runs[best], episode, edges[best] + 1
+    return longest, (episodes, places), 1 - unchanged / max(1, steps)
 
 
 # -------------------------------------------------------------------- flags
@@ -398,23 +456,28 @@ def _continuity(dataset: Dataset) -> Iterator[Finding]:
         yield from tally.finding(dataset, "continuity", "warning", text, name, dataset.total_steps)
 
 
-def _row_hashes(arrays: list[np.ndarray]) -> np.ndarray:
-    """Return a 64-bit hash of each row over arrays with equally many rows, up to those of 2-D blocks."""
-    rows = len(arrays[0])
-    result = np.zeros(rows, np.uint64)
+def _row_hashes(array: np.ndarray, prepare: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+    """Return a 64-bit hash of each row, of what `prepare` makes of its 2-D blocks."""
+    result = np.zeros(len(array), np.uint64)
     with np.errstate(over="ignore"):
-        for array in arrays:
-            for start, block in _blocks(array):
-                words = _words(block)
-                # A multilinear hash: fixed odd random multipliers, one per word.
-                generator = np.random.Generator(np.random.SFC64(words.shape[1]))
-                multipliers = generator.integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
-                part = result[start : start + len(block)]
-                for column, multiplier in zip(words.T, multipliers, strict=True):
-                    part ^= column.astype(np.uint64)
-                    part *= multiplier
-                    part ^= part >> np.uint64(29)
+        for start, block in _blocks(array):
+            words = _words(block if prepare is None else prepare(block))
+            # A multilinear hash: fixed odd random multipliers, one per word.
+            generator = np.random.Generator(np.random.SFC64(words.shape[1]))
+            multipliers = generator.integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
+            part = result[start : start + len(block)]
+            for column, multiplier in zip(words.T, multipliers, strict=True):
+                part ^= column.astype(np.uint64)
+                part *= multiplier
+                part ^= part >> np.uint64(29)
     return result
+
+
+def _join(hashes: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Mix one more column's hashes into those of the steps."""
+    hashes = (hashes ^ part) * np.uint64(0x9E3779B97F4A7C15)
+    hashes ^= hashes >> np.uint64(31)
+    return hashes
 
 
 def _words(block: np.ndarray) -> np.ndarray:
@@ -443,23 +506,31 @@ def _transition_columns(dataset: Dataset) -> list[tuple[str, int]]:
 
 
 def _duplicates(dataset: Dataset) -> Iterator[Finding]:
-    rows = dataset.observation_rows
-    hashes = np.zeros(dataset.total_steps, np.uint64)
+    rows, total = dataset.observation_rows, dataset.total_steps
+    columns = _transition_columns(dataset)
     observed: dict[str, np.ndarray] = {}
-    for name, offset in _transition_columns(dataset):
-        if name not in observed:
-            observed[name] = _row_hashes([dataset.column(name)])
-        part = observed[name] if offset < 0 else observed[name][rows + offset]
-        hashes = (hashes ^ part) * np.uint64(0x9E3779B97F4A7C15)
-        hashes ^= hashes >> np.uint64(31)
-    repeated = _repeated(hashes)
-    repeated = repeated[_really_repeated(dataset, hashes, repeated)]
-    if len(repeated):
-        episode, row = _place(dataset, dataset.total_steps, int(repeated[0]))
-        message = (
-            f"{len(repeated):,} of {dataset.total_steps:,} transitions (s, a, r, s') repeat an earlier one exactly"
-        )
-        yield Finding("duplicate transitions", "warning", message, None, episode, row, len(repeated))
+
+    def hashes_of(wanted: list[tuple[str, int]]) -> np.ndarray:
+        hashes = np.zeros(total, np.uint64)
+        for name, offset in wanted:
+            if name not in observed:
+                observed[name] = _row_hashes(dataset.column(name))
+            hashes = _join(hashes, observed[name] if offset < 0 else observed[name][rows + offset])
+        return hashes
+
+    begun = [(name, offset) for name, offset in columns if is_under(name, "actions") or is_under(name, "observations")]
+    begun = [(name, offset) for name, offset in begun if offset < 1]
+    hashes = hashes_of(columns)
+    kinds = [("transitions", "(s, a, r, s')", columns, hashes)]
+    if any(dataset.column(name).dtype.kind == "f" for name in dataset.columns if is_under(name, "observations")):
+        kinds.insert(0, ("state-actions", "(s, a)", begun, hashes_of(begun)))
+    for kind, formula, wanted, of_kind in kinds:
+        repeated = _repeated(of_kind)
+        repeated = repeated[_really_repeated(dataset, wanted, of_kind, repeated)]
+        if len(repeated):
+            episode, row = _place(dataset, total, int(repeated[0]))
+            message = f"{len(repeated):,} of {total:,} {kind} {formula} repeat an earlier one exactly"
+            yield Finding(f"duplicate {kind}", "warning", message, None, episode, row, len(repeated))
     ends = dataset.episode_starts + dataset.episode_lengths
     whole = [
         xxhash.xxh3_64_intdigest(hashes[start:end].tobytes())
@@ -469,9 +540,60 @@ def _duplicates(dataset: Dataset) -> Iterator[Finding]:
     if len(repeats):
         message = f"{len(repeats):,} of {dataset.total_episodes:,} episodes repeat an earlier one exactly"
         yield Finding("duplicate episodes", "warning", message, None, int(repeats[0]), count=len(repeats))
+    yield from _near_duplicates(dataset, set(repeats.tolist()))
 
 
-def _really_repeated(dataset: Dataset, hashes: np.ndarray, repeated: np.ndarray) -> np.ndarray:
+def _near_duplicates(dataset: Dataset, exact: set[int]) -> Iterator[Finding]:
+    """Find episodes nearly all of whose (s, a), rounded, also occur in one earlier episode."""
+    rows = dataset.observation_rows
+    hashes = np.zeros(dataset.total_steps, np.uint64)
+    for name in dataset.columns:
+        if is_under(name, "observations") or is_under(name, "actions"):
+            array = dataset.column(name)
+            part = _row_hashes(array, _rounding(array) if array.dtype.kind == "f" else None)
+            hashes = _join(hashes, part[rows] if is_under(name, "observations") else part)
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    episodes = dataset.episode_of_step
+    earlier = episodes[first[inverse]]
+    votes = np.flatnonzero(earlier < episodes)
+    pairs, counts = np.unique(episodes[votes] * dataset.total_episodes + earlier[votes], return_counts=True)
+    later, original = np.divmod(pairs, max(1, dataset.total_episodes))
+    lengths = dataset.episode_lengths[later]
+    near = (lengths >= _SHORTEST) & (counts >= _NEARLY * lengths) & ~np.isin(later, sorted(exact))
+    if near.any():
+        found, of = later[near], original[near]
+        message = (
+            f"{len(found):,} of {dataset.total_episodes:,} episodes nearly repeat an earlier one (the first: episode "
+            f"{of[0]}): {_NEARLY:.0%} of their (s, a) or more agree to {_ROUNDED_TO:g} standard deviations"
+        )
+        yield Finding("near-duplicate episodes", "warning", message, None, int(found[0]), count=len(found))
+
+
+def _rounding(array: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that rounds 2-D blocks of a column to a fraction of each dimension's standard deviation."""
+    width = int(np.prod(array.shape[1:], dtype=np.int64))
+    count, total, squares = 0, np.zeros(width), np.zeros(width)
+    shift = np.nan_to_num(array[:1].reshape(-1, width).astype(np.float64), posinf=0.0, neginf=0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _, block in _blocks(array):
+            moved = block - shift
+            count += len(block)
+            total += moved.sum(axis=0)
+            squares += np.square(moved).sum(axis=0)
+        deviation = np.sqrt(squares / max(1, count) - np.square(total / max(1, count)))
+    unit = np.where(np.isfinite(deviation) & (deviation > 0), deviation, 1.0) * _ROUNDED_TO
+
+    def rounded(block: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            result: np.ndarray = np.clip(np.nan_to_num(np.rint((block - shift) / unit)), -(2.0**62), 2.0**62)
+        return result.astype(np.int64)
+
+    return rounded
+
+
+def _really_repeated(
+    dataset: Dataset, columns: list[tuple[str, int]], hashes: np.ndarray, repeated: np.ndarray
+) -> np.ndarray:
     """Compare the bytes of each suspected repetition with those of the first row of equal hash."""
     result = np.ones(len(repeated), bool)
     if not len(repeated):
@@ -479,7 +601,7 @@ def _really_repeated(dataset: Dataset, hashes: np.ndarray, repeated: np.ndarray)
     unique, first = np.unique(hashes, return_index=True)
     originals = first[np.searchsorted(unique, hashes[repeated])]
     rows = dataset.observation_rows
-    for name, offset in _transition_columns(dataset):
+    for name, offset in columns:
         array = dataset.column(name)
         for start in range(0, len(repeated), BLOCK_STEPS):
             later, earlier = repeated[start : start + BLOCK_STEPS], originals[start : start + BLOCK_STEPS]
@@ -495,6 +617,18 @@ def _bytes(rows: np.ndarray) -> np.ndarray:
     return contiguous.view(np.uint8).reshape(len(rows), -1)
 
 
+# -------------------------------------------------------------------- the name
+
+
+def _promised_size(dataset: Dataset) -> Iterator[Finding]:
+    """Find a name such as `task-high-100000-train` or `walker-10k` whose number is not the number of steps."""
+    for number, unit in re.findall(r"(?<![A-Za-z0-9.])(\d+)([kKmM]?)(?![A-Za-z0-9.])", dataset.info.id):
+        promised = int(number) * {"": 1, "k": 1_000, "m": 1_000_000}[unit.lower()]
+        if (unit or len(number) >= 4) and abs(promised - dataset.total_steps) > _SIZE_TOLERANCE * promised:
+            message = f"the name {dataset.info.id!r} promises {promised:,} steps, but there are {dataset.total_steps:,}"
+            yield Finding("size in name", "warning", message)
+
+
 _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
     "shape": _shapes,
     "dtype": _dtypes,
@@ -506,7 +640,9 @@ _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
     "observation bounds": _observation_bounds,
     "continuity": _continuity,
     "final observation": _final_observations,
-    "duplicate transitions": _duplicates,
+    "duplicates": _duplicates,
     "constant": _constant,
+    "frozen": _frozen,
+    "size in name": _promised_size,
     "zero rewards": _zero_rewards,
 }

@@ -45,6 +45,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.streaming import StepReader
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 
 __all__ = ["Grid", "lsaco", "saco", "saturation", "unique_state_actions"]
 
@@ -383,3 +384,49 @@ def _state_action_rows(dataset: Dataset, *, allow_infinity: bool) -> Iterator[np
             rows[:, column : column + flat.shape[1]] = flat
             column += flat.shape[1]
         yield rows
+
+
+# -------------------------------------------------------------------- for the table
+
+
+def measures(basis: Basis) -> Measures:
+    """Return `unique_state_actions`, `saturation`, `saco` and `lsaco`."""
+    dataset, bins = basis.dataset, basis.bins
+
+    def grid() -> Grid:
+        whose = dataset if basis.reference is None else basis.reference
+        if not has_bins(whose) or not has_bins(dataset):
+            raise NotMeasurable("a grid needs observations and actions that are numbers")
+        return basis.once("grid", lambda: Grid.from_dataset(whose, bins))
+
+    def unique() -> int:
+        laid = grid()
+        return basis.once("unique", lambda: unique_state_actions(dataset, laid))
+
+    def unique_in_reference() -> int:
+        reference, laid = basis.require_reference(), grid()
+        return basis.once("unique in reference", lambda: unique_state_actions(reference, laid))
+
+    def counted() -> str:
+        whose = "its own" if basis.reference is None else "the reference's"
+        return f"{_PAPER}; {bins} edges over {whose} range of each column"
+
+    def compared(name: str) -> str:
+        reference = basis.require_reference()
+        label = reference.info.id or "dataset"
+        return f"{_PAPER}, {name}; {bins} edges; reference {label} of {reference.total_steps:,} steps"
+
+    def logarithms() -> Measure:
+        if unique_in_reference() < 2:
+            raise NotMeasurable("lSACo divides by log U of the reference, which has one cell only")
+        return Measure(log_ratio(unique(), unique_in_reference()), "ratio of logarithms", compared("lSACo"))
+
+    return {
+        "unique_state_actions": lambda: Measure(unique(), "cells", counted()),
+        "saturation": lambda: Measure(unique() / dataset.total_steps, "fraction of steps", counted()),
+        "saco": lambda: Measure(unique() / unique_in_reference(), "ratio", compared("SACo")),
+        "lsaco": logarithms,
+    }
+
+
+_PAPER = "Schweighofer et al. 2022"

@@ -25,6 +25,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, bootstrap_interval
 from assay.metrics.returns import finite_returns, last_steps
 
 __all__ = ["tq"]
@@ -99,3 +100,23 @@ def _completed(dataset: Dataset) -> np.ndarray:
     lasts = last_steps(dataset)
     completed: np.ndarray = dataset.terminations[lasts] | dataset.truncations[lasts]
     return completed
+
+
+# -------------------------------------------------------------------- for the table
+
+
+def measures(basis: Basis) -> Measures:
+    """Return `tq`."""
+
+    def quality() -> Measure:
+        dataset, references = basis.dataset, basis.dataset.info.references
+        if references is None:
+            raise NotMeasurable("TQ needs reference scores, and the dataset's info has none")
+        if not any_completed(dataset):
+            raise NotMeasurable("TQ averages over completed episodes, and there is none")
+        random, best = quality_references(dataset)
+        interval = bootstrap_interval((completed_returns(dataset) - random) / (best - random), basis.seed)
+        source = f"Schweighofer et al. 2022, TQ; {references.source}"
+        return Measure(tq(dataset), "0 random, 1 best", source, interval)
+
+    return {"tq": quality}

@@ -118,6 +118,47 @@ def test_validate_exits_with_1_on_findings_that_count(capsys, dataset, tmp_path)
     assert "NaN" in text
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "environment", "settings"),
+    [("sac", "Pendulum-v1", ["random_steps=50"]), ("dqn", "CartPole-v1", ["discount=0.95", "exploration_steps=50"])],
+)
+def test_train_a_network_and_collect_from_it(capsys, tmp_path, algorithm, environment, settings):
+    from assay.datasets.collection.policy_file import open_policy_file
+
+    actor, replay, checkpoints = tmp_path / "actor.safetensors", tmp_path / "replay", tmp_path / "checkpoints"
+    changes = ["hidden=[8]", "batch_size=8", "evaluation_interval=100", "evaluation_episodes=2", *settings]
+    options = [item for change in changes for item in ("--set", change)]
+    train = ("datasets", "train-policy", environment, "--algorithm", algorithm, "--steps", 250, *options)
+    text = run(capsys, *train, "-o", actor, "--replay", replay, "--checkpoints", checkpoints)
+    assert "250 steps of training written" in text
+    assert "100%" in text
+    file = open_policy_file(actor)
+    assert file.environment_id == environment
+    assert file.training["learning_curve"]["steps"] == [0, 100, 200, 250]
+    assert file.training["command"].startswith(f"assay datasets train-policy {environment} --algorithm {algorithm}")
+    assert file.training["settings"]["hidden"] == [8]
+    assert set(file.training["versions"]) == {"assay", "gymnasium", "mujoco", "numpy", "torch"}
+    assert len(list(checkpoints.iterdir())) == 4
+    kept = assay.load(replay)
+    assert kept.total_steps == 250
+    assert kept.validate().ok
+    run(capsys, "datasets", "collect", actor, "--steps", 300, "-o", tmp_path / "collected", "--workers", 0)
+    collected = assay.load(tmp_path / "collected")
+    assert collected.total_steps == 300
+    assert "network policy (8, greedy)" in collected.info.description
+    assert "exists already" in run(capsys, *train, "-o", actor, "--replay", replay, status=1)
+    assert "another run" in run(capsys, *train, "--seed", 1, "--checkpoints", checkpoints, status=1)
+
+
+def test_settings_of_a_training_are_checked(capsys):
+    train = ("datasets", "train-policy", "CartPole-v1")
+    assert "did you mean 'discount'" in run(capsys, *train, "--algorithm", "dqn", "--set", "discuont=1", status=1)
+    assert "less than or equal to 1" in run(capsys, *train, "--algorithm", "dqn", "--set", "discount=2", status=1)
+    assert "FIELD=VALUE" in run(capsys, *train, "--set", "directions", status=1)
+    assert "keeps no replay" in run(capsys, *train, "--replay", "x", status=1)
+    assert "dqn takes discrete" in run(capsys, *train, "--algorithm", "sac", status=1)
+
+
 def test_collect_a_policy_of_ones_own(capsys, tmp_path):
     policy, target = tmp_path / "policy.json", tmp_path / "collected"
     run(capsys, "datasets", "train-policy", "CartPole-v1", "--steps", 3000, "-o", policy, "--workers", 0)

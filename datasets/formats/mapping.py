@@ -83,6 +83,7 @@ def dataset_from_mapping(
     episode_ends: str | None = None,
     episode_starts: str | None = None,
     info: DatasetInfo | None = None,
+    unread: Iterable[str] = (),
 ) -> Dataset:
     """Make a dataset of a file's arrays.
 
@@ -101,6 +102,8 @@ def dataset_from_mapping(
         Name in the file of the array that says where episodes are, at most one of the three; without, the flags do.
         Ends are exclusive; starts are row numbers, or one flag per row.
     info : DatasetInfo, optional
+    unread : iterable of str, optional
+        What the file holds besides, and no array can be: named in the warning.
 
     Returns
     -------
@@ -149,7 +152,7 @@ def dataset_from_mapping(
         if len(result[name]) != steps:
             raise DatasetError(f"{where}: {name} has {len(result[name])} rows, but rewards has {steps}")
     lengths = _lengths(structures, arrays, result, where)
-    _warn(where, missing, sorted(set(arrays) - set(chosen.values()) - set(structures.values())))
+    _warn(where, missing, sorted({*arrays, *unread} - {*chosen.values(), *structures.values()}))
     try:
         return _assemble(result, lengths, info)
     except DatasetError as error:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def read(
         given = (columns, episode_lengths, episode_ends, episode_starts)
         if _MARK in file.names and given == (None, None, None, None):
             return _read_own(file)
-        structures = dict(zip(_STRUCTURES, (episode_lengths, episode_ends, episode_starts)))
+        structures: dict[str, Any] = dict(zip(_STRUCTURES, (episode_lengths, episode_ends, episode_starts)))
         if not any(structures.values()):
             claimed = (columns or {}).values()
             own = next((name for name in _STRUCTURES if name in file.names and name not in claimed), None)

@@ -203,7 +203,7 @@ def test_blocks_join_without_a_seam_and_do_not_depend_on_what_follows() -> None:
 def test_the_size_of_the_pieces_in_memory_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = make(2000)
     whole = RandomCorruption("actions", rate=0.5)(dataset)
-    monkeypatch.setattr("assay.corruption.random._CHUNK_BYTES", 1024)
+    monkeypatch.setattr("assay.corruption.columns.CHUNK_BYTES", 1024)
     pieces = RandomCorruption("actions", rate=0.5)(dataset)
     assert np.allclose(pieces.actions, whole.actions, rtol=1e-6)
     assert np.array_equal(pieces.masks["actions"], whole.masks["actions"])
@@ -348,3 +348,130 @@ def test_an_empty_selection_stays_empty() -> None:
     empty = make().select([])
     for element in ELEMENTS:
         assert RandomCorruption(element)(empty).total_steps == 0
+
+
+# -------------------------------------------------------------------- states, distributions, clipping
+
+
+def test_states_change_together_with_the_next_observation_of_the_step_before() -> None:
+    dataset = make(100)
+    plain = RandomCorruption("states", rate=0.4)(dataset)
+    assert not plain.has_next_observations  # the view follows by itself
+    stored = dataset.replace({"next_observations": dataset.next_observations})
+    variant = RandomCorruption("states", rate=0.4)(stored)
+    assert same_bits(variant.next_observations, plain.next_observations)
+    mask = variant.masks["states"]
+    rows = dataset.observation_rows
+    changed = np.zeros(len(dataset.observations), bool)
+    changed[rows[mask]] = True
+    assert ((variant.observations != dataset.observations)[:, 0] == changed).all()
+    assert {finding.check for finding in variant.validate().findings} <= {"constant"}
+
+
+def test_states_leave_a_next_observation_alone_that_was_another_state_already() -> None:
+    dataset = RandomCorruption("dynamics", rate=0.5, seed=1)(make(100))
+    variant = RandomCorruption("states", rate=1.0)(dataset)
+    disturbed = dataset.masks["dynamics"]
+    assert same_bits(variant.next_observations[disturbed], dataset.next_observations[disturbed])
+    inside = ~disturbed
+    inside[dataset.episode_starts + dataset.episode_lengths - 1] = False
+    assert same_bits(variant.next_observations[inside], variant.observations[dataset.observation_rows + 1][inside])
+
+
+@pytest.mark.parametrize(
+    ("distribution", "law"),
+    [
+        ("uniform", stats.uniform(-0.5, 1.0)),
+        ("gaussian", stats.norm(0, 0.5)),
+        ("student_t", stats.t(3, scale=0.5)),
+    ],
+)
+@pytest.mark.parametrize("element", ["actions", "dynamics", "states", "rewards"])
+def test_noise_follows_its_distribution_in_standard_deviations(distribution: str, law, element: str) -> None:  # type: ignore[no-untyped-def]
+    dataset = make(40_000, dtype=np.float64)
+    variant = RandomCorruption(
+        element, rate=0.5, scale=0.5, distribution=distribution, degrees_of_freedom=3, rewards="added"
+    )(dataset)
+    field = "observations" if element == "states" else element
+    before, after = touched_field(dataset, field), touched_field(variant, field)
+    if element == "rewards":
+        before, after = before[:, None], after[:, None]
+    noise = ((after - before) / np.where(before.std(0) > 0, before.std(0), 1))[variant.masks[element]]
+    assert stats.kstest(noise[:, 0], law.cdf).pvalue > 1e-4
+
+
+def test_absolute_noise_is_in_the_columns_own_unit() -> None:
+    dataset = make(5000, dtype=np.float64)
+    variant = RandomCorruption("dynamics", rate=1.0, scale=0.25, unit="absolute")(dataset)
+    noise = variant.next_observations - dataset.next_observations
+    assert (np.abs(noise) <= 0.25 + 1e-12).all()
+    assert (np.abs(noise).max(axis=0) > 0.24).all()  # the constant dimension, too
+
+
+def test_salt_and_pepper_sets_dimensions_to_the_extremes_of_their_column() -> None:
+    dataset = make(20_000, dtype=np.float64)
+    variant = RandomCorruption("actions", rate=0.5, scale=0.2, distribution="salt_and_pepper")(dataset)
+    low, high = dataset.actions.min(0), dataset.actions.max(0)
+    differs = variant.actions != dataset.actions
+    assert ((variant.actions == low) | (variant.actions == high) | ~differs).all()
+    struck = differs[variant.masks["actions"]].mean()
+    assert abs(struck - 0.2) < 0.01
+    at_low = (variant.actions == low)[differs].mean()
+    assert abs(at_low - 0.5) < 0.02
+    with pytest.raises(ConfigError, match="is a probability"):
+        RandomCorruption("actions", scale=1.5, distribution="salt_and_pepper")
+
+
+@pytest.mark.parametrize("element", [*ELEMENTS, "states"])
+def test_replacement_takes_the_row_of_another_step(element: str) -> None:
+    dataset = make(3000, dtype=np.float64)
+    variant = RandomCorruption(element, rate=0.5, distribution="replacement")(dataset)
+    field = "observations" if element == "states" else element
+    before, after = touched_field(dataset, field), touched_field(variant, field)
+    mask = variant.masks[element]
+    rows = {row.tobytes(): number for number, row in enumerate(before)}
+    found = np.array([rows[row.tobytes()] for row in after[mask]])
+    assert (found != np.flatnonzero(mask)).all()
+    assert stats.kstest(found / 3000, "uniform").pvalue > 1e-4
+    assert same_bits(after[~mask], before[~mask])
+
+
+def test_replacement_serves_discrete_actions_and_keeps_the_leaves_of_a_row_together() -> None:
+    dataset = make(200)
+    numbers = np.arange(200)
+    structured = dataset.replace({"actions": None, "actions/kind": numbers, "actions/force": numbers * 0.5})
+    variant = RandomCorruption("actions", rate=0.5, distribution="replacement")(structured)
+    assert variant.column("actions/kind").dtype == numbers.dtype
+    assert (variant.column("actions/force") == variant.column("actions/kind") * 0.5).all()
+    assert (variant.column("actions/kind") != numbers).sum() == variant.masks["actions"].sum()
+
+
+def test_clipped_actions_stay_inside_the_space_and_untouched_ones_as_they_are() -> None:
+    from dataclasses import replace
+
+    from assay.datasets.spaces import Box
+
+    dataset = make(500, dtype=np.float64)
+    space = Box((2,), "float64", [-0.5, -1.0], [0.5, 1.0])
+    dataset = dataset.replace(info=replace(dataset.info, action_space=space))
+    variant = RandomCorruption("actions", rate=0.5, scale=2.0, clip=True)(dataset)
+    free = RandomCorruption("actions", rate=0.5, scale=2.0)(dataset)
+    mask = variant.masks["actions"]
+    assert np.array_equal(variant.actions[mask], np.clip(free.actions[mask], *space.bounds()))
+    assert same_bits(variant.actions[~mask], dataset.actions[~mask])
+    with pytest.raises(DatasetError, match="no bounded space"):
+        RandomCorruption("actions", clip=True)(make())
+    with pytest.raises(ConfigError, match="only actions are clipped"):
+        RandomCorruption("rewards", clip=True)
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "student_t", "salt_and_pepper", "replacement"])
+def test_every_distribution_gives_the_same_bytes_in_pieces_of_any_size(
+    monkeypatch: pytest.MonkeyPatch, distribution: str
+) -> None:
+    dataset = make(2000)
+    whole = RandomCorruption("actions", rate=0.5, scale=0.5, distribution=distribution)(dataset)
+    monkeypatch.setattr("assay.corruption.columns.CHUNK_BYTES", 512)
+    pieces = RandomCorruption("actions", rate=0.5, scale=0.5, distribution=distribution)(dataset)
+    assert np.allclose(pieces.actions, whole.actions, rtol=1e-6)
+    assert np.array_equal(pieces.masks["actions"], whole.masks["actions"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.datasets.atomic import atomic_folder, atomic_write
+from assay.datasets.atomic import atomic_file, atomic_folder, atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.formats import assay as store
@@ -191,3 +191,67 @@ def test_a_link_to_a_dataset_is_followed_and_names_with_brackets_are_cleaned_up_
     store.write(clean_dataset(seed=2), tmp_path / "link", overwrite=True)
     assert store.read(target) == clean_dataset(seed=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real[1]*"]
+
+
+# -------------------------------------------------------------------- single files
+
+
+def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path):
+    with atomic_file(tmp_path / "deep" / "data.bin") as part:
+        part.write_bytes(b"whole")
+        assert os.listdir(tmp_path / "deep") != ["data.bin"]
+    assert os.listdir(tmp_path / "deep") == ["data.bin"]
+    assert (tmp_path / "deep" / "data.bin").read_bytes() == b"whole"
+
+
+def test_an_error_while_writing_a_file_leaves_the_old_one(tmp_path):
+    target = tmp_path / "data.bin"
+    target.write_bytes(b"old")
+
+    def write_half(content: bytes) -> None:
+        with atomic_file(target, overwrite=True) as part:
+            part.write_bytes(content)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half(b"half")
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["data.bin"]
+    with atomic_file(target, overwrite=True) as part:
+        part.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["data.bin"]
+
+
+def test_a_file_is_not_replaced_unasked_even_if_it_appears_meanwhile(tmp_path):
+    target = tmp_path / "data.bin"
+
+    def write_while_another_does() -> None:
+        with atomic_file(target) as part:
+            part.write_bytes(b"mine")
+            target.write_bytes(b"theirs")
+
+    with pytest.raises(DatasetError, match="meanwhile"):
+        write_while_another_does()
+    assert target.read_bytes() == b"theirs"
+    assert os.listdir(tmp_path) == ["data.bin"]
+    with pytest.raises(DatasetError, match="exists already"), atomic_file(target):
+        pass
+    with pytest.raises(DatasetError, match="is a folder"), atomic_file(tmp_path, overwrite=True):
+        pass
+
+
+def test_the_next_writer_of_a_file_removes_what_a_killed_one_left(tmp_path):
+    target = tmp_path / "data.bin"
+    code = (
+        "import sys, os, signal; from pathlib import Path; from assay.datasets.atomic import atomic_file\n"
+        "with atomic_file(Path(sys.argv[1])) as part:\n"
+        "    part.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 2
+    assert not target.exists()
+    with atomic_file(target) as part:
+        part.write_bytes(b"whole")
+    assert os.listdir(tmp_path) == ["data.bin"]

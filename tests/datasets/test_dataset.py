@@ -440,3 +440,94 @@ def test_an_empty_dataset_has_all_views() -> None:
 def test_the_package_offers_the_dataset_by_its_name() -> None:
     assert assay.Dataset is Dataset
     assert "5 steps in 2 episodes" in repr(two_episodes())
+
+
+# -------------------------------------------------------------------- tags, quantiles, returns to go
+
+
+def tagged_dataset() -> Dataset:
+    tags = {"tags/worse": np.array([True, False, True, False]), "tags/better": np.array([False, True, False, False])}
+    return clean_dataset(24, episode_columns=tags)
+
+
+def test_a_tag_selects_its_episodes() -> None:
+    dataset = tagged_dataset()
+    assert dataset.tags == ("better", "worse")
+    assert dataset.select("worse") == dataset.select([0, 2])
+    assert dataset.select(pl.col("tags/worse")) == dataset.select([0, 2])
+    with pytest.raises(UnknownNameError, match="did you mean 'worse'"):
+        dataset.select("wors")
+    with pytest.raises(UnknownNameError, match="no episode of this dataset is tagged"):
+        clean_dataset().select("worse")
+
+
+def test_tags_survive_selection_saving_and_joining(tmp_path: Path) -> None:
+    dataset = tagged_dataset()
+    assay.save(dataset, tmp_path / "tagged")
+    assert assay.load(tmp_path / "tagged").tagged("worse").tolist() == [True, False, True, False]
+    assert dataset.select([2, 1]).tagged("worse").tolist() == [True, False]
+    assert concatenate([dataset, dataset]).tagged("better").tolist() == [False, True, False, False] * 2
+
+
+def test_a_split_by_tag_gives_each_tag_its_episodes() -> None:
+    dataset = tagged_dataset()
+    better, worse = dataset.split(by="tag")
+    assert better == dataset.select([1])
+    assert worse == dataset.select([0, 2])
+    with pytest.raises(DatasetError, match="no episode of this dataset is tagged"):
+        clean_dataset().split(by="tag")
+    with pytest.raises(DatasetError, match="takes no fractions"):
+        dataset.split([0.5, 0.5], by="tag")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=12), st.integers(1, 4))
+def test_a_split_by_return_orders_the_parts_and_keeps_every_episode(returns: list[int], parts: int) -> None:
+    dataset = Dataset.from_arrays(
+        observations=np.zeros(2 * len(returns)),
+        actions=np.arange(len(returns)),
+        rewards=np.array(returns, float),
+        terminations=np.ones(len(returns), bool),
+        truncations=np.zeros(len(returns), bool),
+    )
+    split = dataset.split([1 / parts] * parts, by="return")
+    assert np.concatenate([part.actions for part in split]).size == len(returns)
+    assert sorted(np.concatenate([np.sort(part.returns) for part in split]).tolist()) == sorted(returns)
+    joined = np.concatenate([np.sort(part.returns) for part in split])
+    assert (np.diff(joined) >= 0).all()
+    assert all((np.diff(part.actions) > 0).all() for part in split)
+    sizes = [part.total_episodes for part in split]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(datasets(extras=False), st.sampled_from([0.0, 0.5, 0.9, 1.0]))
+def test_returns_to_go_satisfy_their_recursion_in_every_episode(dataset: Dataset, discount: float) -> None:
+    to_go = dataset.returns_to_go(discount)
+    lasts = dataset.episode_starts + dataset.episode_lengths - 1
+    assert (to_go[lasts] == dataset.rewards[lasts]).all()
+    inside = np.setdiff1d(np.arange(dataset.total_steps), lasts)
+    assert (to_go[inside] == dataset.rewards[inside] + discount * to_go[inside + 1]).all()
+    if discount == 1.0:
+        np.testing.assert_allclose(to_go[dataset.episode_starts], dataset.returns, rtol=1e-9, atol=1e-9)
+
+
+def test_an_expression_reads_only_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = clean_dataset(24, length=6)
+
+    def refuse(self: Dataset) -> np.ndarray:
+        raise AssertionError("returns were computed")
+
+    monkeypatch.setattr(Dataset, "returns", property(refuse))
+    assert dataset.select(pl.col("length") > 5).total_episodes == 4
+    assert dataset.select(pl.col("episode").is_in([1, 3])).total_episodes == 2
+    with pytest.raises(AssertionError, match="returns were computed"):
+        dataset.select(pl.col("return") > 0)
+
+
+def test_consecutive_episodes_are_shared_not_copied() -> None:
+    dataset = clean_dataset()
+    part = dataset.select(range(2, 6))
+    assert np.shares_memory(part.observations, dataset.observations)
+    assert np.shares_memory(part.rewards, dataset.rewards)
+    assert not np.shares_memory(dataset.select([2, 4]).rewards, dataset.rewards)

@@ -177,25 +177,99 @@ def test_duplicate_transitions_are_counted_and_the_first_repetition_is_named() -
     for copy, original in ((20, 3), (40, 3), (50, 4)):
         observations[[rows[copy], rows[copy] + 1]] = observations[[rows[original], rows[original] + 1]]
         actions[copy], rewards[copy] = actions[original], rewards[original]
-    finding = only_finding(dataset.replace({"observations": observations, "actions": actions, "rewards": rewards}))
-    assert (finding.check, finding.severity) == ("duplicate transitions", "warning")
-    assert (finding.episode, finding.row, finding.count) == (3, 2, 3)
+    rewards[50] += 1  # so the last of the three repeats (s, a) only
+    report = validate(dataset.replace({"observations": observations, "actions": actions, "rewards": rewards}))
+    assert [(item.check, item.severity, item.episode, item.row, item.count) for item in report.findings] == [
+        ("duplicate state-actions", "warning", 3, 2, 3),
+        ("duplicate transitions", "warning", 3, 2, 2),
+    ]
+
+
+def test_repeated_state_actions_are_ordinary_where_states_are_discrete() -> None:
+    dataset = clean_dataset(observations=np.arange(70) % 7, actions=np.zeros(60, int))
+    assert not {finding.check for finding in validate(dataset).findings} & {"duplicate state-actions"}
+
+
+def long_episodes(**changes: Any) -> Dataset:
+    return clean_dataset(steps=800, length=100, **changes)
+
+
+@pytest.mark.parametrize("size", [1e-7, 1e-5])
+def test_an_episode_that_repeats_another_up_to_rounding_is_found(size: float) -> None:
+    dataset = long_episodes()
+    noise = np.random.default_rng(1).normal(scale=size, size=(101, 3))
+    copied = np.array(dataset.observations)
+    copied[5 * 101 : 6 * 101] = copied[2 * 101 : 3 * 101] + noise
+    actions = np.array(dataset.actions)
+    actions[500:600] = actions[200:300]
+    finding = only_finding(dataset.replace({"observations": copied, "actions": actions}))
+    assert (finding.check, finding.episode, finding.count) == ("near-duplicate episodes", 5, 1)
+    assert "the first: episode 2" in finding.message
+
+
+def test_an_episode_that_shares_its_first_half_with_another_is_no_near_duplicate() -> None:
+    dataset = long_episodes()
+    copied, actions = np.array(dataset.observations), np.array(dataset.actions)
+    copied[5 * 101 : 5 * 101 + 50] = copied[2 * 101 : 2 * 101 + 50] + 1e-9
+    actions[500:550] = actions[200:250]
+    assert validate(dataset.replace({"observations": copied, "actions": actions})).findings == ()
+
+
+def test_a_sensor_that_freezes_within_an_episode_is_named() -> None:
+    dataset = long_episodes()
+    observations = np.array(dataset.observations)
+    observations[3 * 101 + 40 : 4 * 101, 1] = observations[3 * 101 + 40, 1]
+    finding = only_finding(dataset.replace({"observations": observations}))
+    assert (finding.check, finding.column, finding.episode, finding.row) == ("frozen", "observations", 3, 40)
+    assert finding.message.endswith(": 1")
+
+
+def test_a_value_that_an_episode_begins_and_ends_with_is_not_frozen() -> None:
+    dataset = long_episodes()
+    observations = np.array(dataset.observations)
+    observations[3 * 101 : 4 * 101, 1] = 0.0
+    assert validate(dataset.replace({"observations": observations})).findings == ()
+
+
+def test_a_goal_that_is_constant_within_every_episode_is_not_frozen() -> None:
+    observations = np.random.default_rng(0).normal(size=(808, 3))
+    observations[:, 2] = np.repeat(np.arange(8.0), 101)
+    assert validate(long_episodes(observations=observations)).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "promised"),
+    [("task-high-100000-train", 100_000), ("walker-10k", 10_000), ("big/2M", 2_000_000), ("task-60-v2", None)],
+)
+def test_a_name_that_promises_another_size_is_a_warning(name: str, promised: int | None) -> None:
+    report = validate(clean_dataset(info=DatasetInfo(id=name)))
+    if promised is None:
+        assert report.findings == ()
+    else:
+        assert [finding.check for finding in report.findings] == ["size in name"]
+        assert f"promises {promised:,} steps, but there are 60" in report.findings[0].message
+
+
+@pytest.mark.parametrize("name", ["hopper-medium-v2", "task-1000-train", "task-1k", "world2d-v1"])
+def test_a_name_that_keeps_its_promise_is_in_order(name: str) -> None:
+    assert validate(clean_dataset(steps=1000, length=10, info=DatasetInfo(id=name))).findings == ()
 
 
 def test_a_transition_that_differs_in_one_bit_is_no_duplicate() -> None:
     dataset = clean_dataset()
     twice = concatenate([dataset, dataset.replace({"rewards": np.nextafter(dataset.rewards, np.inf)})])
-    assert validate(twice).findings == ()
+    assert [finding.check for finding in validate(twice).findings] == ["duplicate state-actions"]
 
 
 def test_duplicate_episodes_are_counted() -> None:
     dataset = clean_dataset()
     report = validate(concatenate([dataset, dataset.select([4, 5])]))
     assert [(finding.check, finding.count) for finding in report.findings] == [
+        ("duplicate state-actions", 12),
         ("duplicate transitions", 12),
         ("duplicate episodes", 2),
     ]
-    assert report.findings[1].episode == 10
+    assert report.findings[2].episode == 10
 
 
 def test_constant_columns_and_dimensions_are_a_warning() -> None:

@@ -73,7 +73,8 @@ def test_the_table_holds_what_the_functions_return() -> None:
         "fraction_truncated": fraction_truncated(variant),
         "corrupted_rewards": variant.masks["rewards"].mean(),
     }
-    assert table.columns == ["metric", "value", "interval", "unit", "source"]
+    assert table.columns == ["metric", "value", "interval", "unit", "source", "seconds"]
+    assert (table["seconds"] >= 0).all()
     assert table["unit"].null_count() == table["source"].null_count() == 0
 
 
@@ -110,7 +111,7 @@ def test_sources_name_the_references() -> None:
 
 
 def flat(*arguments: Any, **options: Any) -> pl.DataFrame:
-    return assess(*arguments, **options).unnest("interval")
+    return assess(*arguments, **options).unnest("interval").drop("seconds")
 
 
 def test_estimates_have_an_interval_around_them_and_counts_have_none() -> None:
@@ -177,9 +178,9 @@ def test_what_cannot_be_measured_is_said() -> None:
         assess(make(), select=["corrupted_rewards"])
     with pytest.raises(ConfigError, match="pass reference="):
         assess(make(), select=["saco"])
-    with pytest.raises(ConfigError, match="random_return"):
+    with pytest.raises(ConfigError, match="reference scores"):
         assess(make(references=None), select=["tq"])
-    with pytest.raises(ConfigError, match="random and an expert"):
+    with pytest.raises(ConfigError, match="score needs reference scores"):
         assess(make(references=None), select=["score"])
     with pytest.raises(ConfigError, match=r"\['steps'\]"):
         assess(make(), select="steps")
