@@ -10,7 +10,7 @@
 
 Procgen resets a level in the same step that ends it, so observation T is the first one of the next level: the final
 observation of these episodes was never recorded, whether a file has T or T+1 of them. That row is left out, and no
-transition is made of an episode's last step unless asked for. `done` is a termination, and where `time_limit` says so a
+transition is made of an episode's last step unless asked for. `done` is a termination, and where `horizon` says so a
 truncation: Procgen does not tell them apart.
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import AssayWarning, DatasetError, FormatError
+from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.npz_file import MOST_DENSE, npz_names, open_npz
 from assay.datasets.formats.rows import flags, flat, naming
 from assay.datasets.info import DatasetInfo
@@ -35,7 +35,7 @@ __all__ = ["read", "sniff"]
 
 TITLE = "gen_dgrl episodes"
 LAYOUT = "folder of .npz files"
-CANNOT_HOLD = ""
+CANNOT_HOLD = "final observations, whether a termination was a time limit, other columns"
 
 _NEEDED = {"observations", "actions", "rewards", "dones"}
 _NAME = re.compile(r"(\d{1,8}T\d{1,6})_(\d{1,18})_(\d{1,12})_(-?\d{1,18})_(-?\d{1,12}(?:\.\d{1,9})?)\.npz", re.ASCII)
@@ -62,13 +62,13 @@ class _File:
     total: float
 
 
-def read(path: Path, *, time_limit: int | None = None, zero_final: bool = False) -> Dataset:
+def read(path: Path, *, horizon: int | None = None, zero_final: bool = False) -> Dataset:
     """Read a folder of Procgen episodes, in the order in which they were played.
 
     Parameters
     ----------
     path : Path
-    time_limit : int, optional
+    horizon : int, optional
         Steps after which the environment stops by itself: an episode done at that step counts as truncated.
     zero_final : bool
         Do as gen_dgrl's own loader: put zeros where a final observation belongs and use the last step of every episode,
@@ -91,6 +91,8 @@ def read(path: Path, *, time_limit: int | None = None, zero_final: bool = False)
         If a file is damaged or an array is missing; with both.
     DatasetError
         If a file's content is not what its name says, or differs in shape or dtype from the first file's.
+    ConfigError
+        If `horizon` is less than 1.
 
     Examples
     --------
@@ -103,6 +105,8 @@ def read(path: Path, *, time_limit: int | None = None, zero_final: bool = False)
     >>> dataset.episode_columns["seed"].tolist(), dataset.terminations.tolist()
     ([56], [False, True])
     """
+    if horizon is not None and horizon < 1:
+        raise ConfigError(f"horizon is {horizon}; at least 1 step belongs there")
     files = _list(path)
     lengths = np.array([file.length for file in files], np.int64)
     columns = _set_up(files, int(lengths.sum()))
@@ -114,8 +118,8 @@ def read(path: Path, *, time_limit: int | None = None, zero_final: bool = False)
     lasts = np.cumsum(lengths) - 1
     terminations = columns["terminations"]
     truncations = np.zeros(len(terminations), bool)
-    if time_limit is not None:
-        truncations[lasts] = terminations[lasts] & (lengths >= time_limit)
+    if horizon is not None:
+        truncations[lasts] = terminations[lasts] & (lengths >= horizon)
         terminations[lasts] &= ~truncations[lasts]
     extra = {"not_read": sorted(left)} if left else {}
     return Dataset(

@@ -10,7 +10,7 @@
     infos                                   (N,) pickled dictionaries: never opened
 
 `terminal` does not tell a termination from a time limit: imitation sets it in Pendulum-v1, which never terminates. It
-is read as a termination unless `time_limit` gives the limit of the environment: a trajectory of that many steps was
+is read as a termination unless `horizon` gives the limit of the environment: a trajectory of that many steps was
 truncated. A trajectory that is not terminal is a fragment of an episode: its last step is truncated.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import AssayWarning, DatasetError
+from assay.datasets.errors import AssayWarning, ConfigError, DatasetError
 from assay.datasets.formats.npz_file import npz_names, open_npz
 from assay.datasets.formats.rows import episode_lengths_from_ends, flags, flat, naming
 from assay.datasets.info import DatasetInfo
@@ -31,7 +31,7 @@ __all__ = ["read", "sniff"]
 
 TITLE = "imitation demonstrations"
 LAYOUT = "file .npz"
-CANNOT_HOLD = ""
+CANNOT_HOLD = "whether a termination was a time limit, nested observations or actions, other columns"
 
 _NEEDED = {"obs", "acts", "terminal", "indices"}
 
@@ -42,13 +42,13 @@ def sniff(path: Path) -> bool:
     return names >= _NEEDED and names.isdisjoint({"actions", "action"})
 
 
-def read(path: Path, *, time_limit: int | None = None) -> Dataset:
+def read(path: Path, *, horizon: int | None = None) -> Dataset:
     """Read demonstrations of imitation.
 
     Parameters
     ----------
     path : Path
-    time_limit : int, optional
+    horizon : int, optional
         Steps after which the environment stops by itself: a terminal trajectory of that length counts as truncated.
 
     Returns
@@ -67,6 +67,8 @@ def read(path: Path, *, time_limit: int | None = None) -> Dataset:
         If the file is damaged or an array is missing; with both.
     DatasetError
         If the arrays do not fit together.
+    ConfigError
+        If `horizon` is less than 1.
 
     Examples
     --------
@@ -79,6 +81,8 @@ def read(path: Path, *, time_limit: int | None = None) -> Dataset:
     >>> dataset.episode_lengths.tolist(), dataset.terminations.tolist(), dataset.truncations.tolist()
     ([3, 2], [False, False, True, False, False], [False, False, False, False, True])
     """
+    if horizon is not None and horizon < 1:
+        raise ConfigError(f"horizon is {horizon}; at least 1 step belongs there")
     with open_npz(path) as file, naming(path):
         actions = file.read("acts")
         steps = len(actions) if actions.ndim else 0
@@ -98,7 +102,7 @@ def read(path: Path, *, time_limit: int | None = None) -> Dataset:
             rewards = np.zeros(steps)
             warnings.warn(f"{path} has no rewards (rews); they are zeros", AssayWarning, stacklevel=3)
         lasts = np.cumsum(lengths) - 1
-        terminated = terminal if time_limit is None else terminal & (lengths < time_limit)
+        terminated = terminal if horizon is None else terminal & (lengths < horizon)
         terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
         terminations[lasts], truncations[lasts] = terminated, ~terminated
         left = [name for name in file.names if name not in {*_NEEDED, "rews"}]

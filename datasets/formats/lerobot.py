@@ -43,7 +43,7 @@ from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.lerobot_statistics import episode_statistics, statistics
 from assay.datasets.formats.parquet_file import open_parquet, values
-from assay.datasets.formats.rows import flat
+from assay.datasets.formats.rows import flat, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
 
@@ -144,7 +144,7 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
             raise FormatError(f"{path / 'meta/info.json'}: feature {name} is missing")
     wanted = _wanted_videos(path, features, videos)
     observed = [name for name in numbers if name.startswith("observation.")] + wanted
-    acted = [name for name in numbers if is_named(name, "action")]
+    acted = [name for name in numbers if _is_named(name, "action")]
     if not observed or not acted:
         listed = ", ".join(features)
         raise FormatError(f"{path} has no observation.* or no action of numbers; its features are {listed}")
@@ -158,28 +158,35 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
     columns = _nest("observations", "observation", observed, table) | _nest("actions", "action", acted, table)
     columns |= _rewards_and_flags(path, table, len(table["index"]))
     extra = dict(episodes.extra)
-    if len(tasks) > 1:
-        task = table["task_index"]
-        starts = np.cumsum(episodes.lengths) - episodes.lengths
-        if np.array_equal(np.repeat(task[starts], episodes.lengths), task):
-            extra["task_index"] = task[starts]
-        else:
-            columns["infos/task_index"] = task
-    seconds = (table["frame_index"] / info["fps"]).astype(np.float32)
-    if table["timestamp"].dtype != np.float32 or not np.array_equal(seconds, table["timestamp"]):
-        columns["infos/timestamp"] = table["timestamp"]
-    taken = {*observed, *acted, *_INDICES, "next.reward", *_FLAGS}
+    starts = np.cumsum(episodes.lengths) - episodes.lengths
+    task = table["task_index"]
+    if len(tasks) > 1 and np.array_equal(np.repeat(task[starts], episodes.lengths), task):
+        extra["task_index"] = task[starts]
+    elif len(tasks) > 1:
+        columns["infos/task_index"] = task
+    taken = {*observed, *acted, *_derived(table, columns, info["fps"])}
+    columns |= {f"infos/{name}": table[name] for name in numbers if name not in taken}
+    extra["final_observation"] = np.zeros(len(episodes.lengths), bool)
+    with naming(path):
+        about = _info(path, info, tasks, wanted, episodes.left)
+        return Dataset(columns, episodes.lengths, info=about, episode_columns=extra)
+
+
+def _derived(table: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], fps: float) -> Iterator[str]:
+    """Yield the features that the dataset's columns and their order say already."""
+    yield from (name for name in _INDICES if name != "timestamp")
+    seconds = (table["frame_index"] / fps).astype(np.float32)
+    if table["timestamp"].dtype == np.float32 and np.array_equal(seconds, table["timestamp"]):
+        yield "timestamp"
+    yield "next.reward"
+    if all(name in table for name in _FLAGS):
+        yield from _FLAGS
     done = table.get("next.done")
     if done is not None and np.array_equal(done.astype(bool), columns["terminations"] | columns["truncations"]):
-        taken.add("next.done")
-    for name in numbers:
-        if name not in taken:
-            columns[f"infos/{name}"] = table[name]
-    extra["final_observation"] = np.zeros(len(episodes.lengths), bool)
-    return Dataset(columns, episodes.lengths, info=_info(path, info, tasks, wanted), episode_columns=extra)
+        yield "next.done"
 
 
-def is_named(name: str, prefix: str) -> bool:
+def _is_named(name: str, prefix: str) -> bool:
     """Tell whether a feature is `prefix` itself or below it."""
     return name == prefix or name.startswith(prefix + ".")
 
@@ -203,7 +210,7 @@ def _read_info(path: Path) -> dict[str, Any]:
     if info.get("codebase_version") != _VERSION:
         raise FormatError(
             f"{file}: codebase_version is {info.get('codebase_version')!r}; {_VERSION} is read. LeRobot converts older "
-            "ones: python -m lerobot.datasets.v30.convert_dataset_v21_to_v30 --repo-id=..."
+            "ones: python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=..."
         )
     for key in ("total_episodes", "total_frames"):
         value = info.get(key)
@@ -240,20 +247,23 @@ class _Episodes:
     lengths: np.ndarray  # (E,)
     columns: dict[str, np.ndarray]  # (E,) each, of the table as it is: indices of files, time stamps of videos
     extra: dict[str, np.ndarray]  # (E,) each, those that are not LeRobot's
+    left: list[str]  # columns that are not read
 
 
 def _read_episodes(path: Path, info: Mapping[str, Any]) -> _Episodes:
     parts: dict[str, list[np.ndarray]] = {}
+    left: set[str] = set()
     files = _files(path / "meta" / "episodes")
     for file in files:
         with open_parquet(file) as table:
-            names = [name for name in table.types if not name.startswith(("stats/", "meta/")) and name != "tasks"]
+            there = [name for name in table.types if not name.startswith(("stats/", "meta/")) and name != "tasks"]
+            names = [name for name in there if table.types[name].num_fields == 0]  # no lists
+            left |= set(there) - set(names)
             if parts and set(names) != parts.keys():
                 different = sorted(set(names) ^ parts.keys())
                 raise FormatError(f"{file} and {files[0]} differ in the column {different[0]}")
             for name in names:
-                if table.types[name].num_fields == 0:  # no lists
-                    parts.setdefault(name, []).append(table.column(name))
+                parts.setdefault(name, []).append(table.column(name))
     columns = {name: np.concatenate(part) for name, part in parts.items()}
     folder = path / "meta" / "episodes"
     for needed in ("episode_index", "length", "dataset_from_index", "dataset_to_index"):
@@ -277,8 +287,10 @@ def _read_episodes(path: Path, info: Mapping[str, Any]) -> _Episodes:
         raise DatasetError(
             f"{folder}: the episodes hold {ends[-1]} frames, but meta/info.json says {info['total_frames']}"
         )
-    own = {name for name in columns if name in _EPISODE_INDICES or "/" in name or name in RESERVED_EPISODE_COLUMNS}
-    return _Episodes(lengths, columns, {name: array for name, array in columns.items() if name not in own})
+    known = {name for name in columns if name in _EPISODE_INDICES or name.startswith(("data/", "videos/"))}
+    left |= {name for name in columns if "/" in name or name in RESERVED_EPISODE_COLUMNS} - known
+    extra = {name: array for name, array in columns.items() if name not in known | left}
+    return _Episodes(lengths, columns, extra, sorted(left))
 
 
 def _read_tasks(path: Path) -> list[str]:
@@ -306,11 +318,12 @@ def _read_frames(
         with open_parquet(file) as frames:
             if start + frames.rows > steps:
                 raise DatasetError(f"{file}: more frames than the {steps} that meta/ lists")
-            frames.check_fits(sum(8 * math.prod(feature["shape"]) for feature in features.values()))
-            for batch in frames.batches(list(features)):
+            sizes = {name: math.prod(feature["shape"]) for name, feature in features.items()}
+            frames.check_fits(8 * sum(sizes.values()))
+            for batch in frames.batches(sizes):
                 rows = slice(start, start + batch.num_rows)
                 for name, feature in features.items():
-                    shape = tuple(feature["shape"]) if is_vector(name) else _squeezed(feature["shape"])
+                    shape = tuple(feature["shape"]) if _is_vector(name) else _squeezed(feature["shape"])
                     part = values(batch.column(name), shape, f"{file}: column {name}")
                     if name not in table:
                         extra = len(episodes.lengths) if name in observed else 0
@@ -330,9 +343,9 @@ def _read_frames(
     return table
 
 
-def is_vector(name: str) -> bool:
+def _is_vector(name: str) -> bool:
     """Tell whether rows of a single number keep their dimension: those of observations and actions do."""
-    return name.startswith("observation.") or is_named(name, "action")
+    return name.startswith("observation.") or _is_named(name, "action")
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
@@ -393,12 +406,15 @@ def _wanted_videos(path: Path, features: Mapping[str, Any], videos: Sequence[str
     return list(dict.fromkeys(videos))
 
 
-def _info(path: Path, info: Mapping[str, Any], tasks: list[str], decoded: list[str]) -> DatasetInfo:
+def _info(
+    path: Path, info: Mapping[str, Any], tasks: list[str], decoded: list[str], left_of_episodes: list[str]
+) -> DatasetInfo:
     features = info["features"]
     kinds = {name: feature["dtype"] for name, feature in features.items()}
     left = {
         "videos": [name for name, kind in kinds.items() if kind == "video" and name not in decoded],
         "not_read": [name for name, kind in kinds.items() if kind not in _NUMBERS and kind != "video"],
+        "episode_columns_not_read": left_of_episodes,
     }
     known = {
         "fps": info["fps"],
@@ -456,9 +472,13 @@ def write(
         places = _write_frames(dataset, columns, indices, features, folder)
         summary = {}
         tables: dict[str, Any] = _episode_table(dataset, tasks, task_of_episode, places)
-        for name, array in _whole_columns(dataset, columns, indices):
-            summary[name] = statistics(array)
-            tables |= episode_statistics(name, array, dataset.episode_lengths)
+        for name in features:
+            array = dataset.column(columns[name]) if name in columns else indices[name]
+            has_finals = len(array) != dataset.total_steps
+            starts = dataset.episode_starts + (np.arange(dataset.total_episodes) if has_finals else 0)
+            array = array.reshape(len(array), *features[name]["shape"])
+            summary[name] = statistics(array, dataset.observation_rows if has_finals else None)
+            tables |= episode_statistics(name, array, starts, dataset.episode_lengths)
         _write_meta(folder, dataset, features, fps, known, tasks, tables, summary)
 
 
@@ -503,7 +523,7 @@ def _features(dataset: Dataset) -> dict[str, str]:
 
 
 def _is_ours(name: str) -> bool:
-    return name in ("next.reward", "next.done", *_FLAGS) or name.startswith("observation.") or is_named(name, "action")
+    return name in ("next.reward", "next.done", *_FLAGS) or name.startswith("observation.") or _is_named(name, "action")
 
 
 def _tasks(dataset: Dataset, known: Mapping[str, Any], task: str | None) -> tuple[list[str], np.ndarray]:
@@ -546,18 +566,6 @@ def _described(
         names = old.get("names") if isinstance(old, Mapping) and old.get("shape") == shape else None
         features[name] = {"dtype": str(array.dtype), "shape": shape, "names": names}
     return features
-
-
-def _whole_columns(
-    dataset: Dataset, columns: Mapping[str, str], indices: Mapping[str, np.ndarray]
-) -> Iterator[tuple[str, np.ndarray]]:
-    for name, column in columns.items():
-        array = dataset.column(column)
-        rows = array if len(array) == dataset.total_steps else array[dataset.observation_rows]
-        yield name, rows.reshape(len(rows), *(array.shape[1:] or (1,)))
-    for name, array in indices.items():
-        if name not in columns:
-            yield name, array.reshape(-1, 1)
 
 
 def _blocks(dataset: Dataset, row_bytes: int) -> Iterator[tuple[int, int]]:
@@ -611,7 +619,9 @@ def _write_frames(
             if writer is None:
                 file = folder / "data" / _place(number)
                 file.parent.mkdir(parents=True, exist_ok=True)
-                writer = pq.ParquetWriter(file, table.schema, compression="snappy", write_page_checksum=True)
+                # Numbers of floating point hardly ever repeat: a dictionary of them costs time and saves nothing.
+                whole = [name for name in features if np.dtype(features[name]["dtype"]).kind != "f"]
+                writer = pq.ParquetWriter(file, table.schema, use_dictionary=whole, write_page_checksum=True)
             writer.write_table(table)
             taken += (stop - start) * row_bytes
             places[first:last] = divmod(number, _CHUNK_FILES)

@@ -20,22 +20,23 @@ _BLOCK_NUMBERS = 1 << 22
 _LARGEST_ROW = 4096  # entries; images have no use for statistics of every pixel of every episode
 
 
-def statistics(array: np.ndarray) -> dict[str, Any]:
+def statistics(array: np.ndarray, rows: np.ndarray | None = None) -> dict[str, Any]:
     """Return the statistics of the rows as JSON values.
 
     Parameters
     ----------
     array : (N, ...) numbers
+    rows : integers, optional
+        Those that count; default all.
 
     Examples
     --------
     >>> statistics(np.array([[1.0], [3.0]]))["mean"]
     [2.0]
     """
-    rows = array.reshape(len(array), -1)
     parts: dict[str, list[Any]] = {name: [] for name in ("min", "max", "mean", "std", *_QUANTILES)}
-    for column in rows.T:  # one at a time: a copy as numbers of double precision is all the memory that is needed
-        numbers = column.astype(np.float64)
+    for column in array.reshape(len(array), -1).T:  # one at a time: its copy is all the memory that is needed
+        numbers = (column if rows is None else column[rows]).astype(np.float64)
         numbers.sort()
         parts["min"].append(numbers[0] if not np.isnan(numbers[-1]) else np.nan)
         parts["max"].append(numbers[-1])
@@ -44,10 +45,11 @@ def statistics(array: np.ndarray) -> dict[str, Any]:
         for name, value in zip(_QUANTILES, _quantiles(numbers[None, :, None])[:, 0, 0], strict=True):
             parts[name].append(value)
     shape = array.shape[1:]
-    return {name: np.reshape(part, shape).tolist() for name, part in parts.items()} | {"count": [len(array)]}
+    count = len(array) if rows is None else len(rows)
+    return {name: np.reshape(part, shape).tolist() for name, part in parts.items()} | {"count": [count]}
 
 
-def episode_statistics(name: str, array: np.ndarray, lengths: np.ndarray) -> dict[str, pa.Array]:
+def episode_statistics(name: str, array: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> dict[str, pa.Array]:
     """Return the columns `stats/<name>/<statistic>` of the episodes table, a list per episode.
 
     Parameters
@@ -55,11 +57,13 @@ def episode_statistics(name: str, array: np.ndarray, lengths: np.ndarray) -> dic
     name : str
         The feature.
     array : (N, ...) numbers
-    lengths : (E,) integers
+    starts, lengths : (E,) integers
+        First row and number of rows of each episode.
 
     Examples
     --------
-    >>> columns = episode_statistics("action", np.array([[1.0], [3.0], [8.0]]), np.array([2, 1]))
+    >>> rows = np.array([[1.0], [3.0], [8.0]])
+    >>> columns = episode_statistics("action", rows, np.array([0, 2]), np.array([2, 1]))
     >>> columns["stats/action/mean"].to_pylist(), columns["stats/action/count"].to_pylist()
     ([[2.0], [8.0]], [[2], [1]])
     """
@@ -69,7 +73,6 @@ def episode_statistics(name: str, array: np.ndarray, lengths: np.ndarray) -> dic
     width, shape = rows.shape[1], array.shape[1:]
     if width > _LARGEST_ROW:
         return {}
-    starts = np.cumsum(lengths) - lengths
     result = {part: np.empty((len(lengths), width)) for part in ("min", "max", "mean", "std", *_QUANTILES)}
     for length in np.unique(lengths).tolist():  # episodes of equal length are one array
         episodes = np.flatnonzero(lengths == length)

@@ -25,7 +25,6 @@ _LARGEST_HEADER = 1 << 16  # bytes
 MOST_DENSE = 1100  # deflate cannot shrink data further than 1032 times
 _CHUNK_BYTES = 1 << 22
 _KINDS = "biufcSU"
-_LARGEST_CODE_POINT = 0x10FFFF
 
 
 class NpzFile:
@@ -131,7 +130,7 @@ class NpzFile:
                 raise FormatError(f"{self.path}: array {name} is truncated or damaged; copy the file again")
             if dtype.kind == "b" and filled and array.view(np.uint8).max() > 1:
                 raise FormatError(f"{self.path}: array {name} is damaged: it holds booleans other than 0 and 1")
-            if dtype.kind == "U" and array.size and (_code_points(array) > _LARGEST_CODE_POINT).any():
+            if dtype.kind == "U" and not _is_text(array):
                 raise FormatError(f"{self.path}: array {name} is damaged: it holds characters that do not exist")
             return array.T if fortran_order else array
 
@@ -162,8 +161,11 @@ class NpzFile:
             raise _damaged(where, error) from error
 
 
-def _code_points(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+def _is_text(array: np.ndarray) -> bool:
+    """Tell whether an array of characters holds only those that can be written as UTF-8."""
+    points = array.reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    surrogate = (points >= 0xD800) & (points <= 0xDFFF)
+    return not (surrogate | (points > 0x10FFFF)).any()
 
 
 def _damaged(where: str, error: Exception) -> FormatError:
@@ -218,10 +220,11 @@ def write_npz(path: Path, arrays: Iterable[tuple[str, np.ndarray]], *, compress:
     >>> np.load(path)["infos/qpos"].tolist()
     [0, 1, 2]
     """
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED) as archive:
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method, compresslevel=1) as archive:
         for name, array in arrays:
             member = zipfile.ZipInfo(f"{name}.npy")
-            member.compress_type = archive.compression
+            member.compress_type = method
             with archive.open(member, "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
 

@@ -7,7 +7,7 @@ compared with them, rows come in batches, and lists must be as long as the shape
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ __all__ = ["ParquetFile", "open_parquet", "values"]
 _MOST_DENSE = 20_000  # bytes in memory for each byte of a file: constant columns shrink to next to nothing
 _ALWAYS_ALLOWED = 1 << 28  # bytes
 _LONGEST_TEXT = 1 << 16  # bytes
-_BATCH_ROWS = 1 << 16
+_BATCH_ROWS = 1 << 14
 
 
 class ParquetFile:
@@ -36,7 +36,7 @@ class ParquetFile:
     >>> path = Path(tempfile.mkdtemp(), "example.parquet")
     >>> pq.write_table(pa.table({"state": pa.array([[1.0, 2.0], [3.0, 4.0]])}), path)
     >>> with open_parquet(path) as file:
-    ...     [values(batch.column("state"), (2,), "state").tolist() for batch in file.batches(["state"])]
+    ...     [values(batch.column("state"), (2,), "state").tolist() for batch in file.batches({"state": 2})]
     [[[1.0, 2.0], [3.0, 4.0]]]
     """
 
@@ -64,18 +64,33 @@ class ParquetFile:
                 f"{self.path.stat().st_size}; impossible"
             )
 
-    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of some columns, in order."""
-        for name in names:
+    def batches(self, columns: Mapping[str, int]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of some columns, in order; a column is given with how many values a row of it may have."""
+        for name in columns:
             if name not in self.types:
                 raise FormatError(f"{self.path}: there is no column {name}")
+        self._check_values(columns)
         rows = 0
-        for batch in self._file.iter_batches(batch_size=_BATCH_ROWS, columns=list(names), use_threads=False):
+        for batch in self._file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns), use_threads=False):
             batch.validate(full=True)
             rows += batch.num_rows
             yield batch
         if rows != self.rows:
             raise FormatError(f"{self.path} is damaged: it says {self.rows} rows, but holds {rows}")
+
+    def _check_values(self, columns: Mapping[str, int]) -> None:
+        # A list may repeat one value a billion times in a few bytes.
+        for number in range(self._file.metadata.num_row_groups):
+            group = self._file.metadata.row_group(number)
+            for place in range(group.num_columns):
+                chunk = group.column(place)
+                inside = [name for name in columns if f"{chunk.path_in_schema}.".startswith(f"{name}.")]
+                name = max(inside, key=len, default=None)
+                if name is not None and not 0 <= chunk.num_values <= group.num_rows * columns[name]:
+                    raise FormatError(
+                        f"{self.path}: column {name} has {chunk.num_values} values in {group.num_rows} rows; "
+                        f"{columns[name]} belong into a row"
+                    )
 
     def column(self, name: str) -> np.ndarray:
         """Read one column of numbers, booleans or text, one value per row.
@@ -91,7 +106,7 @@ class ParquetFile:
         kind = self.types.get(name)
         self.check_fits(8)
         parts = []
-        for batch in self.batches([name]):
+        for batch in self.batches({name: 1}):
             part = batch.column(name)
             if kind is not None and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
                 import pyarrow.compute as pc

@@ -184,6 +184,87 @@ def plain_hdf5(path: Path, generator: np.random.Generator) -> None:
             file.create_dataset(key, data=array, chunks=(8, *array.shape[1:]), compression="gzip")
 
 
+@sample_maker("neorl")
+def neorl_of_version_1(path: Path, generator: np.random.Generator) -> None:
+    ends = np.array([7, 13, 20])
+    rows = {"obs": generator.normal(size=(20, 4)).astype(np.float32), "next_obs": np.ones((20, 4), np.float32)}
+    rows |= {"action": np.zeros((20, 2), np.float32), "reward": np.zeros((20, 1)), "done": (np.arange(20) == 6) * 1.0}
+    _save_npz(path, {**rows, "index": ends}, generator)
+
+
+@sample_maker("neorl")
+def neorl_of_version_2(path: Path, generator: np.random.Generator) -> None:
+    observations = generator.normal(size=(21, 4)).astype(np.float32)
+    rows = {"obs": observations[:-1], "next_obs": observations[1:], "action": np.zeros((20, 2), np.float32)}
+    flags = {"done": np.zeros(20, np.float32), "truncated": (np.arange(20) % 5 == 4).astype(np.float32)}
+    _save_npz(path, {**rows, "reward": np.ones(20, np.float32), **flags}, generator)
+
+
+@sample_maker("stable_baselines")
+def stable_baselines_recording(path: Path, generator: np.random.Generator) -> None:
+    rows = {"actions": np.zeros((20, 1), np.int64), "obs": generator.normal(size=(20, 4)), "rewards": np.ones(20)}
+    _save_npz(path, {**rows, "episode_returns": np.full(4, 5.0), "episode_starts": np.arange(20) % 5 == 0}, generator)
+
+
+@sample_maker("imitation")
+def imitation_demonstrations(path: Path, generator: np.random.Generator) -> None:
+    rows = {"obs": generator.normal(size=(23, 4)), "acts": np.zeros(20, np.int64), "rews": np.ones(20)}
+    ends = {"indices": np.array([7, 13]), "terminal": np.array([True, False, True])}
+    _save_npz(path, {**rows, **ends, "infos": np.array([{}] * 20, object)}, generator)
+
+
+@sample_maker("ogbench")
+def ogbench_of_others(path: Path, generator: np.random.Generator) -> None:
+    rows = {"observations": generator.normal(size=(20, 4)).astype(np.float32), "qpos": np.ones((20, 3))}
+    rows |= {"actions": generator.normal(size=(20, 2)).astype(np.float32), "terminals": np.arange(20) % 5 == 4}
+    _save_npz(path, {**rows, "button_states": np.zeros((20, 2), np.int64), "note": np.array("x")}, generator)
+
+
+@sample_maker("npz")
+def plain_npz(path: Path, generator: np.random.Generator) -> None:
+    rows = _flat_rows(generator) | {
+        "episode_lengths": np.array([7, 6, 7]),
+        "level": np.arange(3),
+        "init": np.zeros((3, 2)),
+    }
+    _save_npz(path, rows, generator)
+
+
+def _save_npz(path: Path, arrays: dict[str, Any], generator: np.random.Generator) -> None:
+    with path.open("wb") as file:
+        (np.savez if generator.random() < 0.5 else np.savez_compressed)(file, **arrays)
+
+
+@sample_maker("gen_dgrl")
+def procgen_episodes(path: Path, generator: np.random.Generator) -> None:
+    path.mkdir()
+    for number, length in enumerate((3, 1, 5)):
+        rewards = np.arange(length, dtype=np.float32)[:, None]
+        name = f"20230329T19080{number}_{number}_{length}_{40 + number}_{rewards.sum():.2f}.npz"
+        np.savez_compressed(
+            path / name,
+            observations=generator.integers(0, 255, (length + 1, 3, 8, 8), np.uint8),
+            actions=np.zeros((length, 1), np.int64),
+            rewards=rewards,
+            dones=np.arange(length) == length - 1,
+        )
+
+
+@sample_maker("lerobot")
+def lerobot_with_tasks(path: Path, generator: np.random.Generator) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    flat = clean_dataset(steps=18, length=6)
+    format_named("lerobot").write(flat, path)
+    frames = pq.read_table(path / "data/chunk-000/file-000.parquet")
+    for number, compression in enumerate(("gzip", "none", "zstd")):
+        part = frames.slice(6 * number, 6)
+        part = part.set_column(part.column_names.index("task_index"), "task_index", pa.array([number % 2] * 6))
+        pq.write_table(part, path / f"data/chunk-000/file-00{number}.parquet", compression=compression)
+    pq.write_table(pa.table({"task_index": [0, 1], "task": ["a", "b"]}), path / "meta/tasks.parquet")
+
+
 # -------------------------------------------------------------------- damage
 
 _NUMBERS = (0, 1, 2, 127, 128, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
@@ -428,7 +509,11 @@ def run_case(name: str, samples: list[Path], folder: Path, seed: int) -> str | N
             dataset.fingerprint  # noqa: B018
             dataset.transitions()
             dataset.validate()
-            if name in CHECKSUMMED and (column := _differs(dataset, format_named(name).read(sample, **chosen))):
+            if (
+                name in CHECKSUMMED
+                and _same_checksums(path, sample)
+                and (column := _differs(dataset, format_named(name).read(sample, **chosen)))
+            ):
                 return f"column {column} differs silently"
         except AssayError as error:
             if "does not fit into memory" in str(error):
@@ -451,6 +536,20 @@ def _mistake(error: BaseException) -> str | None:
     frames = traceback.extract_tb(cause.__traceback__)
     ours = frames and "datasets" in Path(frames[-1].filename).parts and "site-packages" not in frames[-1].filename
     return "".join(traceback.format_exception(cause)) if ours else None
+
+
+def _same_checksums(path: Path, sample: Path) -> bool:
+    """Tell whether the archives are still the sample's: one that was written anew has checksums of its own."""
+    for file in sample.rglob("*.npz") if sample.is_dir() else [sample]:
+        other = path / file.relative_to(sample) if sample.is_dir() else path
+        if not other.exists():
+            return False  # nothing lists the files of such a folder
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(file) as one, zipfile.ZipFile(other) as two:
+            if {item.filename: item.CRC for item in one.infolist()} != {
+                item.filename: item.CRC for item in two.infolist()
+            }:
+                return False
+    return True
 
 
 def _differs(dataset: Dataset, sample: Dataset) -> str | None:

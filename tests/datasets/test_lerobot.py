@@ -229,7 +229,7 @@ def test_statistics_are_those_of_the_rows(tmp_path: Path) -> None:
 
 def test_large_rows_have_no_statistics_of_every_episode() -> None:
     rows = np.zeros((2, 65, 64), np.uint8)
-    assert lerobot_statistics.episode_statistics("observation.image", rows, np.array([1, 1])) == {}
+    assert lerobot_statistics.episode_statistics("observation.image", rows, np.arange(2), np.array([1, 1])) == {}
 
 
 # -------------------------------------------------------------------- what becomes of the features
@@ -298,10 +298,27 @@ def test_several_observations_are_nested_and_one_is_not(tmp_path: Path, written:
     assert dataset.observations["state"].shape == (70, 2)
 
 
+def test_a_name_that_begins_like_another_is_another_feature(tmp_path: Path) -> None:
+    columns = {"observations": None, "observations/state": np.zeros(70), "observations/state.goal": np.ones((70, 5))}
+    quietly(write, clean_dataset().replace(columns), tmp_path / "a")
+    assert read(tmp_path / "a").observations["state.goal"].shape == (70, 5)
+
+
 def test_clocks_other_than_the_frame_rate_are_kept(written: Path) -> None:
     seconds = np.arange(18, dtype=np.float32)
     edit_table(written / DATA, timestamp=pa.array(seconds))
     assert read(written).column("infos/timestamp").tolist() == seconds.tolist()
+
+
+def test_one_of_two_flags_and_episode_columns_without_a_place_are_not_lost(written: Path) -> None:
+    features = json.loads((written / "meta/info.json").read_text())["features"]
+    del features["next.truncated"]
+    edit_info(written, features=features)
+    edit_table(written / EPISODES, quality=pa.array([1, 2, 3]), marks=pa.array([[1]] * 3), start=pa.array([0, 0, 0]))
+    dataset = read(written)
+    assert "infos/next.terminated" in dataset.columns
+    assert dataset.episode_columns["quality"].tolist() == [1, 2, 3]
+    assert dataset.info.extra["lerobot"]["episode_columns_not_read"] == ["marks", "start"]
 
 
 def test_a_task_that_changes_within_an_episode_is_a_column(written: Path) -> None:
@@ -444,7 +461,7 @@ def test_a_description_that_cannot_be_true_is_refused(changes: Any, message: str
         (DATA, {"action": pa.array([[0.0, None]] * 18)}, "has 18 gaps"),
         (DATA, {"action": pa.array([["a", "b"]] * 18)}, "numbers and lists of them are read"),
         (DATA, {"action": pa.array([{"a": 1}] * 18)}, "numbers and lists of them are read"),
-        (DATA, {"next.reward": pa.array([[1.0, 2.0]] * 18)}, r"rows of shape \[2\], but \[\] belong"),
+        (DATA, {"next.reward": pa.array([[1.0, 2.0]] * 18)}, "36 values in 18 rows; 1 belong into a row"),
         (DATA, {"next.terminated": pa.array([0.5] * 18)}, "next.terminated of frame 0 is 0.5"),
         (DATA, {"index": pa.array(range(1, 19))}, "index of frame 0 is 1, but meta/ makes it 0"),
         (DATA, {"frame_index": pa.array(range(18))}, "frame_index of frame 6 is 6, but meta/ makes it 0"),
@@ -519,6 +536,16 @@ def test_a_bomb_is_refused(kind: str, written: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(parquet_file, "_ALWAYS_ALLOWED", 1 << 30)
     with open_parquet(written / DATA) as file, pytest.raises(FormatError, match="texts longer than 65536 bytes"):
         file.column("a")
+
+
+def test_a_list_that_repeats_one_value_for_ever_is_refused_before_it_is_unpacked(written: Path) -> None:
+    bomb = pa.ListArray.from_arrays(
+        pa.array([0, 3_000_000, *[3_000_000] * 17], pa.int32()), pa.array(np.zeros(3_000_000))
+    )
+    edit_table(written / DATA, action=bomb)
+    assert (written / DATA).stat().st_size < 20_000
+    with pytest.raises(FormatError, match="column action has 3000017 values in 18 rows; 2 belong into a row"):
+        read(written)
 
 
 def test_deep_nesting_is_refused(tmp_path: Path, written: Path) -> None:

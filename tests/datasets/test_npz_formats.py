@@ -410,9 +410,11 @@ def test_imitation_a_terminal_trajectory_terminates_and_a_fragment_is_truncated(
 
 
 def test_imitation_timeouts_are_not_terminations_where_the_limit_is_known(tmp_path: Path) -> None:
-    dataset = imitation.read(save(tmp_path / "a.npz", imitation_arrays()), time_limit=3)
+    dataset = imitation.read(save(tmp_path / "a.npz", imitation_arrays()), horizon=3)
     assert not dataset.terminations.any()
     assert dataset.truncations.tolist() == [False, False, True, False, True]
+    with pytest.raises(ConfigError, match="horizon is 0"):
+        imitation.read(tmp_path / "a.npz", horizon=0)
 
 
 def test_imitation_a_single_trajectory_has_no_indices(tmp_path: Path) -> None:
@@ -445,7 +447,7 @@ def test_imitation_published_demonstrations(name: str, steps: int, episodes: int
     lasts = dataset.episode_starts + dataset.episode_lengths - 1
     assert np.flatnonzero(dataset.terminations).tolist() == lasts.tolist()
     if name == "pendulum":  # which never terminates
-        limited = assay.load(SHARED / "npz" / f"imitation_{name}_0_expert_rollouts.npz", time_limit=200)
+        limited = assay.load(SHARED / "npz" / f"imitation_{name}_0_expert_rollouts.npz", horizon=200)
         assert np.flatnonzero(limited.truncations).tolist() == lasts.tolist()
         assert not limited.terminations.any()
 
@@ -627,8 +629,10 @@ def test_gen_dgrl_can_do_as_its_own_loader(tmp_path: Path) -> None:
 def test_gen_dgrl_timeouts_are_not_terminations_where_the_limit_is_known(tmp_path: Path) -> None:
     folder = save_procgen(tmp_path / "a")
     assert gen_dgrl.read(folder).terminations.tolist() == [False, True]
-    limited = gen_dgrl.read(folder, time_limit=2)
+    limited = gen_dgrl.read(folder, horizon=2)
     assert (limited.terminations.any(), limited.truncations.tolist()) == (False, [False, True])
+    with pytest.raises(ConfigError, match="horizon is 0"):
+        gen_dgrl.read(folder, horizon=0)
 
 
 @pytest.mark.parametrize(
