@@ -18,7 +18,7 @@ from assay.datasets.collection.returns import episode_returns
 
 FOLDER = Path(str(assay.datasets.collection.__path__[0])) / "policies"
 NAMES = [f"{body}/{level}" for body in BODIES for level in read_actors(body)]
-BANDS = {"medium": (28, 40), "expert": (100 - 1e-9, np.inf)}
+BANDS = {"simple": (12, 22), "medium": (28, 40), "expert": (100 - 1e-9, np.inf)}
 
 
 def file_of(name: str) -> Path:
