@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from assay.baselines.online.random_search import Iterate
     from assay.datasets.collection.network_policy import NetworkPolicy
     from assay.datasets.collection.policies import LinearPolicy
+    from assay.datasets.dataset import Dataset
 
 __all__ = ["main"]
 
@@ -138,6 +140,7 @@ def collect(
     steps: int = 100_000,
     seed: int = 0,
     noise: float | None = None,
+    sampled: bool | None = None,
     environments: int = 16,
     workers: int | None = None,
     output: Annotated[Path | None, arg(aliases=["-o"])] = None,
@@ -155,6 +158,7 @@ def collect(
         seed: Of initial states and action noise.
         noise: Standard deviation of the Gaussian action noise, in half action ranges (discrete actions: the
             probability of a uniform one). Default: the catalog's, or 0.
+        sampled: For a policy file of SAC: draw the actions (True), or take the mean's (False). Default: as the file says.
         environments: Simulators at a time; does not change the data.
         workers: Processes; default one per core.
         output: Folder to write; default is the cache under ASSAY_HOME, where `assay.load` finds it.
@@ -170,7 +174,13 @@ def collect(
     if target.exists() and not overwrite:
         out.print(f"{target} exists already; nothing to do (--overwrite collects anew)", soft_wrap=True)
         return
-    make = collect_policy if own else collect_entry
+    make: Callable[..., Dataset] = collect_policy if own else collect_entry
+    if sampled is not None:
+        if not own:
+            raise ConfigError(
+                f"{name} is of the catalog, which decides whether actions are sampled; leave --sampled out"
+            )
+        make = partial(make, sampled=sampled)
     with progress_bar(f"collecting {name}") as draw:
         dataset = make(
             name, steps=steps, seed=seed, noise=noise, environments=environments, workers=workers, progress=draw

@@ -245,6 +245,7 @@ def collect_policy(
     steps: int = DEFAULT_STEPS,
     seed: int = 0,
     noise: float | None = None,
+    sampled: bool | None = None,
     environments: int = 16,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -259,6 +260,8 @@ def collect_policy(
         As in `load`.
     noise : float, optional
         Action noise; default none.
+    sampled : bool, optional
+        Whether the actions of a tanh-Gaussian policy are drawn, or are those of its mean; default as the file says.
     environments, workers, progress
         As in `collect_entry`.
 
@@ -266,12 +269,19 @@ def collect_policy(
     ------
     FormatError
         If the file holds no policy.
+    ConfigError
+        If another kind of policy is to be sampled.
     """
     from assay.datasets.collection.collect import collect
+    from assay.datasets.collection.network_policy import NetworkPolicy
     from assay.datasets.collection.policies import described
     from assay.datasets.collection.policy_file import read_policy_file
 
     environment_id, policy = read_policy_file(Path(path))
+    if sampled is not None:
+        if not isinstance(policy, NetworkPolicy):
+            raise ConfigError(f"{path} holds a linear policy; only a tanh_gaussian one can be sampled")
+        policy = replace(policy, stochastic=sampled)
     collected = collect(
         environment_id,
         policy,

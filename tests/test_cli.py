@@ -149,6 +149,13 @@ def test_train_a_network_and_collect_from_it(capsys, tmp_path, algorithm, enviro
     collected = assay.load(tmp_path / "collected")
     assert collected.total_steps == 300
     assert "network policy (8, greedy)" in collected.info.description
+    sampled = ("datasets", "collect", actor, "--steps", 300, "-o", tmp_path / "sampled", "--sampled", "True")
+    if algorithm == "sac":
+        run(capsys, *sampled, "--workers", 0)
+        assert "sampled" in assay.load(tmp_path / "sampled").info.description
+        assert assay.load(tmp_path / "sampled") != collected
+    else:
+        assert "only a tanh_gaussian" in run(capsys, *sampled, status=1)
     assert "exists already" in run(capsys, *train, "-o", actor, "--replay", replay, status=1)
     assert "another run" in run(capsys, *train, "--seed", 1, "--checkpoints", checkpoints, status=1)
 

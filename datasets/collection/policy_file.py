@@ -2,14 +2,14 @@
 
 Linear policies are JSON. Network policies are safetensors, which hold numbers and nothing that could run: float32 tensors
 ``weight/<layer>`` [inputs, outputs], ``bias/<layer>`` [outputs] and, for continuous actions, ``low`` and ``high``; and in
-the file's metadata, as text::
+the file's metadata, under ``assay-policy-file``, an object as JSON text::
 
-    schema           "assay-policy-file"
     environment_id   "Hopper-v5"
-    policy           {"kind": "network", "head": "tanh_gaussian", "activation": "relu", "stochastic": true} as JSON
-    training         how it was trained, its learning curve, what it was measured to earn, the command, versions; as JSON
+    policy           {"kind": "network", "head": "tanh_gaussian", "activation": "relu", "stochastic": true}
+    training         how it was trained, its learning curve, what it was measured to earn, the command, versions
 
-Which of the two a file is, is told from its content.
+(One entry of metadata and not three, because safetensors writes its entries in no fixed order, and the same policy shall give
+the same bytes.) Which of the two kinds a file is, is told from its content.
 """
 
 from __future__ import annotations
@@ -100,11 +100,17 @@ def open_policy_file(path: Path) -> PolicyFile:
     except OSError as error:
         raise FormatError(f"{path} cannot be read as a policy file: {error}") from error
     try:
-        return _parse_json(content) if content[:1].isspace() or content[:1] == b"{" else _parse_network(content)
+        return _parse_json(content) if _is_text(content) else _parse_network(content)
     except FormatError as error:
         raise FormatError(f"{path} {error}") from error
     except AssayError as error:
         raise FormatError(f"{path} holds no usable policy: {error}") from error
+
+
+def _is_text(content: bytes) -> bool:
+    """Tell JSON from safetensors, whose first eight bytes are a length that fits; of text they would be a huge one."""
+    length = int.from_bytes(content[:8], "little")
+    return content.lstrip()[:1] == b"{" and length > len(content) - 8
 
 
 def _parse_json(content: bytes) -> PolicyFile:
@@ -134,13 +140,8 @@ def _network_bytes(environment_id: str, policy: NetworkPolicy, training: Mapping
         "activation": policy.activation,
         "stochastic": policy.stochastic,
     }
-    metadata = {
-        "schema": _SCHEMA,
-        "environment_id": environment_id,
-        "policy": json.dumps(kind),
-        "training": json.dumps(dict(training)),
-    }
-    return save(tensors, metadata)
+    content = {"environment_id": environment_id, "policy": kind, "training": dict(training)}
+    return save(tensors, {_SCHEMA: json.dumps(content)})
 
 
 def _parse_network(content: bytes) -> PolicyFile:
@@ -151,18 +152,24 @@ def _parse_network(content: bytes) -> PolicyFile:
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__") or {}
     except (SafetensorError, ValueError, RecursionError) as error:
         raise FormatError(f"cannot be read as a policy file: {error}") from error
-    if metadata.get("schema") != _SCHEMA:
+    if _SCHEMA not in metadata:
         raise FormatError("is not a policy file; `assay datasets train-policy --algorithm sac` writes them")
     try:
-        kind, training = json.loads(metadata["policy"]), json.loads(metadata.get("training", "{}"))
-        environment_id = metadata["environment_id"]
-    except (KeyError, ValueError, RecursionError) as error:
+        described = json.loads(metadata[_SCHEMA])
+        kind, training, environment_id = (described[name] for name in ("policy", "training", "environment_id"))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"holds no usable policy: {type(error).__name__}: {error}") from error
     fields = {"kind", "head", "activation", "stochastic"}
     if not isinstance(kind, dict) or set(kind) != fields or kind["kind"] != "network":
         raise FormatError(f"holds no usable policy: a network policy has the fields {', '.join(sorted(fields))}")
-    if not isinstance(kind["stochastic"], bool) or not isinstance(training, dict):
-        raise FormatError("holds no usable policy: stochastic is true or false, and training is an object")
+    if (
+        not isinstance(kind["stochastic"], bool)
+        or not isinstance(training, dict)
+        or not isinstance(environment_id, str)
+    ):
+        raise FormatError(
+            "holds no usable policy: stochastic is true or false, training an object, environment_id a name"
+        )
     layers = sum(name.startswith("weight/") for name in stored)
     names = {f"{part}/{i}" for part in ("weight", "bias") for i in range(layers)}
     if not 0 < layers <= _MOST_LAYERS or set(stored) not in (names, names | {"low", "high"}):

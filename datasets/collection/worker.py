@@ -69,14 +69,19 @@ def register_environments_of(environment_id: str) -> None:
 
 def describe_space(space: Any, role: str, slot: int) -> str:
     """Return a space as JSON: Box and Discrete, and for observations Dict and Tuple of them; others are an error."""
-    nested = type(space).__name__ in ("Dict", "Tuple") and role == "observation"
-    if type(space).__name__ not in ("Box", "Discrete") and not nested:
-        cause = f"{role} space {space} cannot be collected: only Box and Discrete can (flatten it first)"
+    kinds = {type(part).__name__ for part in parts_of(space)} if role == "observation" else {type(space).__name__}
+    if not kinds <= {"Box", "Discrete"}:
+        also = ", and Dict and Tuple of them" if role == "observation" else ""
+        cause = f"{role} space {space} cannot be collected: only Box and Discrete can{also} (flatten it first)"
         raise SlotError(slot, "made", cause)
-    if nested:
-        for child in space.spaces.values() if type(space).__name__ == "Dict" else space.spaces:
-            describe_space(child, role, slot)
     return space_to_json(space_from_gymnasium(space))
+
+
+def parts_of(space: Any) -> list[Any]:
+    """Return the spaces that a Dict or Tuple is made of, or the space itself."""
+    kind = type(space).__name__
+    children = space.spaces.values() if kind == "Dict" else space.spaces if kind == "Tuple" else None
+    return [space] if children is None else [part for child in children for part in parts_of(child)]
 
 
 def row_layout(space: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:

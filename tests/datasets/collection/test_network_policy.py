@@ -150,6 +150,27 @@ def test_a_file_gives_the_policy_back_to_the_bit(tmp_path: Path, head: str) -> N
     np.testing.assert_array_equal(back.policy.outputs(observations), policy.outputs(observations))
 
 
+def test_the_same_policy_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_policy_file(tmp_path / name, "A-v0", some_policy(), {"seed": 3, "steps": 5, "curve": [1, 2]})
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_no_length_of_the_header_is_taken_for_text(tmp_path: Path) -> None:
+    def padded(spaces: int) -> bytes:
+        """Return a file whose header, JSON as it is, is made so much longer by spaces behind it."""
+        content = stored(GOOD_TENSORS, GOOD_METADATA)
+        end = 8 + int.from_bytes(content[:8], "little")
+        return (end - 8 + spaces).to_bytes(8, "little") + content[8:end] + b" " * spaces + content[end:]
+
+    begun_with = set()
+    for spaces in range(256):
+        (tmp_path / "actor").write_bytes(padded(spaces))
+        begun_with.add((tmp_path / "actor").read_bytes()[:1])
+        assert read_policy_file(tmp_path / "actor")[0] == "A-v0"
+    assert {b"{", b" ", b"\n"} <= begun_with
+
+
 def test_the_kind_of_a_file_is_told_from_its_content(tmp_path: Path) -> None:
     linear = LinearPolicy([[1.0]], [0.0], [1.0])
     write_policy_file(tmp_path / "linear.safetensors", "A-v0", linear, {})
@@ -164,12 +185,15 @@ def stored(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
     return save(tensors, metadata)
 
 
-GOOD_METADATA = {
-    "schema": "assay-policy-file",
-    "environment_id": "A-v0",
-    "policy": json.dumps({"kind": "network", "head": "argmax", "activation": "relu", "stochastic": False}),
-    "training": "{}",
-}
+GOOD_POLICY = {"kind": "network", "head": "argmax", "activation": "relu", "stochastic": False}
+
+
+def metadata_of(**changes: Any) -> dict[str, str]:
+    content = {"environment_id": "A-v0", "policy": GOOD_POLICY, "training": {}}
+    return {"assay-policy-file": json.dumps(content | changes)}
+
+
+GOOD_METADATA = metadata_of()
 GOOD_TENSORS = {"weight/0": np.ones((2, 3), np.float32), "bias/0": np.zeros(3, np.float32)}
 
 
@@ -177,13 +201,17 @@ GOOD_TENSORS = {"weight/0": np.ones((2, 3), np.float32), "bias/0": np.zeros(3, n
     ("tensors", "metadata", "message"),
     [
         (GOOD_TENSORS, {}, "is not a policy file"),
-        (GOOD_TENSORS, {"schema": "assay-policy-file"}, "no usable policy"),
-        (GOOD_TENSORS, {**GOOD_METADATA, "policy": "[]"}, "has the fields"),
-        (GOOD_TENSORS, {**GOOD_METADATA, "policy": "{"}, "no usable policy"),
-        (GOOD_TENSORS, {**GOOD_METADATA, "policy": "[" * 100_000}, "no usable policy"),
-        (GOOD_TENSORS, {**GOOD_METADATA, "training": "3"}, "training is an object"),
-        (GOOD_TENSORS, {**GOOD_METADATA, "policy": GOOD_METADATA["policy"].replace("argmax", "tanh")}, "low"),
-        (GOOD_TENSORS, {**GOOD_METADATA, "policy": GOOD_METADATA["policy"].replace("false", "0")}, "true or false"),
+        (GOOD_TENSORS, {"assay-policy-file": "{}"}, "no usable policy"),
+        (GOOD_TENSORS, {"assay-policy-file": "3"}, "no usable policy"),
+        (GOOD_TENSORS, {"assay-policy-file": "{"}, "no usable policy"),
+        (GOOD_TENSORS, {"assay-policy-file": "[" * 100_000}, "no usable policy"),
+        (GOOD_TENSORS, metadata_of(policy=[]), "has the fields"),
+        (GOOD_TENSORS, metadata_of(policy={**GOOD_POLICY, "kind": "linear"}), "has the fields"),
+        (GOOD_TENSORS, metadata_of(training=3), "training an object"),
+        (GOOD_TENSORS, metadata_of(environment_id=["A-v0"]), "environment_id a name"),
+        (GOOD_TENSORS, metadata_of(policy={**GOOD_POLICY, "head": "tanh"}), "low"),
+        (GOOD_TENSORS, metadata_of(policy={**GOOD_POLICY, "head": ["tanh"]}), "head must be one of"),
+        (GOOD_TENSORS, metadata_of(policy={**GOOD_POLICY, "stochastic": 0}), "true or false"),
         ({**GOOD_TENSORS, "extra": np.zeros(1, np.float32)}, GOOD_METADATA, "its tensors are"),
         ({"weight/1": np.ones((2, 3), np.float32), "bias/0": np.zeros(3, np.float32)}, GOOD_METADATA, "its tensors"),
         ({**GOOD_TENSORS, "bias/0": np.zeros(3, np.float64)}, GOOD_METADATA, "F64, not F32"),
