@@ -8,6 +8,7 @@ Nothing is unpacked to disk, and object arrays, which would be pickles, are neve
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ _LARGEST_HEADER = 1 << 16  # bytes
 MOST_DENSE = 1100  # deflate cannot shrink data further than 1032 times
 _CHUNK_BYTES = 1 << 22
 _KINDS = "biufcSU"
+_NAME_LENGTH = 26  # where a member's record says how long its name and its extra field are, which follow
+_LARGEST_DESCRIPTOR = 24  # bytes that may stand behind a member
 
 
 class NpzFile:
@@ -54,9 +57,7 @@ class NpzFile:
             if name in self._members:
                 raise FormatError(f"{path}: the archive holds {name!r} twice")
             self._members[name] = member
-        size = path.stat().st_size
-        if sum(member.compress_size for member in self._members.values()) > size:
-            raise FormatError(f"{path}: the members of the archive overlap; it is damaged, or made to exhaust memory")
+        _check_extents(path, archive)
         for name, member in self._members.items():
             # A damaged name would look like another array: each name stands in the archive twice, and they must agree.
             try:
@@ -159,6 +160,27 @@ class NpzFile:
             raise
         except Exception as error:  # zipfile and zlib report damage by errors of many kinds
             raise _damaged(where, error) from error
+
+
+def _check_extents(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise FormatError unless the members lie one behind the other, from the first byte to the directory.
+
+    Where they overlap, a small archive unpacks to a huge one; where there is room between them, damage to the directory
+    hides a member.
+    """
+    members = sorted(archive.infolist(), key=lambda member: member.header_offset)
+    position = 0
+    with path.open("rb") as file:
+        for start, member in [*((member.header_offset, member) for member in members), (archive.start_dir, None)]:
+            if not 0 <= start - position <= _LARGEST_DESCRIPTOR:
+                what = "overlap" if start < position else "are not all listed"
+                raise FormatError(
+                    f"{path}: the members of the archive {what}; it is damaged, or made to exhaust memory"
+                )
+            if member is not None:
+                file.seek(start + _NAME_LENGTH)
+                lengths = struct.unpack("<2H", file.read(4).ljust(4, b"\0"))
+                position = start + _NAME_LENGTH + 4 + sum(lengths) + member.compress_size
 
 
 def _is_text(array: np.ndarray) -> bool:
