@@ -23,6 +23,7 @@ from h5py import h5d, h5g, h5i, h5l, h5o, h5s, h5t, h5z
 
 from assay.datasets.errors import DatasetError, FormatError
 from assay.datasets.formats.hdf5_safety import (
+    NUMERIC_KINDS,
     VariableLengthReader,
     check_hard_link,
     check_stored,
@@ -97,7 +98,7 @@ class Hdf5File:
         self.size = path.stat().st_size
         self._handle = handle
         self._texts = texts
-        self._described: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
+        self._described: dict[str, tuple[np.dtype | None, tuple[int, ...] | None]] = {}
         self._filters: dict[str, list[int]] = {}
         self._total = 0
         self._workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -130,6 +131,7 @@ class Hdf5File:
             member = h5o.open(group, name)
             if isinstance(member, h5d.DatasetID):
                 self.datasets.add(path)
+                self._described[path] = _numbers(member), member.shape
             elif isinstance(member, h5g.GroupID):
                 self._walk(member, path, depth + 1, seen)  # what remains are named types, which hold no data
 
@@ -144,17 +146,17 @@ class Hdf5File:
 
     def describe(self, name: str) -> tuple[np.dtype, tuple[int, ...]]:
         """Return dtype, in the machine's byte order, and shape of a dataset of numbers, without reading it."""
-        if name not in self._described:
-            dataset = self._dataset(name)
-            if dataset.shape is None:
-                raise FormatError(f"{self.where(name)} is empty; an array belongs there")
-            self._described[name] = numeric_dtype(dataset, self.where(name)).newbyteorder("="), dataset.shape
-        return self._described[name]
+        dtype, shape = self._described.get(name, (None, None))
+        if dtype is None:
+            dtype = numeric_dtype(self._dataset(name), self.where(name))  # says what it holds instead
+        if shape is None:
+            raise FormatError(f"{self.where(name)} is empty; an array belongs there")
+        return dtype, shape
 
     def is_numeric(self, name: str) -> bool:
         """Tell whether `read` reads a dataset: numbers, booleans or byte strings of fixed length."""
-        dataset = self._dataset(name)
-        return dataset.shape is not None and dataset.dtype.kind in "biufcS"
+        dtype, shape = self._described[name]
+        return dtype is not None and shape is not None
 
     def read(self, name: str) -> np.ndarray:
         """Read one dataset of numbers, booleans or byte strings.
@@ -437,6 +439,15 @@ def _check_heaps(path: Path, inode: int, size: int, changed: int) -> None:
 
 
 # -------------------------------------------------------------------- chunks
+
+
+def _numbers(dataset: h5d.DatasetID) -> np.dtype | None:
+    """Return the dtype of a dataset of numbers in the machine's byte order, or None for anything else."""
+    try:
+        dtype: np.dtype = dataset.dtype
+    except TypeError:  # a type that NumPy does not have
+        return None
+    return np.dtype(dtype.str).newbyteorder("=") if dtype.kind in NUMERIC_KINDS else None
 
 
 def _filters(dataset: h5d.DatasetID, where: str) -> list[int]:
