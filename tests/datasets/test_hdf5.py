@@ -200,7 +200,7 @@ def test_a_heap_of_names_that_loops_is_refused_in_no_time(tmp_path: Path) -> Non
         heap = content.index(b"HEAP")
         address = userblock + int.from_bytes(content[heap + 24 : heap + 32], "little")
         content[heap + 16 : heap + 24] = (0).to_bytes(8, "little")  # the first free block
-        content[address : address + 8] = (0).to_bytes(8, "little")  # is its own next one
+        content[address : address + 16] = bytes(8) + (16).to_bytes(8, "little")  # is its own next one, of 16 bytes
         (tmp_path / "file").write_bytes(content)
         assert members(tmp_path / "file") == frozenset()
         with pytest.raises(FormatError, match=f"the heap at byte {heap} is damaged"), open_hdf5(tmp_path / "file"):
