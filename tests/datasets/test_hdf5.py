@@ -199,8 +199,9 @@ def test_a_heap_of_names_that_loops_is_refused_in_no_time(tmp_path: Path) -> Non
         content = bytearray((tmp_path / "file").read_bytes())
         heap = content.index(b"HEAP")
         address = userblock + int.from_bytes(content[heap + 24 : heap + 32], "little")
-        content[heap + 16 : heap + 24] = (0).to_bytes(8, "little")  # the first free block
-        content[address : address + 16] = bytes(8) + (16).to_bytes(8, "little")  # is its own next one, of 16 bytes
+        block = (8).to_bytes(8, "little") + (16).to_bytes(8, "little")  # is its own next one, and has 16 bytes
+        content[heap + 16 : heap + 24] = block[:8]
+        content[address + 8 : address + 24] = block
         (tmp_path / "file").write_bytes(content)
         assert members(tmp_path / "file") == frozenset()
         with pytest.raises(FormatError, match=f"the heap at byte {heap} is damaged"), open_hdf5(tmp_path / "file"):
