@@ -141,9 +141,9 @@ def _values(file: Hdf5File) -> tuple[dict[str, Any], list[str]]:
     """Return what is under `metadata` as nested JSON values, and the names of what is too large or no such value."""
     result: dict[str, Any] = {}
     left = []
-    for name, dataset in file.below("metadata").items():
+    for name in file.below("metadata"):
         path = f"metadata/{name}" if name else "metadata"
-        shape = dataset.shape
+        shape = file.datasets[path].shape
         value = file.value(path) if shape is not None and int(np.prod(shape, dtype=object)) <= _LARGEST_VALUE else None
         if value is None:
             left.append(path)

@@ -7,11 +7,13 @@ here, on all cores, because HDF5 unpacks whatever a chunk holds, and a chunk may
 
 from __future__ import annotations
 
+import mmap
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from h5py import h5d, h5g, h5i, h5l, h5o, h5s, h5t, h5z
 
 from assay.datasets.errors import DatasetError, FormatError
 from assay.datasets.formats.hdf5_safety import (
+    NUMERIC_KINDS,
     VariableLengthReader,
     check_hard_link,
     check_stored,
@@ -32,7 +35,7 @@ from assay.datasets.formats.hdf5_safety import (
 )
 from assay.datasets.memory import empty
 
-__all__ = ["Hdf5File", "members", "open_hdf5", "write_rows"]
+__all__ = ["Hdf5File", "check_heaps", "members", "open_hdf5", "write_rows"]
 
 _DEEPEST = 16  # groups within groups
 _DENSEST = 1200  # deflate cannot shrink data further than 1032 times
@@ -42,6 +45,32 @@ _OWN_FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE}
 _FILTERS = {*_OWN_FILTERS, h5z.FILTER_FLETCHER32, 32000}  # 32000 is LZF, which comes with h5py
 _TEXT_REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_HEAP = b"HEAP\0\0\0\0"  # HDF5 format specification 3.0, III.D: signature, version 0, reserved
+
+
+class _Members(Mapping[str, Any]):
+    """Objects of a file by their paths, each opened when it is asked for."""
+
+    def __init__(self, root: h5g.GroupID) -> None:
+        self._root = root
+        self._paths: dict[str, None] = {}
+
+    def add(self, path: str) -> None:
+        self._paths[path] = None
+
+    def __getitem__(self, path: str) -> Any:
+        if path not in self._paths:
+            raise KeyError(path)
+        return h5o.open(self._root, path.encode()) if path else self._root
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
 class Hdf5File:
@@ -69,15 +98,16 @@ class Hdf5File:
         self.size = path.stat().st_size
         self._handle = handle
         self._texts = texts
-        self._described: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
+        self._described: dict[str, tuple[np.dtype | None, tuple[int, ...] | None]] = {}
         self._filters: dict[str, list[int]] = {}
         self._total = 0
         self._workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.datasets: dict[str, h5d.DatasetID] = {}
-        """Path in the file -> dataset, in the order of the names."""
-        self.groups: dict[str, h5g.GroupID] = {}
+        self._root: h5g.GroupID = handle["/"].id
+        self.datasets = _Members(self._root)
+        """Path in the file -> dataset, in the order of the names; opened anew each time, for there may be 100,000."""
+        self.groups = _Members(self._root)
         """Path in the file -> group; the root is ""."""
-        self._walk(handle["/"].id, "", 0, set())
+        self._walk(self._root, "", 0, set())
 
     def where(self, name: str) -> str:
         """Return the place of a dataset or group for messages."""
@@ -91,7 +121,7 @@ class Hdf5File:
         if address in seen:  # names for one group inside one another multiply
             raise FormatError(f"{where}: the group has two names; such files are not read")
         seen.add(address)
-        self.groups[prefix] = group
+        self.groups.add(prefix)
         for name in sorted(group):
             try:
                 path = f"{prefix}/{name.decode()}" if prefix else name.decode()
@@ -100,32 +130,33 @@ class Hdf5File:
             check_hard_link(group, name, where)
             member = h5o.open(group, name)
             if isinstance(member, h5d.DatasetID):
-                self.datasets[path] = member
+                self.datasets.add(path)
+                self._described[path] = _numbers(member), member.shape
             elif isinstance(member, h5g.GroupID):
                 self._walk(member, path, depth + 1, seen)  # what remains are named types, which hold no data
 
-    def below(self, prefix: str) -> dict[str, h5d.DatasetID]:
-        """Return the datasets below a group, under their names in it; the dataset itself, under "", if it is one."""
+    def below(self, prefix: str) -> list[str]:
+        """Return the names that datasets below a group have in it; "" for the dataset itself, if it is one."""
         if prefix in self.datasets:
-            return {"": self.datasets[prefix]}
+            return [""]
         start = f"{prefix}/"
-        return {name[len(start) :]: item for name, item in self.datasets.items() if name.startswith(start)}
+        return [name[len(start) :] for name in self.datasets if name.startswith(start)]
 
     # ------------------------------------------------ arrays
 
     def describe(self, name: str) -> tuple[np.dtype, tuple[int, ...]]:
         """Return dtype, in the machine's byte order, and shape of a dataset of numbers, without reading it."""
-        if name not in self._described:
-            dataset = self._dataset(name)
-            if dataset.shape is None:
-                raise FormatError(f"{self.where(name)} is empty; an array belongs there")
-            self._described[name] = numeric_dtype(dataset, self.where(name)).newbyteorder("="), dataset.shape
-        return self._described[name]
+        dtype, shape = self._described.get(name, (None, None))
+        if dtype is None:
+            dtype = numeric_dtype(self._dataset(name), self.where(name))  # says what it holds instead
+        if shape is None:
+            raise FormatError(f"{self.where(name)} is empty; an array belongs there")
+        return dtype, shape
 
     def is_numeric(self, name: str) -> bool:
         """Tell whether `read` reads a dataset: numbers, booleans or byte strings of fixed length."""
-        dataset = self._dataset(name)
-        return dataset.shape is not None and dataset.dtype.kind in "biufcS"
+        dtype, shape = self._described[name]
+        return dtype is not None and shape is not None
 
     def read(self, name: str) -> np.ndarray:
         """Read one dataset of numbers, booleans or byte strings.
@@ -176,7 +207,8 @@ class Hdf5File:
         if name not in self.datasets:
             names = ", ".join(list(self.datasets)[:30])
             raise FormatError(f"{self.path}: there is no dataset {name}; the file holds {names or 'none'}")
-        return self.datasets[name]
+        dataset: h5d.DatasetID = self.datasets[name]
+        return dataset
 
     def check_claims(self, names: Sequence[str]) -> None:
         """Refuse datasets that together declare more than the file can hold, before memory is set aside for them."""
@@ -334,9 +366,9 @@ def open_hdf5(path: Path) -> Iterator[Hdf5File]:
     """
     if not path.is_file():
         raise FormatError(f"{path} is not a file")
-    with path.open("rb") as handle:
-        if handle.read(len(_SIGNATURE)) != _SIGNATURE and not h5py.is_hdf5(path):
-            raise FormatError(f"{path} is not an HDF5 file")
+    if not h5py.is_hdf5(path):
+        raise FormatError(f"{path} is not an HDF5 file")
+    check_heaps(path)
     with damage_is_a_format_error(path), VariableLengthReader(path) as texts, h5py.File(path, "r") as opened:
         yield Hdf5File(path, opened, texts)
 
@@ -352,6 +384,7 @@ def members(path: Path, group: str = "") -> frozenset[str]:
     try:
         if not path.is_file() or not h5py.is_hdf5(path):
             return frozenset()
+        check_heaps(path)
         with h5py.File(path, "r") as handle:
             place: Any = handle["/"].id
             if group:
@@ -363,7 +396,58 @@ def members(path: Path, group: str = "") -> frozenset[str]:
         return frozenset()
 
 
+def check_heaps(path: Path) -> None:
+    """Refuse a file whose heaps of names would send HDF5 into an endless loop that takes all memory.
+
+    ::
+
+        header at "HEAP"   [signature 4][version and reserved 4][size u64][first free u64][address u64]
+        free block         [offset of the next one u64, 1 at the end][size u64]
+
+    HDF5 follows the chain of free blocks without noticing that it has been somewhere before. The blocks of an intact
+    file do not overlap, so all chains together are no longer than the file.
+
+    Raises
+    ------
+    FormatError
+        With the place of the heap.
+    """
+    status = path.stat()
+    _check_heaps(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # telling formats apart opens a file many times
+def _check_heaps(path: Path, inode: int, size: int, changed: int) -> None:
+    if not size:
+        return
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        left = len(content) // 16
+        base = 0  # where the superblock is, behind a user block; all addresses count from there
+        while content[base : base + 8] != _SIGNATURE and base < size:
+            base = max(512, 2 * base)
+        heap = content.find(_HEAP)
+        while heap >= 0:
+            header = content[heap + 8 : heap + 32]
+            length, free, address = (int.from_bytes(header[place : place + 8], "little") for place in (0, 8, 16))
+            address += base
+            while free < length and address + free + 8 <= len(content) and free != 1:
+                left -= 1
+                if left < 0:
+                    raise FormatError(f"{path}: the heap at byte {heap} is damaged; copy the file again")
+                free = int.from_bytes(content[address + free : address + free + 8], "little")
+            heap = content.find(_HEAP, heap + 8)
+
+
 # -------------------------------------------------------------------- chunks
+
+
+def _numbers(dataset: h5d.DatasetID) -> np.dtype | None:
+    """Return the dtype of a dataset of numbers in the machine's byte order, or None for anything else."""
+    try:
+        dtype: np.dtype = dataset.dtype
+    except TypeError:  # a type that NumPy does not have
+        return None
+    return np.dtype(dtype.str).newbyteorder("=") if dtype.kind in NUMERIC_KINDS else None
 
 
 def _filters(dataset: h5d.DatasetID, where: str) -> list[int]:
@@ -435,6 +519,9 @@ def write_rows(
         raise DatasetError(f"column {name} holds {array.dtype}, which is not written to HDF5")
     count = len(array) if rows is None else len(rows)
     shape = (count, *array.shape[1:])
+    if compression is None and count * array[:1].nbytes <= _BLOCK_BYTES:
+        group.create_dataset(name, data=array if rows is None else array[rows])
+        return
     packed = {} if compression is None or 0 in shape else {"compression": compression}
     dataset = group.create_dataset(name, shape, array.dtype, **packed)
     row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))

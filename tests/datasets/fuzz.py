@@ -573,7 +573,9 @@ def child(name: str, samples: Path, work: Path, first: int, last: int) -> None:
     """Run cases first to last - 1, noting the one at work and what is found."""
     paths = sorted(samples.iterdir())
     os.environ["ASSAY_SCRATCH"] = str(work / "scratch")
-    format_named(name).read(paths[0])  # whatever is imported late
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        format_named(name).read(paths[0])  # whatever is imported late
     for kind, room in ((resource.RLIMIT_DATA, 1 << 30), (resource.RLIMIT_AS, 4 << 30)):
         taken = {"VmData": 0, "VmSize": 0}
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -582,7 +584,8 @@ def child(name: str, samples: Path, work: Path, first: int, last: int) -> None:
                 taken[key] = int(line.split()[1]) * 1024
         resource.setrlimit(kind, (taken["VmData" if kind == resource.RLIMIT_DATA else "VmSize"] + room,) * 2)
     for seed in range(first, last):
-        (work / "now").write_text(str(seed))
+        (work / "next").write_text(str(seed))
+        os.replace(work / "next", work / "now")  # never half written, whenever this process dies
         folder = work / "case"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

@@ -191,6 +191,23 @@ def test_a_block_that_is_named_twice_leaves_no_row_to_chance(tmp_path: Path) -> 
         opened.read("x")
 
 
+def test_a_heap_of_names_that_loops_is_refused_in_no_time(tmp_path: Path) -> None:
+    """HDF5 would follow its free blocks in a circle, and take all memory of the machine for them."""
+    for userblock in (0, 1024):
+        with h5py.File(tmp_path / "file", "w", userblock_size=userblock) as file:
+            file["observations"], file["actions"] = np.zeros(3), np.zeros(3)
+        content = bytearray((tmp_path / "file").read_bytes())
+        heap = content.index(b"HEAP")
+        address = userblock + int.from_bytes(content[heap + 24 : heap + 32], "little")
+        block = (8).to_bytes(8, "little") + (16).to_bytes(8, "little")  # is its own next one, and has 16 bytes
+        content[heap + 16 : heap + 24] = block[:8]
+        content[address + 8 : address + 24] = block
+        (tmp_path / "file").write_bytes(content)
+        assert members(tmp_path / "file") == frozenset()
+        with pytest.raises(FormatError, match=f"the heap at byte {heap} is damaged"), open_hdf5(tmp_path / "file"):
+            pass
+
+
 def test_a_folder_a_text_and_a_missing_file_are_no_hdf5(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("x")
     for path in (tmp_path, tmp_path / "text", tmp_path / "missing", Path("/dev/null")):
