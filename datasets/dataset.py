@@ -503,13 +503,17 @@ class Dataset:
 
     # ---------------------------------------------------------------- learning
 
-    def transitions(self, dtype: Any = np.float32) -> Transitions[np.ndarray]:
+    def transitions(self, dtype: Any = np.float32, *, keep_terminal: bool = False) -> Transitions[np.ndarray]:
         """Lay the dataset out for learning: contiguous arrays, one row per step that has a next observation.
 
         Parameters
         ----------
         dtype : numpy dtype
             Floating columns are cast to it; integers keep their type.
+        keep_terminal : bool
+            Keep the last step of an episode whose final observation was never recorded where it is a termination. What
+            it has for a next observation, the last one repeated, is for learners that never look at it there, as those
+            do that bootstrap; in sparse tasks its reward may be the only one.
 
         Returns
         -------
@@ -517,6 +521,9 @@ class Dataset:
             All N steps, except the last one of an episode whose final observation was never recorded.
         """
         steps = self.usable_steps
+        if keep_terminal:
+            lasts = (self.episode_starts + self._lengths - 1)[~self.final_observations_known]
+            steps = np.union1d(steps, lasts[self.terminations[lasts]])
 
         def take(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
             taken = array if len(rows) == len(array) else array[rows]

@@ -122,7 +122,10 @@ class Algorithm(ABC):
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:
         """Lay a dataset out for training."""
         return TrainingData.of(
-            dataset.transitions(), action_scale, normalize=self.normalize_observations, extra=self.extra_columns
+            dataset.transitions(keep_terminal=True),
+            action_scale,
+            normalize=self.normalize_observations,
+            extra=self.extra_columns,
         )
 
     def data_parameters(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class PercentBC(BC):
 
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:  # noqa: D102
         kept = best_episodes(dataset, self.fraction, self.discount)
-        transitions = dataset.transitions()
+        transitions = dataset.transitions(keep_terminal=True)
         rows = np.isin(dataset.episode_of_step[transitions.steps], kept)
         return TrainingData.of(take(transitions, rows), action_scale, normalize=self.normalize_observations)
 

@@ -7,13 +7,11 @@ here, on all cores, because HDF5 unpacks whatever a chunk holds, and a chunk may
 
 from __future__ import annotations
 
-import mmap
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from assay.datasets.formats.hdf5_safety import (
     NUMERIC_KINDS,
     VariableLengthReader,
     check_hard_link,
+    check_heaps,
     check_stored,
     damage_is_a_format_error,
     decode,
@@ -35,7 +34,7 @@ from assay.datasets.formats.hdf5_safety import (
 )
 from assay.datasets.memory import empty
 
-__all__ = ["Hdf5File", "check_heaps", "members", "open_hdf5", "write_rows"]
+__all__ = ["Hdf5File", "members", "open_hdf5", "write_rows"]
 
 _DEEPEST = 16  # groups within groups
 _DENSEST = 1200  # deflate cannot shrink data further than 1032 times
@@ -45,7 +44,6 @@ _OWN_FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE}
 _FILTERS = {*_OWN_FILTERS, h5z.FILTER_FLETCHER32, 32000}  # 32000 is LZF, which comes with h5py
 _TEXT_REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_HEAP = b"HEAP\0\0\0\0"  # HDF5 format specification 3.0, III.D: signature, version 0, reserved
 
 
 class _Members(Mapping[str, Any]):
@@ -232,7 +230,6 @@ class Hdf5File:
             raise FormatError(f"{where}: the datasets overlap; the file is damaged, or made to exhaust memory")
         if declared:
             check_stored(dataset, declared, where)
-            _check_chunks(dataset, where)
 
     def _fill(self, name: str, array: np.ndarray) -> np.ndarray:
         dataset, where = self.datasets[name], self.where(name)
@@ -396,48 +393,6 @@ def members(path: Path, group: str = "") -> frozenset[str]:
         return frozenset()
 
 
-def check_heaps(path: Path) -> None:
-    """Refuse a file whose heaps of names would send HDF5 into an endless loop that takes all memory.
-
-    ::
-
-        header at "HEAP"   [signature 4][version and reserved 4][size u64][first free u64][address u64]
-        free block         [offset of the next one u64, 1 at the end][size u64]
-
-    HDF5 follows the chain of free blocks without noticing that it has been somewhere before. The blocks of an intact
-    file do not overlap, so all chains together are no longer than the file.
-
-    Raises
-    ------
-    FormatError
-        With the place of the heap.
-    """
-    status = path.stat()
-    _check_heaps(path, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)  # telling formats apart opens a file many times
-def _check_heaps(path: Path, inode: int, size: int, changed: int) -> None:
-    if not size:
-        return
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        left = len(content) // 16
-        base = 0  # where the superblock is, behind a user block; all addresses count from there
-        while content[base : base + 8] != _SIGNATURE and base < size:
-            base = max(512, 2 * base)
-        heap = content.find(_HEAP)
-        while heap >= 0:
-            header = content[heap + 8 : heap + 32]
-            length, free, address = (int.from_bytes(header[place : place + 8], "little") for place in (0, 8, 16))
-            address += base
-            while free < length and address + free + 8 <= len(content) and free != 1:
-                left -= 1
-                if left < 0:
-                    raise FormatError(f"{path}: the heap at byte {heap} is damaged; copy the file again")
-                free = int.from_bytes(content[address + free : address + free + 8], "little")
-            heap = content.find(_HEAP, heap + 8)
-
-
 # -------------------------------------------------------------------- chunks
 
 
@@ -458,15 +413,6 @@ def _filters(dataset: h5d.DatasetID, where: str) -> list[int]:
     if filters.count(h5z.FILTER_DEFLATE) > 1:
         raise FormatError(f"{where}: compressed twice; made to exhaust memory")
     return filters
-
-
-def _check_chunks(dataset: h5d.DatasetID, where: str) -> None:
-    """Refuse a dataset some of whose chunks were never written, of which HDF5 would make zeros."""
-    properties = dataset.get_create_plist()
-    if properties.get_layout() == h5d.CHUNKED:
-        counts = [-(-rows // length) for rows, length in zip(dataset.shape, properties.get_chunk(), strict=True)]
-        if dataset.get_num_chunks() != int(np.prod(counts, dtype=object)):
-            raise FormatError(f"{where} was not written completely; the file is truncated or damaged")
 
 
 def _stored_dtype(dataset: h5d.DatasetID, dtype: np.dtype, where: str) -> np.dtype:

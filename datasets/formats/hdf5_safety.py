@@ -19,9 +19,11 @@ In all functions `where` is the place for messages, `file: episode 3: column rew
 from __future__ import annotations
 
 import mmap
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,14 +36,18 @@ from assay.datasets.errors import AssayError, FormatError
 __all__ = [
     "NUMERIC_KINDS",
     "VariableLengthReader",
+    "base_address",
     "check_declared_size",
     "check_hard_link",
+    "check_heaps",
     "check_met_once",
+    "check_names",
     "check_stored",
     "damage_is_a_format_error",
     "datasets_below",
     "decode",
     "is_filtered",
+    "is_in_chunks",
     "is_text",
     "numeric_dtype",
     "open_member",
@@ -51,6 +57,9 @@ __all__ = [
 
 NUMERIC_KINDS = "biufcS"  # S: byte strings of fixed length
 Where: TypeAlias = object
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_HEAP = b"HEAP\0\0\0\0"  # HDF5 format specification 3.0, III.D: signature, version 0, reserved
+_SYMBOL_TABLE = 0x11  # type of the header message with the addresses of a group's tree and heap, IV.A.2.r
 _DEEPEST = 16  # groups within groups; deeper ones come from no space and from no library
 _DENSEST = 1200  # deflate cannot shrink data further than 1032 times
 _LARGEST_ATTRIBUTE = 1 << 24  # bytes
@@ -73,6 +82,96 @@ def damage_is_a_format_error(where: Where) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).split())
         raise FormatError(f"{where}: the file is damaged or truncated ({text}); copy it again") from error
+
+
+# -------------------------------------------------------------------- heaps of names
+
+
+def check_heaps(path: Path) -> None:
+    """Refuse a file whose heaps of names would send HDF5 into an endless loop that takes all memory.
+
+    ::
+
+        header at "HEAP"   [signature 4][version and reserved 4][size u64][first free u64][address u64]
+        free block         [offset of the next one u64, 1 at the end][size u64]
+
+    HDF5 follows the chain of free blocks without noticing that it has been somewhere before. The blocks of an intact
+    file do not overlap, so all chains together are no longer than the file.
+
+    Raises
+    ------
+    FormatError
+        With the place of the heap.
+    """
+    status = path.stat()
+    _check_heaps(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # telling formats apart opens a file many times
+def _check_heaps(path: Path, inode: int, size: int, changed: int) -> None:
+    if not size:
+        return
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        base, left = base_address(content), len(content) // 16
+        heap = content.find(_HEAP)
+        while heap >= 0:
+            left = _follow_free_blocks(content, base, heap, left, path)
+            heap = content.find(_HEAP, heap + 8)
+
+
+def base_address(content: mmap.mmap) -> int:
+    """Return where the superblock is, behind a user block; all addresses count from there."""
+    base = 0
+    while content[base : base + 8] != _SIGNATURE and base < len(content):
+        base = max(512, 2 * base)
+    return base
+
+
+def _follow_free_blocks(content: mmap.mmap, base: int, heap: int, left: int, where: Where) -> int:
+    if heap + 32 > len(content):
+        return left
+    length, free, address = struct.unpack_from("<QQQ", content, heap + 8)
+    address += base
+    while free < length and address + free + 8 <= len(content) and free != 1:
+        left -= 1
+        if left < 0:
+            raise FormatError(f"{where}: the heap at byte {heap} is damaged; copy the file again")
+        free = int.from_bytes(content[address + free : address + free + 8], "little")
+    return left
+
+
+def check_names(group: h5g.GroupID, content: mmap.mmap, base: int, path: Path) -> None:
+    """Refuse a group whose heap of names loops; before HDF5 looks a name up in it.
+
+    What `check_heaps` does for a whole file, for one group: its object header says where its heap is, so that a large
+    file need not be searched. Newer groups have none.
+
+    Parameters
+    ----------
+    group : GroupID
+    content : mmap
+        Of the file.
+    base : int
+        From `base_address`.
+    path : Path
+        Of the file, for messages.
+    """
+    place = base + h5o.get_info(group).addr
+    header = content[place : place + 16]
+    if header[:1] != b"\1":
+        return
+    count, size = int.from_bytes(header[2:4], "little"), int.from_bytes(header[8:12], "little")
+    message, stop = place + 16, min(place + 16 + size, len(content))
+    for _ in range(count):
+        if message + 24 > stop:
+            break
+        kind, length = struct.unpack_from("<HH", content, message)
+        if kind == _SYMBOL_TABLE:
+            heap = base + struct.unpack_from("<Q", content, message + 16)[0]
+            _follow_free_blocks(content, base, heap, len(content) // 16, path)
+            return
+        message += 8 + length
+    check_heaps(path)  # the header goes on elsewhere
 
 
 # -------------------------------------------------------------------- groups and links
@@ -170,24 +269,34 @@ def check_declared_size(declared: int, file_size: int, where: Where, *, filtered
         )
 
 
-def check_stored(dataset: h5d.DatasetID, size: int, where: Where) -> None:
-    """Refuse `size` bytes that were declared but never written (HDF5 would make zeros of them) or lie elsewhere."""
-    enough = dataset.get_storage_size() >= size
-    try:
-        if enough and dataset.get_num_chunks():  # in chunks, so not elsewhere; and quicker to ask for than properties
-            return
-    except (ValueError, RuntimeError):
-        pass
+def check_stored(dataset: h5d.DatasetID, size: int, where: Where) -> int | None:
+    """Refuse `size` bytes that were declared but never written (HDF5 would make zeros of them) or lie elsewhere.
+
+    Returns
+    -------
+    int or None
+        The number of chunks that the dataset is stored in; None where it is in one piece.
+    """
     properties = dataset.get_create_plist()
-    if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count():
+    layout = properties.get_layout()
+    if layout == h5d.VIRTUAL or properties.get_external_count():
         raise FormatError(f"{where} is stored in another file")
-    if enough:
-        return
-    if properties.get_nfilters():
-        chunks = [-(-rows // chunk) for rows, chunk in zip(dataset.shape, properties.get_chunk(), strict=True)]
-        if dataset.get_num_chunks() == int(np.prod(chunks, dtype=object)):
-            return
+    if layout == h5d.CHUNKED:
+        counts = [-(-rows // length) for rows, length in zip(dataset.shape, properties.get_chunk(), strict=True)]
+        chunks = int(np.prod(counts, dtype=object))
+        if dataset.get_num_chunks() == chunks:
+            return chunks
+    elif dataset.get_storage_size() >= size:
+        return None
     raise FormatError(f"{where} was not written completely; the file is truncated or damaged")
+
+
+def is_in_chunks(dataset: h5d.DatasetID, chunks: int) -> bool:
+    """Tell whether a dataset is stored in so many chunks; much quicker than `check_stored`."""
+    try:
+        return bool(dataset.get_num_chunks() == chunks)
+    except (ValueError, RuntimeError):  # in one piece, or elsewhere
+        return False
 
 
 def read_array(dataset: h5d.DatasetID, file_size: int, where: Where, *, hint: str = "") -> np.ndarray:
@@ -254,6 +363,11 @@ class VariableLengthReader:
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
         with file.open("rb") as handle:
             self._content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        self._base = base_address(self._content)
+
+    def check_names(self, group: h5g.GroupID) -> None:
+        """Refuse a group whose heap of names loops."""
+        check_names(group, self._content, self._base, self.file)
 
     def __enter__(self) -> VariableLengthReader:
         return self

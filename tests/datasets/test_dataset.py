@@ -531,3 +531,19 @@ def test_consecutive_episodes_are_shared_not_copied() -> None:
     assert np.shares_memory(part.observations, dataset.observations)
     assert np.shares_memory(part.rewards, dataset.rewards)
     assert not np.shares_memory(dataset.select([2, 4]).rewards, dataset.rewards)
+
+
+def test_a_termination_without_a_recorded_final_observation_is_kept_for_learners_only() -> None:
+    dataset = Dataset.from_arrays(
+        observations=np.array([0.0, 1.0, 1.0, 5.0, 6.0, 6.0]),
+        actions=np.zeros(4),
+        rewards=[0.0, 1.0, 0.0, 2.0],
+        terminations=[False, True, False, False],
+        truncations=[False, False, False, True],
+        episode_columns={"final_observation": np.zeros(2, bool)},
+    )
+    assert dataset.transitions().steps.tolist() == [0, 2]
+    kept = dataset.transitions(keep_terminal=True)
+    assert kept.steps.tolist() == [0, 1, 2]  # the timeout stays out: what followed would be bootstrapped from
+    assert kept.rewards.tolist() == [0.0, 1.0, 0.0]
+    assert kept.terminations.tolist() == [False, True, False]

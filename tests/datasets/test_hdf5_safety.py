@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from h5py import h5g
 
 from assay.datasets.errors import FormatError
+from assay.datasets.formats import writer_named
 from assay.datasets.formats.hdf5_safety import (
     VariableLengthReader,
     damage_is_a_format_error,
@@ -20,6 +24,7 @@ from assay.datasets.formats.hdf5_safety import (
     read_array,
     read_attributes,
 )
+from tests.datasets.dataset_strategies import clean_dataset
 
 TEXTS = ["", "abc", "é" * 40, "x" * 5000] * 100
 
@@ -204,3 +209,34 @@ def test_one_long_text_that_all_rows_share_is_refused(file: Path) -> None:
         pytest.raises(FormatError, match="longer than the file"),
     ):
         reader.dataset(handle["a"].id, "here")
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_loop_in_the_names_of_a_group_is_refused_before_hdf5_follows_it(tmp_path: Path, number: int) -> None:
+    """HDF5 goes round a chain of free blocks that leads back to itself until it has taken all memory."""
+    dataset = clean_dataset(steps=12, length=6)
+    writer_named("minari").write(dataset, tmp_path / "loop-v0")
+    file = tmp_path / "loop-v0" / "data" / "main_data.hdf5"
+    content = bytearray(file.read_bytes())
+    heap = -1
+    for _ in range(number + 1):
+        heap = content.find(b"HEAP\0\0\0\0", heap + 1)
+    assert heap > 0
+    address = int.from_bytes(content[heap + 24 : heap + 32], "little")
+    content[heap + 16 : heap + 24] = (8).to_bytes(8, "little")  # the first free block, which is its own successor
+    content[address + 8 : address + 24] = (8).to_bytes(8, "little") + (16).to_bytes(8, "little")
+    file.write_bytes(content)
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30));"
+        "import assay; assay.load(sys.argv[1], format='minari')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "loop-v0")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 1
+    assert f"FormatError: {file}: the heap at byte {heap} is damaged" in done.stderr.splitlines()[-1]

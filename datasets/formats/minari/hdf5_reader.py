@@ -41,6 +41,7 @@ from assay.datasets.formats.hdf5_safety import (
     check_stored,
     decode,
     is_filtered,
+    is_in_chunks,
     is_text,
     numeric_dtype,
     open_member,
@@ -51,6 +52,7 @@ from assay.datasets.formats.minari.assembly import DERIVED, Parts
 from assay.datasets.formats.minari.metadata import METADATA, text_width
 from assay.datasets.formats.minari.place import Place
 from assay.datasets.formats.minari.values import Kind, decode_images, is_observation, kind_of, text_column
+from assay.datasets.memory import empty
 from assay.datasets.spaces import Box, Space, leaves
 
 __all__ = ["MAIN", "HDF5Reader"]
@@ -71,6 +73,7 @@ class _Column:
     memory_type: Any = None
     flat: np.ndarray = field(default_factory=lambda: np.empty(0))
     texts: list[str] = field(default_factory=list)
+    chunks: dict[tuple[int, ...], int | None] = field(default_factory=dict)  # by the shape in an episode
 
 
 @dataclass
@@ -100,6 +103,7 @@ class HDF5Reader:
         return self.parts
 
     def _read(self, root: h5g.GroupID) -> None:
+        self.values.check_names(root)
         self._check_groups(root)
         start = 0
         for number in range(self.episodes):
@@ -107,6 +111,7 @@ class HDF5Reader:
             path = b"episode_%d" % number
             check_hard_link(root, path, self.place)
             group = h5g.open(root, path)
+            self.values.check_names(group)
             if not number:
                 self._set_up(group)
             self._check_members(group)
@@ -173,7 +178,7 @@ class HDF5Reader:
         self._check_sizes(described)
         for name, column, dtype, shape, _ in described:
             if column.kind != "text":
-                column.flat = np.empty((self.steps + column.extra_rows * self.episodes, *shape), dtype)
+                column.flat = empty((self.steps + column.extra_rows * self.episodes, *shape), dtype)
             self.columns[name] = column
 
     def _describe(
@@ -210,6 +215,7 @@ class HDF5Reader:
         seen: dict[bytes, set[bytes]] | None = None,
     ) -> Iterator[tuple[str, tuple[bytes, h5d.DatasetID]]]:
         check_met_once(group, met, self.place)
+        self.values.check_names(group)
         if depth > _DEEPEST:
             raise FormatError(f"{self.place}: groups are nested more than {_DEEPEST} deep")
         names = set(group)
@@ -259,7 +265,9 @@ class HDF5Reader:
         if path not in group:
             return -1
         check_hard_link(group, path, self.place)
-        return int(h5g.open(group, path).get_num_objs())
+        below = h5g.open(group, path)
+        self.values.check_names(below)
+        return int(below.get_num_objs())
 
     def _read_episode(self, group: h5g.GroupID, start: int) -> int:
         length, has_final = 0, True
@@ -317,7 +325,10 @@ class HDF5Reader:
                 f"but {part.dtype}{list(part.shape[1:])} in episode 0"
             )
         if part.nbytes:
-            check_stored(dataset, part.nbytes, self.place)
+            # Of equal shapes the first one is looked at closely; the others then are stored like it.
+            known = column.chunks.get(shape)
+            if known is None or not is_in_chunks(dataset, known):
+                column.chunks[shape] = check_stored(dataset, part.nbytes, self.place)
             dataset.read(h5s.ALL, h5s.ALL, part, column.memory_type)
 
     def _encoded_images(self, dataset: h5d.DatasetID) -> list[Any]:
