@@ -3,6 +3,32 @@
 if __name__ != "assay.corruption":
     raise ImportError(f"import this package as assay.corruption, not as {__name__}")
 
+from assay.corruption.episodes import DownsampleEpisodes, DropEpisodes, DuplicateEpisodes, ReorderEpisodes
+from assay.corruption.faults import (
+    ClippedSensors,
+    DelayedSensors,
+    FrozenSensors,
+    MissingValues,
+    QuantizedSensors,
+    SwappedDimensions,
+)
 from assay.corruption.random import RandomCorruption
+from assay.corruption.segments import FlipTerminations, MergeEpisodes, SegmentEpisodes, TruncateEpisodes
 
-__all__ = ["RandomCorruption"]
+__all__ = [
+    "ClippedSensors",
+    "DelayedSensors",
+    "DownsampleEpisodes",
+    "DropEpisodes",
+    "DuplicateEpisodes",
+    "FlipTerminations",
+    "FrozenSensors",
+    "MergeEpisodes",
+    "MissingValues",
+    "QuantizedSensors",
+    "RandomCorruption",
+    "ReorderEpisodes",
+    "SegmentEpisodes",
+    "SwappedDimensions",
+    "TruncateEpisodes",
+]

@@ -708,7 +708,8 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
     ----------
     datasets : sequence of Dataset
         Columns, dtypes and shapes must agree. A `next_observations`, `weights` or `corrupted/...` column that only
-        some have is completed for the others (the next row, 1, False).
+        some have is completed for the others (the next row, 1, False); so are the episode columns `corrupted/...`
+        (False) and `final_observation` (True), while other episode columns are kept where all datasets have them.
     info : DatasetInfo, optional
         Default: that of the first.
 
@@ -731,13 +732,16 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
                 )
         columns[name] = np.concatenate(parts, out=empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype))
     shared = set.intersection(*(set(dataset.episode_columns) for dataset in datasets))
-    if any("final_observation" in dataset.episode_columns for dataset in datasets):
-        shared.add("final_observation")
+    every = {name for dataset in datasets for name in dataset.episode_columns}
+    shared |= {name for name in every if name == "final_observation" or name.startswith("corrupted/")}
     episode_columns = {
         name: np.concatenate(
-            [dataset.episode_columns.get(name, np.ones(dataset.total_episodes, bool)) for dataset in datasets]
+            [
+                dataset.episode_columns.get(name, np.full(dataset.total_episodes, name == "final_observation"))
+                for dataset in datasets
+            ]
         )
-        for name in shared
+        for name in sorted(shared)
     }
     record = Record(
         "datasets.concatenate",
