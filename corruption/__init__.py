@@ -13,6 +13,7 @@ from assay.corruption.faults import (
     SwappedDimensions,
 )
 from assay.corruption.random import RandomCorruption
+from assay.corruption.repair import DynamicsFilter, OracleFilter, OutlierFilter, RewardFilter, detection
 from assay.corruption.segments import FlipTerminations, MergeEpisodes, SegmentEpisodes, TruncateEpisodes
 
 __all__ = [
@@ -21,14 +22,19 @@ __all__ = [
     "DownsampleEpisodes",
     "DropEpisodes",
     "DuplicateEpisodes",
+    "DynamicsFilter",
     "FlipTerminations",
     "FrozenSensors",
     "MergeEpisodes",
     "MissingValues",
+    "OracleFilter",
+    "OutlierFilter",
     "QuantizedSensors",
     "RandomCorruption",
     "ReorderEpisodes",
+    "RewardFilter",
     "SegmentEpisodes",
     "SwappedDimensions",
     "TruncateEpisodes",
+    "detection",
 ]

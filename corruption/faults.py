@@ -19,6 +19,7 @@ a while, so windows and trajectories are the default where that matters.
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Any, Literal
 
 import numpy as np
@@ -140,7 +141,8 @@ class FrozenSensors(SensorCorruption):
         Which steps; see `StepCorruption`.
     """
 
-    granularity: Literal["transition", "window", "trajectory"] = Field(default="window", kw_only=True)
+    _: KW_ONLY
+    granularity: Literal["transition", "window", "trajectory"] = "window"
 
     needs_floats = False
 
@@ -166,7 +168,8 @@ class DelayedSensors(SensorCorruption):
     """
 
     steps: int = Field(default=1, ge=1)
-    granularity: Literal["transition", "window", "trajectory"] = Field(default="trajectory", kw_only=True)
+    _: KW_ONLY
+    granularity: Literal["transition", "window", "trajectory"] = "trajectory"
 
     needs_floats = False
 
