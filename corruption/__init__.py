@@ -12,6 +12,7 @@ from assay.corruption.faults import (
     QuantizedSensors,
     SwappedDimensions,
 )
+from assay.corruption.presets import grid, preset
 from assay.corruption.random import RandomCorruption
 from assay.corruption.repair import DynamicsFilter, OracleFilter, OutlierFilter, RewardFilter, detection
 from assay.corruption.segments import FlipTerminations, MergeEpisodes, SegmentEpisodes, TruncateEpisodes
@@ -37,4 +38,6 @@ __all__ = [
     "SwappedDimensions",
     "TruncateEpisodes",
     "detection",
+    "grid",
+    "preset",
 ]

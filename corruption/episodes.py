@@ -81,7 +81,8 @@ class EpisodeCorruption(Transform):
             allowed &= dataset.tagged(self.tag)
         numbers = self.draws(dataset, seed)
         if self.count == "random":
-            return (numbers < rate) & allowed
+            chosen: np.ndarray = (numbers < rate) & allowed
+            return chosen
         candidates = np.flatnonzero(allowed)
         return _smallest(numbers, candidates, round(rate * len(candidates)))
 

@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from assay.corruption.columns import extremes, moments
-from assay.corruption.sensors import Chunk, Fault, SensorCorruption, HoldLast
+from assay.corruption.sensors import Chunk, Fault, HoldLast, SensorCorruption
 from assay.datasets.errors import ConfigError
 from assay.datasets.memory import empty
 from assay.datasets.randomness import block_generator
@@ -79,6 +79,7 @@ class MissingValues(SensorCorruption):
 
     Examples
     --------
+    >>> from assay.datasets import Dataset
     >>> dataset = Dataset.from_arrays(
     ...     observations=np.arange(4.0)[:, None], actions=np.zeros(3), rewards=np.zeros(3),
     ...     terminations=np.arange(3) == 2, truncations=np.zeros(3, bool), columns={"infos/off": [False, True, False]})
@@ -218,6 +219,7 @@ class QuantizedSensors(SensorCorruption):
 
     Examples
     --------
+    >>> from assay.datasets import Dataset
     >>> dataset = Dataset.from_arrays(
     ...     observations=[[0.0], [0.3], [0.9], [1.0]], actions=np.zeros(3), rewards=[0.0, 0.4, 1.0],
     ...     terminations=np.arange(3) == 2, truncations=np.zeros(3, bool))
@@ -236,7 +238,8 @@ class QuantizedSensors(SensorCorruption):
 
         def rounded(values: np.ndarray) -> np.ndarray:
             numbers = np.rint((np.clip(values, low, high) - low) / np.where(step > 0, step, 1.0))
-            return (low + numbers * step).astype(dtype)
+            result: np.ndarray = (low + numbers * step).astype(dtype)
+            return result
 
         return _Pointwise(rounded)
 
@@ -301,6 +304,7 @@ class SwappedDimensions(SensorCorruption):
 
     Examples
     --------
+    >>> from assay.datasets import Dataset
     >>> dataset = Dataset.from_arrays(
     ...     observations=np.zeros((2, 1)), actions=[[1.0, 2.0, 3.0]], rewards=[0.0],
     ...     terminations=[True], truncations=[False])
@@ -314,7 +318,9 @@ class SwappedDimensions(SensorCorruption):
 
     @model_validator(mode="after")
     def _distinct(self) -> SwappedDimensions:
-        if self.dimensions is not None and (len(self.dimensions) < 2 or len(set(self.dimensions)) < len(self.dimensions)):
+        if self.dimensions is not None and (
+            len(self.dimensions) < 2 or len(set(self.dimensions)) < len(self.dimensions)
+        ):
             raise ValueError(f"dimensions={self.dimensions}: at least two different ones can trade places")
         return self
 

@@ -64,7 +64,9 @@ def take_pieces(dataset: Dataset, firsts: np.ndarray, lengths: np.ndarray) -> Da
     of = np.searchsorted(starts, firsts, side="right") - 1
     cut = firsts + lengths < starts[of] + dataset.episode_lengths[of]
     columns = {
-        name: take_ranges(array, firsts, lengths) if len(array) == total else take_ranges(array, firsts + of, lengths + 1)
+        name: take_ranges(array, firsts, lengths)
+        if len(array) == total
+        else take_ranges(array, firsts + of, lengths + 1)
         for name, array in ((name, dataset.column(name)) for name in dataset.columns)
     }
     lasts = np.cumsum(lengths) - 1
@@ -128,6 +130,4 @@ def mark_episodes(
     for name, touched in (steps or {}).items():
         before = dataset.masks.get(name)
         columns[f"corrupted/{name}"] = touched if before is None else touched | before
-    return Dataset(
-        columns, dataset.episode_lengths, info=dataset.info, history=dataset.history, episode_columns=table
-    )
+    return Dataset(columns, dataset.episode_lengths, info=dataset.info, history=dataset.history, episode_columns=table)

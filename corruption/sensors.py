@@ -34,7 +34,7 @@ from assay.datasets.memory import copy
 from assay.datasets.randomness import blocks
 from assay.datasets.streaming import StepReader
 
-__all__ = ["Chunk", "Fault", "SensorCorruption", "HoldLast"]
+__all__ = ["Chunk", "Fault", "HoldLast", "SensorCorruption"]
 
 
 @dataclass(frozen=True)
