@@ -144,12 +144,10 @@ class _ResidualFilter(ScoreFilter):
         weights: np.ndarray,
     ) -> np.ndarray:
         residuals = empty((weights.shape[1], len(table.usable)), np.float32)  # one dimension after the other
-        finite = np.zeros(len(table.usable), bool)
         for steps, x, y, good in table.chunks():
             part = np.full(y.shape, np.nan)
             part[good] = y[good] - self._features(x[good], scale, frequencies) @ weights
             residuals[:, steps] = part.T
-            finite[steps] = good
         worst = np.zeros(len(table.usable), np.float32)
         for residual in residuals:
             center, spread = center_and_spread(residual)
