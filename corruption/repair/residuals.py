@@ -10,12 +10,15 @@ x is scaled to zero mean and unit variance; O and b are random (Fourier features
 residual, the worst dimension counting; then the model is fitted again without the flagged steps. This is the cheapest
 model that can tell wrong transitions from rare ones; it finds a wrong s, a or s' alike, and also joined episodes. Where
 contacts make the dynamics jump, it takes rare true transitions for wrong ones: look at precision, not only at recall.
+Where much is corrupted, the residuals' own spread is wide, and few are beyond the threshold although nearly all rank
+first: where the rate is known, give `share`.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -78,12 +81,13 @@ class _Table:
 
 
 class _ResidualFilter(ScoreFilter):
-    """Base of the two; a mixin of methods, the fields are theirs."""
+    """Base of the two, whose fields these are; declared there for their order."""
 
-    features: int
-    ridge: float
-    rounds: int
-    seed: int
+    if TYPE_CHECKING:
+        features: int
+        ridge: float
+        rounds: int
+        seed: int
 
     @abstractmethod
     def table(self, dataset: Dataset) -> _Table:
