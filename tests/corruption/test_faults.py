@@ -164,7 +164,8 @@ def test_any_structure_is_taken_or_refused_by_name(dataset: Dataset, fault: str,
     try:
         variant = FAULTS[fault](element, rate=0.5)(dataset)
     except (DatasetError, ConfigError) as error:
-        assert "needs real numbers" in str(error) or "nothing to swap" in str(error)
+        if "needs real numbers" not in str(error) and "nothing to swap" not in str(error):
+            raise
         return
     mask = variant.masks[element]
     names = [name for name in variant.columns if not name.startswith(("corrupted/", "infos/missing/"))]

@@ -264,7 +264,7 @@ def test_history_rebuilds_a_repaired_dataset(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_filtered_is_refused() -> None:
-    with pytest.raises(ConfigError, match="threshold=0.0"):
+    with pytest.raises(ConfigError, match=r"threshold=0\.0"):
         OutlierFilter("rewards", threshold=0.0)
     with pytest.raises(ConfigError, match="element='a/b'"):
         DynamicsFilter("a/b")
