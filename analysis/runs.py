@@ -51,6 +51,7 @@ _RUNS: dict[str, Any] = {
     "return_mean": pl.Float64,
     "score": pl.Float64,
     "episodes": pl.Int64,
+    "noise": pl.String,
     "best_score": pl.Float64,
     "behaviour_return": pl.Float64,
     "behaviour_score": pl.Float64,
@@ -364,6 +365,7 @@ def _row(record: RunRecord, label: str) -> dict[str, Any]:
             mean = best = None
     updates = job["steps"] if status == "finished" else _last_update(record, returns)
     references = record.references
+    noise = (job.get("evaluation") or {}).get("observation_noise")
     behaviour = _number(dataset.get("behaviour_return", dataset.get("return_mean")))
     return {
         "run": record.path.name,
@@ -379,6 +381,7 @@ def _row(record: RunRecord, label: str) -> dict[str, Any]:
         "return_mean": mean,
         "score": record.normalize(mean),
         "episodes": episodes,
+        "noise": None if noise is None else _noise_text(noise),
         "best_score": record.normalize(best),
         "behaviour_return": behaviour,
         "behaviour_score": record.normalize(behaviour),
@@ -426,6 +429,7 @@ def load_runs(path: str | os.PathLike[str]) -> pl.DataFrame:
         status              finished, unfinished, failed or diverged
         updates             gradient updates done; `updates_planned` were asked for
         return_mean         mean return of the final evaluation's `episodes` (sum of rewards)
+        noise               what disturbed the observations of the evaluation; null where nothing did
         score               the same on D4RL's scale, 0 = random and 100 = expert; null without references
         best_score          mean score of the best evaluation along the way: a diagnostic, chosen with
                             hindsight, never to be reported as a result; null when only the final one exists

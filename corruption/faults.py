@@ -19,8 +19,9 @@ a while, so windows and trajectories are the default where that matters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -46,16 +47,14 @@ __all__ = [
 class _Pointwise:
     """A fault that depends on the reading alone."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Callable[[np.ndarray], np.ndarray]) -> None:
         self.function = function
 
     def change(self, chunk: Chunk) -> np.ndarray:
-        result: np.ndarray = self.function(chunk.values)
-        return result
+        return self.function(chunk.values)
 
     def final(self, finals: np.ndarray, last: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        result: np.ndarray = self.function(finals)
-        return result
+        return self.function(finals)
 
 
 @register("corruption.missing")
@@ -99,19 +98,22 @@ class MissingValues(SensorCorruption):
         mean = moments(reader, name)[0].reshape(1, -1).astype(reader.dataset.column(name).dtype)
         return HoldLast(lambda values: np.broadcast_to(mean, values.shape))
 
-    def entries_of(self, name: str, block: int, steps: slice, mask: np.ndarray, width: int) -> Any:
+    def entries_of(self, name: str, block: int, width: int) -> Callable[[np.ndarray], np.ndarray]:
         """Draw which dimensions are missing."""
         if self.dimension_rate == 1:
-            return super().entries_of(name, block, steps, mask, width)
+            return super().entries_of(name, block, width)
         generator = block_generator(self.seed, self.name, f"{self.element}:{name}:dimensions", block)
 
         def draw(touched: np.ndarray) -> np.ndarray:
             numbers = generator.random((len(touched), width), dtype=np.float32)
-            return touched[:, None] & (numbers < self.dimension_rate)
+            entries: np.ndarray = touched[:, None] & (numbers < self.dimension_rate)
+            return entries
 
         return draw
 
-    def note(self, reader: StepReader, name: str, further: dict[str, np.ndarray]) -> Any:
+    def note(
+        self, reader: StepReader, name: str, further: dict[str, np.ndarray]
+    ) -> Callable[[np.ndarray, np.ndarray], None]:
         """Write down which numbers are missing."""
         known, source = f"infos/missing/{name}", reader.dataset.column(name)
         missing = empty(source.shape, np.bool_)

@@ -18,8 +18,9 @@ keeps repeating the one before. Entries of other dimensions and rows that are no
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pydantic
@@ -97,9 +98,9 @@ class SensorCorruption(StepCorruption):
     def fault(self, reader: StepReader, name: str, dimensions: np.ndarray) -> Fault:
         """Return what happens to one column."""
 
-    def entries_of(self, name: str, block: int, steps: slice, mask: np.ndarray, width: int) -> Any:
-        """Return a callable that draws which entries of a chunk's touched steps are touched; default all."""
-        return lambda touched: np.repeat(touched[:, None], width, axis=1)
+    def entries_of(self, name: str, block: int, width: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what draws, chunk after chunk of a block, which entries are touched of touched steps; default all."""
+        return lambda touched: np.broadcast_to(touched[:, None], (len(touched), width))
 
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the corrupted dataset; columns that do not change are shared."""
@@ -153,45 +154,48 @@ class SensorCorruption(StepCorruption):
         flat = column.reshape(len(column), width)
         chosen = self._chosen(name, width)
         of_observations = name.partition("/")[0] == "observations"
-        with_finals = of_observations and self.element == "states"
-        first_steps = np.zeros(dataset.total_steps, bool)
-        first_steps[dataset.episode_starts] = True
-        known = dataset.final_observations_known
-        fault = self.fault(reader, name, chosen)
-        note = self.note(reader, name, further)
+        firsts, lasts = _borders(dataset)
+        fault, note = self.fault(reader, name, chosen), self.note(reader, name, further)
         for block, rows in blocks(dataset.total_steps):
-            draw = self.entries_of(name, block, rows, mask, len(chosen))
+            draw = self.entries_of(name, block, len(chosen))
             for steps in reader.chunks(name, columns.CHUNK_BYTES, rows):
                 entries = np.zeros((steps.stop - steps.start, width), bool)
                 entries[:, chosen] = draw(mask[steps])
                 places = reader.observation_rows(steps) if of_observations else np.arange(steps.start, steps.stop)
                 values = reader.read(name, steps).reshape(len(places), width)
-                new = fault.change(Chunk(steps, values, entries, first_steps[steps]))
-                result = np.where(entries, new, values)
-                flat[places] = result
+                changed = np.where(entries, fault.change(Chunk(steps, values, entries, firsts[steps])), values)
+                flat[places] = changed
                 note(places, entries)
-                if with_finals:
-                    follows = np.append(first_steps[steps.start + 1 : steps.stop], _ends(reader, steps.stop))
-                    lasts = np.flatnonzero(follows & entries.any(axis=1))
-                    if len(lasts):
-                        finals = flat[places[lasts] + 1]
-                        changed = fault.final(finals, result[lasts], lasts + steps.start)
-                        recorded = known[reader.episodes_of(lasts + steps.start)][:, None]
-                        flat[places[lasts] + 1] = np.where(
-                            entries[lasts], np.where(recorded, changed, result[lasts]), finals
-                        )
-                        note(places[lasts] + 1, entries[lasts])
+                ending = np.flatnonzero(lasts[steps] & entries.any(axis=1))
+                if self.element == "states" and len(ending):
+                    finals = places[ending] + 1
+                    flat[finals] = self._finals(
+                        reader, fault, ending + steps.start, flat[finals], changed[ending], entries[ending]
+                    )
+                    note(finals, entries[ending])
 
-    def note(self, reader: StepReader, name: str, further: dict[str, np.ndarray]) -> Any:
+    @staticmethod
+    def _finals(
+        reader: StepReader, fault: Fault, steps: np.ndarray, finals: np.ndarray, last: np.ndarray, entries: np.ndarray
+    ) -> np.ndarray:
+        """Return the final observations after touched last steps; one that was never recorded repeats the row before."""
+        recorded = reader.dataset.final_observations_known[reader.episodes_of(steps)][:, None]
+        changed = np.where(recorded, fault.final(finals, last, steps), last)
+        return np.where(entries, changed, finals)
+
+    def note(
+        self, reader: StepReader, name: str, further: dict[str, np.ndarray]
+    ) -> Callable[[np.ndarray, np.ndarray], None]:
         """Return a callable (rows, entries) that writes down what is touched, beside the mask; default does nothing."""
         return lambda rows, entries: None
 
 
-def _ends(reader: StepReader, stop: int) -> bool:
-    """Tell whether an episode ends before step `stop`."""
-    starts = reader.dataset.episode_starts
-    place = int(np.searchsorted(starts, stop))
-    return stop == reader.dataset.total_steps or bool(place < len(starts) and starts[place] == stop)
+def _borders(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return which steps are the first and the last of their episodes, (N,) bool each."""
+    firsts, lasts = np.zeros(dataset.total_steps, bool), np.zeros(dataset.total_steps, bool)
+    firsts[dataset.episode_starts] = True
+    lasts[dataset.episode_starts + dataset.episode_lengths - 1] = True
+    return firsts, lasts
 
 
 def _follow(reader: StepReader, name: str, observations: np.ndarray) -> np.ndarray:
@@ -223,7 +227,7 @@ class HoldLast:
     [0.0, 0.0, 0.0, 3.0, 4.0]
     """
 
-    def __init__(self, at_start: Any = None) -> None:
+    def __init__(self, at_start: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
         self.at_start = at_start
         self.carried: np.ndarray | None = None
 

@@ -27,6 +27,7 @@ COMMANDS = (
     "datasets validate",
     "validate",
     "corrupt",
+    "apply",
     "metrics",
     "train",
     "run",

@@ -6,11 +6,12 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from assay.analysis import load_runs
+from assay.analysis import load_runs, score_table
 from assay.baselines import BC, Evaluation, Job, ObservationNoise, train
 from assay.baselines.evaluation import episode_seeds, evaluate
 from assay.baselines.observation_noise import NoisyEpisodes
@@ -157,6 +158,10 @@ def test_runs_say_that_they_are_under_noise_and_tables_label_them(tmp_path):
     assert clean[0].returns.tolist() != noisy[0].returns.tolist()
     labels = load_runs(tmp_path).sort("label").select("label").to_series().to_list()
     assert labels == ["BC", "BC", "BC under uniform noise of 0.5 std", "BC under uniform noise of 0.5 std"]
+    mixed = load_runs(tmp_path).filter((pl.col("seed") == 0) == pl.col("noise").is_null())  # one seed of either
+    with pytest.raises(ConfigError, match=r"different noise.*no noise, uniform noise of 0\.5 std"):
+        score_table(mixed, "return_mean")
+    assert score_table(mixed, "return_mean", ["label"])["seeds"].to_list() == [1, 1]
     # a finished policy knows the deviation of what it was trained on
     deviation = noisy[0].actor().observation_deviation(slice(0, 1))
     assert np.allclose(deviation, dataset.transitions().observations.std(0))
