@@ -123,11 +123,11 @@ def mark_episodes(
     steps : mapping of str to (N,) bool, optional
         Becomes the mask `corrupted/<name>`.
     """
-    table = dict(dataset.episode_columns)
-    for name, touched in (episodes or {}).items():
-        table[f"corrupted/{name}"] = touched | table.get(f"corrupted/{name}", np.zeros(dataset.total_episodes, bool))
-    columns = {name: dataset.column(name) for name in dataset.columns}
-    for name, touched in (steps or {}).items():
-        before = dataset.masks.get(name)
-        columns[f"corrupted/{name}"] = touched if before is None else touched | before
-    return Dataset(columns, dataset.episode_lengths, info=dataset.info, history=dataset.history, episode_columns=table)
+    none, table = np.zeros(dataset.total_episodes, bool), dataset.episode_columns
+    return dataset.replace(
+        {f"corrupted/{name}": touched | dataset.masks.get(name, False) for name, touched in (steps or {}).items()},
+        episode_columns={
+            f"corrupted/{name}": touched | table.get(f"corrupted/{name}", none)
+            for name, touched in (episodes or {}).items()
+        },
+    )

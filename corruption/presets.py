@@ -175,7 +175,7 @@ def _mode(mode: str) -> tuple[str, dict[str, Any], set[str]]:
         return name, {}, {item.name for item in fields(transforms[name])}  # type: ignore[arg-type]
     if mode == "adversarial":
         return name, {}, _OF_ADVERSARIAL
-    known_modes = [key.partition(".")[2] for key in transforms if key.startswith("corruption.")]
+    known_modes = [key.partition(".")[2] for key in transforms if key.startswith("corruption.") and key.count(".") == 1]
     raise UnknownNameError("mode of corruption", mode, (*known_modes, *_DISTRIBUTIONS, "adversarial"))
 
 

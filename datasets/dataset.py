@@ -242,12 +242,13 @@ class Dataset:
         *,
         info: DatasetInfo | None = None,
         record: Record | None = None,
+        episode_columns: Mapping[str, np.ndarray | None] | None = None,
     ) -> Dataset:
         """Return a dataset with some columns replaced or added (None removes one); all others are shared.
 
         Parameters
         ----------
-        columns : mapping of str to array or None, optional
+        columns, episode_columns : mapping of str to array or None, optional
         info : DatasetInfo, optional
         record : Record, optional
             Appended to the history.
@@ -255,12 +256,13 @@ class Dataset:
         changed = dict(columns or {})
         merged = {name: array for name, array in self._columns.items() if name not in changed}
         merged |= {name: array for name, array in changed.items() if array is not None}
+        of_episodes = {**self._episode_columns, **(episode_columns or {})}
         return Dataset(
             merged,
             self._lengths,
             info=info or self.info,
             history=self.history if record is None else (*self.history, record),
-            episode_columns=self._episode_columns,
+            episode_columns={name: array for name, array in of_episodes.items() if array is not None},
             _hashes={name: value for name, value in self._hashes.items() if name not in changed},
         )
 

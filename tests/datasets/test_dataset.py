@@ -531,3 +531,14 @@ def test_consecutive_episodes_are_shared_not_copied() -> None:
     assert np.shares_memory(part.observations, dataset.observations)
     assert np.shares_memory(part.rewards, dataset.rewards)
     assert not np.shares_memory(dataset.select([2, 4]).rewards, dataset.rewards)
+
+
+def test_replace_adds_and_removes_columns_of_the_episodes_table():
+    dataset = clean_dataset(12, 6, episode_columns={"seed": np.arange(2), "policy": np.zeros(2)})
+    changed = dataset.replace(episode_columns={"seed": np.array([5, 6]), "policy": None, "tags/good": np.ones(2, bool)})
+    assert {name: values.tolist() for name, values in changed.episode_columns.items()} == {
+        "seed": [5, 6],
+        "tags/good": [True, True],
+    }
+    assert list(dataset.episode_columns) == ["seed", "policy"]
+    assert np.shares_memory(changed.observations, dataset.observations)
