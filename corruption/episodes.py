@@ -38,6 +38,7 @@ from pydantic import Field
 from assay.corruption.pieces import mark_episodes, take_pieces
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.memory import empty
 from assay.datasets.randomness import block_generator, blocks
 from assay.datasets.transform import Transform, register
 
@@ -61,10 +62,7 @@ class EpisodeCorruption(Transform):
 
     def draws(self, dataset: Dataset, seed: int, purpose: str = "episodes") -> np.ndarray:
         """Return one number in [0, 1) per episode, (E,) float64."""
-        numbers = np.empty(dataset.total_episodes)
-        for block, rows in blocks(dataset.total_episodes):
-            block_generator(seed, self.name, purpose, block).random(out=numbers[rows])
-        return numbers
+        return uniform_numbers(dataset.total_episodes, seed, self.name, purpose)
 
     def touched_episodes(
         self, dataset: Dataset, rate: float, seed: int, possible: np.ndarray | None = None
@@ -84,10 +82,19 @@ class EpisodeCorruption(Transform):
             chosen: np.ndarray = (numbers < rate) & allowed
             return chosen
         candidates = np.flatnonzero(allowed)
-        return _smallest(numbers, candidates, round(rate * len(candidates)))
+        return smallest(numbers, candidates, round(rate * len(candidates)))
 
 
-def _smallest(numbers: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarray:
+def uniform_numbers(count: int, seed: int, transform: str, purpose: str) -> np.ndarray:
+    """Return numbers in [0, 1), (count,) float64; each depends on its position, not on the count."""
+    numbers = empty((count,), np.float64)
+    for block, rows in blocks(count):
+        block_generator(seed, transform, purpose, block).random(out=numbers[rows])
+    return numbers
+
+
+def smallest(numbers: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarray:
+    """Return which positions hold the `count` smallest numbers among the candidates, as a mask."""
     chosen = np.zeros(len(numbers), bool)
     chosen[candidates[np.argsort(numbers[candidates], kind="stable")[:count]]] = True
     return chosen
@@ -139,7 +146,7 @@ class DropEpisodes(EpisodeCorruption):
             sign = -1 if self.of == "highest_return" else 1
             allowed = np.ones(dataset.total_episodes, bool) if self.tag is None else dataset.tagged(self.tag)
             candidates = np.flatnonzero(allowed)
-            lost = _smallest(sign * dataset.returns, candidates, round(self.rate * len(candidates)))
+            lost = smallest(sign * dataset.returns, candidates, round(self.rate * len(candidates)))
         return _take_episodes(dataset, np.flatnonzero(~lost))
 
 
@@ -254,10 +261,7 @@ class DownsampleEpisodes(Transform):
         """Return the trajectories that are kept, in their order."""
         if not dataset.total_episodes:
             return dataset
-        numbers = np.empty(dataset.total_episodes)
-        for block, rows in blocks(dataset.total_episodes):
-            block_generator(self.seed, self.name, "episodes", block).random(out=numbers[rows])
-        order = np.argsort(numbers, kind="stable")
+        order = np.argsort(uniform_numbers(dataset.total_episodes, self.seed, self.name, "episodes"), kind="stable")
         if self.unit == "episodes":
             count = round(self.fraction * dataset.total_episodes)
         else:

@@ -26,11 +26,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from assay.corruption.episodes import EpisodeCorruption
+from assay.corruption.episodes import EpisodeCorruption, smallest, uniform_numbers
 from assay.corruption.pieces import mark_episodes, take_pieces
 from assay.datasets.dataset import Dataset, is_under
-from assay.datasets.memory import copy, empty, take_ranges
-from assay.datasets.randomness import block_generator, blocks
+from assay.datasets.memory import copy, take_ranges
 from assay.datasets.transform import Transform, register
 
 __all__ = ["FlipTerminations", "MergeEpisodes", "SegmentEpisodes", "TruncateEpisodes"]
@@ -120,9 +119,7 @@ class SegmentEpisodes(Transform):
         ends = np.repeat(starts + lengths, counts)
         sizes = np.minimum(self.length, ends - firsts)
         if self.keep < 1:
-            numbers = np.empty(len(firsts))
-            for block, rows in blocks(len(firsts)):
-                block_generator(self.seed, self.name, "segments", block).random(out=numbers[rows])
+            numbers = uniform_numbers(len(firsts), self.seed, self.name, "segments")
             kept = np.sort(np.argsort(numbers, kind="stable")[: max(1, round(self.keep * len(firsts)))])
             firsts, sizes, ends = firsts[kept], sizes[kept], ends[kept]
         return _mark_truncated(take_pieces(dataset, firsts, sizes), firsts + sizes < ends)
@@ -249,23 +246,15 @@ class FlipTerminations(EpisodeCorruption):
 
     def _end_inside(self, dataset: Dataset) -> Dataset:
         starts, lengths = dataset.episode_starts, dataset.episode_lengths
-        chosen = np.zeros(dataset.total_steps, bool)
-        numbers = empty((dataset.total_steps,), np.float64) if self.count == "exact" else None
-        for block, rows in blocks(dataset.total_steps):
-            drawn = block_generator(self.seed, self.name, "steps", block).random(rows.stop - rows.start)
-            chosen[rows] = drawn < self.rate
-            if numbers is not None:
-                numbers[rows] = drawn
+        numbers = uniform_numbers(dataset.total_steps, self.seed, self.name, "steps")
         allowed = np.ones(dataset.total_steps, bool)
         allowed[starts + lengths - 1] = False
         if self.tag is not None:
             allowed &= np.repeat(dataset.tagged(self.tag), lengths)
-        if numbers is not None:
+        chosen = (numbers < self.rate) & allowed
+        if self.count == "exact":
             candidates = np.flatnonzero(allowed)
-            chosen[:] = False
-            count = round(self.rate * len(candidates))
-            chosen[candidates[np.argsort(numbers[candidates], kind="stable")[:count]]] = True
-        chosen &= allowed
+            chosen = smallest(numbers, candidates, round(self.rate * len(candidates)))
         if not chosen.any():
             return self._exchange(dataset, np.zeros(dataset.total_episodes, bool), np.zeros(0, np.int64))
         begins = np.append(False, chosen[:-1])
