@@ -470,6 +470,60 @@ def corrupt(
 
 
 @application.command
+def apply(
+    name: Name,
+    transform: Annotated[Positional[str], arg(metavar="TRANSFORM")],
+    fields: Annotated[Positional[list[str]], arg(metavar="FIELD=VALUE")] = [],  # noqa: B006
+    *,
+    output: Output,
+    format: str = "assay",
+    overwrite: bool = False,
+) -> None:
+    """Apply one transform to a dataset, by its name in recipes.
+
+    Example: assay apply hopper/medium corruption.freeze rate=0.1 window=50 -o hopper-frozen
+
+    Example: assay apply hopper-noisy corruption.repair.dynamics action=flag element=observations -o hopper-flagged
+
+    Args:
+        name: Catalog name, minari:<id> or path.
+        transform: Such as corruption.truncate_episodes; a wrong name lists those that are near.
+        fields: Its parameters; values are YAML.
+        output: Folder to write.
+        format: "assay" keeps masks and flags.
+        overwrite: Replace what is there.
+    """
+    from assay.datasets.loading import save
+    from assay.datasets.transform import make_transform
+
+    made = make_transform(transform, dict(assignment(text, "") for text in fields))
+    before = load(name)
+    result = made(before)
+    save(result, output, format=format, overwrite=overwrite)
+    out.print(
+        f"{before.total_steps:,} steps in {before.total_episodes:,} episodes became {result.total_steps:,} in "
+        f"{result.total_episodes:,}; written to {output}",
+        soft_wrap=True,
+    )
+    print_detections(result)
+
+
+def print_detections(dataset: Any) -> None:
+    """Print the masks of a dataset, and how well flags agree with them."""
+    from assay.corruption import detection
+
+    for element, mask in dataset.masks.items():
+        out.print(f"{mask.sum():,} {element} corrupted ({mask.mean():.1%})", highlight=False)
+        if f"flagged/{element}" in dataset.columns:
+            found = detection(dataset, element)
+            out.print(
+                f"flagged {found.flagged:,}: precision {found.precision:.3f}, recall {found.recall:.3f}, "
+                f"average precision {found.average_precision:.3f}",
+                highlight=False,
+            )
+
+
+@application.command
 def metrics(
     names: Annotated[Positional[list[str]], arg(metavar="NAME")],
     *,
@@ -550,6 +604,7 @@ def train(
     evaluation: Literal["final", "sparse", "published"] = "final",
     episodes: int | None = None,
     evaluate_every: int | None = None,
+    observation_noise: Annotated[UseAppendAction[list[str]], arg(metavar="FIELD=VALUE")] = [],  # noqa: B006
     workers: int | None = None,
     log: Annotated[UseAppendAction[list[str]], arg(metavar="LOGGER")] = [],  # noqa: B006
     ray: Annotated[str | None, arg(metavar="ADDRESS")] = None,
@@ -557,6 +612,8 @@ def train(
     """Train an algorithm on a dataset, all seeds together.
 
     Example: assay train hopper/medium-replay --algorithm iql --set expectile=0.9 --seeds 0 1 2 --steps 20000
+
+    Example: assay train hopper/medium --observation-noise scale=0.1 --observation-noise attack=action_difference
 
     Args:
         name: Catalog name, minari:<id> or path.
@@ -574,18 +631,29 @@ def train(
         evaluation: After the last update only, 10 times along the way, or 200 times as published; 10 episodes each.
         episodes: Episodes of each evaluation and seed, instead of 10; 0 trains without an environment.
         evaluate_every: Updates between evaluations on the way, instead of the preset's.
+        observation_noise: Evaluate under noise on the observations: scale, distribution, attack, ... of ObservationNoise;
+            may be given several times.
         workers: Simulator processes; default one per core.
         log: Also log to tensorboard or wandb; may be given several times.
         ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
     """
-    from assay.baselines import Evaluation, Job, algorithm_named
+    from pydantic import ValidationError
+
+    from assay.baselines import Evaluation, Job, ObservationNoise, algorithm_named
     from assay.baselines import train as train_jobs
     from assay.baselines.logging import logger_named
+    from assay.datasets.transform import describe_validation_error
 
     chosen = algorithm_named(algorithm, dict(map(assignment, set)))
     dataset = load(name)
     given = {"episodes": episodes, "every": evaluate_every}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if observation_noise:
+        try:
+            given_noise = dict(assignment(text, "--observation-noise ") for text in observation_noise)
+            changes["observation_noise"] = ObservationNoise(**given_noise)
+        except ValidationError as error:
+            raise ConfigError(describe_validation_error("--observation-noise", error)) from error
     asked = None if episodes == 0 else replace(Evaluation.preset(evaluation, steps), **changes)
     with training_display() as (_, report_training):
         finished = train_jobs(
@@ -747,22 +815,24 @@ def evaluate(
     out.print(table)
 
 
-def assignment(text: str) -> tuple[str, Any]:
+def assignment(text: str, option: str = "--set ") -> tuple[str, Any]:
     """Read FIELD=VALUE; the value is YAML, so numbers, booleans and lists are written as usual."""
     import yaml
 
     field, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"--set {text}: expected FIELD=VALUE")
+        raise ConfigError(f"{option}{text}: expected FIELD=VALUE")
     try:
         return field, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: {value!r} is not a value") from error
+        raise ConfigError(f"{option}{text}: {value!r} is not a value") from error
 
 
 def print_runs(runs: list[Run]) -> None:
     """Print one line per run, and exit with status 1 if one failed."""
-    table = Table("run", "status", "mean return", "score")
+    noises = {str(item.observation_noise) for item in runs if item.observation_noise is not None}
+    title = f"Evaluated under {', '.join(sorted(noises))}" if noises else None
+    table = Table("run", "status", "mean return", "score", title=title)
     for item in runs:
         evaluated = item.status == "finished" and len(item.returns) > 0
         mean = number(float(item.returns.mean())) if evaluated else ""

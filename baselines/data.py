@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class ObservationScale:
 
     mean: np.ndarray  # [observation]
     scale: np.ndarray
+    deviation: np.ndarray | None = None  # standard deviation of the observations trained on, whatever the scale
 
     @classmethod
     def of(cls, observations: np.ndarray, normalize: bool) -> ObservationScale:
@@ -147,6 +148,8 @@ class TrainingData:
         if action_scale.first is None and actions.shape[1] != len(action_scale.center):
             raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
         scale = scale or ObservationScale.of(observations, normalize)
+        with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite are reported below
+            scale = replace(scale, deviation=observations.std(0, dtype=np.float64))
         remaining = rows_remaining(transitions)
         scaled_actions = action_scale.encode(actions)
         parts = {

@@ -34,6 +34,7 @@ from assay.baselines.acting import Acting, Actor, actor_of
 from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named
 from assay.baselines.data import ActionScale, ObservationScale
 from assay.baselines.evaluation import Evaluation
+from assay.baselines.observation_noise import ObservationNoise
 from assay.baselines.population import Population, State
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
@@ -181,7 +182,7 @@ class Plan:
             "variant": job.label,
             "seed": job.seed,
             "steps": self.steps,
-            "evaluation": None if self.evaluation is None else asdict(self.evaluation),
+            "evaluation": None if self.evaluation is None else _evaluation_as_plain(self.evaluation),
         }
 
     def hash(self, job: Job) -> str:
@@ -196,6 +197,14 @@ class Plan:
         """Name the run's folder."""
         variant = re.sub(r"[^A-Za-z0-9_.]+", "-", job.label)
         return f"{job.algorithm.name}-{variant}-seed{job.seed}-{self.hash(job)[:8]}"
+
+
+def _evaluation_as_plain(evaluation: Evaluation) -> dict[str, Any]:
+    """Return it as JSON values; without noise it is described as before there was any, and keeps its job's hash."""
+    plain = asdict(evaluation)
+    if evaluation.observation_noise is None:
+        del plain["observation_noise"]
+    return plain
 
 
 def hardware(device: str) -> dict[str, Any]:
@@ -299,6 +308,12 @@ class Run:
         return float(self.references.normalize(self.returns).mean())
 
     @property
+    def observation_noise(self) -> ObservationNoise | None:
+        """What disturbed the observations of every evaluation, if anything; such returns are no clean scores."""
+        stored = (self.description["job"].get("evaluation") or {}).get("observation_noise")
+        return None if stored is None else ObservationNoise(**stored)
+
+    @property
     def curves(self) -> pl.DataFrame:
         """Training losses: update, metric, value."""
         return self._table("curves", _CURVES)
@@ -318,6 +333,8 @@ class Run:
     def __repr__(self) -> str:
         job = self.description["job"]
         score = f", score {self.score:.1f}" if self.status == "finished" and self.score is not None else ""
+        if score and self.observation_noise is not None:
+            score += f" under {self.observation_noise}"
         return f"<Run {job['label']} on {job['variant']}, seed {job['seed']}: {self.status}{score}>"
 
     # ---------------------------------------------------------------- acting
@@ -498,6 +515,8 @@ class Run:
             tensors[name] = torch.from_numpy(np.ascontiguousarray(scale))
         if data.action_scale.first is not None:
             tensors["action/first"] = torch.tensor(data.action_scale.first)
+        if data.observation_scale.deviation is not None:
+            tensors["observation/deviation"] = torch.from_numpy(data.observation_scale.deviation)
         tensors["return/best"] = torch.tensor(data.best_return, dtype=torch.float64)
         atomic_write(self.folder / "policy.safetensors", save(tensors, {"schema": "assay-policy"}))
 
@@ -527,7 +546,9 @@ class TrainedPolicy:
             raise DatasetIntegrityError(f"{file} is missing: the run is {description['status']}")
         try:
             tensors = load_file(file)
-            observation = ObservationScale(tensors["observation/mean"].numpy(), tensors["observation/scale"].numpy())
+            deviation = tensors["observation/deviation"].numpy() if "observation/deviation" in tensors else None
+            mean, scale = tensors["observation/mean"].numpy(), tensors["observation/scale"].numpy()
+            observation = ObservationScale(mean, scale, deviation)
             first = int(tensors["action/first"]) if "action/first" in tensors else None
             action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
             algorithm = algorithm_named(description["job"]["algorithm"], description["job"]["parameters"])

@@ -30,6 +30,7 @@ COMMANDS = (
     "datasets validate",
     "validate",
     "corrupt",
+    "apply",
     "metrics",
     "train",
     "run",

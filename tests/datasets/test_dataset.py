@@ -547,3 +547,14 @@ def test_a_termination_without_a_recorded_final_observation_is_kept_for_learners
     assert kept.steps.tolist() == [0, 1, 2]  # the timeout stays out: what followed would be bootstrapped from
     assert kept.rewards.tolist() == [0.0, 1.0, 0.0]
     assert kept.terminations.tolist() == [False, True, False]
+
+
+def test_replace_adds_and_removes_columns_of_the_episodes_table():
+    dataset = clean_dataset(12, 6, episode_columns={"seed": np.arange(2), "policy": np.zeros(2)})
+    changed = dataset.replace(episode_columns={"seed": np.array([5, 6]), "policy": None, "tags/good": np.ones(2, bool)})
+    assert {name: values.tolist() for name, values in changed.episode_columns.items()} == {
+        "seed": [5, 6],
+        "tags/good": [True, True],
+    }
+    assert list(dataset.episode_columns) == ["seed", "policy"]
+    assert np.shares_memory(changed.observations, dataset.observations)
