@@ -113,9 +113,9 @@ class Frames:
         result = np.empty((len(reduced), bits // 64), np.uint64)
         for i, frame in enumerate(reduced.reshape(len(reduced), -1)):
             if bits == 64:
-                result[i, 0] = xxhash.xxh3_64_intdigest(frame, seed)
+                result[i, 0] = xxhash.xxh3_64_intdigest(frame.data, seed)
             else:
-                result[i, 0], result[i, 1] = divmod(xxhash.xxh3_128_intdigest(frame, seed), 1 << 64)
+                result[i, 0], result[i, 1] = divmod(xxhash.xxh3_128_intdigest(frame.data, seed), 1 << 64)
         return result
 
 

@@ -126,9 +126,11 @@ def psv(dataset: Dataset, scale: Scale = "raw", *, root: bool = False) -> float:
         if references is None or references.expert == references.random:
             raise ConfigError('the dataset has no two different reference scores: use scale="range"')
         returns = (returns - references.random) / (references.expert - references.random)
-    elif scale not in ("raw", "range"):
+    elif scale == "range":
+        returns = returns / _range_of(returns)
+    elif scale != "raw":
         raise ConfigError(f"scale={scale!r}: known are raw, range and references")
-    value = (_psv if scale != "range" else _psv_of_range)(returns[None])[0]
+    value = _psv(returns[None])[0]
     return float(np.sqrt(value) if root else value)
 
 
@@ -150,7 +152,7 @@ def potential_for_improvement(dataset: Dataset) -> float:
     >>> round(potential_for_improvement(dataset), 3), round(fraction_above_mean(dataset), 3)
     (0.667, 0.333)
     """
-    return float(_potential(finite_returns(dataset)[None])[0])
+    return float(_potential(finite_returns(dataset))(finite_returns(dataset)[None])[0])
 
 
 def fraction_above_mean(dataset: Dataset) -> float:
@@ -164,6 +166,17 @@ def fraction_above_mean(dataset: Dataset) -> float:
 # -------------------------------------------------------------------- on rows of returns
 
 
+def _range_of(returns: np.ndarray) -> float:
+    """Return max G - min G, or 1 where that is 0."""
+    return float(np.ptp(returns)) or 1.0
+
+
+def _potential(returns: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the potential as a function of rows of returns; the range is that of the data, also for resamples."""
+    highest, spread = returns.max(), _range_of(returns)
+    return lambda rows: np.clip((highest - rows.mean(1)) / spread, 0.0, 1.0) * (np.ptp(returns) > 0)
+
+
 def _spread(returns: np.ndarray) -> np.ndarray:
     spread: np.ndarray = returns.max(1) - returns.min(1)
     return spread
@@ -173,17 +186,6 @@ def _psv(returns: np.ndarray) -> np.ndarray:
     above = np.maximum(returns - returns.mean(1, keepdims=True), 0)
     # the mean of equal numbers may miss them by a rounding
     return np.where(_spread(returns) == 0, 0.0, (above**2).mean(1))
-
-
-def _psv_of_range(returns: np.ndarray) -> np.ndarray:
-    spread = _spread(returns)
-    return _psv(returns / np.where(spread == 0, 1.0, spread)[:, None])
-
-
-def _potential(returns: np.ndarray) -> np.ndarray:
-    spread = _spread(returns)
-    share = (returns.max(1) - returns.mean(1)) / np.where(spread == 0, 1.0, spread)
-    return np.where(spread == 0, 0.0, np.clip(share, 0.0, 1.0))
 
 
 def _above(returns: np.ndarray) -> np.ndarray:
@@ -214,8 +216,14 @@ def measures(basis: Basis) -> Measures:
     dataset = basis.dataset
 
     def of(function: Callable[[np.ndarray], np.ndarray], unit: str, source: str) -> Callable[[], Measure]:
+        return of_range(lambda returns: function, unit, source)
+
+    def of_range(
+        function_of: Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]], unit: str, source: str
+    ) -> Callable[[], Measure]:
         def measure() -> Measure:
             returns = finite_returns(dataset)
+            function = function_of(returns)
             return Measure(float(function(returns[None])[0]), unit, source, bootstrap_of(function, returns, basis.seed))
 
         return measure
@@ -231,12 +239,15 @@ def measures(basis: Basis) -> Measures:
         source = f"{_HONG}, returns scaled by {references.source}"
         return of(lambda rows: _psv(rows / scale), "score^2, 1 expert", source)()
 
+    def scaled(returns: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda rows: _psv(rows / _range_of(returns))
+
     return {
         **{f"return_quantile_{round(100 * share)}": quantile(share) for share in (0.1, 0.25, 0.75, 0.9)},
         "psv": of(_psv, "reward^2", _HONG),
-        "psv_scaled": of(_psv_of_range, "0 to 1/4", f"{_HONG}, returns scaled to their range"),
+        "psv_scaled": of_range(scaled, "0 to 1/4", f"{_HONG}, returns scaled to their range"),
         "psv_score": by_references,
-        "potential_for_improvement": of(_potential, "0 to 1", "(max - mean) / (max - min) of the returns"),
+        "potential_for_improvement": of_range(_potential, "0 to 1", "(max - mean) / (max - min) of the returns"),
         "fraction_above_mean": of(_above, "fraction of episodes", "returns above their mean"),
     }
 
