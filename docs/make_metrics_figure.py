@@ -45,10 +45,10 @@ def main() -> None:
     left = 14.0
     for level, color in zip(LEVELS, SERIES):
         write_text(figure, f"● {level}", left, 60, color=color, fontweight="bold")
-        left += 8.2 * len(level) + 26
+        left += 7.5 * len(level) + 34
     for body, marker in zip(BODIES, ("●", "■", "▲")):
         write_text(figure, f"{marker} {body}", left + 6, 60, color=MUTED)
-        left += 7.6 * len(body) + 26
+        left += 7.0 * len(body) + 32
     axes.set_ylim(bottom=0)
     images = Path(__file__).parent / "images"
     images.mkdir(exist_ok=True)
