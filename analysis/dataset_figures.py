@@ -294,8 +294,8 @@ def plot_projection(sample: Sample, random: Sample | None = None, *, width_pixel
             write_text(figure, "Against data of random actions", left + 34, top, fontweight="bold")
             for at, (name, color) in enumerate((("random", SERIES[6]), ("this dataset", SERIES[0]))):
                 write_text(figure, f"● {name}", left + 34 + 84 * at, top + 18, color=color)
-            axes.scatter(*others.T, s=5, color="#8a949e", linewidths=0, alpha=0.6, rasterized=True)
-            axes.scatter(*points.T, s=5, color="#3d8fd1", linewidths=0, alpha=0.6, rasterized=True)
+            axes.scatter(others[:, 0], others[:, 1], s=5, color="#8a949e", linewidths=0, alpha=0.6, rasterized=True)
+            axes.scatter(points[:, 0], points[:, 1], s=5, color="#3d8fd1", linewidths=0, alpha=0.6, rasterized=True)
     return figure
 
 
@@ -318,7 +318,16 @@ def _by_return(
     colors = LinearSegmentedColormap.from_list("returns", _RETURN_COLORS)
     low, high = float(returns.min()), float(returns.max())
     order = np.argsort(returns, kind="stable")
-    axes.scatter(*points[order].T, s=5, c=returns[order], cmap=colors, linewidths=0, alpha=0.75, rasterized=True)
+    axes.scatter(
+        points[order, 0],
+        points[order, 1],
+        s=5,
+        c=returns[order],
+        cmap=colors,
+        linewidths=0,
+        alpha=0.75,
+        rasterized=True,
+    )
     left, top, width = bar
     labels = [thousands(round(value, 1 if abs(value) < 100 else 0)) for value in (low, high)]
     write_text(figure, labels[0], left, top, color=MUTED, fontsize=FONT_POINTS - 0.5)

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from assay.datasets import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
 from assay.datasets.formats import format_named
-from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from assay.metrics import (
     Grid,
     HyperLogLog,
@@ -264,6 +264,29 @@ def test_a_grid_over_the_spaces_is_the_same_for_every_dataset() -> None:
     part, whole = unique_counts(dataset.select([0]), dataset, grid=grid)
     assert part == whole == unique_state_actions(dataset, grid)
     assert Grid.from_spaces(MultiBinary(2), Discrete(3), bins=50).edges[2].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_a_grid_over_nested_spaces_has_the_columns_of_the_data() -> None:
+    generator = np.random.default_rng(0)
+    dataset = Dataset.from_arrays(
+        observations={
+            "goal": {"z": generator.integers(0, 3, 11), "a": generator.random((11, 2))},
+            "camera": generator.integers(0, 2, (11, 2, 2), np.uint8),
+        },
+        actions={"grip": generator.integers(0, 2, 10), "arm": generator.uniform(-1, 1, (10, 1))},
+        rewards=np.zeros(10),
+        terminations=np.arange(10) == 9,
+        truncations=np.zeros(10, bool),
+    )
+    goal = Dict({"z": Discrete(3), "a": Box((2,), "float64", [0.0, 0.0], [1.0, 1.0])})
+    camera = Box((2, 2), "uint8", [[0, 0], [0, 0]], [[255, 255], [255, 255]])
+    arm = Box((1,), "float64", [-1.0], [1.0])
+    by_space = Grid.from_spaces(Dict({"goal": goal, "camera": camera}), Dict({"grip": Discrete(2), "arm": arm}), 3)
+    by_data = Grid.from_dataset(dataset, 3)
+    assert (by_space.names, by_space.frames) == (by_data.names, by_data.frames)
+    assert 1 <= unique_state_actions(dataset, by_space) <= 10
+    assert by_space.states.names == ("observations/goal/a[0]", "observations/goal/a[1]", "observations/goal/z")
+    assert by_space.actions.names == ("actions/arm[0]", "actions/grip")
 
 
 def test_a_space_without_bounds_is_refused_by_name() -> None:
