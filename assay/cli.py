@@ -19,7 +19,7 @@ from rich.table import Table
 from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
-from assay.datasets.errors import AssayError, AssayWarning, ConfigError
+from assay.datasets.errors import AssayError, AssayWarning, ConfigError, DatasetError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -398,7 +398,7 @@ def card(
     if output.exists() and not overwrite:
         raise ConfigError(f"{output} exists already; choose another path or pass --overwrite")
     dataset = load(name, source_format, option)
-    table = measure(name, dataset, None if reference is None else load(reference), bins=bins)
+    table = measure_what_can_be(name, dataset, None if reference is None else load(reference), bins=bins)
     title = name if name == dataset.info.id or not dataset.info.id else f"{dataset.info.id} ({name})"
     beside = random_data(dataset, random)
     written = write_card(dataset, output, metrics=table, random=beside, name=title, overwrite=overwrite)
@@ -434,6 +434,24 @@ def measure(name: str, dataset: Any, reference: Any, **options: Any) -> pl.DataF
                 draw(f"measuring {name}" + (f", {following}" if following else ""), done, total)
 
         return assess(dataset, reference, progress=report, **options)
+
+
+def measure_what_can_be(name: str, dataset: Any, reference: Any, **options: Any) -> pl.DataFrame:
+    """Return the metrics of a dataset; of a damaged one those that it still has, with a warning about the others."""
+    import polars as pl
+
+    from assay.metrics.assess import metric_names
+
+    try:
+        return measure(name, dataset, reference, **options)
+    except DatasetError:
+        frames = []
+        for group in metric_names(dataset):
+            try:
+                frames.append(measure(name, dataset, reference, select=[group], **options))
+            except DatasetError as error:
+                warnings.warn(f"no metrics of the group {group}: {error}", AssayWarning, stacklevel=2)
+        return pl.concat(frames)
 
 
 def print_comparison(names: Sequence[str], frames: Sequence[pl.DataFrame]) -> None:

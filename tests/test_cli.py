@@ -121,6 +121,18 @@ def test_the_card_is_written_once_and_names_what_it_shows(capsys, dataset, tmp_p
     assert "exists already" in run(capsys, "card", dataset, "-o", page, status=1)
 
 
+def test_a_damaged_dataset_has_a_card_that_says_so(capsys, dataset, tmp_path):
+    made = assay.load(dataset)
+    states = np.array(made.observations)
+    states[7, 1] = np.nan
+    assay.save(made.replace({"observations": states}), tmp_path / "damaged")
+    text = run(capsys, "card", tmp_path / "damaged", "-o", tmp_path / "card.html", "--random", "none")
+    assert "no metrics of the group state_actions: column observations[1] is nan at episode 0, step 7" in text
+    page = (tmp_path / "card.html").read_text()
+    assert "Validation found 1 error" in page
+    assert "return mean" in page
+
+
 def test_a_dataset_survives_conversion_to_minari_and_back(capsys, dataset, tmp_path):
     run(capsys, "datasets", "convert", dataset, tmp_path / "minari" / "mine-v0", "--format", "minari")
     run(capsys, "datasets", "convert", tmp_path / "minari" / "mine-v0", tmp_path / "back")
