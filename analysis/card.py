@@ -149,7 +149,7 @@ def _metrics(metrics: pl.DataFrame) -> str:
         rows.append(
             [escape(row["metric"].replace("_", " ")), text, f"<td class=text>{escape(row['unit'])}</td>", definition]
         )
-    caption = "With [95 % interval] where a value is an estimate."
+    caption = "With [95 % interval] where a value is an estimate; units and definitions stand on the right."
     return table_block(["Metric", "Value", "Unit", "Definition"], rows, caption, text=(2, 3))
 
 
