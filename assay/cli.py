@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -25,12 +27,17 @@ if TYPE_CHECKING:
     import polars as pl
 
     from assay.baselines import Run, TrainingPlan, TrainingProgress
+    from assay.baselines.online.interaction import Checkpoint
+    from assay.baselines.online.random_search import Iterate
+    from assay.datasets.collection.network_policy import NetworkPolicy
+    from assay.datasets.collection.policies import LinearPolicy
+    from assay.datasets.dataset import Dataset
 
 __all__ = ["main"]
 
 application = SubcommandApp()
 datasets = SubcommandApp()
-application.command(datasets, name="datasets", help="List, show, collect, convert and validate datasets.")
+application.command(datasets, name="datasets", help="List, show, collect, download, convert and validate datasets.")
 
 WIDTH_OF_FILES = 140  # columns, where the output is not a terminal
 out = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
@@ -44,6 +51,9 @@ SourceFormat = Annotated[str | None, arg(name="from")]
 Options = Annotated[UseAppendAction[list[str]], arg(metavar="KEY=VALUE")]
 STEPS_OF_RANDOM_DATA = 20_000  # to draw beside a dataset
 SECONDS_WITHOUT_PROGRESS = 2.0
+Configuration = TypeVar("Configuration")
+spoken: list[str] = []  # the arguments of the command at work
+POLICY_SUFFIXES = (".json", ".safetensors")
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where there is no terminal to draw a bar on
 
 
@@ -57,10 +67,11 @@ def list_datasets(*, all: bool = False) -> None:
     Example: assay datasets list
 
     Args:
-        all: Also list local Minari datasets.
+        all: Also list local Minari datasets and downloaded ones of D4RL.
     """
     from assay.datasets.collection.catalog import catalog
-    from assay.datasets.loading import cached_sizes, local_minari_ids
+    from assay.datasets.loading import cached_sizes
+    from assay.datasets.remote import local_d4rl_ids, local_minari_ids
 
     table = Table("name", "environment", "description", "cached", title="Datasets by name")
     for name, entry in catalog().items():
@@ -68,7 +79,7 @@ def list_datasets(*, all: bool = False) -> None:
         table.add_row(name, entry.environment_id, entry.description, cached)
     out.print(table)
     if all:
-        for identifier in local_minari_ids():
+        for identifier in (*local_minari_ids(), *local_d4rl_ids()):
             out.print(identifier)
 
 
@@ -78,10 +89,10 @@ def formats() -> None:
 
     Example: assay datasets formats
     """
-    from assay.datasets.formats import FORMATS, format_named, writable_formats
+    from assay.datasets.formats import format_named, known_formats, writable_formats
 
     table = Table("name", "format", "on disk", "written", "cannot hold", title="Formats, in the order they are tried")
-    for name in FORMATS:
+    for name in known_formats():
         module = format_named(name)
         written = "yes" if name in writable_formats() else "no"
         table.add_row(name, module.TITLE, module.LAYOUT, written, module.CANNOT_HOLD)
@@ -131,6 +142,7 @@ def collect(
     steps: int = 100_000,
     seed: int = 0,
     noise: float | None = None,
+    sampled: bool | None = None,
     environments: int = 16,
     workers: int | None = None,
     output: Annotated[Path | None, arg(aliases=["-o"])] = None,
@@ -140,14 +152,15 @@ def collect(
 
     Example: assay datasets collect hopper/medium --steps 1000000
 
-    Example: assay datasets collect policy.json --noise 0.1 -o my-dataset
+    Example: assay datasets collect actor.safetensors --noise 0.1 -o my-dataset
 
     Args:
-        name: Catalog name, or the path of a policy file.
+        name: Catalog name, or the path of a policy file (.json or .safetensors).
         steps: Environment steps.
         seed: Of initial states and action noise.
         noise: Standard deviation of the Gaussian action noise, in half action ranges (discrete actions: the
             probability of a uniform one). Default: the catalog's, or 0.
+        sampled: For a policy file of SAC: draw the actions (True), or take the mean's (False). Default: as the file says.
         environments: Simulators at a time; does not change the data.
         workers: Processes; default one per core.
         output: Folder to write; default is the cache under ASSAY_HOME, where `assay.load` finds it.
@@ -156,13 +169,20 @@ def collect(
     from assay.datasets.formats import writer_named
     from assay.datasets.loading import cached_path, collect_entry, collect_policy
 
-    if name.endswith(".json") and output is None:
+    own = name.endswith(POLICY_SUFFIXES)
+    if own and output is None:
         raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
     target = output or cached_path(name, steps=steps, seed=seed, noise=noise)
     if target.exists() and not overwrite:
         out.print(f"{target} exists already; nothing to do (--overwrite collects anew)", soft_wrap=True)
         return
-    make = collect_policy if name.endswith(".json") else collect_entry
+    make: Callable[..., Dataset] = collect_policy if own else collect_entry
+    if sampled is not None:
+        if not own:
+            raise ConfigError(
+                f"{name} is of the catalog, which decides whether actions are sampled; leave --sampled out"
+            )
+        make = partial(make, sampled=sampled)
     with progress_bar(f"collecting {name}") as draw:
         dataset = make(
             name, steps=steps, seed=seed, noise=noise, environments=environments, workers=workers, progress=draw
@@ -178,47 +198,175 @@ def collect(
 def train_policy(
     environment: Annotated[Positional[str], arg(metavar="ENVIRONMENT")],
     *,
-    output: Output = Path("policy.json"),
+    algorithm: Literal["ars", "sac", "dqn"] = "ars",
+    set: Annotated[UseAppendAction[list[str]], arg(metavar="FIELD=VALUE")] = [],  # noqa: B006
+    output: Annotated[Path | None, arg(aliases=["-o"])] = None,
     steps: int = 500_000,
     target_return: float | None = None,
     seed: int = 0,
     workers: int | None = None,
+    replay: Path | None = None,
+    checkpoints: Path | None = None,
 ) -> None:
-    """Train a linear behaviour policy by augmented random search.
+    """Train a behaviour policy to collect data with.
 
     Example: assay datasets train-policy Hopper-v5 --steps 500000 -o hopper-policy.json
 
+    Example: assay datasets train-policy HalfCheetah-v5 --algorithm sac --steps 100000 -o actor.safetensors
+
+    Example: assay datasets train-policy CartPole-v1 --algorithm dqn --set discount=0.95 --steps 20000 --replay replay
+
     Args:
         environment: Gymnasium id.
-        output: JSON file to write: the best policy found, with how it was trained.
+        algorithm: Augmented random search of a linear policy (ars), soft actor-critic for continuous actions (sac), or
+            deep Q-learning for discrete ones (dqn).
+        set: Change a setting of the algorithm; may be given several times.
+        output: File to write: the best policy found, with how it was trained. Default policy.json, or actor.safetensors.
         steps: Environment steps to spend.
         target_return: Stop when the mean evaluation return reaches it.
-        seed: Of the search.
-        workers: Processes; default one per core.
+        seed: Of the training.
+        workers: Processes of the random search; default one per core. The others train on one thread.
+        replay: Folder for every step of the training, as a dataset (sac and dqn).
+        checkpoints: Folder for every evaluated policy, written as the training goes on (sac and dqn).
     """
-    from assay.baselines.online.random_search import random_search
     from assay.datasets.collection.policy_file import write_policy_file
 
+    best: Iterate | Checkpoint
+    policy: LinearPolicy | NetworkPolicy
+    if algorithm == "ars":
+        if replay is not None or checkpoints is not None:
+            raise ConfigError("a random search keeps no replay and no checkpoints; use --algorithm sac or dqn")
+        output = output or Path("policy.json")
+        best, policy, training = train_linear(environment, set, seed, steps, target_return, workers)
+    else:
+        output = output or Path("actor.safetensors")
+        best, policy, training = train_network(
+            environment, algorithm, set, seed, steps, target_return, replay, checkpoints
+        )
+    training |= {"command": shlex.join(["assay", *spoken]), "versions": policy_versions()}
+    write_policy_file(output, environment, policy, training)
+    out.print(f"best mean return {best.mean_return:.1f}, reached after {best.steps:,} steps")
+    out.print(f"written to {output}; `assay datasets collect {output} -o FOLDER` collects from it", soft_wrap=True)
+
+
+def train_linear(
+    environment: str, changes: list[str], seed: int, steps: int, target_return: float | None, workers: int | None
+) -> tuple[Iterate, LinearPolicy, dict[str, Any]]:
+    """Train by random search; return the best iterate, its policy and how it was trained."""
+    from assay.baselines.online.random_search import SETTINGS, RandomSearchConfig, random_search
+
+    config = configured(SETTINGS.get(environment, RandomSearchConfig()), changes)
     with progress_bar(f"training on {environment}") as draw:
         result = random_search(
             environment,
+            config,
             seed=seed,
             steps=steps,
             target_return=target_return,
             workers=workers,
             progress=lambda iterate: draw(min(iterate.steps, steps), steps),
         )
+    best = result.best
     training = {
         "method": "augmented random search",
         "settings": asdict(result.config),
         "seed": seed,
-        "iteration": result.best.iteration,
-        "steps": result.best.steps,
-        "evaluation_returns": result.best.returns.tolist(),
+        "iteration": best.iteration,
+        "steps": best.steps,
+        "evaluation_returns": best.returns.tolist(),
     }
-    write_policy_file(output, environment, result.best.policy, training)
-    out.print(f"best mean return {result.best.mean_return:.1f}, reached after {result.best.steps:,} steps")
-    out.print(f"written to {output}; `assay datasets collect {output} -o FOLDER` collects from it", soft_wrap=True)
+    return best, best.policy, training
+
+
+def train_network(
+    environment: str,
+    algorithm: Literal["sac", "dqn"],
+    changes: list[str],
+    seed: int,
+    steps: int,
+    target_return: float | None,
+    replay: Path | None,
+    checkpoints: Path | None,
+) -> tuple[Checkpoint, NetworkPolicy, dict[str, Any]]:
+    """Train by SAC or DQN; return the best checkpoint, its policy and how it was trained."""
+    from assay.baselines.online.checkpoints import learning_curve, read_checkpoints, write_checkpoint
+    from assay.baselines.online.dqn import DQNConfig, train_dqn
+    from assay.baselines.online.sac import SACConfig, train_sac
+    from assay.datasets.loading import save
+
+    config = configured(SACConfig() if algorithm == "sac" else DQNConfig(), changes)
+    settings = json.loads(json.dumps(asdict(config)))
+    training: dict[str, Any] = {"algorithm": algorithm.upper(), "settings": settings, "seed": seed}
+    if checkpoints is not None and checkpoints.exists():
+        read_checkpoints(checkpoints, training)  # raises where they are of another run
+    if replay is not None and replay.exists():
+        raise ConfigError(f"{replay} exists already; choose another folder for the replay")
+    title = f"training on {environment}"
+    with progress_bar(title) as draw:
+
+        def report(done: int, checkpoint: Checkpoint | None) -> None:
+            draw(done, steps)
+            if checkpoint is not None and checkpoints is not None:
+                write_checkpoint(checkpoints, environment, checkpoint, training)
+
+        options: dict[str, Any] = {"seed": seed, "steps": steps, "target_return": target_return, "progress": report}
+        if isinstance(config, SACConfig):
+            made = train_sac(environment, config, **options)
+        else:
+            made = train_dqn(environment, config, **options)
+    if replay is not None:
+        save(made.replay, replay)
+        out.print(f"{made.replay.total_steps:,} steps of training written to {replay}", soft_wrap=True)
+    best = made.best
+    training |= {
+        "steps": best.steps,
+        "evaluation_returns": best.returns.tolist(),
+        "learning_curve": learning_curve(made.checkpoints),
+    }
+    return best, best.policy, training
+
+
+def configured(config: Configuration, changes: list[str]) -> Configuration:
+    """Change fields of a configuration by FIELD=VALUE."""
+    from pydantic import ValidationError
+
+    from assay.datasets.errors import UnknownNameError
+    from assay.datasets.transform import describe_validation_error
+
+    values = dict(map(assignment, changes))
+    known = [item.name for item in fields(cast(Any, config))]
+    for name in values:
+        if name not in known:
+            raise UnknownNameError("setting", name, known)
+    try:
+        return cast(Configuration, replace(cast(Any, config), **values))
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error("--set", error)) from error
+
+
+def policy_versions() -> dict[str, str]:
+    """Return the versions that decide what a training comes to."""
+    from importlib.metadata import version
+
+    import assay
+
+    return {"assay": assay.__version__} | {name: version(name) for name in ("gymnasium", "mujoco", "numpy", "torch")}
+
+
+@datasets.command
+def download(name: Name) -> None:
+    """Download a dataset, or continue an interrupted download; nothing is loaded over the network otherwise.
+
+    Example: assay datasets download d4rl:hopper-medium-v2
+
+    Args:
+        name: d4rl:<id> (under ASSAY_HOME), or minari:<id> (by Minari itself, into its own folder).
+    """
+    from assay.datasets.remote import download_dataset
+
+    with byte_bar(f"downloading {name}") as draw:
+        target = download_dataset(name, progress=draw)
+    out.print(f"{name} is at {target}", soft_wrap=True)
 
 
 @datasets.command
@@ -869,6 +1017,28 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def byte_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a callable (bytes done, bytes in all or 0) that draws a bar, or prints a line now and then."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    if not err.is_terminal:
+        last = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last > SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                err.print(f"{title}: {done / 1e6:,.0f} MB" + (f" of {total / 1e6:,.0f} MB" if total else ""))
+
+        yield report
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+@contextmanager
 def training_display() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[TrainingProgress], None]]]:
     """Give what draws a bar, as `drawing` does, and what shows a training: live on a terminal, else as lines."""
     if not err.is_terminal:
@@ -908,6 +1078,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    spoken[:] = given
     warnings.showwarning = show_warning
     try:
         application.cli(

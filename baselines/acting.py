@@ -43,7 +43,7 @@ class Episodes(Protocol):
         Returns
         -------
         (p, n, action) float64 array
-            In the environment's units. What an episode is given does not depend on the other rows.
+            In the environment's units; one whole number where actions are discrete. What an episode is given does not depend on the other rows.
         """
 
 
@@ -139,8 +139,13 @@ class _Scaled:
         self.dtype = next(iter(self.networks.values())).buffer.dtype
         self.mean = np.stack([item.observation_scale.mean for item in self.acting])[:, None]
         self.scale = np.stack([item.observation_scale.scale for item in self.acting])[:, None]
-        self.center = np.stack([item.action_scale.center for item in self.acting])[:, None]
-        self.half_range = np.stack([item.action_scale.half_range for item in self.acting])[:, None]
+        scales = [item.action_scale for item in self.acting]
+        # All members of a population have the same kind of actions.
+        self.actions = ActionScale(
+            np.stack([scale.center for scale in scales])[:, None],
+            np.stack([scale.half_range for scale in scales])[:, None],
+            scales[0].first,
+        )
 
     def inputs(self, observations: np.ndarray) -> torch.Tensor:
         """Return normalized observations."""
@@ -148,8 +153,7 @@ class _Scaled:
 
     def outputs(self, actions: torch.Tensor) -> np.ndarray:
         """Return actions in the environment's units."""
-        result: np.ndarray = self.center + self.half_range * np.clip(actions.double().numpy(), -1.0, 1.0)
-        return result
+        return self.actions.decode(actions.double().numpy())
 
 
 class _FeedforwardEpisodes(_Scaled):
@@ -178,7 +182,7 @@ class _SequenceEpisodes(_Scaled):
         if self.step:
             self.return_to_go -= rewards
         normalized = self.inputs(observations)
-        action_size = self.center.shape[-1]
+        action_size = self.actions.center.shape[-1]
         present = {
             "observations": normalized,
             "actions": torch.zeros(*normalized.shape[:2], action_size, dtype=self.dtype),

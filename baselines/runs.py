@@ -39,7 +39,7 @@ from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetIntegrityError, FormatError
 from assay.datasets.info import ReferenceScores
-from assay.datasets.spaces import Box
+from assay.datasets.spaces import Box, Discrete, infer_space
 
 if TYPE_CHECKING:
     import polars as pl
@@ -110,15 +110,30 @@ class Job:
 
     @property
     def action_scale(self) -> ActionScale:
-        """The bounds of the actions, from the dataset's action space."""
+        """The bounds of the actions, from the dataset's action space; from the actions where that is unknown."""
         space = self.dataset.info.action_space
+        actions = self.dataset.actions
+        if isinstance(actions, np.ndarray) and space is None and actions.size:
+            if actions.dtype.kind == "f":
+                return _range_of(actions)
+            space = infer_space(actions.reshape(len(actions)) if actions.size == len(actions) else actions)
+        if isinstance(space, Discrete) and self.algorithm.discrete_actions:
+            return ActionScale.of_discrete(space.n, space.start)
         if not isinstance(space, Box):
             kind = "unknown" if space is None else type(space).__name__
             raise ConfigError(
                 f"{self.algorithm.label} needs a bounded Box action space; that of {self.label} is {kind}"
-                + ("" if space is not None else ": set it in the dataset's info")
             )
         return ActionScale.of(*space.bounds())
+
+
+def _range_of(actions: np.ndarray) -> ActionScale:
+    """Return the scale of actions whose space is unknown: [-1, 1] where they fit in, else what they span."""
+    flat = actions.reshape(len(actions), -1)
+    low, high = np.minimum(flat.min(0), -1.0), np.maximum(flat.max(0), 1.0)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ConfigError("actions hold NaN or infinity, and no action space says what they span; repair them first")
+    return ActionScale.of(low, high)
 
 
 @dataclass(frozen=True)
@@ -481,6 +496,8 @@ class Run:
             ("action/half_range", data.action_scale.half_range),
         ):
             tensors[name] = torch.from_numpy(np.ascontiguousarray(scale))
+        if data.action_scale.first is not None:
+            tensors["action/first"] = torch.tensor(data.action_scale.first)
         tensors["return/best"] = torch.tensor(data.best_return, dtype=torch.float64)
         atomic_write(self.folder / "policy.safetensors", save(tensors, {"schema": "assay-policy"}))
 
@@ -511,7 +528,8 @@ class TrainedPolicy:
         try:
             tensors = load_file(file)
             observation = ObservationScale(tensors["observation/mean"].numpy(), tensors["observation/scale"].numpy())
-            action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy())
+            first = int(tensors["action/first"]) if "action/first" in tensors else None
+            action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
             algorithm = algorithm_named(description["job"]["algorithm"], description["job"]["parameters"])
             draws = Draws([0], torch.zeros(1, dtype=torch.int64), tensors["actor/parameters"].dtype)
             networks = {}

@@ -114,6 +114,7 @@ def registered() -> dict[str, type[Transform]]:
     """Return all transforms of all rooms by name."""
     for room in _ROOMS:
         import_module(f"assay.{room}")
+    import_module("assay.datasets.tagging")
     return dict(sorted(_REGISTRY.items()))
 
 

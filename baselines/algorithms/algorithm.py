@@ -97,6 +97,7 @@ class Algorithm(ABC):
     label: ClassVar[str]
     extra_columns: ClassVar[tuple[str, ...]] = ()  # of TrainingData.of
     acting: ClassVar[tuple[str, ...]] = ("actor",)  # the networks that `act` uses
+    discrete_actions: ClassVar[bool] = False  # whether it learns them, one entry for each
 
     batch_size: int
     normalize_observations: bool
