@@ -21,6 +21,7 @@ from assay.analysis.dataset_figures import (
     plot_projection,
     plot_trajectories,
 )
+from assay.analysis.figures import number_text
 from assay.analysis.page import NARROW, WIDE, escape, figure_block, table_block, value_text, writable, write_page
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
@@ -117,7 +118,7 @@ def _summary(dataset: Dataset, metrics: pl.DataFrame | None) -> str:
     where = f" in {dataset.info.environment_id}" if dataset.info.environment_id else ""
     text = f"{steps} steps in {episodes} episode{'' if dataset.total_episodes == 1 else 's'}{where}; "
     mean = float(dataset.returns.mean())
-    text += f"mean return {mean:,.1f}." if math.isfinite(mean) else "rewards that are not all finite."
+    text += f"mean return {number_text(mean)}." if math.isfinite(mean) else "rewards that are not all finite."
     known = {} if metrics is None else dict(zip(metrics["metric"], metrics["value"]))
     tiles = "".join(
         f"<div><strong>{value_text(_rounded(known[key]))}</strong><span>{label}</span><small>{scale}</small></div>"

@@ -25,6 +25,7 @@ from assay.analysis.figures import (
     axes_at,
     canvas,
     line_count,
+    number_text,
     thousands,
     wrapped,
     write_text,
@@ -356,7 +357,10 @@ def plot_trajectories(sample: Sample, *, width_pixels: int = 720) -> Figure | No
     panels = 1 if sample.plane is None else 2
     columns = 1 if narrow or panels == 1 else 2
     cell, tall = (width_pixels - 16) / (1 if narrow else 2), 262
-    lines = [f"{name}: episode {episode:,}, return {dataset.returns[episode]:,.1f}" for episode, name in chosen.items()]
+    lines = [
+        f"{name}: episode {episode:,}, return {number_text(float(dataset.returns[episode]))}"
+        for episode, name in chosen.items()
+    ]
     figure = _start(width_pixels, head + LINE_HEIGHT * len(lines) + 10 + tall * (panels // columns), title, key)
     for index, line in enumerate(lines):
         write_text(figure, f"━ {line}", 12, head + LINE_HEIGHT * index, color=SERIES[index])

@@ -385,7 +385,7 @@ def _bars(axes: Axes, rows: pl.DataFrame, variants: list[str], centres: Any, hei
         if row is None or row["value"] is None or not math.isfinite(row["value"]):
             text, end = "–", 0.0
         else:
-            text, end = _number_text(row["value"]), row["value"]
+            text, end = number_text(row["value"]), row["value"]
             axes.barh(at, end, height, color=SERIES[0], alpha=0.8, linewidth=0)
             if row["low"] is not None and row["high"] is not None:
                 axes.plot([row["low"], row["high"]], [at, at], color=INK, linewidth=1.4, clip_on=False)
@@ -404,7 +404,8 @@ def _bars(axes: Axes, rows: pl.DataFrame, variants: list[str], centres: Any, hei
         )
 
 
-def _number_text(value: float) -> str:
+def number_text(value: float) -> str:
+    """Write a number with three significant digits, large ones whole."""
     if value == int(value) and abs(value) < 1e6:
         return f"{int(value):,}"
     if abs(value) >= 1000:
