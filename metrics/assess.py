@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
-from assay.metrics import returns, saco, trajectory_quality
+from assay.metrics import return_structure, returns, saco, stitching, trajectory_quality
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ def _corruption(basis: Basis) -> Measures:
 GROUPS: Mapping[str, Callable[[Basis], Measures]] = {
     "size": _size,
     "returns": returns.measures,
+    "return_structure": return_structure.measures,
     "quality": trajectory_quality.measures,
     "state_actions": saco.measures,
+    "stitching": stitching.measures,
     "corruption": _corruption,
 }
 """Groups of metrics, in the order of the table; `select` takes their names, too."""
@@ -53,9 +55,10 @@ def assess(
     dataset: Dataset,
     reference: Dataset | None = None,
     select: Sequence[str] | None = None,
-    bins: int = 100,
+    bins: int | None = None,
     seed: int = 0,
     sample: int = 20_000,
+    definition: str = "paper",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> pl.DataFrame:
     """Measure a dataset.
@@ -68,12 +71,14 @@ def assess(
         rows such as `saco` and `lsaco`, and `unique_state_actions` counts on the dataset's own range.
     select : sequence of str, optional
         Metrics or groups of them to compute, in this order; default all that this dataset has what they need for.
-    bins : int
-        Bin edges per column of the state-action grid.
+    bins : int, optional
+        Bin edges per column of the state-action grid; default 100, and 5 for the notebook's definition.
     seed : int
         Of the bootstrap and of subsamples.
     sample : int
         Most steps that metrics of quadratic cost look at.
+    definition : "paper", "published code" or "d4rl notebook"
+        Of SACo; `assay.metrics.saco` says how they differ.
     progress : callable, optional
         Called with (metrics done, metrics in all, name of the next).
 
@@ -105,7 +110,7 @@ def assess(
     returns.require_episodes(dataset)
     if isinstance(select, str):
         raise ConfigError(f"select must be a list of metric names, such as [{select!r}]")
-    basis = Basis(dataset, reference, bins, seed, sample)
+    basis = Basis(dataset, reference, bins, seed, sample, definition)
     groups = {group: measures(basis) for group, measures in GROUPS.items()}
     known = {name: function for measures in groups.values() for name, function in measures.items()}
     chosen: dict[str, None] = {}

@@ -32,6 +32,7 @@ COMMANDS = (
     "corrupt",
     "apply",
     "metrics",
+    "card",
     "train",
     "run",
     "report",
@@ -102,6 +103,38 @@ def test_metrics_writes_what_it_prints(capsys, dataset, tmp_path, suffix):
     for value in frame.filter(pl.col("metric").is_in(["steps", "return_mean"]))["value"]:
         assert number(value) in text
     assert "the suffix must be" in run(capsys, "metrics", dataset, "-o", tmp_path / "quality.xls", status=1)
+
+
+def test_metrics_side_by_side_have_a_column_per_dataset(capsys, dataset, tmp_path):
+    short = assay.load(dataset).select([0])
+    assay.save(short, tmp_path / "short")
+    table = run(capsys, "metrics", dataset, tmp_path / "short", "--compare", "-s", "size", "-s", "psv")
+    assert f"steps │ 600 │ {short.total_steps} │ steps" in table
+    assert "psv" in table
+    assert "return_mean" not in table
+    assert table.count("┏") == 1
+    five = run(capsys, "metrics", dataset, "--definition", "d4rl notebook", "-s", "unique_states")
+    assert "5 edges, first 100,000 steps" in five
+
+
+def test_the_card_is_written_once_and_names_what_it_shows(capsys, dataset, tmp_path):
+    page = tmp_path / "card.html"
+    text = run(capsys, "card", dataset, "-o", page, "--reference", dataset, "--random", "none")
+    assert f"card: {page}" in text
+    assert "potential for improvement" in page.read_text()
+    assert "exists already" in run(capsys, "card", dataset, "-o", page, status=1)
+
+
+def test_a_damaged_dataset_has_a_card_that_says_so(capsys, dataset, tmp_path):
+    made = assay.load(dataset)
+    states = np.array(made.observations)
+    states[7, 1] = np.nan
+    assay.save(made.replace({"observations": states}), tmp_path / "damaged")
+    text = run(capsys, "card", tmp_path / "damaged", "-o", tmp_path / "card.html", "--random", "none")
+    assert "no metrics of the group state_actions: column observations[1] is nan at episode 0, step 7" in text
+    page = (tmp_path / "card.html").read_text()
+    assert "Validation found 1 error" in page
+    assert "return mean" in page
 
 
 def test_a_dataset_survives_conversion_to_minari_and_back(capsys, dataset, tmp_path):
