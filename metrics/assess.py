@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
-from assay.metrics import returns, saco, trajectory_quality
+from assay.metrics import entropy, returns, saco, spectrum, trajectory_quality
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ GROUPS: Mapping[str, Callable[[Basis], Measures]] = {
     "returns": returns.measures,
     "quality": trajectory_quality.measures,
     "state_actions": saco.measures,
+    "entropy": entropy.measures,
+    "rank": spectrum.measures,
     "corruption": _corruption,
 }
 """Groups of metrics, in the order of the table; `select` takes their names, too."""

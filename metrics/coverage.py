@@ -1,0 +1,145 @@
+"""How much of a reference's states and actions a dataset has rows near to, in continuous spaces.
+
+Both datasets are looked at through samples of equal size n, on the reference's scale (`assay.metrics.neighbours`). Around
+each row j of the reference lies a ball that reaches to its own k-th nearest row of the reference, k = 5: what counts as
+near is what is near in the reference itself.
+
+    coverage = share of reference rows j with a row of the dataset in the ball of j
+    inside   = share of dataset rows x that lie in the ball of the reference row nearest to x
+
+Coverage is that of Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models" (equation 5), who
+replaced the recall of Kynkaanniemi et al. 2019. `inside` is the precision of the latter with the one ball of the nearest
+row in place of all balls, of which those around outliers are so large that they hold anything (the fault that Naeem et
+al. find).
+
+Both are between 0 and 1. Two samples of one distribution have, whatever it is and in any dimension, an expected coverage of
+
+    1 - (n-1)...(n-k) / ((2n-1)...(2n-k)), about 1 - 2^-k = 0.969 for k = 5.
+
+High coverage: whatever the reference does, the dataset has been near; learning what the reference's policy is worth is
+interpolation. Low coverage with high `inside`: the dataset is a narrow part of the reference, fit for imitation. Low
+`inside`: it goes where the reference does not, such as noise or a policy from elsewhere. Both depend on n: more rows,
+smaller balls. They are compared at equal n only, which the `source` of the table states.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.metrics.estimates import mean_by_blocks
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.neighbours import Sample, nearest, search, some_of, state_action_rows
+
+__all__ = ["coverage", "inside"]
+
+K = 5
+
+
+def coverage(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
+    """Return the share of reference rows that have a row within the distance to their own k-th neighbour.
+
+    Parameters
+    ----------
+    rows : (n, D) floats, finite
+    reference : (m, D) floats
+        On the same scale; `state_action_rows` makes both.
+    k : int
+
+    Returns
+    -------
+    float
+        0 to 1; the module's text says what two equal distributions have.
+
+    Raises
+    ------
+    NotMeasurable
+        If there are no rows, or k reference rows or fewer.
+
+    Examples
+    --------
+    >>> reference = np.array([[0.0], [1.0], [2.0], [10.0]])
+    >>> coverage(np.array([[1.5]]), reference, k=1)  # within 1 of 1 and of 2, and within 8 of 10
+    0.5
+    """
+    return float(covered(rows, reference, k).mean())
+
+
+def inside(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
+    """Return the share of rows that are no farther from the nearest reference row than that is from its k-th neighbour.
+
+    Parameters
+    ----------
+    rows, reference, k
+        As in `coverage`.
+
+    Examples
+    --------
+    >>> inside(np.array([[1.5], [-3.0]]), np.array([[0.0], [1.0], [2.0]]), k=1)
+    0.5
+    """
+    return float(within(rows, reference, k).mean())
+
+
+def covered(rows: np.ndarray, reference: np.ndarray, k: int, asked: np.ndarray | None = None) -> np.ndarray:
+    """Return whether each of the reference rows asked about (default all) is covered."""
+    _require(rows, reference, k)
+    asked = np.arange(len(reference)) if asked is None else asked
+    radii = nearest(reference, k, asked).distances[:, -1]
+    found: np.ndarray = search(rows, reference[asked], 1)[0][:, 0] <= radii
+    return found
+
+
+def within(rows: np.ndarray, reference: np.ndarray, k: int) -> np.ndarray:
+    """Return whether each row is in the ball of the reference row nearest to it."""
+    _require(rows, reference, k)
+    distances, found = search(reference, rows, 1)
+    centres, inverse = np.unique(found[:, 0], return_inverse=True)
+    radii = nearest(reference, k, centres).distances[:, -1]
+    held: np.ndarray = distances[:, 0] <= radii[inverse]
+    return held
+
+
+def _require(rows: np.ndarray, reference: np.ndarray, k: int) -> None:
+    if not len(rows) or len(reference) <= k:
+        raise NotMeasurable(
+            f"coverage by {k} neighbours needs rows and more than {k} of the reference, not {len(rows)} and "
+            f"{len(reference)}"
+        )
+
+
+# -------------------------------------------------------------------- for the table
+
+
+def pair(basis: Basis) -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
+    """Return samples of equal size of the dataset and the reference, and their rows on the reference's scale."""
+    reference = basis.require_reference()
+
+    def draw() -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
+        size = min(basis.sample, basis.dataset.total_steps, reference.total_steps)
+        ours, theirs = Sample.of(basis.dataset, size, basis.seed), Sample.of(reference, size, basis.seed + 1)
+        return ours, theirs, state_action_rows(ours, theirs), state_action_rows(theirs, theirs)
+
+    return basis.once("pair", draw)
+
+
+def measures(basis: Basis) -> Measures:
+    """Return `coverage` and `inside_reference`."""
+
+    def source(ours: Sample, theirs: Sample, which: str, asked: int) -> str:
+        label = theirs.dataset.info.id or "reference"
+        return f"{which}, k={K}; {ours.said}; {label}: {theirs.said}; {asked:,} balls"
+
+    def covered_share() -> Measure:
+        ours, theirs, rows, reference = pair(basis)
+        asked = some_of(len(reference))
+        value, interval = mean_by_blocks(covered(rows, reference, K, asked).astype(float), theirs.blocks[asked])
+        return Measure(value, "fraction of reference", source(ours, theirs, "Naeem et al. 2020", len(asked)), interval)
+
+    def inside_share() -> Measure:
+        ours, theirs, rows, reference = pair(basis)
+        asked = some_of(len(rows))
+        value, interval = mean_by_blocks(within(rows[asked], reference, K).astype(float), ours.blocks[asked])
+        what = source(ours, theirs, "after Kynkaanniemi et al. 2019", len(asked))
+        return Measure(value, "fraction of steps", what, interval)
+
+    return {"coverage": covered_share, "inside_reference": inside_share}
