@@ -4,6 +4,10 @@ if __name__ != "assay.metrics":
     raise ImportError(f"import this package as assay.metrics, not as {__name__}")
 
 from assay.metrics.assess import assess
+from assay.metrics.behaviour import action_variance, multimodality
+from assay.metrics.coverage import coverage, inside
+from assay.metrics.dip import dip
+from assay.metrics.diversity import episode_diversity
 from assay.metrics.entropy import knn_entropy
 from assay.metrics.returns import (
     fraction_terminated,
@@ -18,13 +22,19 @@ from assay.metrics.trajectory_quality import tq
 
 __all__ = [
     "Grid",
+    "action_variance",
     "assess",
+    "coverage",
+    "dip",
     "effective_rank",
+    "episode_diversity",
     "fraction_terminated",
     "fraction_truncated",
+    "inside",
     "knn_entropy",
     "length_summary",
     "lsaco",
+    "multimodality",
     "normalized_score",
     "return_summary",
     "saco",

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
-from assay.metrics import entropy, returns, saco, spectrum, trajectory_quality
+from assay.metrics import (
+    behaviour,
+    coverage,
+    diversity,
+    entropy,
+    returns,
+    saco,
+    spectrum,
+    trajectory_quality,
+)
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 
 if TYPE_CHECKING:
@@ -46,6 +55,9 @@ GROUPS: Mapping[str, Callable[[Basis], Measures]] = {
     "state_actions": saco.measures,
     "entropy": entropy.measures,
     "rank": spectrum.measures,
+    "coverage": coverage.measures,
+    "behaviour": behaviour.measures,
+    "diversity": diversity.measures,
     "corruption": _corruption,
 }
 """Groups of metrics, in the order of the table; `select` takes their names, too."""
