@@ -7,8 +7,11 @@ from assay.metrics.assess import assess
 from assay.metrics.behaviour import action_variance, multimodality
 from assay.metrics.coverage import coverage, inside
 from assay.metrics.dip import dip
+from assay.metrics.distance import kl_divergence, ks_distances, mmd, sliced_wasserstein
 from assay.metrics.diversity import episode_diversity
 from assay.metrics.entropy import knn_entropy
+from assay.metrics.labels import dead_dimensions, duplicate_rate, reward_sparsity, time_limit
+from assay.metrics.noise import noise_ratio
 from assay.metrics.returns import (
     fraction_terminated,
     fraction_truncated,
@@ -17,6 +20,7 @@ from assay.metrics.returns import (
     return_summary,
 )
 from assay.metrics.saco import Grid, lsaco, saco, saturation, unique_state_actions
+from assay.metrics.smoothness import autocorrelation, discontinuities
 from assay.metrics.spectrum import effective_rank, spectrum
 from assay.metrics.trajectory_quality import tq
 
@@ -24,22 +28,33 @@ __all__ = [
     "Grid",
     "action_variance",
     "assess",
+    "autocorrelation",
     "coverage",
+    "dead_dimensions",
     "dip",
+    "discontinuities",
+    "duplicate_rate",
     "effective_rank",
     "episode_diversity",
     "fraction_terminated",
     "fraction_truncated",
     "inside",
+    "kl_divergence",
     "knn_entropy",
+    "ks_distances",
     "length_summary",
     "lsaco",
+    "mmd",
     "multimodality",
+    "noise_ratio",
     "normalized_score",
     "return_summary",
+    "reward_sparsity",
     "saco",
     "saturation",
+    "sliced_wasserstein",
     "spectrum",
+    "time_limit",
     "tq",
     "unique_state_actions",
 ]

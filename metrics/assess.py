@@ -17,10 +17,14 @@ from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.metrics import (
     behaviour,
     coverage,
+    distance,
     diversity,
     entropy,
+    labels,
+    noise,
     returns,
     saco,
+    smoothness,
     spectrum,
     trajectory_quality,
 )
@@ -58,6 +62,10 @@ GROUPS: Mapping[str, Callable[[Basis], Measures]] = {
     "coverage": coverage.measures,
     "behaviour": behaviour.measures,
     "diversity": diversity.measures,
+    "labels": labels.measures,
+    "noise": noise.measures,
+    "smoothness": smoothness.measures,
+    "distance": distance.measures,
     "corruption": _corruption,
 }
 """Groups of metrics, in the order of the table; `select` takes their names, too."""

@@ -39,7 +39,6 @@ from assay.metrics.neighbours import (
     state_neighbours,
     the_actions,
     the_sample,
-    the_states,
 )
 
 __all__ = ["action_variance", "multimodality"]

@@ -134,9 +134,7 @@ def measures(basis: Basis) -> Measures:
         counted = np.isfinite(terms)
         value, interval = mean_by_blocks(terms[counted], sample.blocks[asked][counted])
         left_out = f"; {constant} constant columns left out" if constant else ""
-        source = (
-            f"Kozachenko and Leonenko 1987, {what}, k={K}; {sample.said}, {int(counted.sum()):,} neighbourhoods{left_out}"
-        )
+        source = f"Kozachenko and Leonenko 1987, {what}, k={K}; {sample.said}, {int(counted.sum()):,} neighbourhoods{left_out}"
         return Measure(value, "nats", source, interval)
 
     def constant_states() -> int:
@@ -152,9 +150,7 @@ def measures(basis: Basis) -> Measures:
 
     return {
         "state_entropy": lambda: estimate(of_states(), "H(S)", constant_states()),
-        "state_action_entropy": lambda: estimate(
-            of_state_actions(), "H(S, A)", constant_states() + constant_actions()
-        ),
+        "state_action_entropy": lambda: estimate(of_state_actions(), "H(S, A)", constant_states() + constant_actions()),
         "policy_entropy": policy,
     }
 

@@ -33,6 +33,7 @@ from assay.metrics.neighbours import (
     Scaling,
     nearest,
     some_of,
+    state_action_neighbours,
     state_action_rows,
     the_sample,
 )
@@ -115,6 +116,8 @@ def measures(basis: Basis) -> Measures:
         def find() -> tuple[Sample, Neighbours]:
             sample = the_sample(basis)
             known = np.flatnonzero(np.isin(sample.steps, basis.dataset.usable_steps, assume_unique=True))
+            if len(known) == len(sample):
+                return sample, state_action_neighbours(basis)
             sample = sample.take(known)  # steps whose next observation was recorded
             return sample, nearest(state_action_rows(sample), STATE_ACTION_NEIGHBOURS, some_of(len(sample)))
 

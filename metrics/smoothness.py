@@ -95,7 +95,9 @@ def _autocorrelation(before: np.ndarray, after: np.ndarray, blocks: np.ndarray) 
     value = _correlation(sums.sum(1))
     if some.sum() < 2:
         return Estimate(value, None)
-    return jackknife(value, np.array([_correlation(sums.sum(1) - sums[:, i]) for i in np.flatnonzero(some)]), sizes[some])
+    return jackknife(
+        value, np.array([_correlation(sums.sum(1) - sums[:, i]) for i in np.flatnonzero(some)]), sizes[some]
+    )
 
 
 def _correlation(sums: np.ndarray) -> float:

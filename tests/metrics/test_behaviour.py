@@ -123,7 +123,9 @@ def test_diversity_of_episodes_that_stay_where_they_are_and_of_equal_ones() -> N
     generator = np.random.default_rng(4)
     places = np.repeat(generator.standard_normal((40, 2)), 11, axis=0)
     apart = dataset_of(places, lambda s, g: s[:, :1], episodes=40)
-    together = dataset_of(generator.standard_normal((4040, 2)), lambda s, g: g.standard_normal((len(s), 1)), episodes=40)
+    together = dataset_of(
+        generator.standard_normal((4040, 2)), lambda s, g: g.standard_normal((len(s), 1)), episodes=40
+    )
     select = ["episode_diversity"]
     means = places[::11, [0, 1, 0]] / places[:, [0, 1, 0]].std(0)  # and all deviations are 0
     pairs = np.linalg.norm(means[:, None] - means[None], axis=-1)[np.triu_indices(40, 1)]
