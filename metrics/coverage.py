@@ -28,7 +28,7 @@ import numpy as np
 
 from assay.metrics.estimates import mean_by_blocks
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
-from assay.metrics.neighbours import Sample, nearest, search, some_of, state_action_rows
+from assay.metrics.neighbours import Sample, nearest, paired_rows, search, some_of
 
 __all__ = ["coverage", "inside"]
 
@@ -42,7 +42,7 @@ def coverage(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
     ----------
     rows : (n, D) floats, finite
     reference : (m, D) floats
-        On the same scale; `state_action_rows` makes both.
+        On the same scale; `paired_rows` makes both.
     k : int
 
     Returns
@@ -117,7 +117,7 @@ def pair(basis: Basis) -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
     def draw() -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
         size = min(basis.sample, basis.dataset.total_steps, reference.total_steps)
         ours, theirs = Sample.of(basis.dataset, size, basis.seed), Sample.of(reference, size, basis.seed + 1)
-        return ours, theirs, state_action_rows(ours, theirs), state_action_rows(theirs, theirs)
+        return ours, theirs, *paired_rows(ours, theirs)
 
     return basis.once("pair", draw)
 

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -264,7 +265,7 @@ def measures(basis: Basis) -> Measures:
 
     def estimate(statistic: Callable[[np.ndarray, np.ndarray], float], unit: str, which: str) -> Measure:
         ours, theirs, rows, reference = both()
-        value, interval = _between(statistic, rows, reference, ours.blocks, theirs.blocks)
+        value, interval = _estimate(_replicates(statistic, rows, reference, ours.blocks, theirs.blocks))
         return Measure(value, unit, said(ours, theirs, which), interval)
 
     def wasserstein() -> Measure:
@@ -278,8 +279,8 @@ def measures(basis: Basis) -> Measures:
             raise NotMeasurable("the discrepancy needs two steps of each")
         kernels = _kernels(rows[some], reference[some], _bandwidth(rows, reference))
         order = np.arange(len(some))
-        statistic = partial(_mmd_of, kernels)
-        value, interval = _between(statistic, order, order, ours.blocks[some], theirs.blocks[some])
+        replicates = _replicates(partial(_mmd_of, kernels), order, order, ours.blocks[some], theirs.blocks[some])
+        value, interval = _estimate(replicates)
         which = f"Gretton et al. 2012, unbiased squared MMD of (s, a, r), median bandwidth, {len(some):,} rows of each"
         return Measure(value, "squared kernel distance", said(ours, theirs, which), interval)
 
@@ -290,13 +291,12 @@ def measures(basis: Basis) -> Measures:
         which = f"Wang et al. 2009, KL of (s, a, r) from the reference's, k={K}, {len(asked):,} rows asked"
         return Measure(value, "nats", said(ours, theirs, which), interval)
 
-    def smirnov(summary: Callable[[np.ndarray], np.ndarray], which: str) -> Measure:
-        def statistic(rows: np.ndarray, reference: np.ndarray) -> float:
-            return float(summary(ks_distances(rows, reference)))
-
-        columns = both()[2].shape[1]
-        source = f"Kolmogorov-Smirnov, {which} of {columns} columns of (s, a, r)"
-        return estimate(statistic, "difference of distribution functions", source)
+    def smirnov(summary: Callable[[Any], Any], which: str) -> Measure:
+        ours, theirs, rows, reference = both()
+        of_columns = basis.once("ks", lambda: _replicates(ks_distances, rows, reference, ours.blocks, theirs.blocks))
+        value, interval = _estimate(of_columns, summary)
+        source = said(ours, theirs, f"Kolmogorov-Smirnov, {which} of {rows.shape[1]} columns of (s, a, r)")
+        return Measure(value, "difference of distribution functions", source, interval)
 
     return {
         "sliced_wasserstein": wasserstein,
@@ -307,27 +307,39 @@ def measures(basis: Basis) -> Measures:
     }
 
 
-def _between(
-    statistic: Callable[[np.ndarray, np.ndarray], float],
+class _Replicates(NamedTuple):
+    """A statistic of two samples, and what it is without each block of the one and of the other."""
+
+    whole: Any
+    without: list[list[Any]]
+    sizes: list[np.ndarray]
+
+
+def _replicates(
+    statistic: Callable[[np.ndarray, np.ndarray], Any],
     rows: np.ndarray,
     reference: np.ndarray,
     blocks: np.ndarray,
     reference_blocks: np.ndarray,
-) -> Estimate:
-    """Return a statistic of two samples; the variances that leaving out blocks of the one and of the other shows add up."""
-    value = statistic(rows, reference)
-    squares = 0.0
-    for mine, which in ((True, blocks), (False, reference_blocks)):
-        sizes = np.bincount(which, minlength=BLOCKS)
-        some = np.flatnonzero(sizes)
-        if len(some) < 2 or len(which) - sizes.max() < 2:
-            return Estimate(value, None)
+) -> _Replicates:
+    sizes = [np.bincount(which, minlength=BLOCKS) for which in (blocks, reference_blocks)]
+    without: list[list[Any]] = [[], []]
+    if all(count.sum() - count.max() >= 2 for count in sizes):
         without = [
-            statistic(rows[which != block], reference) if mine else statistic(rows, reference[which != block])
-            for block in some
+            [statistic(rows[blocks != block], reference) for block in np.flatnonzero(sizes[0])],
+            [statistic(rows, reference[reference_blocks != block]) for block in np.flatnonzero(sizes[1])],
         ]
-        interval = jackknife(value, np.array(without), sizes[some]).interval
-        if interval is None:
+    return _Replicates(statistic(rows, reference), without, [count[count > 0] for count in sizes])
+
+
+def _estimate(replicates: _Replicates, summary: Callable[[Any], Any] = float) -> Estimate:
+    """Return a summary of the statistic; the variances that the two samples contribute add up."""
+    value = float(summary(replicates.whole))
+    squares = 0.0
+    for without, sizes in zip(replicates.without, replicates.sizes):
+        found = jackknife(value, np.array([summary(item) for item in without]), sizes).interval if without else None
+        if found is None:
             return Estimate(value, None)
-        squares += ((interval[1] - interval[0]) / 2) ** 2
-    return Estimate(value, (value - float(np.sqrt(squares)), value + float(np.sqrt(squares))))
+        squares += ((found[1] - found[0]) / 2) ** 2
+    half = float(np.sqrt(squares))
+    return Estimate(value, (value - half, value + half))

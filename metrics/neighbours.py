@@ -210,19 +210,8 @@ def discrete_actions(dataset: Dataset) -> bool:
     )
 
 
-def state_action_rows(sample: Sample, reference: Sample | None = None) -> np.ndarray:
-    """Return the rows [state, action] on the scale of a reference, or on their own; (n, D) float64.
-
-    Parameters
-    ----------
-    sample : Sample
-    reference : Sample, optional
-        Of a dataset of the same environment.
-
-    Raises
-    ------
-    DatasetError
-        If the columns of the two differ.
+def state_action_rows(sample: Sample) -> np.ndarray:
+    """Return the rows [state, action], standardized; (n, D) float64.
 
     Examples
     --------
@@ -232,21 +221,46 @@ def state_action_rows(sample: Sample, reference: Sample | None = None) -> np.nda
     >>> state_action_rows(Sample.of(dataset)).tolist()
     [[-1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
     """
+    return paired_rows(sample, sample)[0]
+
+
+def paired_rows(sample: Sample, reference: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows [state, action] of both on the scale of the reference; (n, D) and (m, D) float64.
+
+    Parameters
+    ----------
+    sample, reference : Sample
+        Of datasets of the same environment.
+
+    Raises
+    ------
+    DatasetError
+        If the columns of the two differ.
+    """
     states, actions = sample.numbers("observations"), sample.numbers("actions")
-    if reference is None:
-        other_states, other_actions, further = states, actions, None
+    if reference is sample:
+        other_states, other_actions = states, actions
     else:
         other_states, other_actions = reference.numbers("observations"), reference.numbers("actions")
-        further = states
-        if states.shape[1:] != other_states.shape[1:] or actions.shape[1:] != other_actions.shape[1:]:
-            raise DatasetError(
-                f"the dataset has {states.shape[1]} + {actions.shape[1]} state and action columns, the reference "
-                f"{other_states.shape[1]} + {other_actions.shape[1]}; both must come from the same environment"
-            )
-    left = Scaling.of(other_states, further)(states)
-    if discrete_actions(sample.dataset):
-        return np.hstack([left, one_hot(actions, np.union1d(actions, other_actions))])
-    return np.hstack([left, Scaling.of(other_actions, None if reference is None else actions)(actions)])
+    discrete = discrete_actions(sample.dataset)
+    if (
+        states.shape[1] != other_states.shape[1]
+        or actions.shape[1] != other_actions.shape[1]
+        or discrete != discrete_actions(reference.dataset)
+    ):
+        kinds = ["discrete" if discrete_actions(which.dataset) else "real" for which in (sample, reference)]
+        raise DatasetError(
+            f"the dataset has {states.shape[1]} state and {actions.shape[1]} {kinds[0]} action columns, the reference "
+            f"{other_states.shape[1]} and {other_actions.shape[1]} {kinds[1]}; both must come from the same environment"
+        )
+    scale = Scaling.of(other_states, states)
+    if discrete:
+        values = np.union1d(actions, other_actions)
+        left, right = one_hot(actions, values), one_hot(other_actions, values)
+    else:
+        action_scale = Scaling.of(other_actions, actions)
+        left, right = action_scale(actions), action_scale(other_actions)
+    return np.hstack([scale(states), left]), np.hstack([scale(other_states), right])
 
 
 def one_hot(actions: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -262,12 +276,6 @@ def one_hot(actions: np.ndarray, values: np.ndarray) -> np.ndarray:
 def the_sample(basis: Basis) -> Sample:
     """Return the sampled steps of the dataset."""
     return basis.once("sample", lambda: Sample.of(basis.dataset, basis.sample, basis.seed))
-
-
-def the_reference_sample(basis: Basis) -> Sample:
-    """Return the sampled steps of the reference; as many as of the dataset, where it has them."""
-    reference = basis.require_reference()
-    return basis.once("reference sample", lambda: Sample.of(reference, basis.sample, basis.seed))
 
 
 def the_states(basis: Basis) -> np.ndarray:
