@@ -19,7 +19,8 @@ Both are between 0 and 1. Two samples of one distribution have, whatever it is a
 High coverage: whatever the reference does, the dataset has been near; learning what the reference's policy is worth is
 interpolation. Low coverage with high `inside`: the dataset is a narrow part of the reference, fit for imitation. Low
 `inside`: it goes where the reference does not, such as noise or a policy from elsewhere. Both depend on n: more rows,
-smaller balls. They are compared at equal n only, which the `source` of the table states.
+smaller balls. They are compared at equal n only, which the `source` of the table states. A dataset and its own variant
+are compared by different steps of the two.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from __future__ import annotations
 import numpy as np
 
 from assay.metrics.estimates import mean_by_blocks
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, sample_steps
 from assay.metrics.neighbours import Sample, nearest, paired_rows, search, some_of
 
 __all__ = ["coverage", "inside"]
@@ -111,12 +112,25 @@ def _require(rows: np.ndarray, reference: np.ndarray, k: int) -> None:
 
 
 def pair(basis: Basis) -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
-    """Return samples of equal size of the dataset and the reference, and their rows on the reference's scale."""
+    """Return samples of equal size of the dataset and the reference, and their rows on the reference's scale.
+
+    Two datasets of equal episode lengths may be variants of each other, or the same. Of those no step is taken from both:
+    a row that meets itself in the reference is no sign of coverage, and spoils divergences.
+    """
     reference = basis.require_reference()
 
     def draw() -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
-        size = min(basis.sample, basis.dataset.total_steps, reference.total_steps)
-        ours, theirs = Sample.of(basis.dataset, size, basis.seed), Sample.of(reference, size, basis.seed + 1)
+        if np.array_equal(basis.dataset.episode_lengths, reference.episode_lengths):
+            size = min(2 * basis.sample, reference.total_steps)
+            steps = sample_steps(reference, size, basis.seed)
+            chosen = np.random.Generator(np.random.PCG64(basis.seed)).permutation(size)
+            ours, theirs = (
+                Sample.at(which, steps[np.sort(half)], basis.seed)
+                for which, half in ((basis.dataset, chosen[: size // 2]), (reference, chosen[size // 2 :][: size // 2]))
+            )
+        else:
+            size = min(basis.sample, basis.dataset.total_steps, reference.total_steps)
+            ours, theirs = Sample.of(basis.dataset, size, basis.seed), Sample.of(reference, size, basis.seed + 1)
         return ours, theirs, *paired_rows(ours, theirs)
 
     return basis.once("pair", draw)

@@ -21,7 +21,8 @@ k-nearest-neighbor distances" (equation 14), of P from Q in nats:
 with nu_k(i), rho_k(i) the distances of row i to its k-th neighbour in the reference and among the other rows, k = 5.
 Non-negative but for error, which partly cancels between the two; unbounded. It says how surprising the dataset is under the
 reference: large where it goes where the reference never was, small where it is a narrow part of it. Distances count as at
-least 1e-6 standard deviations.
+least 1e-6 standard deviations. In many dimensions it is blind to noise that is small against the distances between
+neighbours.
 
 `ks_distances`: of each column, the largest difference between the two distribution functions (Smirnov 1939); 0 to 1. The
 maximum names the column that changed most; correlations between columns are not seen.

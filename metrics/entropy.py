@@ -173,10 +173,11 @@ def _terms_by_action(states: np.ndarray, actions: np.ndarray) -> np.ndarray:
             found = nearest(scaling(states[mine]), K, queries)
             radii[mine[queries]] = found.distances[:, K - 1]
             terms[mine[queries]] = entropy_terms(states[mine], found, K, scaling) - np.log(count / len(states))
-    if np.isnan(terms[asked]).all():
+    found_terms: np.ndarray = terms[asked]
+    if np.isnan(found_terms).all():
         raise NotMeasurable(f"no action was taken more than {K} times")
     _require_density("states given the action", radii[~np.isnan(radii)])
-    return terms[asked]
+    return found_terms
 
 
 def _require_density(what: str, radii: np.ndarray) -> None:

@@ -3,7 +3,7 @@
     reward_sparsity  = steps with the most frequent reward / steps
     duplicate_rate   = steps whose (s, a, r, s') occurred at an earlier step, bit for bit / steps
     dead_dimensions  = numbers in an observation (an action) that are the same at every step
-    time_limit       = most frequent length of the episodes that end in a truncation
+    time_limit       = length of the longest episodes, if one of them ends in a truncation
 
 All are exact and read every step, in blocks. Sparsity is between 1/N and 1; Schweighofer et al. 2022 count zeros per
 episode, which is the same for rewards of 0 and 1, but finds none in rewards of -1 and 0. Near 1: returns are decided by a
@@ -136,12 +136,12 @@ def dead_dimensions(dataset: Dataset, prefix: str = "observations") -> int:
 
 
 def time_limit(dataset: Dataset) -> int:
-    """Return the most frequent length of the episodes that were truncated; the longest of equally frequent ones.
+    """Return the length of the longest episodes, if one of them was truncated: nothing was allowed to go on for longer.
 
     Raises
     ------
     NotMeasurable
-        If no episode was.
+        If none was. Shorter episodes that were truncated ended for another reason, such as the end of the collection.
 
     Examples
     --------
@@ -151,11 +151,10 @@ def time_limit(dataset: Dataset) -> int:
     >>> time_limit(dataset)
     2
     """
-    truncated = dataset.truncations[last_steps(dataset)] if dataset.total_episodes else np.zeros(0, bool)
-    if not truncated.any():
-        raise NotMeasurable("no episode was truncated, so nothing shows a time limit")
-    lengths, counts = np.unique(dataset.episode_lengths[truncated], return_counts=True)
-    return int(lengths[counts == counts.max()].max())
+    longest = int(dataset.episode_lengths.max(initial=0))
+    if not longest or not dataset.truncations[last_steps(dataset)][dataset.episode_lengths == longest].any():
+        raise NotMeasurable("none of the longest episodes was truncated, so nothing shows a time limit")
+    return longest
 
 
 def _require_steps(dataset: Dataset) -> None:
@@ -202,6 +201,6 @@ def measures(basis: Basis) -> Measures:
         "dead_observations": lambda: dead("observations"),
         "dead_actions": lambda: dead("actions"),
         "time_limit": lambda: Measure(
-            time_limit(dataset), "steps", "most frequent length of the episodes that end in a truncation"
+            time_limit(dataset), "steps", "length of the longest episodes, which a truncation ended"
         ),
     }

@@ -105,7 +105,11 @@ class Sample:
     @classmethod
     def of(cls, dataset: Dataset, size: int = 20_000, seed: int = 0) -> Sample:
         """Draw at most `size` steps without replacement."""
-        steps = sample_steps(dataset, size, seed)
+        return cls.at(dataset, sample_steps(dataset, size, seed), seed)
+
+    @classmethod
+    def at(cls, dataset: Dataset, steps: np.ndarray, seed: int = 0) -> Sample:
+        """Take these steps, in ascending order."""
         return cls(dataset, steps, blocks_of(dataset, steps), seed)
 
     def __len__(self) -> int:
@@ -267,7 +271,8 @@ def one_hot(actions: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return a 0/1 column for each of these values; (n, len(values)) float64."""
     if len(values) > _WIDEST:
         raise NotMeasurable(f"actions take {len(values):,} values: too many to tell apart one by one")
-    return (actions == values).astype(np.float64)
+    columns: np.ndarray = (actions == values).astype(np.float64)
+    return columns
 
 
 # -------------------------------------------------------------------- shared by the tables of other files

@@ -82,8 +82,9 @@ def _shares(covariance: np.ndarray) -> np.ndarray:
     covariance = np.atleast_2d(covariance)
     if not covariance.size:
         raise NotMeasurable("all columns are constant: nothing varies in any direction")
-    values: np.ndarray = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0)
-    return values / values.sum()
+    values = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0)
+    shares: np.ndarray = values / values.sum()
+    return shares
 
 
 def _rank(shares: np.ndarray) -> float:

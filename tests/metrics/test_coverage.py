@@ -81,3 +81,10 @@ def test_a_reference_is_needed_and_must_have_the_same_columns() -> None:
         assess(dataset, select=["coverage"])
     with pytest.raises(DatasetError, match="same environment"):
         assess(dataset, dataset_of(generator.standard_normal((101, 3)), noise), select=["coverage"])
+
+
+def test_a_dataset_and_its_variant_are_compared_by_different_steps() -> None:
+    dataset = dataset_of(np.random.default_rng(6).standard_normal((2040, 2)), noise, episodes=40)
+    row = assess(dataset, dataset, select=["coverage"]).row(0, named=True)
+    assert "1,000 of 2,000 steps" in row["source"]
+    assert row["value"] == pytest.approx(0.969, abs=0.02)

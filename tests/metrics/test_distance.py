@@ -132,7 +132,7 @@ def test_the_table_sees_what_changed() -> None:
         {r["metric"]: r for r in assess(d, reference, select=["distance"]).iter_rows(named=True)}
         for d in (same, shifted)
     )
-    assert calm["sliced_wasserstein"]["value"] < 0.1
+    assert calm["sliced_wasserstein"]["value"] < 0.15
     assert changed["sliced_wasserstein"]["value"] == pytest.approx(2 / sqrt(4), abs=0.15)
     assert calm["mmd"]["interval"]["low"] < 0.003
     assert changed["mmd"]["interval"]["low"] > 0.02
@@ -143,7 +143,7 @@ def test_the_table_sees_what_changed() -> None:
     assert changed["ks_mean"]["value"] < 0.25
     for row in changed.values():
         assert row["interval"]["low"] < row["value"] < row["interval"]["high"]
-        assert "made/reference: all 1,000 steps" in row["source"]
+        assert "made/reference: 500 of 1,000 steps" in row["source"]
 
 
 def test_the_mean_over_directions_is_the_expected_one() -> None:

@@ -167,14 +167,19 @@ def test_dead_dimensions_are_counted_also_in_images_and_nested_columns() -> None
         dead_dimensions(dataset.replace({"observations": np.full(22, "left")}))
 
 
-def test_the_time_limit_is_the_usual_length_of_truncated_episodes() -> None:
-    lengths, ends = [3, 5, 5, 2, 9], ["truncated", "truncated", "truncated", "terminated", "truncated"]
-    last = np.zeros(sum(lengths), bool)
+def test_the_time_limit_is_the_length_that_no_episode_exceeds_and_one_was_cut_at() -> None:
+    lengths, cut = np.array([3, 9, 5, 2, 9]), np.array([True, False, False, False, True])
+    last = np.zeros(28, bool)
     last[np.cumsum(lengths) - 1] = True
-    cut = np.repeat([end == "truncated" for end in ends], lengths) & last
+    truncations = last & np.repeat(cut, lengths)
     dataset = Dataset.from_arrays(
-        observations=np.zeros(29), actions=np.zeros(24), rewards=np.zeros(24), terminations=last & ~cut, truncations=cut
+        observations=np.zeros(33),
+        actions=np.zeros(28),
+        rewards=np.zeros(28),
+        terminations=last & ~truncations,
+        truncations=truncations,
     )
-    assert time_limit(dataset) == 5
-    with pytest.raises(NotMeasurable, match="truncated"):
-        time_limit(dataset.select([3]))
+    assert time_limit(dataset) == 9
+    for others in ([0, 1, 2], [2, 3]):  # the one cut after three steps says nothing; none is cut
+        with pytest.raises(NotMeasurable, match="time limit"):
+            time_limit(dataset.select(others))
