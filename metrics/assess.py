@@ -59,7 +59,7 @@ GROUPS: Mapping[str, Callable[[Basis], Measures]] = {
     "state_actions": saco.measures,
     "entropy": entropy.measures,
     "rank": spectrum.measures,
-    "coverage": coverage.measures,
+    "overlap": coverage.measures,
     "behaviour": behaviour.measures,
     "diversity": diversity.measures,
     "labels": labels.measures,

@@ -27,6 +27,7 @@ from assay.metrics import (
     tq,
     unique_state_actions,
 )
+from assay.metrics.assess import metric_names
 
 PLAIN = ["size", "returns", "quality", "state_actions", "corruption"]
 REFERENCES = ReferenceScores(random=-10.0, expert=30.0, source="two made-up policies")
@@ -212,3 +213,9 @@ def test_unfinished_episodes_only_leave_out_quality() -> None:
 def test_importing_the_metrics_pulls_in_neither_torch_nor_gymnasium() -> None:
     code = "import sys, assay.metrics, assay.corruption; print({'torch', 'gymnasium'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_no_group_has_the_name_of_a_metric_and_no_two_metrics_share_one() -> None:
+    groups = metric_names(make())
+    names = [name for group in groups.values() for name in group]
+    assert len(names) == len(set(names)) == len(set(names) - set(groups))

@@ -15,7 +15,7 @@ from assay.datasets.errors import AssayError, DatasetError
 from assay.metrics import assess
 from tests.datasets.dataset_strategies import datasets
 
-GROUPS = ("entropy", "rank", "coverage", "behaviour", "diversity", "labels", "noise", "smoothness", "distance")
+GROUPS = ("entropy", "rank", "overlap", "behaviour", "diversity", "labels", "noise", "smoothness", "distance")
 
 
 def assess_all(dataset: Dataset, reference: Dataset | None = None) -> dict[str, float]:
