@@ -28,7 +28,7 @@ from __future__ import annotations
 import numpy as np
 
 from assay.metrics.dip import dip
-from assay.metrics.estimates import Estimate, mean_by_blocks
+from assay.metrics.estimates import leaving_out, mean_by_blocks
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 from assay.metrics.neighbours import (
     Neighbours,
@@ -77,7 +77,8 @@ def action_variance(states: np.ndarray, actions: np.ndarray, k: int = VARIANCE_N
     0.0
     """
     states, actions = np.asarray(states, np.float64), np.asarray(actions, np.float64)
-    return float(_variances(actions, nearest(Scaling.of(states)(states), k), k).mean())
+    _require_variance(actions)
+    return _variance(actions, nearest(Scaling.of(states)(states), k), k, np.ones(len(states), bool))
 
 
 def multimodality(states: np.ndarray, actions: np.ndarray) -> float:
@@ -110,13 +111,24 @@ def multimodality(states: np.ndarray, actions: np.ndarray) -> float:
     return float(_split(actions, nearest(Scaling.of(states)(states), MODE_NEIGHBOURS).rows).mean())
 
 
-def _variances(actions: np.ndarray, neighbours: Neighbours, k: int) -> np.ndarray:
-    total = actions.var(0).sum()
+def _variance(actions: np.ndarray, neighbours: Neighbours, k: int, keep: np.ndarray) -> float:
+    """Return the relative variance among the rows kept, of the neighbourhoods of two of them or more."""
+    total = actions[keep].var(0).sum()
     if total <= 0:
+        return float("nan")
+    around = np.concatenate([neighbours.queries[:, None], neighbours.rows[:, :k]], axis=1)[keep[neighbours.queries]]
+    inside = keep[around][:, :, None]
+    counts = inside.sum(1)
+    some = counts[:, 0] > 1
+    values, inside, counts = actions[around[some]], inside[some], counts[some]
+    means = (values * inside).sum(1, keepdims=True) / counts[:, None]
+    squares = ((values - means) ** 2 * inside).sum(1) / (counts - 1)
+    return float(squares.sum(1).mean() / total) if some.any() else float("nan")
+
+
+def _require_variance(actions: np.ndarray) -> None:
+    if actions.var(0).sum() <= 0:
         raise NotMeasurable("all actions are the same: there is no variance to divide by")
-    around = np.concatenate([neighbours.queries[:, None], neighbours.rows[:, :k]], axis=1)
-    result: np.ndarray = actions[around].var(1, ddof=1).sum(1) / total
-    return result
 
 
 def _split(actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -138,24 +150,25 @@ def measures(basis: Basis) -> Measures:
         found = the_actions(basis)
         return found if discrete_actions(basis.dataset) else Scaling.of(found)(found)
 
-    def measure(values: np.ndarray, queries: np.ndarray, unit: str, which: str) -> Measure:
-        sample = the_sample(basis)
-        estimate: Estimate = mean_by_blocks(values, sample.blocks[queries])
-        source = f"{which}; {sample.said}, {len(queries):,} neighbourhoods"
-        return Measure(estimate.value, unit, source, estimate.interval)
-
     def variance() -> Measure:
-        neighbours, k = state_neighbours(basis), VARIANCE_NEIGHBOURS
-        which = f"after EAS, Swazinna et al. 2021, k={k}"
-        return measure(_variances(actions(), neighbours, k), neighbours.queries, "fraction of action variance", which)
+        sample, neighbours, values, k = the_sample(basis), state_neighbours(basis), actions(), VARIANCE_NEIGHBOURS
+        _require_variance(values)
+        value, interval = leaving_out(
+            lambda block: _variance(values, neighbours, k, sample.blocks != block), sample.blocks
+        )
+        source = f"after EAS, Swazinna et al. 2021, k={k}; {sample.said}, {len(neighbours.queries):,} neighbourhoods"
+        return Measure(value, "fraction of action variance", source, interval)
 
     def modes() -> Measure:
         if discrete_actions(basis.dataset):
             raise NotMeasurable("modes are those of real-valued actions, and these are discrete")
-        neighbours = state_neighbours(basis)
-        some = some_of(len(neighbours.queries), DIPS)
+        sample, neighbours = the_sample(basis), state_neighbours(basis)
+        # few enough neighbourhoods to hardly overlap, so that their blocks tell how far the share is off
+        some = some_of(len(neighbours.queries), int(np.clip(len(sample) // 40, 20, DIPS)))
         values = _split(actions(), neighbours.rows[some]).astype(np.float64)
+        value, interval = mean_by_blocks(values, sample.blocks[neighbours.queries[some]])
         which = f"dip test, Hartigan and Hartigan 1985, k={MODE_NEIGHBOURS}"
-        return measure(values, neighbours.queries[some], "fraction of states", which)
+        source = f"{which}; {sample.said}, {len(some):,} neighbourhoods"
+        return Measure(value, "fraction of states", source, interval)
 
     return {"action_variance": variance, "multimodality": modes}

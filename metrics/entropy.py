@@ -34,14 +34,18 @@ Decisions for what has no density:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from assay.metrics.estimates import mean_by_blocks
+from assay.metrics.estimates import BLOCKS, leaving_out
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 from assay.metrics.neighbours import (
+    STATE_ACTION_NEIGHBOURS,
     Neighbours,
     Scaling,
     discrete_actions,
+    kth_without,
     nearest,
     some_of,
     state_action_neighbours,
@@ -55,6 +59,7 @@ __all__ = ["knn_entropy"]
 
 K = 3
 FINEST = 1e-6
+_KNOWN = 20  # neighbours to fall back on where a block of rows is left out
 
 
 def knn_entropy(rows: np.ndarray, k: int = K) -> float:
@@ -85,68 +90,79 @@ def knn_entropy(rows: np.ndarray, k: int = K) -> float:
     """
     rows = np.asarray(rows, np.float64)
     scaling = Scaling.of(rows)
-    return float(entropy_terms(rows, nearest(scaling(rows), k), k, scaling).mean())
+    _require(len(rows), k, scaling)
+    return float(entropy_terms(nearest(scaling(rows), k).distances[:, k - 1], len(rows), k, scaling).mean())
 
 
-def entropy_terms(rows: np.ndarray, neighbours: Neighbours, k: int, scaling: Scaling) -> np.ndarray:
-    """Return what each query adds: H is the mean of these; (q,) float64.
-
-    `neighbours` are those among the standardized `rows`; zero columns in them do no harm.
-    """
+def entropy_terms(radii: np.ndarray, rows: int, k: int, scaling: Scaling) -> np.ndarray:
+    """Return what each query adds, whose k-th neighbour of `rows` standardized rows is so far away; H is their mean."""
     from scipy.special import gammaln, psi
 
     dimensions = int((~scaling.constant).sum())
-    if not dimensions:
-        raise NotMeasurable("all columns are constant: there is no density whose entropy to take")
-    if neighbours.distances.shape[1] < k:
-        raise NotMeasurable(f"the entropy by {k} neighbours needs more than {k} rows, not {len(rows)}")
     volume = dimensions / 2 * np.log(np.pi) - gammaln(dimensions / 2 + 1) + np.log(scaling.spread).sum()
-    radii = np.maximum(neighbours.distances[:, k - 1], FINEST)
-    result: np.ndarray = psi(len(rows)) - psi(k) + volume + dimensions * np.log(radii)
+    result: np.ndarray = psi(rows) - psi(k) + volume + dimensions * np.log(np.maximum(radii, FINEST))
     return result
+
+
+def _require(rows: int, k: int, scaling: Scaling) -> None:
+    if scaling.constant.all():
+        raise NotMeasurable("all columns are constant: there is no density whose entropy to take")
+    if rows <= k:
+        raise NotMeasurable(f"the entropy by {k} neighbours needs more than {k} rows, not {rows}")
 
 
 # -------------------------------------------------------------------- for the table
 
 
+Terms = Callable[[int | None], np.ndarray]
+"""What each query adds without a block of rows; NaN where it is of that block, or has too few of its like."""
+
+
 def measures(basis: Basis) -> Measures:
     """Return `state_entropy`, `state_action_entropy` and `policy_entropy`."""
+    discrete = discrete_actions(basis.dataset)
 
-    def of_states() -> np.ndarray:
-        def compute() -> np.ndarray:
-            states, neighbours = the_states(basis), state_neighbours(basis)
-            return _terms("states", states, neighbours)
+    def of_states() -> Terms:
+        blocks = the_sample(basis).blocks
+        return basis.once("H(S)", lambda: _terms("states", the_states(basis), state_neighbours, blocks))
 
-        return basis.once("state entropy", compute)
+    def of_state_actions() -> Terms:
+        def compute() -> Terms:
+            states, actions, blocks = the_states(basis), the_actions(basis), the_sample(basis).blocks
+            if discrete:
+                return _terms_by_action(states, actions.argmax(1), blocks)
+            return _terms("state-actions", np.hstack([states, actions]), state_action_neighbours, blocks)
 
-    def of_state_actions() -> np.ndarray:
-        def compute() -> np.ndarray:
-            states, actions = the_states(basis), the_actions(basis)
-            if discrete_actions(basis.dataset):
-                return _terms_by_action(states, actions.argmax(1))
-            return _terms("state-actions", np.hstack([states, actions]), state_action_neighbours(basis))
+        return basis.once("H(S, A)", compute)
 
-        return basis.once("state-action entropy", compute)
+    def _terms(what: str, rows: np.ndarray, neighbours: Callable[[Basis], Neighbours], blocks: np.ndarray) -> Terms:
+        scaling = Scaling.of(rows)
+        _require(len(rows), K, scaling)
+        found = neighbours(basis)
+        _require_density(what, found.distances[:, K - 1])
+        return _terms_of(found, blocks, scaling)
 
-    def estimate(terms: np.ndarray, what: str, constant: int) -> Measure:
+    def estimate(terms: Terms, what: str, constant: int) -> Measure:
         sample = the_sample(basis)
-        asked = some_of(len(sample))
-        counted = np.isfinite(terms)
-        value, interval = mean_by_blocks(terms[counted], sample.blocks[asked][counted])
+        value, interval = leaving_out(lambda block: float(np.nanmean(terms(block))), sample.blocks)
+        counted = int(np.isfinite(terms(None)).sum())
         left_out = f"; {constant} constant columns left out" if constant else ""
-        source = f"Kozachenko and Leonenko 1987, {what}, k={K}; {sample.said}, {int(counted.sum()):,} neighbourhoods{left_out}"
+        source = f"Kozachenko and Leonenko 1987, {what}, k={K}; {sample.said}, {counted:,} neighbourhoods{left_out}"
         return Measure(value, "nats", source, interval)
 
     def constant_states() -> int:
         return int(Scaling.of(the_states(basis)).constant.sum())
 
     def constant_actions() -> int:
-        return 0 if discrete_actions(basis.dataset) else int(Scaling.of(the_actions(basis)).constant.sum())
+        return 0 if discrete else int(Scaling.of(the_actions(basis)).constant.sum())
 
     def policy() -> Measure:
         if constant_actions() == the_actions(basis).shape[1]:
             raise NotMeasurable("all action columns are constant: there is no density whose entropy to take")
-        return estimate(of_state_actions() - of_states(), "H(S, A) - H(S)", constant_states() + constant_actions())
+        both, states = of_state_actions(), of_states()
+        return estimate(
+            lambda block: both(block) - states(block), "H(S, A) - H(S)", constant_states() + constant_actions()
+        )
 
     return {
         "state_entropy": lambda: estimate(of_states(), "H(S)", constant_states()),
@@ -155,29 +171,50 @@ def measures(basis: Basis) -> Measures:
     }
 
 
-def _terms(what: str, rows: np.ndarray, neighbours: Neighbours) -> np.ndarray:
-    terms = entropy_terms(rows, neighbours, K, Scaling.of(rows))
-    _require_density(what, neighbours.distances[:, K - 1])
+def _terms_of(found: Neighbours, blocks: np.ndarray, scaling: Scaling) -> Terms:
+    known = found.distances[:, :_KNOWN]
+    of_neighbours = blocks[found.rows[:, :_KNOWN]]
+    sizes = np.bincount(blocks, minlength=BLOCKS)
+
+    def terms(block: int | None) -> np.ndarray:
+        left = len(blocks) - (0 if block is None else int(sizes[block]))
+        if left <= K:
+            return np.full(len(known), np.nan)
+        values = entropy_terms(kth_without(known, of_neighbours, block, K)[0], left, K, scaling)
+        return values if block is None else np.where(blocks[found.queries] == block, np.nan, values)
+
     return terms
 
 
-def _terms_by_action(states: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """Return the terms of H(S, A) for the queries `some_of`; NaN for those of actions that are too rare."""
+def _terms_by_action(states: np.ndarray, actions: np.ndarray, blocks: np.ndarray) -> Terms:
+    """Return the terms of H(S, A) for the queries `some_of`, each with the neighbours that took the same action."""
     asked = some_of(len(states))
     scaling = Scaling.of(states)
-    terms, radii = np.full((2, len(states)), np.nan)
-    for action, count in zip(*np.unique(actions, return_counts=True)):
+    _require(len(states), K, scaling)
+    parts: list[tuple[np.ndarray, np.ndarray, Terms]] = []
+    radii = []
+    for action in np.unique(actions):
         mine = np.flatnonzero(actions == action)
         queries = np.flatnonzero(np.isin(mine, asked, assume_unique=True))
-        if count > K and len(queries):
-            found = nearest(scaling(states[mine]), K, queries)
-            radii[mine[queries]] = found.distances[:, K - 1]
-            terms[mine[queries]] = entropy_terms(states[mine], found, K, scaling) - np.log(count / len(states))
-    found_terms: np.ndarray = terms[asked]
-    if np.isnan(found_terms).all():
+        if len(mine) > K and len(queries):
+            found = nearest(scaling(states[mine]), STATE_ACTION_NEIGHBOURS, queries)
+            radii.append(found.distances[:, K - 1])
+            places = np.searchsorted(asked, mine[queries])
+            parts.append((places, blocks[mine], _terms_of(found, blocks[mine], scaling)))
+    if not parts:
         raise NotMeasurable(f"no action was taken more than {K} times")
-    _require_density("states given the action", radii[~np.isnan(radii)])
-    return found_terms
+    _require_density("states given the action", np.concatenate(radii))
+
+    def terms(block: int | None) -> np.ndarray:
+        result = np.full(len(asked), np.nan)
+        left = len(blocks) if block is None else int((blocks != block).sum())
+        for places, of_action, of_states in parts:
+            count = len(of_action) if block is None else int((of_action != block).sum())
+            if count:
+                result[places] = of_states(block) - np.log(count / left)
+        return result
+
+    return terms
 
 
 def _require_density(what: str, radii: np.ndarray) -> None:

@@ -4,12 +4,14 @@ Neighbouring steps of an episode resemble each other, so a thousand of them say 
 Intervals here come from leaving out one of up to 20 blocks at a time: groups of whole episodes (episode i in group
 i mod 20), or, with fewer than 20 episodes, stretches of consecutive steps. That is the delete-a-group jackknife for
 groups of unequal size (Busing, Meijer and van der Leeden 1999, "Delete-m jackknife for unequal m", equations 9 to 11),
-with Student's t for the number of blocks. It covers what another draw of steps and episodes would have changed, and no
+with Student's t for the number of blocks. Where rows serve as neighbours of others, they are left out as neighbours, too.
+It covers what another draw of steps and episodes would have changed, and no
 bias of the estimator: that is stated where the estimator is described.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.streaming import StepReader
 
-__all__ = ["BLOCKS", "Estimate", "blocks_of", "jackknife", "mean_by_blocks"]
+__all__ = ["BLOCKS", "Estimate", "blocks_of", "jackknife", "leaving_out", "mean_by_blocks"]
 
 BLOCKS = 20
 
@@ -65,6 +67,30 @@ def jackknife(value: float, without: np.ndarray, sizes: np.ndarray) -> Estimate:
     centre = groups * value - np.sum((1 - 1 / inverse) * without)
     error = float(np.sqrt(np.mean((pseudo - centre) ** 2 / (inverse - 1))))
     half = float(stdtrit(groups - 1, 0.975)) * error
+    return Estimate(value, (value - half, value + half))
+
+
+def leaving_out(statistic: Callable[[int | None], float], *blocks: np.ndarray) -> Estimate:
+    """Return a statistic and its interval.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes the block to leave out, or None, and returns a value. Where there are several samples, blocks of the second
+        one are numbered from BLOCKS on, and so forth.
+    *blocks : (n,) int64
+        The block of each row of each sample; the variances that the samples contribute add up.
+    """
+    value, squares = statistic(None), 0.0
+    for number, sample in enumerate(blocks):
+        sizes = np.bincount(sample, minlength=BLOCKS)
+        some = np.flatnonzero(sizes)
+        without = np.array([statistic(number * BLOCKS + int(block)) for block in some])
+        interval = jackknife(value, without, sizes[some]).interval
+        if interval is None:
+            return Estimate(value, None)
+        squares += ((interval[1] - interval[0]) / 2) ** 2
+    half = float(np.sqrt(squares))
     return Estimate(value, (value - half, value + half))
 
 

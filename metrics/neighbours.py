@@ -207,6 +207,18 @@ def search(rows: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np
     return distances, found
 
 
+def kth_without(distances: np.ndarray, blocks: np.ndarray, block: int | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance to the k-th neighbour that is not of a block, and which of the neighbours it is.
+
+    distances, blocks : (q, K), nearest first; where fewer than k are left, the farthest known stands for it.
+    """
+    if block is None:
+        return distances[:, k - 1], np.full(len(distances), k - 1)
+    enough = np.cumsum(blocks != block, axis=1) >= k
+    which = np.where(enough[:, -1], enough.argmax(1), distances.shape[1] - 1)
+    return distances[np.arange(len(distances)), which], which
+
+
 def discrete_actions(dataset: Dataset) -> bool:
     """Whether an action is one integer or boolean, whose values are names and not amounts."""
     return "actions" in dataset.columns and (

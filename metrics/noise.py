@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.metrics.estimates import BLOCKS, Estimate, jackknife
+from assay.metrics.estimates import Estimate, leaving_out
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 from assay.metrics.neighbours import (
     STATE_ACTION_NEIGHBOURS,
@@ -87,16 +87,16 @@ def _ratio(neighbours: Neighbours, outputs: np.ndarray, blocks: np.ndarray) -> E
         ],
         axis=1,
     )
-    groups = blocks[neighbours.queries]
-    sizes = np.bincount(groups, minlength=BLOCKS)
-    membership = np.eye(BLOCKS)[groups].T
-    sums = np.stack([membership @ deltas, membership @ gammas])
-    some = sizes > 0
-    value = _intercept(*(sums.sum(1) / sizes.sum()))
-    if some.sum() < 2:
-        return Estimate(value, None)
-    without = (sums.sum(1)[:, None] - sums[:, some]) / (sizes.sum() - sizes[some])[:, None]
-    return jackknife(value, np.array([_intercept(*pair) for pair in without.transpose(1, 0, 2)]), sizes[some])
+    of_queries, of_neighbours = blocks[neighbours.queries][:, None], blocks[neighbours.rows]
+
+    def intercept(block: int | None) -> float:
+        keep = np.ones(deltas.shape) if block is None else (of_queries != block) & (of_neighbours != block)
+        counts = keep.sum(0)
+        if not counts.all():
+            return float("nan")
+        return _intercept((deltas * keep).sum(0) / counts, (gammas * keep).sum(0) / counts)
+
+    return leaving_out(intercept, blocks)
 
 
 def _intercept(deltas: np.ndarray, gammas: np.ndarray) -> float:
