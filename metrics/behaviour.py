@@ -46,7 +46,7 @@ __all__ = ["action_variance", "multimodality"]
 VARIANCE_NEIGHBOURS = 10
 MODE_NEIGHBOURS = 50
 DIPS = 500
-_REJECTED = 0.0703  # 95 % point of the dip of 50 uniform numbers, 1e5 draws (benchmarks/neighbours.py)
+_REJECTED = 0.0704  # 95 % point of the dip of 50 uniform numbers (benchmarks/neighbours.py --part dip)
 
 
 def action_variance(states: np.ndarray, actions: np.ndarray, k: int = VARIANCE_NEIGHBOURS) -> float:

@@ -27,13 +27,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.metrics.estimates import mean_by_blocks
+from assay.metrics.estimates import leaving_out, of_sample
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, sample_steps
-from assay.metrics.neighbours import Sample, nearest, paired_rows, search, some_of
+from assay.metrics.neighbours import Sample, kth_without, nearest, paired_rows, search, some_of
 
 __all__ = ["coverage", "inside"]
 
 K = 5
+_KNOWN = 12  # neighbours to fall back on where a block of rows is left out
+_NEAREST = 3
+_INSIDE_QUERIES = 2_500
 
 
 def coverage(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
@@ -62,7 +65,8 @@ def coverage(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
     >>> coverage(np.array([[1.5]]), reference, k=1)  # within 1 of 1 and of 2, and within 8 of 10
     0.5
     """
-    return float(covered(rows, reference, k).mean())
+    _require(rows, reference, k)
+    return float((search(rows, reference, 1)[0][:, 0] <= nearest(reference, k).distances[:, -1]).mean())
 
 
 def inside(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
@@ -78,26 +82,9 @@ def inside(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
     >>> inside(np.array([[1.5], [-3.0]]), np.array([[0.0], [1.0], [2.0]]), k=1)
     0.5
     """
-    return float(within(rows, reference, k).mean())
-
-
-def covered(rows: np.ndarray, reference: np.ndarray, k: int, asked: np.ndarray | None = None) -> np.ndarray:
-    """Return whether each of the reference rows asked about (default all) is covered."""
-    _require(rows, reference, k)
-    asked = np.arange(len(reference)) if asked is None else asked
-    radii = nearest(reference, k, asked).distances[:, -1]
-    found: np.ndarray = search(rows, reference[asked], 1)[0][:, 0] <= radii
-    return found
-
-
-def within(rows: np.ndarray, reference: np.ndarray, k: int) -> np.ndarray:
-    """Return whether each row is in the ball of the reference row nearest to it."""
     _require(rows, reference, k)
     distances, found = search(reference, rows, 1)
-    centres, inverse = np.unique(found[:, 0], return_inverse=True)
-    radii = nearest(reference, k, centres).distances[:, -1]
-    held: np.ndarray = distances[:, 0] <= radii[inverse]
-    return held
+    return float((distances <= nearest(reference, k).distances[:, -1][found]).mean())
 
 
 def _require(rows: np.ndarray, reference: np.ndarray, k: int) -> None:
@@ -145,15 +132,41 @@ def measures(basis: Basis) -> Measures:
 
     def covered_share() -> Measure:
         ours, theirs, rows, reference = pair(basis)
+        _require(rows, reference, K)
         asked = some_of(len(reference))
-        value, interval = mean_by_blocks(covered(rows, reference, K, asked).astype(float), theirs.blocks[asked])
+        own = nearest(reference, _KNOWN, asked)
+        distances, found = search(rows, reference[asked], min(_NEAREST, len(rows)))
+
+        def share(block: int | None) -> float:
+            mine, other = of_sample(block, 0), of_sample(block, 1)
+            radii, _ = kth_without(own.distances, theirs.blocks[own.rows], other, K)
+            near, _ = kth_without(distances, ours.blocks[found], mine, 1)
+            return _mean((near <= radii)[theirs.blocks[asked] != other])
+
+        value, interval = leaving_out(share, ours.blocks, theirs.blocks)
         return Measure(value, "fraction of reference", source(ours, theirs, "Naeem et al. 2020", len(asked)), interval)
 
     def inside_share() -> Measure:
         ours, theirs, rows, reference = pair(basis)
-        asked = some_of(len(rows))
-        value, interval = mean_by_blocks(within(rows[asked], reference, K).astype(float), ours.blocks[asked])
+        _require(rows, reference, K)
+        asked = some_of(len(rows), _INSIDE_QUERIES)
+        distances, found = search(reference, rows[asked], min(_NEAREST, len(reference)))
+        centres, place = np.unique(found, return_inverse=True)
+        place = place.reshape(found.shape)
+        own = nearest(reference, _KNOWN, centres)
+
+        def share(block: int | None) -> float:
+            mine, other = of_sample(block, 0), of_sample(block, 1)
+            radii, _ = kth_without(own.distances, theirs.blocks[own.rows], other, K)
+            near, which = kth_without(distances, theirs.blocks[found], other, 1)
+            return _mean((near <= radii[place[np.arange(len(asked)), which]])[ours.blocks[asked] != mine])
+
+        value, interval = leaving_out(share, ours.blocks, theirs.blocks)
         what = source(ours, theirs, "after Kynkaanniemi et al. 2019", len(asked))
         return Measure(value, "fraction of steps", what, interval)
 
     return {"coverage": covered_share, "inside_reference": inside_share}
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")

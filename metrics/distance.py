@@ -35,16 +35,15 @@ Changes of the next observation alone (corrupted dynamics) none of them sees: `t
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from assay.metrics.coverage import pair
 from assay.metrics.entropy import FINEST
-from assay.metrics.estimates import BLOCKS, Estimate, jackknife, mean_by_blocks
+from assay.metrics.estimates import leaving_out, of_sample
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
-from assay.metrics.neighbours import Sample, Scaling, nearest, search, some_of
+from assay.metrics.neighbours import Sample, Scaling, kth_without, nearest, search, some_of
 
 __all__ = ["kl_divergence", "ks_distances", "mmd", "sliced_wasserstein"]
 
@@ -52,6 +51,7 @@ K = 5
 DIRECTIONS = 100
 MMD_ROWS = 2_000
 _MEDIAN_ROWS = 1_000
+_KNOWN = 12  # neighbours to fall back on where a block of rows is left out
 
 
 def sliced_wasserstein(rows: np.ndarray, reference: np.ndarray, directions: int = DIRECTIONS, seed: int = 0) -> float:
@@ -144,7 +144,9 @@ def kl_divergence(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
     True
     """
     rows, reference = _checked(rows, reference, 1)
-    return float(_kl_terms(rows, reference, k, np.arange(len(rows))).mean())
+    _require_neighbours(rows, reference, k)
+    across, own = search(reference, rows, k)[0][:, -1], nearest(rows, k).distances[:, -1]
+    return float(_kl_terms(across, own, (len(rows), len(reference)), rows.shape[1]).mean())
 
 
 def ks_distances(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -235,15 +237,17 @@ def _mmd_of(kernels: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray
     return float(x @ xx @ x / (n * (n - 1)) + y @ yy @ y / (m * (m - 1)) - 2 * (x @ xy @ y) / (n * m))
 
 
-def _kl_terms(rows: np.ndarray, reference: np.ndarray, k: int, asked: np.ndarray) -> np.ndarray:
-    n, m = len(rows), len(reference)
-    if n <= k or m < k:
-        raise NotMeasurable(f"the divergence by {k} neighbours needs more than {k} rows of each, not {n} and {m}")
-    own = nearest(rows, k, asked).distances[:, -1]
-    across = search(reference, rows[asked], k)[0][:, -1]
-    ratio = np.log(np.maximum(across, FINEST)) - np.log(np.maximum(own, FINEST))
-    result: np.ndarray = rows.shape[1] * ratio + np.log(m / (n - 1))
-    return result
+def _kl_terms(across: np.ndarray, own: np.ndarray, sizes: tuple[int, int], columns: int) -> np.ndarray:
+    """Return what each row adds whose k-th neighbours in the reference and among its own are so far away."""
+    result: np.ndarray = columns * np.log(np.maximum(across, FINEST) / np.maximum(own, FINEST))
+    return result + np.log(sizes[1] / max(1, sizes[0] - 1))
+
+
+def _require_neighbours(rows: np.ndarray, reference: np.ndarray, k: int) -> None:
+    if len(rows) <= k or len(reference) < k:
+        raise NotMeasurable(
+            f"the divergence by {k} neighbours needs more than {k} rows of each, not {len(rows)} and {len(reference)}"
+        )
 
 
 # -------------------------------------------------------------------- for the table
@@ -264,14 +268,23 @@ def measures(basis: Basis) -> Measures:
     def said(ours: Sample, theirs: Sample, which: str) -> str:
         return f"{which}; {ours.said}; {theirs.dataset.info.id or 'reference'}: {theirs.said}"
 
-    def estimate(statistic: Callable[[np.ndarray, np.ndarray], float], unit: str, which: str) -> Measure:
-        ours, theirs, rows, reference = both()
-        value, interval = _estimate(_replicates(statistic, rows, reference, ours.blocks, theirs.blocks))
-        return Measure(value, unit, said(ours, theirs, which), interval)
+    def left(block: int | None, ours: Sample, theirs: Sample) -> tuple[np.ndarray, np.ndarray]:
+        """Return which steps of each are not of the block that is left out."""
+        return ours.blocks != of_sample(block, 0), theirs.blocks != of_sample(block, 1)
 
     def wasserstein() -> Measure:
+        ours, theirs, rows, reference = both()
+        _checked(rows, reference, 1)
+        towards = _directions(rows.shape[1], DIRECTIONS, basis.seed)
+        mine, others = towards @ rows.T, towards @ reference.T
+
+        def statistic(block: int | None) -> float:
+            some, other = left(block, ours, theirs)
+            return _projected_distance(mine[:, some], others[:, other]) if some.any() and other.any() else float("nan")
+
+        value, interval = leaving_out(statistic, ours.blocks, theirs.blocks)
         which = f"Bonneel et al. 2015, W2 of (s, a, r), {DIRECTIONS} directions"
-        return estimate(partial(sliced_wasserstein, seed=basis.seed), "standard deviations", which)
+        return Measure(value, "standard deviations", said(ours, theirs, which), interval)
 
     def discrepancy() -> Measure:
         ours, theirs, rows, reference = both()
@@ -279,23 +292,47 @@ def measures(basis: Basis) -> Measures:
         if len(some) < 2:
             raise NotMeasurable("the discrepancy needs two steps of each")
         kernels = _kernels(rows[some], reference[some], _bandwidth(rows, reference))
-        order = np.arange(len(some))
-        replicates = _replicates(partial(_mmd_of, kernels), order, order, ours.blocks[some], theirs.blocks[some])
-        value, interval = _estimate(replicates)
+
+        def statistic(block: int | None) -> float:
+            mine, others = (np.flatnonzero(kept[some]) for kept in left(block, ours, theirs))
+            return _mmd_of(kernels, mine, others) if min(len(mine), len(others)) > 1 else float("nan")
+
+        value, interval = leaving_out(statistic, ours.blocks[some], theirs.blocks[some])
         which = f"Gretton et al. 2012, unbiased squared MMD of (s, a, r), median bandwidth, {len(some):,} rows of each"
         return Measure(value, "squared kernel distance", said(ours, theirs, which), interval)
 
     def divergence() -> Measure:
         ours, theirs, rows, reference = both()
+        _require_neighbours(rows, reference, K)
         asked = some_of(len(rows))
-        value, interval = mean_by_blocks(_kl_terms(rows, reference, K, asked), ours.blocks[asked])
+        own = nearest(rows, _KNOWN, asked)
+        distances, found = search(reference, rows[asked], min(_KNOWN, len(reference)))
+
+        def statistic(block: int | None) -> float:
+            mine, others = left(block, ours, theirs)
+            if not mine[asked].any() or not others.any():
+                return float("nan")
+            across, _ = kth_without(distances, theirs.blocks[found], of_sample(block, 1), K)
+            among, _ = kth_without(own.distances, ours.blocks[own.rows], of_sample(block, 0), K)
+            terms = _kl_terms(across, among, (int(mine.sum()), int(others.sum())), rows.shape[1])
+            return float(terms[mine[asked]].mean())
+
+        value, interval = leaving_out(statistic, ours.blocks, theirs.blocks)
         which = f"Wang et al. 2009, KL of (s, a, r) from the reference's, k={K}, {len(asked):,} rows asked"
         return Measure(value, "nats", said(ours, theirs, which), interval)
 
-    def smirnov(summary: Callable[[Any], Any], which: str) -> Measure:
+    def smirnov(summary: Callable[[np.ndarray], Any], which: str) -> Measure:
         ours, theirs, rows, reference = both()
-        of_columns = basis.once("ks", lambda: _replicates(ks_distances, rows, reference, ours.blocks, theirs.blocks))
-        value, interval = _estimate(of_columns, summary)
+        _checked(rows, reference, 1)
+
+        def statistic(block: int | None) -> float:
+            some, other = left(block, ours, theirs)
+            if not some.any() or not other.any():
+                return float("nan")
+            found = basis.once(f"ks without {block}", lambda: ks_distances(rows[some], reference[other]))
+            return float(summary(found))
+
+        value, interval = leaving_out(statistic, ours.blocks, theirs.blocks)
         source = said(ours, theirs, f"Kolmogorov-Smirnov, {which} of {rows.shape[1]} columns of (s, a, r)")
         return Measure(value, "difference of distribution functions", source, interval)
 
@@ -306,41 +343,3 @@ def measures(basis: Basis) -> Measures:
         "ks_mean": lambda: smirnov(np.mean, "mean"),
         "ks_max": lambda: smirnov(np.max, "largest"),
     }
-
-
-class _Replicates(NamedTuple):
-    """A statistic of two samples, and what it is without each block of the one and of the other."""
-
-    whole: Any
-    without: list[list[Any]]
-    sizes: list[np.ndarray]
-
-
-def _replicates(
-    statistic: Callable[[np.ndarray, np.ndarray], Any],
-    rows: np.ndarray,
-    reference: np.ndarray,
-    blocks: np.ndarray,
-    reference_blocks: np.ndarray,
-) -> _Replicates:
-    sizes = [np.bincount(which, minlength=BLOCKS) for which in (blocks, reference_blocks)]
-    without: list[list[Any]] = [[], []]
-    if all(count.sum() - count.max() >= 2 for count in sizes):
-        without = [
-            [statistic(rows[blocks != block], reference) for block in np.flatnonzero(sizes[0])],
-            [statistic(rows, reference[reference_blocks != block]) for block in np.flatnonzero(sizes[1])],
-        ]
-    return _Replicates(statistic(rows, reference), without, [count[count > 0] for count in sizes])
-
-
-def _estimate(replicates: _Replicates, summary: Callable[[Any], Any] = float) -> Estimate:
-    """Return a summary of the statistic; the variances that the two samples contribute add up."""
-    value = float(summary(replicates.whole))
-    squares = 0.0
-    for without, sizes in zip(replicates.without, replicates.sizes):
-        found = jackknife(value, np.array([summary(item) for item in without]), sizes).interval if without else None
-        if found is None:
-            return Estimate(value, None)
-        squares += ((found[1] - found[0]) / 2) ** 2
-    half = float(np.sqrt(squares))
-    return Estimate(value, (value - half, value + half))

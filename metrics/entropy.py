@@ -16,8 +16,8 @@ High: the data spread widely and evenly, as random, exploratory and replay data 
 and its kin, weakly constrained actor-critics) need it. Low: narrow data, as of one expert; imitation and strongly
 constrained methods do well on it. A high policy entropy is noisy or many-sourced behaviour: cloning averages over it.
 
-Bias, measured on standard normal rows with k = 3 and 20,000 of them (`benchmarks/neighbours.py`): below 0.05 nats up to
-11 dimensions, +0.4 at 17, +0.9 at 23 (of 32.6 nats); with 5,000 rows +0.5 and +1.2. It is upwards because balls in many
+Bias, measured on standard normal rows with k = 3 and 20,000 of them (`benchmarks/neighbours.py`): within 0.06 nats up
+to 11 dimensions, +0.4 at 17, +0.9 at 23 (of 32.6 nats); with 5,000 rows +0.5 and +1.1. It is upwards because balls in many
 dimensions reach beyond where the density is even, shrinks slowly with n, and is common to datasets of like shape: compare
 at equal sample sizes. On 17 + 6 dimensions, H(A|S) sees no precision of the policy finer than how actions vary among
 the nearest states there are, so that it lies between the truth and H(A): read it as an upper estimate. Steps that follow

@@ -5,8 +5,8 @@ Intervals here come from leaving out one of up to 20 blocks at a time: groups of
 i mod 20), or, with fewer than 20 episodes, stretches of consecutive steps. That is the delete-a-group jackknife for
 groups of unequal size (Busing, Meijer and van der Leeden 1999, "Delete-m jackknife for unequal m", equations 9 to 11),
 with Student's t for the number of blocks. Where rows serve as neighbours of others, they are left out as neighbours, too.
-It covers what another draw of steps and episodes would have changed, and no
-bias of the estimator: that is stated where the estimator is described.
+It covers what another draw of steps and episodes would have changed, and no bias
+of the estimator: that is stated where the estimator is described.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.streaming import StepReader
 
-__all__ = ["BLOCKS", "Estimate", "blocks_of", "jackknife", "leaving_out", "mean_by_blocks"]
+__all__ = ["BLOCKS", "Estimate", "blocks_of", "jackknife", "leaving_out", "mean_by_blocks", "of_sample"]
 
 BLOCKS = 20
 
@@ -92,6 +92,11 @@ def leaving_out(statistic: Callable[[int | None], float], *blocks: np.ndarray) -
         squares += ((interval[1] - interval[0]) / 2) ** 2
     half = float(np.sqrt(squares))
     return Estimate(value, (value - half, value + half))
+
+
+def of_sample(block: int | None, number: int) -> int | None:
+    """Return which block of this sample is left out, where samples number theirs as in `leaving_out`; None for none."""
+    return None if block is None or block // BLOCKS != number else block % BLOCKS
 
 
 def mean_by_blocks(values: np.ndarray, blocks: np.ndarray) -> Estimate:

