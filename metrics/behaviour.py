@@ -1,26 +1,26 @@
 """What the behaviour policy does in one state: how much its actions vary, and whether they form several groups.
 
-Around some states lie their k nearest states in the sample, on standardized columns (`assay.metrics.neighbours`), and what
-was done there stands for what the policy does in the state in the middle.
+Around some states lie their k nearest states in the sample, on standardized columns (`assay.metrics.neighbours`), and
+what was done there stands for what the policy does in the state in the middle.
 
     action_variance = mean_i sum_j var_{N_k(i)}(a_j) / sum_j var(a_j)                                    k = 10
     multimodality   = share of i whose actions in N_k(i) have a dip beyond the 95 % point of uniform ones, k = 50
 
-`action_variance` is after the estimated action stochasticity (EAS) of Swazinna, Udluft and Runkler 2021, "Measuring Data
-Quality for Dataset Selection in Offline Reinforcement Learning"; their estimator is not followed: variances among
+`action_variance` is after the estimated action stochasticity (EAS) of Swazinna, Udluft and Runkler 2021, "Measuring
+Data Quality for Dataset Selection in Offline Reinforcement Learning"; their estimator is not followed: variances among
 neighbours (ddof 1, the state itself included) are divided by those of all actions, so that 0 is a policy that the state
 determines and 1 one that pays no heed to it. Actions are standardized, discrete ones 0/1 columns: then it is the Gini
 impurity among neighbours over that of all. Low: imitation suffices, and there is nothing better to choose from. High:
 there is a choice to learn from by value; cloning averages it.
 
 Multimodality projects the actions of a neighbourhood on their direction of largest variance and takes Hartigan's dip
-(`assay.metrics.dip`). Between 0 and 1: near 0 for one Gaussian or uniform source (whose dip is beyond that point in 5 % of
-neighbourhoods at most, the uniform in one dimension), near 1 for two policies or bang-bang control. High: a unimodal
+(`assay.metrics.dip`). Between 0 and 1: near 0 for one Gaussian or uniform source (whose dip is beyond that point in 5 %
+of neighbourhoods at most, the uniform in one dimension), near 1 for two policies or bang-bang control. High: a unimodal
 policy fits what nobody did; mixtures, diffusion or value-filtered cloning are meant for this.
 
-Both are of neighbourhoods, not of points: a policy that changes fast between neighbouring states, in many dimensions or a
-small sample, counts as varying. So they are upper estimates for deterministic policies, and comparable at equal sample
-size.
+Both are of neighbourhoods, not of points: a policy that changes fast between neighbouring states, in many dimensions or
+a small sample, counts as varying. So they are upper estimates for deterministic policies, and comparable at equal
+sample size.
 """
 
 from __future__ import annotations

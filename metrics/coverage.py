@@ -1,18 +1,19 @@
 """How much of a reference's states and actions a dataset has rows near to, in continuous spaces.
 
-Both datasets are looked at through samples of equal size n, on the reference's scale (`assay.metrics.neighbours`). Around
-each row j of the reference lies a ball that reaches to its own k-th nearest row of the reference, k = 5: what counts as
-near is what is near in the reference itself.
+Both datasets are looked at through samples of equal size n, on the reference's scale (`assay.metrics.neighbours`).
+Around each row j of the reference lies a ball that reaches to its own k-th nearest row of the reference, k = 5: what
+counts as near is what is near in the reference itself.
 
     coverage = share of reference rows j with a row of the dataset in the ball of j
     inside   = share of dataset rows x that lie in the ball of the reference row nearest to x
 
-Coverage is that of Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models" (equation 5), who
-replaced the recall of Kynkaanniemi et al. 2019. `inside` is the precision of the latter with the one ball of the nearest
-row in place of all balls, of which those around outliers are so large that they hold anything (the fault that Naeem et
-al. find).
+Coverage is that of Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", who replaced the
+recall of Kynkaanniemi et al. 2019. `inside` is the precision of the latter with the one ball of the nearest row in
+place of all balls, of which those around outliers are so large that they hold anything (the fault that Naeem et al.
+find).
 
-Both are between 0 and 1. Two samples of one distribution have, whatever it is and in any dimension, an expected coverage of
+Both are between 0 and 1. Two samples of one distribution have, whatever it is and in any dimension, an expected
+coverage of
 
     1 - (n-1)...(n-k) / ((2n-1)...(2n-k)), about 1 - 2^-k = 0.969 for k = 5.
 
@@ -101,8 +102,8 @@ def _require(rows: np.ndarray, reference: np.ndarray, k: int) -> None:
 def pair(basis: Basis) -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
     """Return samples of equal size of the dataset and the reference, and their rows on the reference's scale.
 
-    Two datasets of equal episode lengths may be variants of each other, or the same. Of those no step is taken from both:
-    a row that meets itself in the reference is no sign of coverage, and spoils divergences.
+    Two datasets of equal episode lengths may be variants of each other, or the same. Of those no step is taken from
+    both: a row that meets itself in the reference is no sign of coverage, and spoils divergences.
     """
     reference = basis.require_reference()
 

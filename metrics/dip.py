@@ -1,14 +1,15 @@
 """Hartigan's dip: how far a sample is from having one mode.
 
-Hartigan and Hartigan 1985, "The Dip Test of Unimodality": the dip of a distribution function F is its largest distance to
-the nearest unimodal distribution function, one that is convex up to some mode m and concave from there on. For n numbers
-it lies between 1/(2n) (evenly spaced) and 1/4 (two equal atoms); about 0.4/sqrt(n) for uniform ones, and less for peaks.
+Hartigan and Hartigan 1985, "The Dip Test of Unimodality": the dip of a distribution function F is its largest distance
+to the nearest unimodal distribution function, one that is convex up to some mode m and concave from there on. For n
+numbers it lies between 1/(2n) (evenly spaced) and 1/4 (two equal atoms); about 0.4/sqrt(n) for uniform ones, and less
+for peaks.
 
-Computed exactly, by the paper's section 3: over the modal interval, at first everything, lie the greatest convex minorant
-and the least concave majorant of F; the interval is cut down to where they are farthest apart, and the dip is half the
-largest distance, over all rounds, between F and the minorant to the left or the majorant to the right of it. Written from
-that description, not from algorithm AS 217, and tested against linear programming over all modes. Equal numbers are one
-step of F as high as they are many; n equal ones are given 1/(2n), the least value, as in R's diptest.
+Computed exactly, by the paper's section 3: over the modal interval, at first everything, lie the greatest convex
+minorant and the least concave majorant of F; the interval is cut down to where they are farthest apart, and the dip is
+half the largest distance, over all rounds, between F and the minorant to the left or the majorant to the right of it.
+Written from that description, not from algorithm AS 217, and tested against linear programming over all modes. Equal
+numbers are one step of F as high as they are many; n equal ones are given 1/(2n), the least value, as in R's diptest.
 """
 
 from __future__ import annotations

@@ -1,35 +1,35 @@
 """How far two datasets are apart: what a corruption, an augmentation or another policy changed.
 
 P and Q are the distributions of rows [state, action, reward] of a dataset and a reference, on the reference's scale
-(`assay.metrics.neighbours`), so that every distance is in standard deviations of the reference or has no unit. Here n and m
-are the numbers of rows, D that of columns.
+(`assay.metrics.neighbours`), so that every distance is in standard deviations of the reference or has no unit. Here n
+and m are the numbers of rows, D that of columns.
 
-`sliced_wasserstein`, Bonneel et al. 2015, "Sliced and Radon Wasserstein barycenters of measures": the root of the mean, over
-random directions u, of W_2^2 between the projections; W_2 of two samples on a line is exact, by their quantiles.
+`sliced_wasserstein`, Bonneel et al. 2015, "Sliced and Radon Wasserstein barycenters of measures": the root of the mean,
+over random directions u, of W_2^2 between the projections; W_2 of two samples on a line is exact, by their quantiles.
 Non-negative; a shift by v gives |v| / sqrt(D). Two samples of one distribution give about 1/sqrt(n), not 0.
 
 `mmd`, Gretton et al. 2012, "A kernel two-sample test" (equation 3): the unbiased estimate of the squared maximum mean
-discrepancy, mean k(x, x') + mean k(y, y') - 2 mean k(x, y), pairs of different rows, k(x, y) = exp(-|x - y|^2 / 2 s^2) with
-s the median distance of the pooled rows (of at most 1,000 of them). About 0 for equal distributions, negative by chance,
-below 2. It sees differences as wide as s and few that are narrower.
+discrepancy, mean k(x, x') + mean k(y, y') - 2 mean k(x, y), pairs of different rows, k(x, y) = exp(-|x - y|^2 / 2 s^2)
+with s the median distance of the pooled rows (of at most 1,000 of them). About 0 for equal distributions, negative by
+chance, below 2. It sees differences as wide as s and few that are narrower.
 
 `kl_divergence`, Wang, Kulkarni and Verdu 2009, "Divergence estimation for multidimensional densities via
-k-nearest-neighbor distances" (equation 14), of P from Q in nats:
+k-nearest-neighbor distances", of P from Q in nats:
 
     D/n sum_i log(nu_k(i) / rho_k(i)) + log(m / (n - 1))
 
 with nu_k(i), rho_k(i) the distances of row i to its k-th neighbour in the reference and among the other rows, k = 5.
-Non-negative but for error, which partly cancels between the two; unbounded. It says how surprising the dataset is under the
-reference: large where it goes where the reference never was, small where it is a narrow part of it. Distances count as at
-least 1e-6 standard deviations. In many dimensions it is blind to noise that is small against the distances between
-neighbours.
+Non-negative but for error, which partly cancels between the two; unbounded. It says how surprising the dataset is under
+the reference: large where it goes where the reference never was, small where it is a narrow part of it. Distances count
+as at least 1e-6 standard deviations. In many dimensions it is blind to noise that is small against the distances
+between neighbours.
 
-`ks_distances`: of each column, the largest difference between the two distribution functions (Smirnov 1939); 0 to 1. The
-maximum names the column that changed most; correlations between columns are not seen.
+`ks_distances`: of each column, the largest difference between the two distribution functions (Smirnov 1939); 0 to 1.
+The maximum names the column that changed most; correlations between columns are not seen.
 
-Small distances to the data an algorithm was tuned on: expect the same of it. Large after a transform: it changed the data
-and not only labels; which measure is large says how (KS: one column; MMD, Wasserstein: the whole cloud; KL: new places).
-Changes of the next observation alone (corrupted dynamics) none of them sees: `transition_noise` does.
+Small distances to the data an algorithm was tuned on: expect the same of it. Large after a transform: it changed the
+data and not only labels; which measure is large says how (KS: one column; MMD, Wasserstein: the whole cloud; KL: new
+places). Changes of the next observation alone (corrupted dynamics) none of them sees: `transition_noise` does.
 """
 
 from __future__ import annotations
@@ -239,8 +239,9 @@ def _mmd_of(kernels: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray
 
 def _kl_terms(across: np.ndarray, own: np.ndarray, sizes: tuple[int, int], columns: int) -> np.ndarray:
     """Return what each row adds whose k-th neighbours in the reference and among its own are so far away."""
-    result: np.ndarray = columns * np.log(np.maximum(across, FINEST) / np.maximum(own, FINEST))
-    return result + np.log(sizes[1] / max(1, sizes[0] - 1))
+    ratios = np.maximum(across, FINEST) / np.maximum(own, FINEST)
+    result: np.ndarray = columns * np.log(ratios) + np.log(sizes[1] / max(1, sizes[0] - 1))
+    return result
 
 
 def _require_neighbours(rows: np.ndarray, reference: np.ndarray, k: int) -> None:

@@ -1,15 +1,15 @@
 """How different the episodes of a dataset are from each other.
 
-Each of E episodes is summarized by the mean and the standard deviation (ddof 0) of every column of [state, action] over its
-steps, in units of the column's standard deviation over all steps; z_i, 2 D numbers.
+Each of E episodes is summarized by the mean and the standard deviation (ddof 0) of every column of [state, action] over
+its steps, in units of the column's standard deviation over all steps; z_i, 2 D numbers.
 
     diversity = mean_{i<j} |z_i - z_j| / sqrt(2 D)
 
-0 where all episodes look alike on average, as those of one policy from one start; around 1 where episodes differ as much
-as steps do (each stays in a place of its own). Unbounded above in principle, rarely above 1.5. High: many policies, tasks
-or starts in one dataset, as in replay and play data; trajectory-wise weighting and filtering have something to choose
-from. Low: they have not, whatever the spread of single steps. Ours; the idea of distances between summarized
-trajectories is common in quality-diversity work.
+0 where all episodes look alike on average, as those of one policy from one start; around 1 where episodes differ as
+much as steps do (each stays in a place of its own). Unbounded above in principle, rarely above 1.5. High: many
+policies, tasks or starts in one dataset, as in replay and play data; trajectory-wise weighting and filtering have
+something to choose from. Low: they have not, whatever the spread of single steps. Ours; the idea of distances between
+summarized trajectories is common in quality-diversity work.
 
 Order within an episode does not matter, nor do constant columns. Discrete actions are 0/1 columns (of what the sampled
 steps hold).

@@ -1,8 +1,8 @@
 """Entropy of states, of state-actions and of the behaviour policy, by nearest neighbours, in nats.
 
 Kozachenko and Leonenko 1987; with k neighbours as in Kraskov, Stoegbauer and Grassberger 2004 (equation 20, Euclidean
-balls here). r_i is the distance from row i to its k-th nearest among the n - 1 others, V the volume of the unit ball in d
-dimensions:
+balls here). r_i is the distance from row i to its k-th nearest among the n - 1 others, V the volume of the unit ball in
+d dimensions:
 
     H = psi(n) - psi(k) + log V + d/n sum_i log r_i
     H(A|S) = H(S, A) - H(S)
@@ -12,24 +12,24 @@ only comparable between datasets of the same columns. Units c times as small add
 for among standardized columns (`assay.metrics.neighbours`), and the logarithms of the scales are added back, which
 changes nothing but the bias.
 
-High: the data spread widely and evenly, as random, exploratory and replay data do; algorithms that extrapolate values (DQN
-and its kin, weakly constrained actor-critics) need it. Low: narrow data, as of one expert; imitation and strongly
+High: the data spread widely and evenly, as random, exploratory and replay data do; algorithms that extrapolate values
+(DQN and its kin, weakly constrained actor-critics) need it. Low: narrow data, as of one expert; imitation and strongly
 constrained methods do well on it. A high policy entropy is noisy or many-sourced behaviour: cloning averages over it.
 
 Bias, measured on standard normal rows with k = 3 and 20,000 of them (`benchmarks/neighbours.py`): within 0.06 nats up
-to 11 dimensions, +0.4 at 17, +0.9 at 23 (of 32.6 nats); with 5,000 rows +0.5 and +1.1. It is upwards because balls in many
-dimensions reach beyond where the density is even, shrinks slowly with n, and is common to datasets of like shape: compare
-at equal sample sizes. On 17 + 6 dimensions, H(A|S) sees no precision of the policy finer than how actions vary among
-the nearest states there are, so that it lies between the truth and H(A): read it as an upper estimate. Steps that follow
-each other closely lower all three where the sample is most of the dataset.
+to 11 dimensions, +0.4 at 17, +0.9 at 23 (of 32.6 nats); with 5,000 rows +0.5 and +1.1. It is upwards because balls in
+many dimensions reach beyond where the density is even, shrinks slowly with n, and is common to datasets of like shape:
+compare at equal sample sizes. On 17 + 6 dimensions, H(A|S) sees no precision of the policy finer than how actions vary
+among the nearest states there are, so that it lies between the truth and H(A): read it as an upper estimate. Steps that
+follow each other closely lower all three where the sample is most of the dataset.
 
 Decisions for what has no density:
 
 - Constant columns are left out, and said to be; the entropy is that of the others.
 - Distances count as at least 1e-6 standard deviations, so that repeated rows give a low, finite number. Where more than
   half of the rows have k equals, the data are discrete, and in the table there is no entropy: count cells instead.
-- A discrete action a has H(S, A) = H(A) + sum_a p(a) H(S|a) with H(A) the entropy of the counts; then H(A|S) lies between
-  0 and log of the number of actions, up to error. Steps of an action with k rows or fewer are left out.
+- A discrete action a has H(S, A) = H(A) + sum_a p(a) H(S|a) with H(A) the entropy of the counts; then H(A|S) lies
+  between 0 and log of the number of actions, up to error. Steps of an action with k rows or fewer are left out.
 """
 
 from __future__ import annotations

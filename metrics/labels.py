@@ -6,8 +6,8 @@
     time_limit       = length of the longest episodes, if one of them ends in a truncation
 
 All are exact and read every step, in blocks. Sparsity is between 1/N and 1; Schweighofer et al. 2022 count zeros per
-episode, which is the same for rewards of 0 and 1, but finds none in rewards of -1 and 0. Near 1: returns are decided by a
-few steps, and value has to be carried far (n-step returns, hindsight); a regression on rewards learns a constant.
+episode, which is the same for rewards of 0 and 1, but finds none in rewards of -1 and 0. Near 1: returns are decided by
+a few steps, and value has to be carried far (n-step returns, hindsight); a regression on rewards learns a constant.
 Duplicates: 0 is ordinary for real numbers; more means that data were copied, or a deterministic environment was driven
 the same way twice, and a split into training and validation leaks. Dead dimensions are inputs that no network can learn
 from, and that divide by zero when standardized without care.

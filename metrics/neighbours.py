@@ -1,12 +1,12 @@
 """Rows of a dataset on one scale, and the nearest neighbours among them.
 
-Columns of states and actions come in different units. Before distances are taken, every column is standardized: its mean
-is subtracted and the rest divided by its standard deviation (population, ddof 0), both of the sampled rows, or of the
-reference's where two datasets are compared. What a constant column (a dead sensor) divides by does not matter within one
-dataset; against a reference, in which it is constant, the spread of both datasets together is taken. Standardized numbers
-are cut at 1e9 standard deviations, so that no square overflows. A discrete action (a flat integer or boolean column)
-becomes one 0/1 column per value, unscaled: two different actions are sqrt(2) apart, as two typical values of one
-standardized column are.
+Columns of states and actions come in different units. Before distances are taken, every column is standardized: its
+mean is subtracted and the rest divided by its standard deviation (population, ddof 0), both of the sampled rows, or of
+the reference's where two datasets are compared. What a constant column (a dead sensor) divides by does not matter
+within one dataset; against a reference, in which it is constant, the spread of both datasets together is taken.
+Standardized numbers are cut at 1e9 standard deviations, so that no square overflows. A discrete action (a flat integer
+or boolean column) becomes one 0/1 column per value, unscaled: two different actions are sqrt(2) apart, as two typical
+values of one standardized column are.
 
 Distances are Euclidean. Searches are exact, by scipy's k-d tree; what is approximate is the sample: `Sample.of` draws
 steps without replacement by a seed, and of those at most 5,000, evenly spaced, ask for their neighbours among all.

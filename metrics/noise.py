@@ -1,21 +1,21 @@
 """Stochasticity of transitions and rewards: what part of an outcome the state and the action do not decide.
 
-The Gamma test (Stefansson, Koncar and Jones 1997, "A note on the Gamma test"; consistency: Evans and Jones 2002). With x a
-row [state, action], y an outcome, and N_p(i) the p-th nearest neighbour of i, for p = 1 ... k (k = 10):
+The Gamma test (Stefansson, Koncar and Jones 1997, "A note on the Gamma test"; consistency: Evans and Jones 2002). With
+x a row [state, action], y an outcome, and N_p(i) the p-th nearest neighbour of i, for p = 1 ... k (k = 10):
 
     delta(p) = mean_i |x_i - x_{N_p(i)}|^2          gamma(p) = 1/2 mean_i (y_i - y_{N_p(i)})^2
     noise    = intercept of the least-squares line of gamma on delta          ratio = noise / var(y)
 
-The intercept is the variance of y that remains when neighbours come arbitrarily close: the noise, whatever smooth function
-of x the rest is. The line removes most of what the distance of the neighbours itself contributes, which a plain variance
-among neighbours counts as noise. The ratio is averaged over outcome columns that vary: the change of each observation
-column in a step, or the reward.
+The intercept is the variance of y that remains when neighbours come arbitrarily close: the noise, whatever smooth
+function of x the rest is. The line removes most of what the distance of the neighbours itself contributes, which a
+plain variance among neighbours counts as noise. The ratio is averaged over outcome columns that vary: the change of
+each observation column in a step, or the reward.
 
 About 0: deterministic given what is observed; 1: the state and the action say nothing; estimates may lie somewhat
-outside. High: one sample of an outcome says little, optimistic planning and return filtering mistake luck for skill, and quantile or
-ensemble critics help; noise that a corruption added shows up here. It is what is noise *given the observation*: hidden
-state counts. In many dimensions and few steps neighbours are far apart and the line is an extrapolation: discontinuous
-dynamics (contacts) then count as noise.
+outside. High: one sample of an outcome says little, optimistic planning and return filtering mistake luck for skill,
+and quantile or ensemble critics help; noise that a corruption added shows up here. It is what is noise *given the
+observation*: hidden state counts. In many dimensions and few steps neighbours are far apart and the line is an
+extrapolation: discontinuous dynamics (contacts) then count as noise.
 
 Where neighbours are all equally far, as where all rows repeat, there is no line, and gamma's mean is taken.
 """

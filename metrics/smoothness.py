@@ -6,14 +6,15 @@ Over pairs of consecutive steps t, t + 1 of one episode, x a column of states, o
     jump            J_t = root mean square over columns of (x_{t+1} - x_t) / std(x)
     discontinuities = share of pairs with J_t > 0 and log J_t > Q3 + 3 (Q3 - Q1), Q of the logarithms of positive jumps
 
-Autocorrelation is between -1 and 1 (Pearson's, over all pairs: slow drifts between episodes count). High for states: many
-steps say little more than few; sample more of them or skip frames. Near 1 for actions: smooth control, as of a trained
-policy or a person; near 0: independent noise in every step, as of a random policy; negative: chattering.
+Autocorrelation is between -1 and 1 (Pearson's, over all pairs: slow drifts between episodes count). High for states:
+many steps say little more than few; sample more of them or skip frames. Near 1 for actions: smooth control, as of a
+trained policy or a person; near 0: independent noise in every step, as of a random policy; negative: chattering.
 
-Discontinuities are Tukey's "far out" points (1977) of the jumps' logarithms: no unit and no distribution is assumed, and a
-normal one has 1e-6 of them. Above 0: resets inside an episode, teleports, sensor glitches, frames from another trajectory,
-wrongly joined episodes; a corruption of a few observations shows up twice, on the way out and back. Blind where more than a
-quarter of the pairs jump: then that is the rule. Contacts may count in data that are smooth otherwise.
+Discontinuities are Tukey's "far out" points (1977) of the jumps' logarithms: no unit and no distribution is assumed,
+and a normal one has 1e-6 of them. Above 0: resets inside an episode, teleports, sensor glitches, frames from another
+trajectory, wrongly joined episodes; a corruption of a few observations shows up twice, on the way out and back. Blind
+where more than a quarter of the pairs jump: then that is the rule. Contacts may count in data that are smooth
+otherwise.
 """
 
 from __future__ import annotations

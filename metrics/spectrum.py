@@ -1,13 +1,13 @@
 """How many directions a dataset varies in: the spectrum of its covariance, and its effective rank.
 
-Roy and Vetterli 2007, "The effective rank: a measure of effective dimensionality" (equations 2 to 4), applied to the
+Roy and Vetterli 2007, "The effective rank: a measure of effective dimensionality", applied to the
 covariance matrix of standardized columns (the correlation matrix), whose singular values are its eigenvalues l_j:
 
     p_j = l_j / sum l          erank = exp(- sum_j p_j log p_j)
 
 Between 1 (all columns move together) and the number of columns that vary (none does with another). High: states or
-state-actions fill the directions there are, as with independent noise on every joint; value functions are pinned down in
-all of them. Low: a few coordinated motions, as of one trained gait, and a learned value extrapolates in all others.
+state-actions fill the directions there are, as with independent noise on every joint; value functions are pinned down
+in all of them. Low: a few coordinated motions, as of one trained gait, and a learned value extrapolates in all others.
 
 Deviation: Roy and Vetterli take the singular values of the data matrix itself, which are the square roots of these
 (hence a larger rank), and leave units to the reader; standardizing makes it independent of units. Constant columns are
