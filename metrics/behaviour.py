@@ -166,7 +166,7 @@ def measures(basis: Basis) -> Measures:
         # few enough neighbourhoods to hardly overlap, so that their blocks tell how far the share is off
         some = some_of(len(neighbours.queries), int(np.clip(len(sample) // 40, 20, DIPS)))
         values = _split(actions(), neighbours.rows[some]).astype(np.float64)
-        value, interval = mean_by_blocks(values, sample.blocks[neighbours.queries[some]])
+        value, interval = mean_by_blocks(values, sample.blocks[neighbours.queries[some]]).within(0, 1)
         which = f"dip test, Hartigan and Hartigan 1985, k={MODE_NEIGHBOURS}"
         source = f"{which}; {sample.said}, {len(some):,} neighbourhoods"
         return Measure(value, "fraction of states", source, interval)

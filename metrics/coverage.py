@@ -144,7 +144,7 @@ def measures(basis: Basis) -> Measures:
             near, _ = kth_without(distances, ours.blocks[found], mine, 1)
             return _mean((near <= radii)[theirs.blocks[asked] != other])
 
-        value, interval = leaving_out(share, ours.blocks, theirs.blocks)
+        value, interval = leaving_out(share, ours.blocks, theirs.blocks).within(0, 1)
         return Measure(value, "fraction of reference", source(ours, theirs, "Naeem et al. 2020", len(asked)), interval)
 
     def inside_share() -> Measure:
@@ -162,7 +162,7 @@ def measures(basis: Basis) -> Measures:
             near, which = kth_without(distances, theirs.blocks[found], other, 1)
             return _mean((near <= radii[place[np.arange(len(asked)), which]])[ours.blocks[asked] != mine])
 
-        value, interval = leaving_out(share, ours.blocks, theirs.blocks)
+        value, interval = leaving_out(share, ours.blocks, theirs.blocks).within(0, 1)
         what = source(ours, theirs, "after Kynkaanniemi et al. 2019", len(asked))
         return Measure(value, "fraction of steps", what, interval)
 

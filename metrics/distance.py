@@ -333,7 +333,7 @@ def measures(basis: Basis) -> Measures:
             found = basis.once(f"ks without {block}", lambda: ks_distances(rows[some], reference[other]))
             return float(summary(found))
 
-        value, interval = leaving_out(statistic, ours.blocks, theirs.blocks)
+        value, interval = leaving_out(statistic, ours.blocks, theirs.blocks).within(0, 1)
         source = said(ours, theirs, f"Kolmogorov-Smirnov, {which} of {rows.shape[1]} columns of (s, a, r)")
         return Measure(value, "difference of distribution functions", source, interval)
 

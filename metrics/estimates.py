@@ -30,6 +30,12 @@ class Estimate(NamedTuple):
     value: float
     interval: tuple[float, float] | None
 
+    def within(self, low: float, high: float) -> Estimate:
+        """Cut the interval to what is possible."""
+        if self.interval is None:
+            return self
+        return Estimate(self.value, (max(low, self.interval[0]), min(high, self.interval[1])))
+
 
 def blocks_of(dataset: Dataset, steps: np.ndarray) -> np.ndarray:
     """Return the block of each of these steps; (n,) int64 below BLOCKS."""

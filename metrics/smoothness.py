@@ -148,11 +148,12 @@ def measures(basis: Basis) -> Measures:
         return basis.once(f"pairs of {prefix}", numbers)
 
     def correlation(prefix: str) -> Measure:
-        value, interval = _autocorrelation(*read(prefix), pairs()[0].blocks)
+        value, interval = _autocorrelation(*read(prefix), pairs()[0].blocks).within(-1, 1)
         return Measure(value, "correlation", f"of {prefix} one step apart; {pairs()[1]}", interval)
 
     def jumps() -> Measure:
-        value, interval = mean_by_blocks(_jumps(*read("observations")).astype(np.float64), pairs()[0].blocks)
+        found = _jumps(*read("observations")).astype(np.float64)
+        value, interval = mean_by_blocks(found, pairs()[0].blocks).within(0, 1)
         source = f"jumps of the observation, far out by Tukey 1977; {pairs()[1]}"
         return Measure(value, "fraction of pairs", source, interval)
 

@@ -16,6 +16,7 @@ from assay.metrics import assess
 from tests.datasets.dataset_strategies import datasets
 
 GROUPS = ("entropy", "rank", "overlap", "behaviour", "diversity", "labels", "noise", "smoothness", "distance")
+DISTANCES = ("sliced_wasserstein", "mmd", "kl_divergence", "ks_mean", "ks_max")
 
 
 def assess_all(dataset: Dataset, reference: Dataset | None = None) -> dict[str, float]:
@@ -140,3 +141,14 @@ def test_two_datasets_of_different_environments_are_refused() -> None:
 def test_discrete_actions_of_two_datasets_need_not_be_the_same_ones() -> None:
     dataset, other = make(normal(22, 2), np.arange(20) % 2), make(normal(22, 2), np.arange(20) % 3 + 5)
     assert 0 <= assess_all(dataset, other)["coverage"] <= 1
+
+
+def test_the_order_of_episodes_does_not_matter() -> None:
+    generator = np.random.default_rng(2)
+    dataset = make(normal(107, 2), generator.standard_normal((100, 1)), normal(100), lengths=(20, 9, 31, 10, 5, 5, 20))
+    reference = make(normal(101, 2) + 1, generator.standard_normal((100, 1)), normal(100), lengths=(100,))
+    turned = dataset.select([3, 6, 0, 5, 1, 4, 2])
+    for metrics in (list(assess_all(dataset)), ["coverage", "inside_reference", *DISTANCES]):
+        metrics = [name for name in metrics if name != "multimodality"]  # looks at a few of the states
+        first, second = (assess(which, reference, select=metrics)["value"].to_list() for which in (dataset, turned))
+        assert second == pytest.approx(first, abs=1e-9)
