@@ -144,7 +144,7 @@ def measures(basis: Basis) -> Measures:
 
     def estimate(terms: Terms, what: str, constant: int) -> Measure:
         sample = the_sample(basis)
-        value, interval = leaving_out(lambda block: float(np.nanmean(terms(block))), sample.blocks)
+        value, interval = leaving_out(lambda block: _mean_of_numbers(terms(block)), sample.blocks)
         counted = int(np.isfinite(terms(None)).sum())
         left_out = f"; {constant} constant columns left out" if constant else ""
         source = f"Kozachenko and Leonenko 1987, {what}, k={K}; {sample.said}, {counted:,} neighbourhoods{left_out}"
@@ -215,6 +215,11 @@ def _terms_by_action(states: np.ndarray, actions: np.ndarray, blocks: np.ndarray
         return result
 
     return terms
+
+
+def _mean_of_numbers(values: np.ndarray) -> float:
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if len(numbers) else float("nan")
 
 
 def _require_density(what: str, radii: np.ndarray) -> None:

@@ -144,6 +144,8 @@ class Sample:
                 f"{prefix} hold {width:,} numbers a step: distances between so many pixels say little; "
                 "measure features of them instead"
             )
+        if not len(self):
+            raise NotMeasurable("there are too few steps to look at any")
         return real_columns(self.dataset, prefix, self.steps)
 
 

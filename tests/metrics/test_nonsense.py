@@ -75,7 +75,8 @@ def test_constant_columns_leave_plain_facts_and_no_entropy() -> None:
 
 
 def test_one_step_has_nothing_to_compare_with() -> None:
-    found = assess_all(make(normal(2, 3), normal(1, 2), lengths=(1,)))
+    single = make(normal(2, 3), normal(1, 2), lengths=(1,))
+    found = assess_all(single, single)
     assert found == {
         "reward_sparsity": 1.0,
         "duplicate_rate": 0.0,
