@@ -14,7 +14,22 @@ from typing import TYPE_CHECKING
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
-from assay.metrics import return_structure, returns, saco, stitching, trajectory_quality
+from assay.metrics import (
+    behaviour,
+    coverage,
+    distance,
+    diversity,
+    entropy,
+    labels,
+    noise,
+    return_structure,
+    returns,
+    saco,
+    smoothness,
+    spectrum,
+    stitching,
+    trajectory_quality,
+)
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 
 if TYPE_CHECKING:
@@ -46,6 +61,15 @@ GROUPS: Mapping[str, Callable[[Basis], Measures]] = {
     "quality": trajectory_quality.measures,
     "state_actions": saco.measures,
     "stitching": stitching.measures,
+    "entropy": entropy.measures,
+    "rank": spectrum.measures,
+    "overlap": coverage.measures,
+    "behaviour": behaviour.measures,
+    "diversity": diversity.measures,
+    "labels": labels.measures,
+    "noise": noise.measures,
+    "smoothness": smoothness.measures,
+    "distance": distance.measures,
     "corruption": _corruption,
 }
 """Groups of metrics, in the order of the table; `select` takes their names, too."""

@@ -28,7 +28,9 @@ from assay.metrics import (
     unique_state_actions,
     unique_states,
 )
+from assay.metrics.assess import metric_names
 
+PLAIN = ["size", "returns", "quality", "state_actions", "corruption"]
 REFERENCES = ReferenceScores(random=-10.0, expert=30.0, source="two made-up policies")
 
 
@@ -156,7 +158,7 @@ def test_the_table_repeats_and_depends_on_the_seed_in_the_intervals_only() -> No
 
 
 def test_one_episode_has_no_interval() -> None:
-    table = flat(make(1))
+    table = flat(make(1), select=PLAIN)
     assert table["low"].null_count() == len(table)
 
 
@@ -210,9 +212,15 @@ def test_a_reference_of_one_cell_has_no_lsaco() -> None:
 def test_unfinished_episodes_only_leave_out_quality() -> None:
     dataset = make()
     unfinished = dataset.replace({name: np.zeros(len(dataset), bool) for name in ("terminations", "truncations")})
-    assert set(assess(dataset)["metric"]) - set(assess(unfinished)["metric"]) == {"tq"}
+    assert set(assess(dataset)["metric"]) - set(assess(unfinished)["metric"]) == {"tq", "time_limit"}
 
 
 def test_importing_the_metrics_pulls_in_neither_torch_nor_gymnasium() -> None:
     code = "import sys, assay.metrics, assay.corruption; print({'torch', 'gymnasium'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_no_group_has_the_name_of_a_metric_and_no_two_metrics_share_one() -> None:
+    groups = metric_names(make())
+    names = [name for group in groups.values() for name in group]
+    assert len(names) == len(set(names)) == len(set(names) - set(groups))
