@@ -8,11 +8,12 @@
     variants:
       clean: []
       random-rewards: [corruption.random: {element: rewards, rate: 0.3, scale: 1.0}]
+      noise: {corruption.grid: {elements: [actions, states], rates: [0.1, 0.3], clean: false}}  # four variants
     algorithms:
       td3_bc: {}
       iql: {expectile: 0.7}
     seeds: [0, 1, 2]
-    evaluation: {episodes: 10}
+    evaluation: {episodes: 10}                     # and, for test-time noise, observation_noise: {scale: 0.1}
     quality: {bins: 100}
     budgets:
       smoke: {steps: 200, dataset_steps: 5000, seeds: [0], episodes: 2}
@@ -43,7 +44,7 @@ from assay.baselines.train import train
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
-from assay.datasets.recipe import Recipe, read_yaml, transforms_from_plain
+from assay.datasets.recipe import Recipe, read_yaml, transforms_from_plain, variants_from_plain
 from assay.datasets.transform import describe_validation_error
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class Suite(BaseModel):
         if len(known) < len(plain):
             misspelt = next(str(key) for key in plain if key not in cls.model_fields)
             raise ConfigError(f"{where}: {UnknownNameError('key', misspelt, cls.model_fields)}")
+        if isinstance(known.get("variants"), Mapping):
+            known["variants"] = variants_from_plain(known["variants"], where)
         try:
             suite = cls.model_validate(known)
         except ValidationError as error:

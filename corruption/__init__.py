@@ -3,6 +3,41 @@
 if __name__ != "assay.corruption":
     raise ImportError(f"import this package as assay.corruption, not as {__name__}")
 
+from assay.corruption.episodes import DownsampleEpisodes, DropEpisodes, DuplicateEpisodes, ReorderEpisodes
+from assay.corruption.faults import (
+    ClippedSensors,
+    DelayedSensors,
+    FrozenSensors,
+    MissingValues,
+    QuantizedSensors,
+    SwappedDimensions,
+)
+from assay.corruption.presets import grid, preset
 from assay.corruption.random import RandomCorruption
+from assay.corruption.repair import DynamicsFilter, OracleFilter, OutlierFilter, RewardFilter, detection
+from assay.corruption.segments import FlipTerminations, MergeEpisodes, SegmentEpisodes, TruncateEpisodes
 
-__all__ = ["RandomCorruption"]
+__all__ = [
+    "ClippedSensors",
+    "DelayedSensors",
+    "DownsampleEpisodes",
+    "DropEpisodes",
+    "DuplicateEpisodes",
+    "DynamicsFilter",
+    "FlipTerminations",
+    "FrozenSensors",
+    "MergeEpisodes",
+    "MissingValues",
+    "OracleFilter",
+    "OutlierFilter",
+    "QuantizedSensors",
+    "RandomCorruption",
+    "ReorderEpisodes",
+    "RewardFilter",
+    "SegmentEpisodes",
+    "SwappedDimensions",
+    "TruncateEpisodes",
+    "detection",
+    "grid",
+    "preset",
+]

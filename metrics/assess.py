@@ -22,10 +22,12 @@ from assay.metrics import (
     entropy,
     labels,
     noise,
+    return_structure,
     returns,
     saco,
     smoothness,
     spectrum,
+    stitching,
     trajectory_quality,
 )
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
@@ -55,8 +57,10 @@ def _corruption(basis: Basis) -> Measures:
 GROUPS: Mapping[str, Callable[[Basis], Measures]] = {
     "size": _size,
     "returns": returns.measures,
+    "return_structure": return_structure.measures,
     "quality": trajectory_quality.measures,
     "state_actions": saco.measures,
+    "stitching": stitching.measures,
     "entropy": entropy.measures,
     "rank": spectrum.measures,
     "overlap": coverage.measures,
@@ -75,9 +79,10 @@ def assess(
     dataset: Dataset,
     reference: Dataset | None = None,
     select: Sequence[str] | None = None,
-    bins: int = 100,
+    bins: int | None = None,
     seed: int = 0,
     sample: int = 20_000,
+    definition: str = "paper",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> pl.DataFrame:
     """Measure a dataset.
@@ -90,12 +95,14 @@ def assess(
         rows such as `saco` and `lsaco`, and `unique_state_actions` counts on the dataset's own range.
     select : sequence of str, optional
         Metrics or groups of them to compute, in this order; default all that this dataset has what they need for.
-    bins : int
-        Bin edges per column of the state-action grid.
+    bins : int, optional
+        Bin edges per column of the state-action grid; default 100, and 5 for the notebook's definition.
     seed : int
         Of the bootstrap and of subsamples.
     sample : int
         Most steps that metrics of quadratic cost look at.
+    definition : "paper", "published code" or "d4rl notebook"
+        Of SACo; `assay.metrics.saco` says how they differ.
     progress : callable, optional
         Called with (metrics done, metrics in all, name of the next).
 
@@ -127,7 +134,7 @@ def assess(
     returns.require_episodes(dataset)
     if isinstance(select, str):
         raise ConfigError(f"select must be a list of metric names, such as [{select!r}]")
-    basis = Basis(dataset, reference, bins, seed, sample)
+    basis = Basis(dataset, reference, bins, seed, sample, definition)
     groups = {group: measures(basis) for group, measures in GROUPS.items()}
     known = {name: function for measures in groups.values() for name, function in measures.items()}
     chosen: dict[str, None] = {}

@@ -62,19 +62,22 @@ class Basis:
     dataset : Dataset
     reference : Dataset or None
         What relative measures compare with.
-    bins : int
-        Bin edges per column of state-action grids.
+    bins : int or None
+        Bin edges per column of state-action grids; None is what the definition of SACo takes.
     seed : int
         Of resampling and subsampling.
     sample : int
         Most steps that measures of quadratic cost look at; they say so, and give an interval.
+    definition : str
+        Of SACo, where its sources disagree: `assay.metrics.saco` has them.
     """
 
     dataset: Dataset
     reference: Dataset | None = None
-    bins: int = 100
+    bins: int | None = None
     seed: int = 0
     sample: int = 20_000
+    definition: str = "paper"
     _results: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def once(self, name: str, function: Callable[[], Result]) -> Result:

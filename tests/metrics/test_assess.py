@@ -26,10 +26,10 @@ from assay.metrics import (
     saturation,
     tq,
     unique_state_actions,
+    unique_states,
 )
 from assay.metrics.assess import metric_names
 
-PLAIN = ["size", "returns", "quality", "state_actions", "corruption"]
 REFERENCES = ReferenceScores(random=-10.0, expert=30.0, source="two made-up policies")
 
 
@@ -57,7 +57,8 @@ def values(table: pl.DataFrame) -> dict[str, float]:
 def test_the_table_holds_what_the_functions_return() -> None:
     dataset, reference = make(), make(60, seed=1)
     variant = RandomCorruption("rewards")(dataset)
-    table = assess(variant, reference, bins=8, select=PLAIN)
+    groups = ["size", "returns", "quality", "state_actions", "corruption"]
+    table = assess(variant, reference, bins=8, select=groups)
     grid = Grid.from_dataset(reference, 8)
     returns, lengths = return_summary(variant), length_summary(variant)
     assert values(table) == {
@@ -67,6 +68,7 @@ def test_the_table_holds_what_the_functions_return() -> None:
         **{f"length_{key}": lengths[key] for key in ("mean", "min", "median", "max")},
         "score": normalized_score(variant),
         "tq": tq(variant),
+        "unique_states": unique_states(variant, grid),
         "unique_state_actions": unique_state_actions(variant, grid),
         "saturation": saturation(variant, grid),
         "saco": saco(variant, reference, 8),
@@ -117,7 +119,7 @@ def flat(*arguments: Any, **options: Any) -> pl.DataFrame:
 
 
 def test_estimates_have_an_interval_around_them_and_counts_have_none() -> None:
-    table = flat(make(), make(60, seed=1), select=PLAIN)
+    table = flat(make(), make(60, seed=1), select=["size", "returns", "quality", "state_actions"])
     estimates = {"return_mean", "length_mean", "score", "tq"}
     for row in table.iter_rows(named=True):
         if row["metric"] in estimates:
@@ -155,7 +157,7 @@ def test_the_table_repeats_and_depends_on_the_seed_in_the_intervals_only() -> No
 
 
 def test_one_episode_has_no_interval() -> None:
-    table = flat(make(1), select=PLAIN)
+    table = flat(make(1), select=["size", "returns", "quality", "state_actions"])
     assert table["low"].null_count() == len(table)
 
 
@@ -193,8 +195,10 @@ def test_what_cannot_be_measured_is_said() -> None:
 def test_text_observations_leave_out_coverage_and_nothing_else() -> None:
     dataset = make()
     text = dataset.replace({"observations": np.full(len(dataset.observations), "go left")})
-    whole, without = (set(assess(which, select=PLAIN)["metric"]) for which in (dataset, text))
-    assert whole - without == {"unique_state_actions", "saturation"}
+    groups = ["size", "returns", "return_structure", "quality", "state_actions", "stitching"]
+    lost = set(assess(dataset, select=groups)["metric"]) - set(assess(text, select=groups)["metric"])
+    on_grids = {"unique_states", "unique_state_actions", "saturation", "stitched_return_best", "stitched_return_mean"}
+    assert lost == on_grids
 
 
 def test_a_reference_of_one_cell_has_no_lsaco() -> None:
