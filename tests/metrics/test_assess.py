@@ -30,7 +30,6 @@ from assay.metrics import (
 )
 from assay.metrics.assess import metric_names
 
-PLAIN = ["size", "returns", "quality", "state_actions", "corruption"]
 REFERENCES = ReferenceScores(random=-10.0, expert=30.0, source="two made-up policies")
 
 
@@ -158,7 +157,7 @@ def test_the_table_repeats_and_depends_on_the_seed_in_the_intervals_only() -> No
 
 
 def test_one_episode_has_no_interval() -> None:
-    table = flat(make(1), select=PLAIN)
+    table = flat(make(1), select=["size", "returns", "quality", "state_actions"])
     assert table["low"].null_count() == len(table)
 
 
