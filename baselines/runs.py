@@ -305,10 +305,14 @@ class Run:
         score = f", score {self.score:.1f}" if self.status == "finished" and self.score is not None else ""
         return f"<Run {job['label']} on {job['variant']}, seed {job['seed']}: {self.status}{score}>"
 
+    def __fspath__(self) -> str:
+        return os.fspath(self.folder)
+
     # ---------------------------------------------------------------- acting
 
     @cached_property
-    def _policy(self) -> TrainedPolicy:
+    def trained_policy(self) -> TrainedPolicy:
+        """The networks and scales as they were written."""
         return TrainedPolicy.load(self.folder / "policy.safetensors", self.description)
 
     def policy(self, observations: Any) -> np.ndarray:
@@ -322,11 +326,11 @@ class Run:
         -------
         (n, action) float64 array, in the environment's units
         """
-        return self._policy.act(np.asarray(observations))
+        return self.trained_policy.act(np.asarray(observations))
 
     def actor(self) -> Actor:
         """Return what acts in episodes, for policies that look back on theirs; see `assay.baselines.acting`."""
-        return self._policy.actor()
+        return self.trained_policy.actor()
 
     def q_values(self, observations: Any, actions: Any) -> np.ndarray:
         """Value state-action pairs.
@@ -345,7 +349,7 @@ class Run:
         ConfigError
             If the algorithm has no critic.
         """
-        return self._policy.q_values(np.asarray(observations), np.asarray(actions))
+        return self.trained_policy.q_values(np.asarray(observations), np.asarray(actions))
 
     # ---------------------------------------------------------------- writing
 

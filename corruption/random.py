@@ -55,6 +55,7 @@ from assay.corruption.columns import (
     clean_next_observations,
     extremes,
     floating_leaves,
+    follow_states,
     require_finite,
     standard_deviation,
 )
@@ -154,7 +155,7 @@ class RandomCorruption(StepCorruption):
             column = copy(clean.column(name)) if owned is None else owned
             changed[name] = self._disturb(reader, name, mask, column)
             if self.element == "states" and dataset.has_next_observations:
-                changed[f"next_{name}"] = _follow(reader, name, mask, column)
+                changed[f"next_{name}"] = follow_states(reader, name, mask, column)
         return dataset.replace(changed | with_mask(dataset, self.element, mask))
 
     def _disturb(self, reader: StepReader, name: str, mask: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -244,19 +245,3 @@ class RandomCorruption(StepCorruption):
             return taken
 
         return change
-
-
-def _follow(reader: StepReader, name: str, mask: np.ndarray, observations: np.ndarray) -> np.ndarray:
-    """Return the stored s' of the steps before touched ones, changed with them where they were equal before."""
-    dataset = reader.dataset
-    following = copy(dataset.column(f"next_{name}"))
-    before = dataset.column(name)
-    inside = mask.copy()
-    inside[dataset.episode_starts] = False  # the first step of an episode has none before it
-    for _, rows in blocks(len(mask)):
-        touched = np.flatnonzero(inside[rows]) + rows.start
-        states = touched + reader.episodes_of(touched)
-        old, stored = before[states], following[touched - 1]
-        same = ((old == stored) | ((old != old) & (stored != stored))).reshape(len(touched), -1).all(axis=1)
-        following[touched[same] - 1] = observations[states[same]]
-    return following
