@@ -21,7 +21,6 @@ from assay.baselines.randomness import Draws
 from assay.baselines.runs import Job, Run
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError
-from assay.datasets.loading import home
 
 if TYPE_CHECKING:
     from assay.baselines.progress import TrainingProgress
@@ -145,6 +144,7 @@ def train_victim(
         If its training diverged or failed.
     """
     from assay.baselines.train import train
+    from assay.datasets.loading import home
 
     check_victim(algorithm)
     root = Path(runs) if runs is not None else home() / "victims"
