@@ -177,6 +177,7 @@ _REQUIRED_FIELDS: dict[str, Any] = {
 _OPTIONAL_FIELDS: dict[str, Any] = {
     "job.label": str,
     "job.parameters": dict,
+    "job.by_variant": list,
     "job.evaluation": dict,
     "job.evaluation.episodes": int,
     "dataset.id": str,
@@ -312,11 +313,13 @@ def _read_returns(record: RunRecord) -> pl.DataFrame:
 
 
 def _labels(records: list[RunRecord]) -> list[str]:
-    """Display names; where runs of one algorithm differ in parameters or budget, the difference is part of the name."""
+    """Display names; where runs of one algorithm differ in parameters or budget, the difference is part of the name.
+
+    What was chosen for the variant (`by_variant`) is not: the choosing is part of the algorithm.
+    """
     settings: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        setting = {**(record.job.get("parameters") or {}), "updates": record.job["steps"]}
-        settings.setdefault(record.job["algorithm"], []).append(setting)
+        settings.setdefault(record.job["algorithm"], []).append(_setting(record))
     differing = {}
     for algorithm, group in settings.items():
         names = list(dict.fromkeys(name for setting in group for name in setting))
@@ -326,11 +329,18 @@ def _labels(records: list[RunRecord]) -> list[str]:
     labels = []
     for record in records:
         algorithm = record.job["algorithm"]
-        setting = {**(record.job.get("parameters") or {}), "updates": record.job["steps"]}
-        text = ", ".join(f"{name}={setting.get(name)}" for name in differing[algorithm])
+        setting = _setting(record)
+        text = ", ".join(f"{name}={setting.get(name)}" for name in differing[algorithm] if name in setting)
         label = record.job.get("label") or algorithm
         labels.append(f"{label} ({text})" if text else label)
     return labels
+
+
+def _setting(record: RunRecord) -> dict[str, Any]:
+    """Return what a run was trained with, apart from what was chosen for its variant."""
+    parameters = record.job.get("parameters") or {}
+    chosen = record.job.get("by_variant") or []
+    return {**{name: value for name, value in parameters.items() if name not in chosen}, "updates": record.job["steps"]}
 
 
 def _number(value: Any) -> float | None:

@@ -624,7 +624,9 @@ def run(
         if ray is not None:
             raise ConfigError("--dry-run times this machine; leave --ray out")
         options: dict[str, Any] = {"precision": precision, "storage": storage, "population": population}
-        print_plan(plan_suite(loaded, budget, runs=root, device=device, **options), ", ".join(loaded.sources_by_label.values()))
+        print_plan(
+            plan_suite(loaded, budget, runs=root, device=device, **options), ", ".join(loaded.sources_by_label.values())
+        )
         return
     with training_display() as (draw, report_training):
         finished = run_suite(

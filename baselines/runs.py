@@ -80,6 +80,8 @@ class Job:
     behaviour_return : float, optional
         Mean return of the policies that made the data; default the mean of the dataset's returns, unless its rewards
         are corrupted, when they do not tell.
+    by_variant : tuple of str
+        Parameters that were chosen for the variant; tables do not tell algorithms apart by them.
 
     Examples
     --------
@@ -95,6 +97,7 @@ class Job:
     variant: str = ""
     name: str = ""
     behaviour_return: float | None = None
+    by_variant: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -163,6 +166,7 @@ class Plan:
             "algorithm": job.algorithm.name,
             "label": job.name or job.algorithm.label,
             "parameters": job.algorithm.parameters(),
+            "by_variant": list(job.by_variant),
             "variant": job.label,
             "seed": job.seed,
             "steps": self.steps,
@@ -172,7 +176,7 @@ class Plan:
     def hash(self, job: Job) -> str:
         """Identify the job by everything that its result depends on; the variant's name is not part of it."""
         described = self.describe(job)
-        del described["label"], described["variant"]
+        del described["label"], described["variant"], described["by_variant"]
         described |= {"dataset": job.dataset.fingerprint, "schema": SCHEMA_VERSION}
         described |= {"precision": self.precision, "storage": self.storage}
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -134,7 +134,9 @@ class Suite(BaseModel):
         for budget in suite.budgets.values():
             suite.make_algorithms(budget, where)
             for name, transforms in suite.variants.items():
-                with_victims(transforms, lambda victim, b=budget, n=name: suite._check_victim(b, victim, f"{where}: variant {n}"))
+                with_victims(
+                    transforms, lambda victim, b=budget, n=name: suite._check_victim(b, victim, f"{where}: variant {n}")
+                )
         return suite
 
     @classmethod
@@ -148,7 +150,9 @@ class Suite(BaseModel):
             raise UnknownNameError("budget", name, self.budgets)
         return self.budgets[name]
 
-    def make_algorithms(self, budget: Budget, where: str = "suite", dataset: Dataset | None = None) -> dict[str, Algorithm]:
+    def make_algorithms(
+        self, budget: Budget, where: str = "suite", dataset: Dataset | None = None
+    ) -> dict[str, Algorithm]:
         """Build the algorithms by their labels; for a variant, with what their authors chose for it."""
         for label in budget.algorithms:
             if label not in self.algorithms:
@@ -214,7 +218,9 @@ class Suite(BaseModel):
         return loaded
 
     def variants_of(
-        self, sources: Mapping[str, Dataset], find_victim: Callable[[str, Dataset], str | os.PathLike[str]] | None = None
+        self,
+        sources: Mapping[str, Dataset],
+        find_victim: Callable[[str, Dataset], str | os.PathLike[str]] | None = None,
     ) -> list[Variant]:
         """Apply the transforms of every variant to every source.
 
@@ -257,11 +263,16 @@ class Suite(BaseModel):
                 variant.label,
                 algorithm.label if label == algorithm.name else label,
                 float(variant.source.returns.mean()),  # of the clean data, whatever a variant did to the rewards
+                self._chosen_by_variant(budget, label, algorithm, variant.dataset),
             )
             for variant in variants
             for label, algorithm in self.make_algorithms(budget, dataset=variant.dataset).items()
             for seed in budget.seeds or self.seeds
         ]
+
+    def _chosen_by_variant(self, budget: Budget, label: str, algorithm: Algorithm, dataset: Dataset) -> tuple[str, ...]:
+        given = {**budget.algorithm_parameters, **(self.algorithms[label] or {}), **budget.algorithms.get(label, {})}
+        return tuple(key for key in algorithm.values_for(dataset) if key not in given) if "preset" in given else ()
 
 
 @dataclass(frozen=True)
@@ -429,7 +440,8 @@ def plan_suite(
         steps = min(collects, _SAMPLE_STEPS)
         named = suite.sources_by_label.items()
         sources = {
-            label: collect_entry(name, steps=steps, workers=0) if name in catalog() else load(name) for label, name in named
+            label: collect_entry(name, steps=steps, workers=0) if name in catalog() else load(name)
+            for label, name in named
         }
     variants = suite.variants_of(sources)
     plan = plan_training(

@@ -66,7 +66,9 @@ class RunVictim:
         if self.algorithm.sequence_length:
             raise ConfigError(f"{run.folder}: {label} acts on sequences; a victim acts on single observations")
         if "critic" not in policy.networks:
-            raise ConfigError(f"{run.folder}: {label} has no critic to attack; edac, iql and td3_bc are among those with one")
+            raise ConfigError(
+                f"{run.folder}: {label} has no critic to attack; edac, iql and td3_bc are among those with one"
+            )
         self.networks = {name: _moved(network, device) for name, network in policy.networks.items()}
         self.critic = self.networks["critic"]
         self.dtype = self.critic.buffer.dtype

@@ -63,14 +63,14 @@ from assay.corruption.columns import (
 from assay.corruption.steps import StepCorruption, with_mask
 from assay.corruption.victim import Victim, describe_victim, digest_of, folder_of, open_victim
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import ConfigError, DatasetError
+from assay.datasets.errors import DatasetError
 from assay.datasets.memory import copy
 from assay.datasets.randomness import block_generator, blocks
 from assay.datasets.streaming import StepReader
 from assay.datasets.transform import register
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 __all__ = ["AdversarialCorruption"]
 

@@ -84,9 +84,7 @@ class Descent:
         reach = torch.full_like(base, self.attack.scale)
         if self.bounds is None:
             return -reach[:1].to(self.dtype), reach[:1].to(self.dtype)
-        least, largest = (
-            torch.where(spread > 0, (self._tensor(bound) - base) / spread, 0.0) for bound in self.bounds
-        )
+        least, largest = (torch.where(spread > 0, (self._tensor(bound) - base) / spread, 0.0) for bound in self.bounds)
         low = torch.maximum(least, -reach).minimum(reach)
         return low.to(self.dtype), torch.minimum(largest, reach).maximum(low).to(self.dtype)
 

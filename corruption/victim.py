@@ -80,7 +80,7 @@ def describe_victim(victim: Any) -> str | None:
         return None
     folder = folder_of(victim)
     if folder is not None:
-        return os.fspath(victim)
+        return str(folder)
     kind = victim if hasattr(victim, "__qualname__") else type(victim)
     return f"{LIVE}{kind.__module__}.{kind.__qualname__}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class Perceptrons:
                 torch.randn(critics, i, o, generator=generator, dtype=self.dtype) / i**0.5,
                 0.1 * torch.randn(critics, 1, o, generator=generator, dtype=self.dtype),
             )
-            for i, o in zip(widths, widths[1:])
+            for i, o in itertools.pairwise(widths)
         ]
         self.policy = torch.randn(3, 2, generator=generator, dtype=self.dtype) / 5
         if layered:
@@ -198,7 +199,9 @@ def test_it_does_not_raise_a_concave_value_above_its_start():
         return torch.minimum(linear(observations, actions), 3.0 - observations[:, 1])
 
     dataset = make(dtype=np.float64)
-    short, long = (attack("observations", concave, rate=1.0, steps=steps, step_size=1e-3)(dataset) for steps in (1, 400))
+    short, long = (
+        attack("observations", concave, rate=1.0, steps=steps, step_size=1e-3)(dataset) for steps in (1, 400)
+    )
 
     def at(variant: Dataset) -> np.ndarray:
         return concave(torch.tensor(field(variant, "observations")), torch.tensor(dataset.actions)).numpy()
@@ -236,7 +239,9 @@ def test_rewards_are_reversed_and_need_no_victim():
 
 def test_actions_may_be_kept_in_their_space():
     dataset = make()
-    dataset = dataset.replace(info=dataclasses.replace(dataset.info, action_space=Box((2,), "float32", [-1.0, -1.0], [1.0, 1.0])))
+    dataset = dataset.replace(
+        info=dataclasses.replace(dataset.info, action_space=Box((2,), "float32", [-1.0, -1.0], [1.0, 1.0]))
+    )
     free = attack("actions", linear, rate=1.0, steps=200)(dataset)
     kept = attack("actions", linear, rate=1.0, steps=200, clip=True)(dataset)
     assert np.abs(free.actions).max() > 1
@@ -343,7 +348,9 @@ def test_a_victim_is_trained_once_per_dataset_algorithm_and_steps(pendulum, tmp_
     options = {"steps": 3, "runs": tmp_path}
     first = train_victim(TD3BC(hidden=(8,)), pendulum, **options)
     written = (first.folder / "policy.safetensors").stat().st_mtime_ns
-    assert (train_victim(TD3BC(hidden=(8,)), pendulum, **options).folder / "policy.safetensors").stat().st_mtime_ns == written
+    assert (
+        train_victim(TD3BC(hidden=(8,)), pendulum, **options).folder / "policy.safetensors"
+    ).stat().st_mtime_ns == written
     train_victim(TD3BC(hidden=(9,)), pendulum, **options)
     train_victim(TD3BC(hidden=(8,)), pendulum, steps=4, runs=tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
@@ -355,7 +362,7 @@ def test_a_live_victim_is_named_in_the_record_which_cannot_make_it_again():
     dataset = make()
     variant = attack("actions", Perceptrons())(dataset)
     assert variant.history[-1].parameters["victim"].endswith("Perceptrons")
-    with pytest.raises(ConfigError, match="live object.*Perceptrons.*cannot hold"):
+    with pytest.raises(ConfigError, match=r"live object.*Perceptrons.*cannot hold"):
         replayed(variant, dataset)
 
 
@@ -373,7 +380,7 @@ def test_impossible_requests_are_refused_by_name(pendulum, tmp_path):
         AdversarialCorruption("actions")(pendulum)
     with pytest.raises(ConfigError, match="is not the folder of a finished run"):
         AdversarialCorruption("actions", "edac")(pendulum)
-    with pytest.raises(ConfigError, match="victim=3: .*run folder"):
+    with pytest.raises(ConfigError, match=r"victim=3: .*run folder"):
         AdversarialCorruption("actions", 3)
     with pytest.raises(ConfigError, match="steps=0"):
         AdversarialCorruption("actions", steps=0)
