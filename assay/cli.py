@@ -409,8 +409,8 @@ def corrupt(
             more = attack if item != "rewards" else {}
             corrupted = make_transform(f"corruption.{mode}", {**options(item), **more})(corrupted)
     save(corrupted, output, format=format, overwrite=overwrite)
-    for item, touched in corrupted.masks.items():
-        out.print(f"{touched.sum():,} of {len(touched):,} {item} corrupted ({touched.mean():.1%})")
+    for what, touched in corrupted.masks.items():
+        out.print(f"{touched.sum():,} of {len(touched):,} {what} corrupted ({touched.mean():.1%})")
     out.print(f"{corrupted.total_steps:,} steps written to {output}", soft_wrap=True)
 
 

@@ -134,9 +134,7 @@ class Suite(BaseModel):
         for budget in suite.budgets.values():
             suite.make_algorithms(budget, where)
             for name, transforms in suite.variants.items():
-                with_victims(
-                    transforms, lambda victim, b=budget, n=name: suite._check_victim(b, victim, f"{where}: variant {n}")
-                )
+                with_victims(transforms, partial(suite._check_victim, budget, f"{where}: variant {name}"))
         return suite
 
     @classmethod
@@ -177,7 +175,7 @@ class Suite(BaseModel):
             raise ConfigError(f"{where}: victim {victim}: {error}") from error
         return algorithm
 
-    def _check_victim(self, budget: Budget, victim: str, where: str) -> str:
+    def _check_victim(self, budget: Budget, where: str, victim: str) -> str:
         if victim in self.victims or not os.path.isdir(victim):
             self.make_victim(budget, victim, where)
         return victim
@@ -220,7 +218,8 @@ class Suite(BaseModel):
     def variants_of(
         self,
         sources: Mapping[str, Dataset],
-        find_victim: Callable[[str, Dataset], str | os.PathLike[str]] | None = None,
+        find_victim: Callable[[Dataset, str], str | os.PathLike[str]] | None = None,
+        device: str = "cpu",
     ) -> list[Variant]:
         """Apply the transforms of every variant to every source.
 
@@ -229,8 +228,10 @@ class Suite(BaseModel):
         sources : mapping
             As from `load_sources`.
         find_victim : callable, optional
-            Gives the folder of a run for a victim's label and the source that it attacks. Without one nothing is
-            trained: random corruption of the same elements stands for what needs a victim.
+            Gives the folder of a run for a source and the label of its victim. Without one nothing is trained: random
+            corruption of the same elements stands for what needs a victim.
+        device : str
+            Where victims are attacked.
         """
         variants = []
         for label, source in sources.items():
@@ -238,7 +239,7 @@ class Suite(BaseModel):
                 if find_victim is None:
                     transforms = [_stand_in(entry) for entry in transforms]
                 else:
-                    transforms = with_victims(transforms, partial(_victim_of, find_victim, source))
+                    transforms = with_victims(transforms, partial(find_victim, source), device)
                 recipe = Recipe(self.sources_by_label[label], transforms_from_plain(transforms, f"variant {name}"))
                 variants.append(Variant(f"{label} {name}".strip(), recipe.apply(source), source))
         return variants
@@ -297,12 +298,8 @@ def _algorithm(label: str, parameters: dict[str, Any], where: str, dataset: Data
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _victim_of(find: Callable[[str, Dataset], Any], source: Dataset, victim: str) -> Any:
-    return find(victim, source)
-
-
 def _stand_in(entry: Any) -> Any:
-    """Replace a transform that needs a victim by random corruption of the same steps' shape."""
+    """Replace a transform that needs a victim by random corruption, which gives a dataset of the same shape."""
     if isinstance(entry, Mapping):
         ((_, parameters),) = entry.items()
         if isinstance(parameters, Mapping) and "victim" in parameters:
@@ -364,14 +361,14 @@ def run_suite(
     root = suite.folder(budget, runs)
     loaded = suite
 
-    def find_victim(victim: str, source: Dataset) -> Run | str:
+    def find_victim(source: Dataset, victim: str) -> Run | str:
         if victim not in loaded.victims and os.path.isdir(victim):
             return victim
         algorithm = loaded.make_victim(chosen, victim)
         options: dict[str, Any] = {"device": device, "precision": precision or chosen.precision, "progress": progress}
         return train_victim(algorithm, source, steps=chosen.victim_steps, **options)
 
-    variants = suite.variants_of(suite.load_sources(chosen, collecting), find_victim)
+    variants = suite.variants_of(suite.load_sources(chosen, collecting), find_victim, device)
     described = {
         "schema": "assay-suite",
         "schema_version": 1,

@@ -171,7 +171,7 @@ def check_victim(algorithm: Algorithm) -> None:
         raise ConfigError(f"{algorithm.label} cannot be a victim: it has no critic of single observations and actions")
 
 
-def with_victims(transforms: Any, find: Callable[[str], Run]) -> list[Any]:
+def with_victims(transforms: Any, find: Callable[[str], str | os.PathLike[str]], device: str = "cpu") -> list[Any]:
     """Put run folders in place of the victims that the transforms of a variant name.
 
     Parameters
@@ -180,6 +180,8 @@ def with_victims(transforms: Any, find: Callable[[str], Run]) -> list[Any]:
         As in a recipe: one-entry mappings, name -> parameters.
     find : callable
         Gives the run for a name.
+    device : str
+        Where the transform computes, if it does not say.
     """
     resolved = []
     for entry in transforms:
@@ -187,6 +189,6 @@ def with_victims(transforms: Any, find: Callable[[str], Run]) -> list[Any]:
             ((name, parameters),) = entry.items()
             if isinstance(parameters, Mapping) and isinstance(parameters.get("victim"), str):
                 victim = parameters["victim"]
-                entry = {name: {**parameters, "victim": os.fspath(find(victim))}}
+                entry = {name: {"device": device, **parameters, "victim": os.fspath(find(victim))}}
         resolved.append(entry)
     return resolved

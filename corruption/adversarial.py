@@ -212,13 +212,15 @@ class AdversarialCorruption(StepCorruption):
                 steps = touched[first : first + together]
                 states = steps + reader.episodes_of(steps)  # rows of the observations
                 places = states if name == "observations" else steps
-                base = column[places]
-                values = descent.lowest(base, self._others(reader, steps, states), starts[first : first + together])
-                wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
-                if len(wrong):
+                others = self._others(reader, steps, states)
+                values = descent.lowest(column[places], others, starts[first : first + together])
+                fine = np.isfinite(values).all(axis=1)
+                if others is not None:
+                    fine &= np.isfinite(others).all(axis=1)
+                if not fine.all():
                     raise DatasetError(
-                        f"the victim's gradient is not finite at {reader.place(int(steps[wrong[0]]))}: observations, "
-                        "actions and networks must be finite"
+                        f"the victim cannot value {reader.place(int(steps[np.argmin(fine)]))}: observations, actions and "
+                        "the victim's gradients must be finite"
                     )
                 column[places] = values
         return column
@@ -227,9 +229,9 @@ class AdversarialCorruption(StepCorruption):
         """Return what stays of the pairs that are valued; None where the policy acts."""
         if self.element == "dynamics":
             return None
-        if self.element == "actions":
-            return reader.dataset.column("observations")[states]
-        return reader.dataset.column("actions")[steps]
+        name, rows = ("observations", states) if self.element == "actions" else ("actions", steps)
+        found: np.ndarray = reader.dataset.column(name)[rows]
+        return found
 
     def _starts(self, reader: StepReader, name: str, block: int, rows: slice, mask: np.ndarray) -> np.ndarray:
         """Return the draws in [0, 1) of the touched steps of a block; every step draws, touched or not."""

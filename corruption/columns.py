@@ -104,7 +104,7 @@ def require_finite(reader: StepReader, name: str) -> None:
     for steps in reader.chunks(name, CHUNK_BYTES):
         values = reader.read(name, steps)
         with np.errstate(over="ignore", invalid="ignore"):
-            if not np.isfinite(values.sum(dtype=np.float64)):  # finite only if every term is, and much faster
+            if not np.isfinite(values.sum()):  # finite only if every term is, and much faster; may overflow
                 reader.require_finite(name, steps, values)
 
 

@@ -96,14 +96,15 @@ class _Stacked:
         stacks += [tensor for layer in layers[1:] for tensor in layer]
         tensors = [tensor.to(dtype) for tensor in stacks]
         self.affine: Any
-        if target.base.device.type == "cpu":
+        self.one_by_one = _one_by_one(target.base.device)
+        if self.one_by_one:
             self.critics = [[tensor[k] for tensor in tensors] for k in range(len(first))]
             self.affine, self.product = torch.addmm, torch.mm
         else:
             self.critics = [tensors]
             self.affine, self.product = torch.baddbmm, torch.bmm
         widths = [weight.shape[-1] for weight, _ in layers[:-1]]
-        together = () if target.base.device.type == "cpu" else (len(first),)
+        together = () if self.one_by_one else (len(first),)
         places = len(self.critics) if aggregate == "min" else 1  # the smallest critic is known when all are
         like = target.base.new_empty
         self.hidden = [[like((*together, rows, width), dtype=dtype) for width in widths] for _ in range(places)]
@@ -127,7 +128,7 @@ class _Stacked:
                 hidden = self.hidden[number if chosen is not None else 0]
                 if chosen is None:
                     self._forward(critic, hidden, z, actions)
-                selected = None if chosen is None else (chosen[number] if z.device.type == "cpu" else chosen)
+                selected = chosen[number] if chosen is not None and self.one_by_one else chosen
                 self._backward(critic, hidden, selected, to_moved, to_actions)
         if actions is not None and leaf is not None:
             (through,) = torch.autograd.grad(actions, leaf, to_actions)
@@ -168,6 +169,11 @@ class _Stacked:
         if to_actions is not None:
             found = errors @ staying.mT
             to_actions += found.sum(0) if found.ndim == 3 else found
+
+
+def _one_by_one(device: torch.device) -> bool:
+    """Whether critics come one after the other."""
+    return device.type == "cpu"
 
 
 def _where_active(errors: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:

@@ -169,13 +169,13 @@ class RandomCorruption(StepCorruption):
             generator = block_generator(self.seed, self.name, purpose, block)
             for steps in reader.chunks(name, columns.CHUNK_BYTES, rows):
                 touched = np.flatnonzero(mask[steps])
-                places = touched + steps.start
+                part, places = column[steps], touched
                 if starts_from_observations:
-                    places = reader.observation_rows(steps)[touched]
-                values = change(generator, steps, touched, places, column)
+                    part, places = column, reader.observation_rows(steps)[touched]
+                values = change(generator, steps, touched, places, part)
                 if bounds is not None:
                     values = np.clip(values, *bounds)
-                column[places] = values
+                part[places] = values
         return column
 
     def _change_of(self, reader: StepReader, name: str, dtype: np.dtype) -> Any:
@@ -200,12 +200,18 @@ class RandomCorruption(StepCorruption):
             if not np.isfinite((span * _REACH[self.distribution]).astype(dtype)).all():
                 raise DatasetError(f"column {name} ({dtype}) cannot hold noise of scale {self.scale:g}; lower it")
 
+        drawn = np.empty(0, precision)  # reused, as fresh pages cost more than the numbers
+
         def change(
             generator: np.random.Generator, steps: slice, touched: np.ndarray, places: np.ndarray, column: np.ndarray
         ) -> np.ndarray:
+            nonlocal drawn
             shape = (steps.stop - steps.start, *column.shape[1:])
             if self.distribution == "uniform":
-                noise: np.ndarray = generator.random(shape, dtype=precision)[touched]
+                if drawn.shape[1:] != shape[1:] or len(drawn) < shape[0]:
+                    drawn = np.empty(shape, precision)
+                generator.random(dtype=precision, out=drawn[: shape[0]])
+                noise: np.ndarray = drawn[touched]
                 noise *= span
                 noise -= reach
             elif self.distribution == "gaussian":

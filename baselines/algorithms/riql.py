@@ -162,7 +162,7 @@ class RIQL(Algorithm):
         }
         mode, element = found.pop() if len(found) == 1 else ("", "")
         element = "observations" if element == "states" else element
-        values = _PRESETS.get((environment, mode), {}).get(element, _ELSEWHERE)
+        values = _PRESETS.get((environment, mode), {}).get(str(element), _ELSEWHERE)
         return dict(zip(("sigma", "quantile", "critics"), values))
 
     def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102

@@ -15,6 +15,7 @@ from assay.corruption import RandomCorruption
 from assay.datasets import load, replay
 from assay.datasets.errors import ConfigError, UnknownNameError
 
+SUITES = Path(__file__).parents[2] / "suites"
 SMALL = {"hidden": [8], "batch_size": 16}
 
 
@@ -93,3 +94,15 @@ def test_presets_are_those_of_the_corruption_in_the_history():
 def test_what_is_wrong_with_a_suite_is_said_before_anything_is_trained(changes, message):
     with pytest.raises((ConfigError, UnknownNameError), match=message):
         Suite.from_plain(plain(**changes))
+
+
+def test_the_robustness_suite_is_in_order_and_its_smoke_budget_runs_on_one_body(monkeypatch, tmp_path):
+    suite = Suite.from_yaml(SUITES / "robustness.yaml")
+    assert len(suite.variants) == 11
+    assert set(suite.budgets) == {"smoke", "small", "paper"}
+    monkeypatch.setenv("ASSAY_HOME", str(tmp_path / "home"))
+    fewer = {name: suite.algorithms[name] for name in ("bc", "riql")}
+    one = suite.model_copy(update={"sources": {"pendulum": "pendulum/medium-replay"}, "algorithms": fewer})
+    runs = run_suite(one, "smoke", runs=tmp_path / "runs", workers=0)
+    assert len(runs) == 11 * 2
+    assert {run.status for run in runs} == {"finished"}

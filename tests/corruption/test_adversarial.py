@@ -169,7 +169,9 @@ def test_it_equals_a_plain_statement_of_the_definition(element, layered, aggrega
 
 @pytest.mark.parametrize("element", ELEMENTS)
 @pytest.mark.parametrize("aggregate", ["mean", "min"])
-def test_gradients_of_layers_are_those_of_autograd(element, aggregate):
+@pytest.mark.parametrize("one_by_one", [True, False])  # as on a CPU, and as on a GPU
+def test_gradients_of_layers_are_those_of_autograd(element, aggregate, one_by_one, monkeypatch):
+    monkeypatch.setattr("assay.corruption.input_gradients._one_by_one", lambda device: one_by_one)
     layered, plain = Perceptrons(layered=True), Perceptrons()
     kind = {"actions": "actions", "dynamics": "policy"}.get(element, "observations")
     generator = torch.Generator().manual_seed(1)
@@ -235,6 +237,11 @@ def test_rewards_are_reversed_and_need_no_victim():
     assert np.array_equal(variant.rewards[mask], -2 * dataset.rewards[mask])
     assert np.array_equal(variant.rewards[~mask], dataset.rewards[~mask])
     assert replayed(variant, dataset) == variant
+
+
+def test_a_victim_whose_gradient_is_not_finite_is_refused():
+    with pytest.raises(DatasetError, match="gradients must be finite"):
+        attack("observations", lambda observations, actions: (0 * observations.sum(-1)).sqrt())(make())
 
 
 def test_actions_may_be_kept_in_their_space():
@@ -396,5 +403,5 @@ def test_impossible_requests_are_refused_by_name(pendulum, tmp_path):
     spoilt = make()
     actions = spoilt.actions.copy()
     actions[33] = np.nan
-    with pytest.raises(DatasetError, match="not finite at episode 3, step 3"):
+    with pytest.raises(DatasetError, match="cannot value episode 3, step 3"):
         attack("observations", linear, rate=1.0)(spoilt.replace({"actions": actions}))
