@@ -39,7 +39,7 @@ Decisions where the published code is at odds with the paper or with itself:
 
 What a step gets depends on the seed, its position, its own values and the std of the column; never on how the data was
 chunked: the touched steps of every absolute block of 65,536 are attacked in parts of a fixed number of rows, the last one
-filled up, so that matrix products have the same shapes wherever they run. Equal input gives equal bytes on one machine
+filled up to a power of two, so that matrix products have the same shapes wherever they run. Equal input gives equal bytes on one machine
 with one version of torch, for any number of threads. At another rate or for a longer dataset a step shares its products
 with other rows, and on another machine products are summed in another order: where a gradient is zero but for rounding,
 its sign may then differ (a dimension at its minimum oscillates by one step around it).

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Descent", "start_positions"]
 
+_FEWEST = 32  # rows; smaller products are summed in other orders
+
 
 class Descent:
     """Moves rows to where the victim values them least.
@@ -29,7 +31,7 @@ class Descent:
     bounds : pair of (dim,) arrays, optional
         To stay in.
     together : int
-        Rows at a time; fewer are filled up, so that products always have the same shapes.
+        Most rows at a time. Fewer are filled up to the next power of two, so that products have few shapes.
     """
 
     def __init__(
@@ -92,7 +94,8 @@ class Descent:
         return torch.from_numpy(np.ascontiguousarray(array, np.float64)).to(self.attack.device)
 
     def _filled(self, rows: np.ndarray) -> torch.Tensor:
-        missing = self.together - len(rows)
+        size = max(_FEWEST, 1 << (len(rows) - 1).bit_length())
+        missing = min(size, self.together) - len(rows)
         return self._tensor(np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows)
 
 
