@@ -178,6 +178,7 @@ _REQUIRED_FIELDS: dict[str, Any] = {
 _OPTIONAL_FIELDS: dict[str, Any] = {
     "job.label": str,
     "job.parameters": dict,
+    "job.by_variant": list,
     "job.evaluation": dict,
     "job.evaluation.episodes": int,
     "job.evaluation.observation_noise": dict,
@@ -314,11 +315,13 @@ def _read_returns(record: RunRecord) -> pl.DataFrame:
 
 
 def _labels(records: list[RunRecord]) -> list[str]:
-    """Display names, with the difference where runs of one algorithm differ in parameters or budget, and any noise."""
+    """Display names, with the difference where runs of one algorithm differ in parameters or budget, and any noise.
+
+    What was chosen for the variant (`by_variant`) is not: the choosing is part of the algorithm.
+    """
     settings: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        setting = {**(record.job.get("parameters") or {}), "updates": record.job["steps"]}
-        settings.setdefault(record.job["algorithm"], []).append(setting)
+        settings.setdefault(record.job["algorithm"], []).append(_setting(record))
     differing = {}
     for algorithm, group in settings.items():
         names = list(dict.fromkeys(name for setting in group for name in setting))
@@ -328,8 +331,8 @@ def _labels(records: list[RunRecord]) -> list[str]:
     labels = []
     for record in records:
         algorithm = record.job["algorithm"]
-        setting = {**(record.job.get("parameters") or {}), "updates": record.job["steps"]}
-        text = ", ".join(f"{name}={setting.get(name)}" for name in differing[algorithm])
+        setting = _setting(record)
+        text = ", ".join(f"{name}={setting.get(name)}" for name in differing[algorithm] if name in setting)
         label = record.job.get("label") or algorithm
         label = f"{label} ({text})" if text else label
         noise = (record.job.get("evaluation") or {}).get("observation_noise")
@@ -342,6 +345,13 @@ def _noise_text(noise: Mapping[str, Any]) -> str:
     attack = "action-difference attack, " if noise.get("attack") == "action_difference" else ""
     unit = "" if noise.get("unit") == "absolute" else " std"
     return f"{attack}{noise.get('distribution', 'uniform')} noise of {noise.get('scale', 0):g}{unit}"
+
+
+def _setting(record: RunRecord) -> dict[str, Any]:
+    """Return what a run was trained with, apart from what was chosen for its variant."""
+    parameters = record.job.get("parameters") or {}
+    chosen = record.job.get("by_variant") or []
+    return {**{name: value for name, value in parameters.items() if name not in chosen}, "updates": record.job["steps"]}
 
 
 def _number(value: Any) -> float | None:

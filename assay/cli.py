@@ -47,6 +47,8 @@ Name = Annotated[Positional[str], arg(metavar="NAME")]
 Output = Annotated[Path, arg(aliases=["-o"])]
 Precision = Literal["highest", "high", "medium", "bf16"]
 Storage = Literal["float32", "float16", "bfloat16"]
+Element = Literal["observations", "actions", "rewards", "dynamics", "states"]
+SIMULTANEOUS: tuple[Element, ...] = ("observations", "actions", "rewards", "dynamics")  # the published order
 SourceFormat = Annotated[str | None, arg(name="from")]
 Options = Annotated[UseAppendAction[list[str]], arg(metavar="KEY=VALUE")]
 STEPS_OF_RANDOM_DATA = 20_000  # to draw beside a dataset
@@ -436,11 +438,32 @@ def corrupt(
     name: Name,
     *,
     output: Output,
-    element: Literal["observations", "actions", "rewards", "dynamics"],
-    mode: Literal["random"] = "random",
+    element: Annotated[UseAppendAction[list[Element]], arg(aliases=["-e"])] = [],  # noqa: B006
+    simultaneous: bool = False,
+    mode: Literal["random", "adversarial"] = "random",
     rate: float = 0.3,
     scale: float = 1.0,
     seed: int = 0,
+    granularity: Literal["transition", "window", "trajectory"] | None = None,
+    window: int | None = None,
+    count: Literal["random", "exact"] | None = None,
+    tag: str | None = None,
+    mask: str | None = None,
+    shared: str | None = None,
+    clip: bool = False,
+    distribution: Literal["uniform", "gaussian", "student_t", "salt_and_pepper", "replacement"] | None = None,
+    unit: Literal["standard_deviation", "absolute"] | None = None,
+    rewards: Literal["replaced", "added"] | None = None,
+    victim: str = "edac",
+    victim_steps: int | None = None,
+    victim_set: Annotated[UseAppendAction[list[str]], arg(metavar="FIELD=VALUE")] = [],  # noqa: B006
+    steps: int | None = None,
+    step_size: float | None = None,
+    aggregate: Literal["mean", "min"] | None = None,
+    initialization: Literal["uniform", "published"] | None = None,
+    device: str = "cpu",
+    transform: str | None = None,
+    parameters: Annotated[str, arg(metavar="JSON")] = "{}",
     format: str = "assay",
     overwrite: bool = False,
 ) -> None:
@@ -448,27 +471,124 @@ def corrupt(
 
     Example: assay corrupt hopper/medium-replay --element rewards --rate 0.3 -o hopper-noisy-rewards
 
+    Example: assay corrupt hopper/medium-replay -e observations -e actions --granularity trajectory -o hopper-noisy
+
+    Example: assay corrupt hopper/medium-replay --mode adversarial --victim edac -e observations -o hopper-attacked
+
+    Example: assay corrupt hopper/medium-replay --transform corruption.random --parameters '{"element": "states"}' -o noisy
+
     Args:
         name: Catalog name, minari:<id> or path.
         output: Folder to write.
-        element: What to corrupt.
+        element: What to corrupt; may be given several times, each with steps of its own (--shared: the same steps).
+        simultaneous: Corrupt observations, actions, rewards and dynamics, in this order, as published for the mixed attack.
         mode: How.
         rate: Share of the steps to corrupt, 0 to 1.
-        scale: Size of the noise, in standard deviations of each dimension (rewards: times 30, absolute).
-        seed: Of masks and noise.
+        scale: Size of the noise, or half the width of the attack's box, in standard deviations of each dimension
+            (random rewards: times 30, absolute; adversarial rewards: the factor of their reversal).
+        seed: Of masks, noise and starts.
+        granularity: Corrupt single steps, windows or whole episodes.
+        window: Steps of a window.
+        count: Whether the number of corrupted steps is random, or exactly the share.
+        tag: Only episodes with this tag.
+        mask: Exactly the steps that this boolean column holds.
+        shared: Any word; elements of one such word are corrupted in the same steps.
+        clip: Keep corrupted actions inside the action space.
+        distribution: Of random noise; uniform as published.
+        unit: Of the scale of random noise.
+        rewards: Replace rewards at random, as published, or add noise to them.
+        victim: Of an attack: an algorithm (edac, iql, td3_bc, ...), which is trained on this dataset and kept, or a
+            run folder.
+        victim_steps: Updates of a victim's training; default 20,000, published 3 million.
+        victim_set: A field of the victim's algorithm, such as hidden='[64, 64]'; may be given several times.
+        steps: Gradient steps of an attack; default 100.
+        step_size: Of an attack's step, times the scale; default 0.01.
+        aggregate: Which value of the victim's critics an attack lowers.
+        initialization: Where an attack starts in its box; published has the published code's double scaling.
+        device: That trains the victim and attacks: cpu, cuda, ...
+        transform: Any other registered transform by name, with --parameters; then no other option has a part in it.
+        parameters: Of --transform.
         format: "assay" keeps the masks.
         overwrite: Replace what is there.
     """
     from assay.datasets.loading import save
     from assay.datasets.transform import make_transform
 
-    transform = make_transform(f"corruption.{mode}", {"element": element, "rate": rate, "scale": scale, "seed": seed})
-    corrupted = transform(load(name))
+    if transform is not None:
+        if element or simultaneous:
+            raise ConfigError("--transform says all there is to do: put the element into --parameters")
+        made = [make_transform(transform, json_mapping(parameters, "--parameters"))]
+        corrupted = made[0](load(name))
+    else:
+        elements = [item for item in SIMULTANEOUS if simultaneous or item in element]
+        elements += [item for item in element if item not in elements]
+        if not elements:
+            raise ConfigError("say what to corrupt: --element observations, actions, rewards, dynamics or states")
+        chosen: dict[str, Any] = {
+            "granularity": granularity,
+            "window": window,
+            "count": count,
+            "tag": tag,
+            "mask": mask,
+            "shared": shared,
+            "distribution": distribution,
+            "unit": unit,
+            "rewards": rewards,
+            "steps": steps,
+            "step_size": step_size,
+            "aggregate": aggregate,
+            "initialization": initialization,
+        }
+        chosen = {key: value for key, value in chosen.items() if value is not None}
+        chosen |= {"rate": rate, "scale": scale, "seed": seed}
+
+        def options(item: str) -> dict[str, Any]:
+            return {"element": item, **chosen, **({"clip": True} if clip and item == "actions" else {})}
+
+        # All of them are made before anything is trained or written, so that a misspelt parameter costs nothing.
+        for item in elements:
+            make_transform(f"corruption.{mode}", options(item))
+        if clip and "actions" not in elements:
+            raise ConfigError("--clip keeps actions in their space, and none are corrupted")
+        clean = load(name)
+        attack: dict[str, Any] = {}
+        if mode == "adversarial" and elements != ["rewards"]:
+            attack = {"victim": victim_folder(victim, clean, victim_steps, victim_set, device), "device": device}
+        corrupted = clean
+        for item in elements:
+            more = attack if item != "rewards" else {}
+            corrupted = make_transform(f"corruption.{mode}", {**options(item), **more})(corrupted)
     save(corrupted, output, format=format, overwrite=overwrite)
-    mask = corrupted.masks[element]
-    out.print(
-        f"{mask.sum():,} of {len(mask):,} {element} corrupted ({mask.mean():.1%}); written to {output}", soft_wrap=True
-    )
+    for what, touched in corrupted.masks.items():
+        out.print(f"{touched.sum():,} of {len(touched):,} {what} corrupted ({touched.mean():.1%})")
+    out.print(f"{corrupted.total_steps:,} steps written to {output}", soft_wrap=True)
+
+
+def victim_folder(victim: str, dataset: Any, steps: int | None, settings: Sequence[str], device: str) -> str:
+    """Return the folder of a victim: the one that was named, or that of an algorithm which is trained if need be."""
+    from assay.baselines import algorithm_named, algorithms, train_victim
+    from assay.baselines.victim import VICTIM_STEPS
+
+    if victim not in algorithms() and Path(victim).is_dir():
+        if steps is not None or settings:
+            raise ConfigError(f"{victim} is trained already; leave --victim-steps and --victim-set out")
+        return victim
+    algorithm = algorithm_named(victim, dict(assignment(text) for text in settings))
+    with training_display() as (_, report_training):
+        run = train_victim(algorithm, dataset, steps=steps or VICTIM_STEPS, device=device, progress=report_training)
+    out.print(f"victim: {run.folder}", soft_wrap=True)
+    return os.fspath(run)
+
+
+def json_mapping(text: str, option: str) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{option} {text}: expected an object, such as '{{\"rate\": 0.1}}'")
+    return found
 
 
 @application.command
@@ -829,7 +949,9 @@ def run(
         if ray is not None:
             raise ConfigError("--dry-run times this machine; leave --ray out")
         options: dict[str, Any] = {"precision": precision, "storage": storage, "population": population}
-        print_plan(plan_suite(loaded, budget, runs=root, device=device, **options), loaded.source)
+        print_plan(
+            plan_suite(loaded, budget, runs=root, device=device, **options), ", ".join(loaded.sources_by_label.values())
+        )
         return
     with training_display() as (draw, report_training):
         finished = run_suite(
@@ -843,7 +965,7 @@ def run(
             population=population,
             measure=assess,
             progress=report_training,
-            collecting=lambda done, total: draw(f"collecting {loaded.source}", done, total),
+            collecting=lambda name, done, total: draw(f"collecting {name}", done, total),
             workers=workers,
             loggers=[logger_named(item) for item in log],
             ray=ray,

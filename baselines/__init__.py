@@ -23,6 +23,7 @@ from assay.baselines.progress import MemberProgress, TrainingProgress
 from assay.baselines.runs import Job, Run
 from assay.baselines.suite import Suite, plan_suite, run_suite
 from assay.baselines.train import train
+from assay.baselines.victim import RunVictim, train_victim
 
 __all__ = [
     "AWAC",
@@ -42,6 +43,7 @@ __all__ = [
     "PercentBC",
     "ReBRAC",
     "Run",
+    "RunVictim",
     "Suite",
     "TrainingPlan",
     "TrainingProgress",
@@ -53,4 +55,5 @@ __all__ = [
     "plan_training",
     "run_suite",
     "train",
+    "train_victim",
 ]

@@ -81,6 +81,8 @@ class Job:
     behaviour_return : float, optional
         Mean return of the policies that made the data; default the mean of the dataset's returns, unless its rewards
         are corrupted, when they do not tell.
+    by_variant : tuple of str
+        Parameters that were chosen for the variant; tables do not tell algorithms apart by them.
 
     Examples
     --------
@@ -96,6 +98,7 @@ class Job:
     variant: str = ""
     name: str = ""
     behaviour_return: float | None = None
+    by_variant: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -179,6 +182,7 @@ class Plan:
             "algorithm": job.algorithm.name,
             "label": job.name or job.algorithm.label,
             "parameters": job.algorithm.parameters(),
+            "by_variant": list(job.by_variant),
             "variant": job.label,
             "seed": job.seed,
             "steps": self.steps,
@@ -188,7 +192,7 @@ class Plan:
     def hash(self, job: Job) -> str:
         """Identify the job by everything that its result depends on; the variant's name is not part of it."""
         described = self.describe(job)
-        del described["label"], described["variant"]
+        del described["label"], described["variant"], described["by_variant"]
         described |= {"dataset": job.dataset.fingerprint, "schema": SCHEMA_VERSION}
         described |= {"precision": self.precision, "storage": self.storage}
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
@@ -337,10 +341,14 @@ class Run:
             score += f" under {self.observation_noise}"
         return f"<Run {job['label']} on {job['variant']}, seed {job['seed']}: {self.status}{score}>"
 
+    def __fspath__(self) -> str:
+        return os.fspath(self.folder)
+
     # ---------------------------------------------------------------- acting
 
     @cached_property
-    def _policy(self) -> TrainedPolicy:
+    def trained_policy(self) -> TrainedPolicy:
+        """The networks and scales as they were written."""
         return TrainedPolicy.load(self.folder / "policy.safetensors", self.description)
 
     def policy(self, observations: Any) -> np.ndarray:
@@ -354,11 +362,11 @@ class Run:
         -------
         (n, action) float64 array, in the environment's units
         """
-        return self._policy.act(np.asarray(observations))
+        return self.trained_policy.act(np.asarray(observations))
 
     def actor(self) -> Actor:
         """Return what acts in episodes, for policies that look back on theirs; see `assay.baselines.acting`."""
-        return self._policy.actor()
+        return self.trained_policy.actor()
 
     def q_values(self, observations: Any, actions: Any) -> np.ndarray:
         """Value state-action pairs.
@@ -377,7 +385,7 @@ class Run:
         ConfigError
             If the algorithm has no critic.
         """
-        return self._policy.q_values(np.asarray(observations), np.asarray(actions))
+        return self.trained_policy.q_values(np.asarray(observations), np.asarray(actions))
 
     # ---------------------------------------------------------------- writing
 

@@ -19,7 +19,12 @@
       smoke: {steps: 200, dataset_steps: 5000, seeds: [0], episodes: 2}
       paper: {steps: 1000000, dataset_steps: 1000000}
 
-An algorithm's key is its label in the tables; where that is not the algorithm's name, `algorithm:` names it.
+An algorithm's key is its label in the tables; where that is not the algorithm's name, `algorithm:` names it. One with
+`preset: variant` takes what its authors chose for the environment and the corruption of each variant.
+
+Several datasets are `sources:`, a mapping of labels to names; every variant is made of each, and called by both labels.
+A transform that needs a victim names one of `victims:` (written as algorithms are), or an algorithm; it is trained on the
+clean source for the budget's `victim_steps`, once, and kept under the folder of `assay.datasets.loading.home`.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +46,7 @@ from assay.baselines.logging.logger import Logger
 from assay.baselines.progress import TrainingProgress
 from assay.baselines.runs import Job, Run
 from assay.baselines.train import train
+from assay.baselines.victim import VICTIM_STEPS, check_victim, train_victim, with_victims
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
@@ -66,6 +72,8 @@ class Budget(BaseModel):
     episodes: int | None = Field(None, gt=0)  # of each evaluation
     evaluate_every: int | None = Field(None, gt=0)  # updates
     precision: Literal["highest", "high", "medium", "bf16"] = "highest"  # of matrix products
+    victim_steps: int = Field(VICTIM_STEPS, gt=0)  # updates of each victim
+    victim_parameters: dict[str, Any] = {}  # for every victim
     algorithm_parameters: dict[str, Any] = {}  # for every algorithm, such as a smaller batch
     algorithms: dict[str, dict[str, Any]] = {}  # for the algorithm of this label, over those of the suite
 
@@ -96,9 +104,11 @@ class Suite(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     title: str = ""
     question: str = ""
-    source: str
+    source: str = ""
+    sources: dict[str, str] = {}
     variants: dict[str, list[Any]]
     algorithms: dict[str, dict[str, Any] | None]
+    victims: dict[str, dict[str, Any] | None] = {}
     seeds: tuple[int, ...] = (0,)
     evaluation: Literal["final", "sparse", "published"] | Evaluation | None = (
         Evaluation()
@@ -121,10 +131,14 @@ class Suite(BaseModel):
             suite = cls.model_validate(known)
         except ValidationError as error:
             raise ConfigError(describe_validation_error(where, error)) from error
+        if bool(suite.source) == bool(suite.sources):
+            raise ConfigError(f"{where}: give either source, or sources with a label for each")
         for name, transforms in suite.variants.items():
             transforms_from_plain(transforms, f"{where}: variant {name}")
         for budget in suite.budgets.values():
             suite.make_algorithms(budget, where)
+            for name, transforms in suite.variants.items():
+                with_victims(transforms, partial(suite._check_victim, budget, f"{where}: variant {name}"))
         return suite
 
     @classmethod
@@ -138,19 +152,37 @@ class Suite(BaseModel):
             raise UnknownNameError("budget", name, self.budgets)
         return self.budgets[name]
 
-    def make_algorithms(self, budget: Budget, where: str = "suite") -> dict[str, Algorithm]:
-        """Build the algorithms by their labels."""
+    def make_algorithms(
+        self, budget: Budget, where: str = "suite", dataset: Dataset | None = None
+    ) -> dict[str, Algorithm]:
+        """Build the algorithms by their labels; for a variant, with what their authors chose for it."""
         for label in budget.algorithms:
             if label not in self.algorithms:
                 raise ConfigError(f"{where}: budget: {UnknownNameError('algorithm', label, self.algorithms)}")
-        made = {}
-        for label, given in self.algorithms.items():
-            parameters = {**budget.algorithm_parameters, **(given or {}), **budget.algorithms.get(label, {})}
-            try:
-                made[label] = algorithm_named(str(parameters.pop("algorithm", label)), parameters)
-            except AssayError as error:
-                raise ConfigError(f"{where}: algorithm {label}: {error}") from error
-        return made
+        return {
+            label: _algorithm(
+                label,
+                {**budget.algorithm_parameters, **(given or {}), **budget.algorithms.get(label, {})},
+                f"{where}: algorithm {label}",
+                dataset,
+            )
+            for label, given in self.algorithms.items()
+        }
+
+    def make_victim(self, budget: Budget, victim: str, where: str = "suite") -> Algorithm:
+        """Build the algorithm of a victim by its label or the algorithm's name."""
+        given = self.victims.get(victim) or {}
+        algorithm = _algorithm(victim, {**budget.victim_parameters, **given}, f"{where}: victim {victim}")
+        try:
+            check_victim(algorithm)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: victim {victim}: {error}") from error
+        return algorithm
+
+    def _check_victim(self, budget: Budget, where: str, victim: str) -> str:
+        if victim in self.victims or not os.path.isdir(victim):
+            self.make_victim(budget, victim, where)
+        return victim
 
     def folder(self, budget: str, runs: str | os.PathLike[str] | None = None) -> Path:
         """Return the folder of the results: `runs`, or `runs/<suite>-<budget>`."""
@@ -165,46 +197,118 @@ class Suite(BaseModel):
             chosen = Evaluation.preset(chosen, budget.steps)
         return replace(chosen, episodes=budget.episodes or chosen.episodes, every=budget.evaluate_every or chosen.every)
 
-    def build_variants(
-        self, budget: Budget, progress: Callable[[int, int], None] | None = None
-    ) -> tuple[Dataset, dict[str, Dataset]]:
-        """Load the source once, apply the transforms of every variant, and return both."""
+    @property
+    def sources_by_label(self) -> dict[str, str]:
+        """The datasets; a single one has no label."""
+        return self.sources or {"": self.source}
+
+    def load_sources(
+        self, budget: Budget, progress: Callable[[str, int, int], None] | None = None
+    ) -> dict[str, Dataset]:
+        """Load every source, collecting what is not there yet; `progress` is called with (name, done, total)."""
         from assay.datasets.collection.catalog import catalog
         from assay.datasets.loading import load
 
-        options: dict[str, Any] = {}
-        if self.source in catalog():
-            options["progress"] = progress
-            if budget.dataset_steps is not None:
-                options["steps"] = budget.dataset_steps
-        source = load(self.source, **options)
-        return source, self.variants_of(source)
+        loaded = {}
+        for label, name in self.sources_by_label.items():
+            options: dict[str, Any] = {}
+            if name in catalog():
+                options["progress"] = None if progress is None else partial(progress, name)
+                if budget.dataset_steps is not None:
+                    options["steps"] = budget.dataset_steps
+            loaded[label] = load(name, **options)
+        return loaded
 
-    def variants_of(self, source: Dataset) -> dict[str, Dataset]:
-        """Apply the transforms of every variant."""
-        variants = {}
-        for name, transforms in self.variants.items():
-            recipe = Recipe(self.source, transforms_from_plain(transforms, f"variant {name}"))
-            variants[name] = recipe.apply(source)
+    def variants_of(
+        self,
+        sources: Mapping[str, Dataset],
+        find_victim: Callable[[Dataset, str], str | os.PathLike[str]] | None = None,
+        device: str = "cpu",
+    ) -> list[Variant]:
+        """Apply the transforms of every variant to every source.
+
+        Parameters
+        ----------
+        sources : mapping
+            As from `load_sources`.
+        find_victim : callable, optional
+            Gives the folder of a run for a source and the label of its victim. Without one nothing is trained: random
+            corruption of the same elements stands for what needs a victim.
+        device : str
+            Where victims are attacked.
+        """
+        variants = []
+        for label, source in sources.items():
+            for name, transforms in self.variants.items():
+                if find_victim is None:
+                    transforms = [_stand_in(entry) for entry in transforms]
+                else:
+                    transforms = with_victims(transforms, partial(find_victim, source), device)
+                recipe = Recipe(self.sources_by_label[label], transforms_from_plain(transforms, f"variant {name}"))
+                variants.append(Variant(f"{label} {name}".strip(), recipe.apply(source), source))
         return variants
 
     def steps_to_collect(self, budget: Budget) -> int | None:
-        """Return how many steps of a catalog source are to be collected first; None where its data is there."""
+        """Return how many steps of catalog sources are to be collected first; None where all data is there."""
         from assay.datasets.collection.catalog import catalog
         from assay.datasets.loading import DEFAULT_STEPS, cached_path
 
         steps = budget.dataset_steps or DEFAULT_STEPS
-        return None if self.source not in catalog() or cached_path(self.source, steps=steps).exists() else steps
+        names = [name for name in self.sources_by_label.values() if name in catalog()]
+        missing = [name for name in names if not cached_path(name, steps=steps).exists()]
+        return steps if missing else None
 
-    def make_jobs(self, budget: Budget, source: Dataset, variants: Mapping[str, Dataset]) -> list[Job]:
+    def make_jobs(self, budget: Budget, variants: Sequence[Variant]) -> list[Job]:
         """List the jobs: variants x algorithms x seeds, in that order."""
-        behaviour = float(source.returns.mean())  # of the clean data, whatever a variant did to the rewards
         return [
-            Job(algorithm, dataset, seed, variant, algorithm.label if label == algorithm.name else label, behaviour)
-            for variant, dataset in variants.items()
-            for label, algorithm in self.make_algorithms(budget).items()
+            Job(
+                algorithm,
+                variant.dataset,
+                seed,
+                variant.label,
+                algorithm.label if label == algorithm.name else label,
+                float(variant.source.returns.mean()),  # of the clean data, whatever a variant did to the rewards
+                self._chosen_by_variant(budget, label, algorithm, variant.dataset),
+            )
+            for variant in variants
+            for label, algorithm in self.make_algorithms(budget, dataset=variant.dataset).items()
             for seed in budget.seeds or self.seeds
         ]
+
+    def _chosen_by_variant(self, budget: Budget, label: str, algorithm: Algorithm, dataset: Dataset) -> tuple[str, ...]:
+        given = {**budget.algorithm_parameters, **(self.algorithms[label] or {}), **budget.algorithms.get(label, {})}
+        return tuple(key for key in algorithm.values_for(dataset) if key not in given) if "preset" in given else ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A dataset of a suite, and the clean one that it was made of."""
+
+    label: str
+    dataset: Dataset
+    source: Dataset
+
+
+def _algorithm(label: str, parameters: dict[str, Any], where: str, dataset: Dataset | None = None) -> Algorithm:
+    """Build an algorithm as suites write them: `algorithm` is its name, `preset` asks for its authors' values."""
+    try:
+        name, preset = str(parameters.pop("algorithm", label)), parameters.pop("preset", None)
+        if preset not in (None, "variant"):
+            raise ConfigError(f"preset={preset!r} is not 'variant'")
+        if preset is not None and dataset is not None:
+            parameters = {**type(algorithm_named(name)).values_for(dataset), **parameters}
+        return algorithm_named(name, parameters)
+    except AssayError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _stand_in(entry: Any) -> Any:
+    """Replace a transform that needs a victim by random corruption, which gives a dataset of the same shape."""
+    if isinstance(entry, Mapping):
+        ((_, parameters),) = entry.items()
+        if isinstance(parameters, Mapping) and "victim" in parameters:
+            return {"corruption.random": {"element": parameters["element"], "rate": parameters.get("rate", 0.3)}}
+    return entry
 
 
 def run_suite(
@@ -219,7 +323,7 @@ def run_suite(
     population: int | Literal["auto"] = "auto",
     measure: Callable[..., pl.DataFrame] | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
-    collecting: Callable[[int, int], None] | None = None,
+    collecting: Callable[[str, int, int], None] | None = None,
     workers: int | None = None,
     checkpoint_seconds: float = 120.0,
     loggers: Sequence[Logger] = (),
@@ -245,7 +349,7 @@ def run_suite(
         (variant, first variant, bins=, select=) -> frame of metric, value, interval (struct of low, high), unit, source;
         written to `quality.parquet` with the interval as two columns. `assay.metrics.assess` is one.
     collecting : callable, optional
-        Called with (steps done, steps in all) while the source is collected.
+        Called with (name, steps done, steps in all) while a source is collected.
     command : str, optional
         What was typed; shown in the report.
 
@@ -258,7 +362,16 @@ def run_suite(
         suite = Suite.from_yaml(suite)
     chosen = suite.budget(budget)
     root = suite.folder(budget, runs)
-    source, variants = suite.build_variants(chosen, collecting)
+    loaded = suite
+
+    def find_victim(source: Dataset, victim: str) -> Run | str:
+        if victim not in loaded.victims and os.path.isdir(victim):
+            return victim
+        algorithm = loaded.make_victim(chosen, victim)
+        options: dict[str, Any] = {"device": device, "precision": precision or chosen.precision, "progress": progress}
+        return train_victim(algorithm, source, steps=chosen.victim_steps, **options)
+
+    variants = suite.variants_of(suite.load_sources(chosen, collecting), find_victim, device)
     described = {
         "schema": "assay-suite",
         "schema_version": 1,
@@ -267,10 +380,10 @@ def run_suite(
         "question": suite.question,
         "budget": budget,
         "budget_parameters": chosen.model_dump(),
-        "variants": list(variants),
+        "variants": [variant.label for variant in variants],
         "algorithms": list(suite.algorithms),
         "seeds": list(chosen.seeds or suite.seeds),
-        "source": suite.source,
+        "source": ", ".join(suite.sources_by_label.values()),
         "command": command,
     }
     atomic_write(root / "suite.json", json.dumps(described, indent=1))
@@ -279,7 +392,7 @@ def run_suite(
             root / "quality.parquet", variants, partial(measure, bins=suite.quality.bins, select=suite.quality.metrics)
         )
     return train(
-        suite.make_jobs(chosen, source, variants),
+        suite.make_jobs(chosen, variants),
         steps=chosen.steps,
         runs=root,
         device=device,
@@ -308,7 +421,7 @@ def plan_suite(
 ) -> TrainingPlan:
     """Plan what `run_suite` would do with the same arguments; nothing is written.
 
-    The variants are built, as for a run. A source that would have to be collected first is not: its plan is made from a
+    The variants are built, as for a run, but victims are not trained: random corruption stands for what needs one. A source that would have to be collected first is not: its plan is made from a
     sample of 2,000 steps, with the memory of the data in proportion.
 
     Returns
@@ -316,19 +429,25 @@ def plan_suite(
     TrainingPlan
         With the estimated time of training on this machine; measuring the variants and evaluation are not included.
     """
-    from assay.datasets.loading import collect_entry
+    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.loading import collect_entry, load
 
     if not isinstance(suite, Suite):
         suite = Suite.from_yaml(suite)
     chosen = suite.budget(budget)
     collects = suite.steps_to_collect(chosen)
     if collects is None:
-        source, variants = suite.build_variants(chosen)
+        sources = suite.load_sources(chosen)
     else:
-        source = collect_entry(suite.source, steps=min(collects, _SAMPLE_STEPS), workers=0)
-        variants = suite.variants_of(source)
+        steps = min(collects, _SAMPLE_STEPS)
+        named = suite.sources_by_label.items()
+        sources = {
+            label: collect_entry(name, steps=steps, workers=0) if name in catalog() else load(name)
+            for label, name in named
+        }
+    variants = suite.variants_of(sources)
     plan = plan_training(
-        suite.make_jobs(chosen, source, variants),
+        suite.make_jobs(chosen, variants),
         steps=chosen.steps,
         runs=suite.folder(budget, runs),
         device=device,
@@ -339,7 +458,7 @@ def plan_suite(
     )
     if collects is None:
         return plan
-    share = collects / source.total_steps
+    share = collects / max(source.total_steps for source in sources.values())
     return TrainingPlan(
         tuple(replace(job, status="unknown") for job in plan.jobs),
         tuple(replace(item, data_bytes=round(share * item.data_bytes)) for item in plan.populations),
@@ -348,19 +467,18 @@ def plan_suite(
 
 
 def _write_quality(
-    file: Path, variants: Mapping[str, Dataset], measure: Callable[[Dataset, Dataset], pl.DataFrame]
+    file: Path, variants: Sequence[Variant], measure: Callable[[Dataset, Dataset], pl.DataFrame]
 ) -> None:
     import io
 
     import polars as pl
 
-    reference = next(iter(variants.values()))
-    tables = [
-        measure(dataset, reference)
-        .unnest("interval")
-        .select(pl.lit(name).alias("variant"), pl.all().exclude("seconds"))
-        for name, dataset in variants.items()
-    ]
+    references: dict[int, Dataset] = {}  # the first variant of each source
+    tables = []
+    for variant in variants:
+        reference = references.setdefault(id(variant.source), variant.dataset)
+        measured = measure(variant.dataset, reference).unnest("interval")
+        tables.append(measured.select(pl.lit(variant.label).alias("variant"), pl.all().exclude("seconds")))
     content = io.BytesIO()
     pl.concat(tables).write_parquet(content)
     atomic_write(file, content.getvalue())

@@ -1,27 +1,39 @@
-"""Time and peak memory of random corruption, against the same operation in bare NumPy, in one run.
+"""Time and peak memory of corruption: random against bare NumPy, adversarial against plain autograd, in one run each.
 
     python benchmarks/corruption.py [--steps 1000000]
+    python benchmarks/corruption.py --adversarial [--victim FOLDER] [--device cuda]
 
 Bare NumPy is one float32 copy of the column, one standard deviation, one mask and one addition of noise to the touched
 rows: no episodes, no stored next observations, no masks, no check for NaN, no stream per block. `observations` and
 `dynamics` also lay out s' (N rows gathered), which bare NumPy is given for free. Goal: a ratio of at most 1.5.
 The two take turns; the fastest of the rounds counts. Peak memory is what the call allocates beyond its input,
 next to the size of the columns it returns.
+
+Adversarial: rows attacked per CPU-second (per second on a GPU) with 10 critics of three layers of 256 and 100 steps of
+0.01, next to a plain loop of the published form on the same rows in ten chunks: autograd through the critics with a mean
+over chunk and critics, Adam made anew for every step, z clipped. Without `--victim`, a run folder, the critics have
+random weights. "GFLOP/s" counts the matrix products that the gradient of the input needs, two passes through every layer
+but the last; "of matmul" compares this with one large square product in the same run. The exact gradient takes 4 products
+where autograd takes 6, so at full chunks the ratio for equal steps is bounded by 1.5 times what autograd leaves of the
+machine; a quarter of the steps, each four times as long, travels as far, and the last column says what that costs.
+Goal: a ratio of at least 4.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from assay.corruption import RandomCorruption
+from assay.corruption import AdversarialCorruption, RandomCorruption
 from assay.datasets import Dataset
 
 RATE = 0.3
@@ -83,11 +95,173 @@ def peak_bytes(function: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
+# -------------------------------------------------------------------- adversarial
+
+
+class RandomVictim:
+    """Ten critics of three layers of 256 with EDAC's initial weights, and a policy of the same size."""
+
+    def __init__(self, observation: int, action: int, device: str) -> None:
+        import torch
+
+        torch.manual_seed(0)
+        self.dtype = torch.float32
+        self.layers = self._layers(10, (observation + action, 256, 256, 256, 1), device)
+        self.policy = self._layers(1, (observation, 256, 256, 256, action), device)
+
+    def _layers(self, copies: int, widths: tuple[int, ...], device: str) -> list[Any]:
+        import torch
+
+        layers = []
+        for inputs, outputs in itertools.pairwise(widths):
+            weight = (2 * torch.rand(copies, inputs, outputs) - 1) / inputs**0.5
+            layers.append((weight.to(device), torch.full((copies, 1, outputs), 0.1, device=device)))
+        return layers
+
+    def q_values(self, observations: Any, actions: Any) -> Any:
+        import torch
+
+        return forward(self.layers, torch.cat([observations, actions], -1)).squeeze(-1)
+
+    def act(self, observations: Any) -> Any:
+        return forward(self.policy, observations)[0].tanh()
+
+    def critic_layers(self) -> list[Any]:
+        return [(weight.double(), bias.double()) for weight, bias in self.layers]
+
+
+def forward(layers: list[Any], inputs: Any) -> Any:
+    hidden = inputs
+    for number, (weight, bias) in enumerate(layers):
+        hidden = (hidden.relu() if number else hidden) @ weight + bias
+    return hidden
+
+
+def published(victim: Any, element: str, observations: Any, actions: Any, following: Any, chunks: int = 10) -> Any:
+    """The published optimizer, from its description; the policy is the deterministic one, as theirs crashes."""
+    import torch
+
+    layers = [
+        (weight.float().requires_grad_(), bias.float().requires_grad_()) for weight, bias in victim.critic_layers()
+    ]
+    base = {"observations": observations, "actions": actions, "dynamics": following}[element]
+    std = base.std(0, correction=0)
+    found = []
+    for rows in torch.arange(len(base), device=base.device).chunk(chunks):
+        x, s, a = base[rows], observations[rows], actions[rows]
+        z = torch.nn.Parameter(2 * std * (torch.rand_like(x) - 0.5))
+        for _ in range(100):
+            optimizer = torch.optim.Adam([z], lr=0.01)
+            moved = x + z * std
+            if element == "dynamics":
+                pair = [moved, victim.act(moved)]
+            else:
+                pair = [s, moved] if element == "actions" else [moved, a]
+            loss = forward(layers, torch.cat(pair, -1)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            z.data.clamp_(-1.0, 1.0)
+        found.append(x + z.detach() * std)
+    return torch.cat(found)
+
+
+def attacked(dataset: Dataset, element: str, victim: Any, device: str, settings: dict[str, Any]) -> Any:
+    import torch
+
+    variant = AdversarialCorruption(element, victim, rate=1.0, device=device, **settings).apply(dataset)
+    column = variant.column("next_observations" if element == "dynamics" else element)
+    return torch.tensor(column[variant.observation_rows] if element == "observations" else column, device=device)
+
+
+def adversarial(arguments: argparse.Namespace) -> None:
+    import torch
+
+    device, on_gpu = arguments.device, arguments.device != "cpu"
+    rows = arguments.rows or (65_536 if on_gpu else 600)  # 600: chunks of 60
+    dataset = make_dataset(rows, episode_length=rows)
+    if arguments.victim:
+        import assay
+        from assay.baselines import Run, RunVictim
+
+        history = Run(arguments.victim).description["dataset"]["history"]
+        source = next(record["parameters"] for record in history if record["transform"] == "source")
+        dataset = assay.load(source["name"], **source.get("options", {}))
+        dataset = dataset.select(
+            np.arange(min(dataset.total_episodes, -(-rows // int(dataset.episode_lengths.mean()))))
+        )
+        rows = dataset.total_steps
+        victim: Any = RunVictim(arguments.victim, device)
+    else:
+        victim = RandomVictim(17, 6, device)
+
+    def tensor(array: np.ndarray) -> Any:
+        return torch.tensor(array, dtype=torch.float32, device=device)
+
+    columns = (
+        tensor(dataset.observations[dataset.observation_rows]),
+        tensor(dataset.actions),
+        tensor(dataset.next_observations),
+    )
+
+    def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+        start = time.perf_counter() if on_gpu else time.process_time()
+        result = function()
+        if on_gpu:
+            torch.cuda.synchronize()
+        return (time.perf_counter() if on_gpu else time.process_time()) - start, result
+
+    size = 8192 if on_gpu else 1024
+    square = torch.randn(size, size, device=device)
+    rate = 2 * size**3 / min(timed(lambda: square @ square)[0] for _ in range(5))
+    products = sum(2 * 2 * weight.numel() for weight, _ in victim.critic_layers()[:-1])  # forward and back, per row
+    table = Table(title=f"corruption.adversarial, {rows:,} rows, {device}; one product {rate / 1e9:,.0f} GFLOP/s")
+    for header in ("element", "form", "rows/s", "ratio", "GFLOP/s", "of matmul", "value lowered by"):
+        table.add_column(header, justify="right" if header not in ("element", "form") else "left")
+    observations, actions, _ = columns
+    for element, clean in zip(("observations", "actions", "dynamics"), columns, strict=True):
+
+        def value(moved: Any, element: str = element) -> float:
+            with torch.no_grad():
+                if element == "dynamics":
+                    return float(victim.q_values(moved, victim.act(moved)).mean())
+                pair = (observations, moved) if element == "actions" else (moved, actions)
+                return float(victim.q_values(*pair).mean())
+
+        short = {"steps": 25, "step_size": 0.04}
+        forms: dict[str, Callable[[], Any]] = {
+            "published": partial(published, victim, element, *columns),
+            "100 steps of 0.01": partial(attacked, dataset, element, victim, device, {}),
+            "25 steps of 0.04": partial(attacked, dataset, element, victim, device, short),
+        }
+        times, results = dict.fromkeys(forms, float("inf")), {}
+        for _ in range(arguments.rounds):  # they take turns
+            for form, function in forms.items():
+                taken, results[form] = timed(function)
+                times[form] = min(times[form], taken)
+        for form, taken in times.items():
+            done = [""] * 3
+            if form != "published":
+                gradients = int(form.partition(" ")[0]) * products * rows / taken
+                done = [f"{times['published'] / taken:.1f}", f"{gradients / 1e9:,.0f}", f"{gradients / rate:.0%}"]
+            lowered = value(clean) - value(results[form])
+            table.add_row(element, form, f"{rows / taken:,.0f}", *done, f"{lowered:.4g}")
+    Console(width=120).print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--adversarial", action="store_true")
+    parser.add_argument("--victim", help="run folder whose critics are attacked, on its own dataset")
+    parser.add_argument("--rows", type=int, help="to attack")
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    arguments.rounds = arguments.rounds or (2 if arguments.adversarial else 7)
+    if arguments.adversarial:
+        adversarial(arguments)
+        return
     dataset = make_dataset(arguments.steps)
     columns = {
         "observations": dataset.observations,

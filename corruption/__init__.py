@@ -3,6 +3,7 @@
 if __name__ != "assay.corruption":
     raise ImportError(f"import this package as assay.corruption, not as {__name__}")
 
+from assay.corruption.adversarial import AdversarialCorruption
 from assay.corruption.episodes import DownsampleEpisodes, DropEpisodes, DuplicateEpisodes, ReorderEpisodes
 from assay.corruption.faults import (
     ClippedSensors,
@@ -16,8 +17,10 @@ from assay.corruption.presets import grid, preset
 from assay.corruption.random import RandomCorruption
 from assay.corruption.repair import DynamicsFilter, OracleFilter, OutlierFilter, RewardFilter, detection
 from assay.corruption.segments import FlipTerminations, MergeEpisodes, SegmentEpisodes, TruncateEpisodes
+from assay.corruption.victim import LayeredVictim, Victim
 
 __all__ = [
+    "AdversarialCorruption",
     "ClippedSensors",
     "DelayedSensors",
     "DownsampleEpisodes",
@@ -26,6 +29,7 @@ __all__ = [
     "DynamicsFilter",
     "FlipTerminations",
     "FrozenSensors",
+    "LayeredVictim",
     "MergeEpisodes",
     "MissingValues",
     "OracleFilter",
@@ -37,6 +41,7 @@ __all__ = [
     "SegmentEpisodes",
     "SwappedDimensions",
     "TruncateEpisodes",
+    "Victim",
     "detection",
     "grid",
     "preset",

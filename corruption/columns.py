@@ -6,7 +6,8 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
-from assay.datasets.memory import empty
+from assay.datasets.memory import copy, empty
+from assay.datasets.randomness import blocks
 from assay.datasets.spaces import Box, leaves
 from assay.datasets.streaming import StepReader
 
@@ -16,6 +17,7 @@ __all__ = [
     "clean_next_observations",
     "extremes",
     "floating_leaves",
+    "follow_states",
     "moments",
     "standard_deviation",
 ]
@@ -107,7 +109,7 @@ def require_finite(reader: StepReader, name: str) -> None:
     for steps in reader.chunks(name, CHUNK_BYTES):
         values = reader.read(name, steps)
         with np.errstate(over="ignore", invalid="ignore"):
-            if not np.isfinite(values.sum(dtype=np.float64)):  # finite only if every term is, and much faster
+            if not np.isfinite(values.sum()):  # finite only if every term is, and much faster; may overflow
                 reader.require_finite(name, steps, values)
 
 
@@ -126,3 +128,19 @@ def action_bounds(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
             f"column {name} has no bounded space in the dataset's info to clip to; set info.action_space or clip=False"
         )
     return leaf.bounds()
+
+
+def follow_states(reader: StepReader, name: str, mask: np.ndarray, observations: np.ndarray) -> np.ndarray:
+    """Return the stored s' of the steps before touched ones, changed with them where they were equal before."""
+    dataset = reader.dataset
+    following = copy(dataset.column(f"next_{name}"))
+    before = dataset.column(name)
+    inside = mask.copy()
+    inside[dataset.episode_starts] = False  # the first step of an episode has none before it
+    for _, rows in blocks(len(mask)):
+        touched = np.flatnonzero(inside[rows]) + rows.start
+        states = touched + reader.episodes_of(touched)
+        old, stored = before[states], following[touched - 1]
+        same = ((old == stored) | ((old != old) & (stored != stored))).reshape(len(touched), -1).all(axis=1)
+        following[touched[same] - 1] = observations[states[same]]
+    return following

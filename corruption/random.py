@@ -55,6 +55,7 @@ from assay.corruption.columns import (
     clean_next_observations,
     extremes,
     floating_leaves,
+    follow_states,
     require_finite,
     standard_deviation,
 )
@@ -154,7 +155,7 @@ class RandomCorruption(StepCorruption):
             column = copy(clean.column(name)) if owned is None else owned
             changed[name] = self._disturb(reader, name, mask, column)
             if self.element == "states" and dataset.has_next_observations:
-                changed[f"next_{name}"] = _follow(reader, name, mask, column)
+                changed[f"next_{name}"] = follow_states(reader, name, mask, column)
         return dataset.replace(changed | with_mask(dataset, self.element, mask))
 
     def _disturb(self, reader: StepReader, name: str, mask: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -168,13 +169,13 @@ class RandomCorruption(StepCorruption):
             generator = block_generator(self.seed, self.name, purpose, block)
             for steps in reader.chunks(name, columns.CHUNK_BYTES, rows):
                 touched = np.flatnonzero(mask[steps])
-                places = touched + steps.start
+                part, places = column[steps], touched
                 if starts_from_observations:
-                    places = reader.observation_rows(steps)[touched]
-                values = change(generator, steps, touched, places, column)
+                    part, places = column, reader.observation_rows(steps)[touched]
+                values = change(generator, steps, touched, places, part)
                 if bounds is not None:
                     values = np.clip(values, *bounds)
-                column[places] = values
+                part[places] = values
         return column
 
     def _change_of(self, reader: StepReader, name: str, dtype: np.dtype) -> Any:
@@ -199,12 +200,18 @@ class RandomCorruption(StepCorruption):
             if not np.isfinite((span * _REACH[self.distribution]).astype(dtype)).all():
                 raise DatasetError(f"column {name} ({dtype}) cannot hold noise of scale {self.scale:g}; lower it")
 
+        drawn = np.empty(0, precision)  # reused, as fresh pages cost more than the numbers
+
         def change(
             generator: np.random.Generator, steps: slice, touched: np.ndarray, places: np.ndarray, column: np.ndarray
         ) -> np.ndarray:
+            nonlocal drawn
             shape = (steps.stop - steps.start, *column.shape[1:])
             if self.distribution == "uniform":
-                noise: np.ndarray = generator.random(shape, dtype=precision)[touched]
+                if drawn.shape[1:] != shape[1:] or len(drawn) < shape[0]:
+                    drawn = np.empty(shape, precision)
+                generator.random(dtype=precision, out=drawn[: shape[0]])
+                noise: np.ndarray = drawn[touched]
                 noise *= span
                 noise -= reach
             elif self.distribution == "gaussian":
@@ -244,19 +251,3 @@ class RandomCorruption(StepCorruption):
             return taken
 
         return change
-
-
-def _follow(reader: StepReader, name: str, mask: np.ndarray, observations: np.ndarray) -> np.ndarray:
-    """Return the stored s' of the steps before touched ones, changed with them where they were equal before."""
-    dataset = reader.dataset
-    following = copy(dataset.column(f"next_{name}"))
-    before = dataset.column(name)
-    inside = mask.copy()
-    inside[dataset.episode_starts] = False  # the first step of an episode has none before it
-    for _, rows in blocks(len(mask)):
-        touched = np.flatnonzero(inside[rows]) + rows.start
-        states = touched + reader.episodes_of(touched)
-        old, stored = before[states], following[touched - 1]
-        same = ((old == stored) | ((old != old) & (stored != stored))).reshape(len(touched), -1).all(axis=1)
-        following[touched[same] - 1] = observations[states[same]]
-    return following

@@ -23,7 +23,7 @@ from pydantic import Field
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.memory import empty
-from assay.datasets.randomness import block_generator, blocks
+from assay.datasets.randomness import BLOCK_STEPS, block_generator, blocks
 from assay.datasets.transform import Transform
 
 __all__ = ["StepCorruption"]
@@ -75,9 +75,11 @@ class StepCorruption(Transform):
         name, purpose = (self.name, element) if self.shared is None else ("corruption", f"shared:{self.shared}")
         if self.granularity == "transition" and self.count == "random":
             mask = np.empty(dataset.total_steps, bool)
+            drawn = np.empty(min(BLOCK_STEPS, dataset.total_steps))  # reused, as fresh pages cost more than the numbers
             for block, rows in blocks(dataset.total_steps):
-                generator = block_generator(seed, name, f"{purpose}:mask", block)
-                np.less(generator.random(rows.stop - rows.start), rate, out=mask[rows])
+                numbers = drawn[: rows.stop - rows.start]
+                block_generator(seed, name, f"{purpose}:mask", block).random(out=numbers)
+                np.less(numbers, rate, out=mask[rows])
             return mask if allowed is None else mask & allowed
         draws = empty((dataset.total_steps,), np.float64)
         for block, rows in blocks(dataset.total_steps):

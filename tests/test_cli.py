@@ -93,6 +93,51 @@ def test_corrupt_writes_a_variant_with_its_mask_and_recipe(capsys, dataset, tmp_
     assert "exists already" in run(capsys, "corrupt", dataset, *options, status=1)
 
 
+def test_corrupt_takes_several_elements_and_the_options_of_random_corruption(capsys, dataset, tmp_path):
+    options = [
+        "-e",
+        "actions",
+        "-e",
+        "rewards",
+        "--rate",
+        0.5,
+        "--granularity",
+        "window",
+        "--window",
+        5,
+        "--shared",
+        "x",
+    ]
+    text = run(capsys, "corrupt", dataset, *options, "--distribution", "gaussian", "-o", tmp_path / "noisy")
+    noisy = assay.load(tmp_path / "noisy")
+    assert "actions corrupted" in text
+    assert np.array_equal(noisy.masks["actions"], noisy.masks["rewards"])
+    assert [record.parameters["distribution"] for record in noisy.history[1:]] == ["gaussian"] * 2
+    run(capsys, "corrupt", dataset, "--simultaneous", "-o", tmp_path / "mixed")
+    assert set(assay.load(tmp_path / "mixed").masks) == {"observations", "actions", "rewards", "dynamics"}
+    given = ["--transform", "corruption.random", "--parameters", '{"element": "states"}']
+    run(capsys, "corrupt", dataset, *given, "-o", tmp_path / "states")
+    assert list(assay.load(tmp_path / "states").masks) == ["states"]
+    assert "say what to corrupt" in run(capsys, "corrupt", dataset, "-o", tmp_path / "x", status=1)
+    wrong = ["-e", "actions", "--mode", "adversarial", "--distribution", "gaussian", "-o", tmp_path / "x"]
+    assert "distribution is not a parameter" in run(capsys, "corrupt", dataset, *wrong, status=1)
+
+
+def test_an_attack_trains_its_victim_once_and_takes_its_folder_too(capsys, dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("ASSAY_HOME", str(tmp_path / "home"))
+    attack = ["corrupt", dataset, "--mode", "adversarial", "-e", "actions", "-e", "dynamics", "--steps", 2]
+    trained = ["--victim", "iql", "--victim-steps", 3, "--victim-set", "hidden=[8]"]
+    run(capsys, *attack, *trained, "-o", tmp_path / "one")
+    (victim,) = (tmp_path / "home" / "victims").iterdir()
+    run(capsys, *attack, *trained, "-o", tmp_path / "two")
+    run(capsys, *attack, "--victim", victim, "-o", tmp_path / "three")
+    made = [assay.load(tmp_path / name) for name in ("one", "two", "three")]
+    assert made[0] == made[1] == made[2] == assay.replay(made[0].history)
+    assert "bc cannot" in run(capsys, *attack, "--victim", "bc", "-o", tmp_path / "x", status=1).lower()
+    assert "unknown algorithm 'edax'" in run(capsys, *attack, "--victim", "edax", "-o", tmp_path / "x", status=1)
+    assert "trained already" in run(capsys, *attack, "--victim", victim, "--victim-steps", 3, "-o", "x", status=1)
+
+
 @pytest.mark.parametrize("suffix", [".json", ".parquet"])
 def test_metrics_writes_what_it_prints(capsys, dataset, tmp_path, suffix):
     file = tmp_path / f"quality{suffix}"

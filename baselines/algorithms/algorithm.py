@@ -132,6 +132,17 @@ class Algorithm(ABC):
         """Return what `training_data` depends on; jobs that agree in it share the laid out dataset."""
         return {"normalize_observations": self.normalize_observations}
 
+    @classmethod
+    def values_for(cls, dataset: Dataset) -> dict[str, Any]:
+        """Return the fields that the authors chose for a dataset like this one.
+
+        Raises
+        ------
+        ConfigError
+            If the algorithm has no such table.
+        """
+        raise ConfigError(f"{cls.label} has no presets by dataset")
+
     def parameters(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""
         values = {item.name: getattr(self, item.name) for item in fields(cast(Any, self))}

@@ -87,6 +87,7 @@ _PRESETS = {
         "dynamics": (1.0, 0.5, 5),
     },
 }
+_ELSEWHERE = (0.1, 0.25, 5)  # of TRACER, for several elements at once
 
 
 @register_algorithm("riql", "RIQL")
@@ -139,6 +140,30 @@ class RIQL(Algorithm):
             raise UnknownNameError(f"RIQL preset of {environment} {mode}", element, elements)
         sigma, quantile, critics = elements[element]
         return cls(**{"sigma": sigma, "quantile": quantile, "critics": critics, **changes})
+
+    @classmethod
+    def values_for(cls, dataset: Dataset) -> dict[str, Any]:
+        """Return the published sigma, quantile and critics for the environment and the corruption in the history.
+
+        What is not in the table (clean data, another environment, several elements at once) gets what TRACER ran RIQL
+        with.
+
+        Examples
+        --------
+        >>> import assay
+        >>> RIQL.values_for(assay.load("pendulum/random", steps=400))
+        {'sigma': 0.1, 'quantile': 0.25, 'critics': 5}
+        """
+        environment = (dataset.info.environment_id or "").partition("-")[0].lower()
+        found = {
+            (record.transform.partition(".")[2], record.parameters.get("element"))
+            for record in dataset.history
+            if record.transform.startswith("corruption.")
+        }
+        mode, element = found.pop() if len(found) == 1 else ("", "")
+        element = "observations" if element == "states" else element
+        values = _PRESETS.get((environment, mode), {}).get(str(element), _ELSEWHERE)
+        return dict(zip(("sigma", "quantile", "critics"), values))
 
     def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
         critic = MLP(
