@@ -3,6 +3,7 @@
 if __name__ != "assay.analysis":
     raise ImportError(f"import this package as assay.analysis, not as {__name__}")
 
+from assay.analysis.card import write_card
 from assay.analysis.figures import plot_curves, plot_quality, plot_scores
 from assay.analysis.report import write_report
 from assay.analysis.runs import load_curves, load_quality, load_returns, load_runs, load_suite
@@ -36,5 +37,6 @@ __all__ = [
     "plot_scores",
     "probability_of_improvement",
     "score_table",
+    "write_card",
     "write_report",
 ]

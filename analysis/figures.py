@@ -33,12 +33,12 @@ GRID = "#d8dee4"
 SERIES = ("#0067a6", "#c2470a", "#007a5a", "#a23b7b", "#7d6200", "#3f51b5", "#5d6b78", "#b02a37")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-_NARROW = 500  # below this width, names stand above what they name instead of beside it
-_FONT_POINTS = 9.0  # 12.5 CSS pixels at 100 dots per inch
+NARROW_BELOW = 500  # below this width, names stand above what they name instead of beside it
+FONT_POINTS = 9.0  # 12.5 CSS pixels at 100 dots per inch
 _CHARACTER = 7.4  # pixels, the mean width of a character of that size in a wide sans-serif face
 _BOLD = 1.15  # how much wider bold characters are
-_LINE = 17  # pixels from one line of text to the next
-_LITERAL: dict[str, Any] = {"parse_math": False}  # names come from files, and a dollar sign is not mathematics there
+LINE_HEIGHT = 17  # pixels from one line of text to the next
+LITERAL: dict[str, Any] = {"parse_math": False}  # names come from files, and a dollar sign is not mathematics there
 _METRICS = ("score", "return_mean", "tq", "saco", "fraction_terminated", "length_mean", "unique_state_actions")
 _METRIC_NAMES = {
     "score": "Behaviour score (0–100)",
@@ -61,13 +61,14 @@ def _text_width(texts: Sequence[str], longest: int = 1000) -> float:
     return min(longest, max((len(text) for text in texts), default=0) * _CHARACTER)
 
 
-def _canvas(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in pixels."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
 
 
-def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Add axes at a place given in pixels from the upper left corner."""
     total_width, total_height = figure.get_size_inches() * 100
     bottom = 1 - (top + height) / total_height
@@ -76,31 +77,33 @@ def _axes(figure: Figure, left: float, top: float, width: float, height: float) 
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(MUTED)
-    axes.tick_params(colors=MUTED, labelsize=_FONT_POINTS - 0.5, length=3)
+    axes.tick_params(colors=MUTED, labelsize=FONT_POINTS - 0.5, length=3)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     return axes
 
 
-def _write(figure: Figure, text: str, left: float, top: float, **options: Any) -> None:
+def write_text(figure: Figure, text: str, left: float, top: float, **options: Any) -> None:
     """Write text with its upper left corner at a place given in pixels."""
     width, height = figure.get_size_inches() * 100
     style: dict[str, Any] = {
-        "fontsize": _FONT_POINTS,
+        "fontsize": FONT_POINTS,
         "color": INK,
         "ha": "left",
         "va": "top",
         "linespacing": 1.3,
-        **_LITERAL,
+        **LITERAL,
     }
     figure.text(left / width, 1 - top / height, text, **{**style, **options})
 
 
-def _wrap(text: str, pixels: float) -> str:
+def wrapped(text: str, pixels: float) -> str:
+    """Break a text into lines of about this width."""
     return "\n".join(textwrap.wrap(text, max(10, int(pixels / _CHARACTER)), break_long_words=True))
 
 
-def _lines(text: str) -> int:
+def line_count(text: str) -> int:
+    """Return how many lines a text has."""
     return text.count("\n") + 1
 
 
@@ -161,22 +164,22 @@ def plot_scores(runs: pl.DataFrame, metric: str | None = None, *, width_pixels: 
     if name == "label" and "algorithm" in runs.columns:
         variants = variants_in_order(runs)
     labels = runs[name].unique(maintain_order=True).to_list()
-    narrow = width_pixels < _NARROW
+    narrow = width_pixels < NARROW_BELOW
     right = 1.1 * _text_width(labels, 140) + 14
     left = 12.0 if narrow else _text_width(variants, 180) * _BOLD + 18
     plot_width = width_pixels - left - right
 
-    title = _wrap(
+    title = wrapped(
         ("Final score" if metric == "score" else "Final return" if metric == "return_mean" else metric)
         + " of every algorithm on every variant of the data",
         width_pixels / 1.42,
     )
-    key = _wrap(
+    key = wrapped(
         "Open markers: single seeds. Bar: their mean. Line: 95 % interval. Dashed: mean return in the data.",
         width_pixels - 16,
     )
-    label = _wrap(axis_label(runs, metric), width_pixels - 24 if narrow else plot_width + right)
-    head = 10 + _lines(title) * 19 + 4 + _lines(key) * _LINE + 8
+    label = wrapped(axis_label(runs, metric), width_pixels - 24 if narrow else plot_width + right)
+    head = 10 + line_count(title) * 19 + 4 + line_count(key) * LINE_HEIGHT + 8
 
     row, gap = 18, 30 if narrow else 14
     places: list[tuple[float, str, str]] = []  # y in pixels below the top of the axes
@@ -190,10 +193,10 @@ def plot_scores(runs: pl.DataFrame, metric: str | None = None, *, width_pixels: 
             places.append((y + row / 2, item, variant))
             y += row
     height = y + 10
-    figure = _canvas(width_pixels, head + height + 34 + _lines(label) * _LINE)
-    _write(figure, title, 12, 10, fontsize=_FONT_POINTS + 1.5, fontweight="bold")
-    _write(figure, key, 12, 10 + _lines(title) * 19 + 4, color=MUTED)
-    axes = _axes(figure, left, head, plot_width, height)
+    figure = canvas(width_pixels, head + height + 34 + line_count(label) * LINE_HEIGHT)
+    write_text(figure, title, 12, 10, fontsize=FONT_POINTS + 1.5, fontweight="bold")
+    write_text(figure, key, 12, 10 + line_count(title) * 19 + 4, color=MUTED)
+    axes = axes_at(figure, left, head, plot_width, height)
     axes.set_ylim(height, 0)
     axes.set_yticks([])
     axes.set_xlim(*_limits(runs, table, metric))
@@ -201,7 +204,7 @@ def plot_scores(runs: pl.DataFrame, metric: str | None = None, *, width_pixels: 
 
     for variant, top, bottom in blocks:
         axes.axhline(top - gap / 2 if not narrow else top - gap + 3, color=GRID, linewidth=0.8)
-        text = variant if narrow else _wrap(variant, (left - 12) / _BOLD)
+        text = variant if narrow else wrapped(variant, (left - 12) / _BOLD)
         x, ha, at, va = (0.0, "left", top - 4, "bottom") if narrow else (-8.0, "right", (top + bottom) / 2, "center")
         axes.annotate(
             text,
@@ -211,10 +214,10 @@ def plot_scores(runs: pl.DataFrame, metric: str | None = None, *, width_pixels: 
             textcoords="offset points",
             ha=ha,
             va=va,
-            fontsize=_FONT_POINTS,
+            fontsize=FONT_POINTS,
             fontweight="bold",
             color=INK,
-            **_LITERAL,
+            **LITERAL,
         )
         behaviour = table.filter(variant=variant)["behaviour"].drop_nulls().to_list()
         if behaviour:
@@ -232,9 +235,9 @@ def plot_scores(runs: pl.DataFrame, metric: str | None = None, *, width_pixels: 
             textcoords="offset points",
             ha="left",
             va="center",
-            fontsize=_FONT_POINTS - 0.5,
+            fontsize=FONT_POINTS - 0.5,
             color=color,
-            **_LITERAL,
+            **LITERAL,
         )
         if cell["mean"] is None:
             axes.text(low_edge + 0.02 * (high_edge - low_edge), at, "no score", va="center", color=MUTED, fontsize=8)
@@ -246,7 +249,7 @@ def plot_scores(runs: pl.DataFrame, metric: str | None = None, *, width_pixels: 
             seeds, [at] * len(seeds), marker, color="none", markeredgecolor=color, markersize=5.0, markeredgewidth=1.1
         )
         axes.plot([cell["mean"]] * 2, [at - 7, at + 7], color=color, linewidth=2.6, solid_capstyle="butt")
-    axes.set_xlabel(label, color=INK, fontsize=_FONT_POINTS, linespacing=1.3, loc="left", **_LITERAL)
+    axes.set_xlabel(label, color=INK, fontsize=FONT_POINTS, linespacing=1.3, loc="left", **LITERAL)
     return figure
 
 
@@ -311,24 +314,24 @@ def plot_quality(quality: pl.DataFrame, metrics: Sequence[str] | None = None, *,
         if unknown:
             raise ConfigError(f"the quality table has no metric {unknown[0]!r}; it has {', '.join(available)}")
     variants = quality["variant"].unique(maintain_order=True).to_list()
-    narrow = width_pixels < _NARROW
+    narrow = width_pixels < NARROW_BELOW
     columns = 1 if narrow else min(2, max(1, len(chosen)))
     left = _text_width(variants, 130 if narrow else 185) + 16
     row = 19
-    names = [_wrap(variant, left - 12) for variant in variants]
-    heights = [max(row, 13 * _lines(name) + 5) for name in names]
+    names = [wrapped(variant, left - 12) for variant in variants]
+    heights = [max(row, 13 * line_count(name) + 5) for name in names]
     panel = sum(heights) + 12
     cell_width = (width_pixels - 12 - (left if columns == 2 else 0)) / columns
-    title = _wrap("What the data of every variant is like", width_pixels / 1.42)
-    head = 14 + _lines(title) * 19
+    title = wrapped("What the data of every variant is like", width_pixels / 1.42)
+    head = 14 + line_count(title) * 19
     rows = math.ceil(len(chosen) / columns)
     scatter = _scatter_points(quality)
     scatter_height = 0 if len(scatter) < 2 else 300
-    heading = _wrap("Trajectory quality against coverage", width_pixels / 1.42)
-    note = _wrap("TQ: 0 = random policy, 1 = best known. SACo: 1 = as many bins as the reference.", width_pixels - 16)
-    offset = 11 + 19 * _lines(heading) + _LINE * _lines(note)
-    figure = _canvas(width_pixels, head + rows * (panel + 52) + (scatter_height + offset + 58 if scatter_height else 0))
-    _write(figure, title, 12, 10, fontsize=_FONT_POINTS + 1.5, fontweight="bold")
+    heading = wrapped("Trajectory quality against coverage", width_pixels / 1.42)
+    note = wrapped("TQ: 0 = random policy, 1 = best known. SACo: 1 = as many bins as the reference.", width_pixels - 16)
+    offset = 11 + 19 * line_count(heading) + LINE_HEIGHT * line_count(note)
+    figure = canvas(width_pixels, head + rows * (panel + 52) + (scatter_height + offset + 58 if scatter_height else 0))
+    write_text(figure, title, 12, 10, fontsize=FONT_POINTS + 1.5, fontweight="bold")
     centres = np.cumsum([0.0, *heights[:-1]]) + np.asarray(heights) / 2 + 6
 
     for index, metric in enumerate(chosen):
@@ -339,9 +342,9 @@ def plot_quality(quality: pl.DataFrame, metrics: Sequence[str] | None = None, *,
         name_of = _METRIC_NAMES.get(metric, metric)
         if metric not in _METRIC_NAMES and unit and unit[0]:
             name_of += f" ({unit[0]})"
-        _write(figure, name_of, 12 if narrow else start, top + 2, fontweight="bold")
+        write_text(figure, name_of, 12 if narrow else start, top + 2, fontweight="bold")
         width = (width_pixels - left if columns == 1 else cell_width) - 70
-        axes = _axes(figure, start, top + 22, width, panel)
+        axes = axes_at(figure, start, top + 22, width, panel)
         _bars(axes, quality.filter(metric=metric), variants, centres, [0.62 * row] * len(variants))
         axes.set_ylim(panel, 0)
         axes.set_yticks([])
@@ -355,15 +358,15 @@ def plot_quality(quality: pl.DataFrame, metrics: Sequence[str] | None = None, *,
                     textcoords="offset points",
                     ha="right",
                     va="center",
-                    fontsize=_FONT_POINTS - 0.5,
+                    fontsize=FONT_POINTS - 0.5,
                     color=INK,
-                    **_LITERAL,
+                    **LITERAL,
                 )
     if scatter_height:
         top = head + rows * (panel + 52) + 8
-        _write(figure, heading, 12, top, fontsize=_FONT_POINTS + 1.5, fontweight="bold")
-        _write(figure, note, 12, top + 3 + 19 * _lines(heading), color=MUTED)
-        axes = _axes(figure, 68, top + offset, width_pixels - 84, scatter_height)
+        write_text(figure, heading, 12, top, fontsize=FONT_POINTS + 1.5, fontweight="bold")
+        write_text(figure, note, 12, top + 3 + 19 * line_count(heading), color=MUTED)
+        axes = axes_at(figure, 68, top + offset, width_pixels - 84, scatter_height)
         _scatter(axes, scatter)
     return figure
 
@@ -376,13 +379,13 @@ def _bars(axes: Axes, rows: pl.DataFrame, variants: list[str], centres: Any, hei
     axes.set_xlim(low - (0.02 * span if low < 0 else 0), high + (0.02 * span if high > 0 else 0))
     axes.axvline(0.0, color=MUTED, linewidth=0.8)
     axes.locator_params(axis="x", nbins=4)
-    axes.xaxis.set_major_formatter(_thousands)
+    axes.xaxis.set_major_formatter(thousands)
     for variant, at, height in zip(variants, centres, heights, strict=True):
         row = values.get(variant)
         if row is None or row["value"] is None or not math.isfinite(row["value"]):
             text, end = "–", 0.0
         else:
-            text, end = _number_text(row["value"]), row["value"]
+            text, end = number_text(row["value"]), row["value"]
             axes.barh(at, end, height, color=SERIES[0], alpha=0.8, linewidth=0)
             if row["low"] is not None and row["high"] is not None:
                 axes.plot([row["low"], row["high"]], [at, at], color=INK, linewidth=1.4, clip_on=False)
@@ -394,14 +397,15 @@ def _bars(axes: Axes, rows: pl.DataFrame, variants: list[str], centres: Any, hei
             textcoords="offset points",
             ha="left",
             va="center",
-            fontsize=_FONT_POINTS - 0.5,
+            fontsize=FONT_POINTS - 0.5,
             color=INK,
             annotation_clip=False,
-            **_LITERAL,
+            **LITERAL,
         )
 
 
-def _number_text(value: float) -> str:
+def number_text(value: float) -> str:
+    """Write a number with three significant digits, large ones whole."""
     if value == int(value) and abs(value) < 1e6:
         return f"{int(value):,}"
     if abs(value) >= 1000:
@@ -424,13 +428,13 @@ def _scatter(axes: Axes, points: list[tuple[str, float, float]]) -> None:
         limits(low - 0.15 * span, high + 0.15 * span)
     axes.grid(axis="both", color=GRID, linewidth=0.8)
     axes.plot(x, y, "o", color=SERIES[0], markersize=6, alpha=0.8, linestyle="none")
-    axes.set_xlabel("Trajectory quality TQ", color=INK, fontsize=_FONT_POINTS)
-    axes.set_ylabel("State-action coverage SACo", color=INK, fontsize=_FONT_POINTS)
+    axes.set_xlabel("Trajectory quality TQ", color=INK, fontsize=FONT_POINTS)
+    axes.set_ylabel("State-action coverage SACo", color=INK, fontsize=FONT_POINTS)
     axes.locator_params(nbins=5)
     width, height = axes.bbox.width, axes.bbox.height
     span_x, span_y = np.diff(axes.get_xlim())[0], np.diff(axes.get_ylim())[0]
     at = np.column_stack([(x - axes.get_xlim()[0]) / span_x * width, (y - axes.get_ylim()[0]) / span_y * height])
-    _label_clusters(axes, points, at, wrap=26 if width < _NARROW else 44)
+    _label_clusters(axes, points, at, wrap=26 if width < NARROW_BELOW else 44)
 
 
 def _label_clusters(axes: Axes, points: list[tuple[str, float, float]], at: np.ndarray, wrap: int) -> None:
@@ -449,7 +453,7 @@ def _label_clusters(axes: Axes, points: list[tuple[str, float, float]], at: np.n
         text = "\n".join(textwrap.wrap(", ".join(points[index][0] for index in cluster), wrap))
         x, y = at[cluster].mean(axis=0)
         long = max(map(len, text.split("\n"))) * _CHARACTER
-        tall = _lines(text) * 16
+        tall = line_count(text) * 16
         to_left = x + 10 + long > width + 12
         left = x - 10 - long if to_left else x + 10
         left = max(left, 0.0)
@@ -471,12 +475,12 @@ def _label_clusters(axes: Axes, points: list[tuple[str, float, float]], at: np.n
             textcoords="offset points",
             ha="right" if to_left else "left",
             va="center",
-            fontsize=_FONT_POINTS - 0.5,
+            fontsize=FONT_POINTS - 0.5,
             color=INK,
             arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
             if moved
             else None,
-            **_LITERAL,
+            **LITERAL,
         )
 
 
@@ -510,34 +514,35 @@ def plot_curves(path: str | os.PathLike[str], *, width_pixels: int = 680) -> Fig
 def _panels(
     names: list[str], width: float, columns: int, title: str, key: str, label: str, *, shared: bool
 ) -> tuple[Figure, list[Axes]]:
-    title, key, label = _wrap(title, width / 1.42), _wrap(key, width - 16), _wrap(label, width - 16)
-    head = 10 + _lines(title) * 19 + 4 + _lines(key) * _LINE + 6
+    title, key, label = wrapped(title, width / 1.42), wrapped(key, width - 16), wrapped(label, width - 16)
+    head = 10 + line_count(title) * 19 + 4 + line_count(key) * LINE_HEIGHT + 6
     left, gap = 46, 14 if shared else 50
     cell = (width - left - 12 - gap * (columns - 1)) / columns
-    names = [_wrap(name, cell / _BOLD) for name in names]
-    heading = max(map(_lines, names)) * 15 + 6
+    names = [wrapped(name, cell / _BOLD) for name in names]
+    heading = max(map(line_count, names)) * 15 + 6
     rows = math.ceil(len(names) / columns)
     tall = 118 + heading + 32
-    figure = _canvas(width, head + rows * tall + 4 + _LINE * _lines(label))
-    _write(figure, title, 12, 10, fontsize=_FONT_POINTS + 1.5, fontweight="bold")
-    _write(figure, key, 12, 10 + _lines(title) * 19 + 4, color=MUTED)
-    _write(figure, label, 12, head + rows * tall - 2, color=INK)
+    figure = canvas(width, head + rows * tall + 4 + LINE_HEIGHT * line_count(label))
+    write_text(figure, title, 12, 10, fontsize=FONT_POINTS + 1.5, fontweight="bold")
+    write_text(figure, key, 12, 10 + line_count(title) * 19 + 4, color=MUTED)
+    write_text(figure, label, 12, head + rows * tall - 2, color=INK)
     axes = []
     for index, name in enumerate(names):
         line, column = divmod(index, columns)
         start, top = left + column * (cell + gap), head + line * tall
-        _write(figure, name, start, top + heading - 4, fontweight="bold", fontsize=_FONT_POINTS - 0.5, va="bottom")
-        panel = _axes(figure, start, top + heading, cell, 118)
+        write_text(figure, name, start, top + heading - 4, fontweight="bold", fontsize=FONT_POINTS - 0.5, va="bottom")
+        panel = axes_at(figure, start, top + heading, cell, 118)
         panel.grid(axis="both", color=GRID, linewidth=0.8)
         panel.locator_params(nbins=4, axis="x")
         panel.locator_params(nbins=5, axis="y")
-        panel.xaxis.set_major_formatter(_thousands)
+        panel.xaxis.set_major_formatter(thousands)
         panel.tick_params(labelleft=column == 0 or not shared)
         axes.append(panel)
     return figure, axes
 
 
-def _thousands(value: float, position: float | None = None) -> str:
+def thousands(value: float, position: float | None = None) -> str:
+    """Write the label of a tick, 2000 as 2k."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
     return f"{value / 1e3:g}k" if abs(value) >= 1e3 else f"{value:g}"
@@ -560,7 +565,7 @@ def _legend(figure: Figure, names: list[str], styles: list[dict[str, Any]], widt
         bbox_to_anchor=(12 / total_width, 4 / (total_height + extra)),
         ncols=columns,
         frameon=False,
-        fontsize=_FONT_POINTS,
+        fontsize=FONT_POINTS,
         labelcolor=INK,
         handlelength=2.0,
         borderpad=0.0,
@@ -568,7 +573,7 @@ def _legend(figure: Figure, names: list[str], styles: list[dict[str, Any]], widt
         columnspacing=1.4,
     )
     for text in legend.get_texts():
-        text.set(**_LITERAL)
+        text.set(**LITERAL)
 
 
 def _grow(figure: Figure, pixels: float) -> None:
@@ -605,7 +610,7 @@ def _score_curves(runs: pl.DataFrame, returns: pl.DataFrame, width: int) -> Figu
     figure, panels = _panels(
         variants,
         width,
-        min(len(variants), 2 if width < _NARROW else 3),
+        min(len(variants), 2 if width < NARROW_BELOW else 3),
         f"{'Score' if metric == 'score' else 'Return'} over gradient updates, by variant of the data",
         "Thick: mean over seeds. Thin: single seeds. Dashed: mean return in the data.",
         "Horizontal: gradient updates. Vertical: " + label[0].lower() + label[1:].replace("final ", "") + ".",
@@ -641,7 +646,7 @@ def _loss_curves(runs: pl.DataFrame, curves: pl.DataFrame, width: int) -> Figure
     pairs = curves.select("label", "metric").unique(maintain_order=True).rows()
     variants = variants_in_order(runs)
     clean = clean_variant(runs)
-    columns = min(len(pairs), 1 if width < _NARROW else 2)
+    columns = min(len(pairs), 1 if width < NARROW_BELOW else 2)
     figure, panels = _panels(
         [f"{label}: {metric.replace('_', ' ')}" for label, metric in pairs],
         width,

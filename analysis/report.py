@@ -6,25 +6,16 @@ worded by what the seeds can carry: where intervals overlap the report says that
 
 from __future__ import annotations
 
-import html
-import io
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from assay.analysis.figures import (
-    GRID,
-    INK,
-    MUTED,
-    SERIES,
     choose_metric,
     distinct_variants,
     plot_curves,
@@ -32,78 +23,11 @@ from assay.analysis.figures import (
     plot_scores,
     variants_in_order,
 )
+from assay.analysis.page import NARROW, WIDE, escape, figure_block, table_block, value_text, writable, write_page
 from assay.analysis.runs import RunRecord, load_quality, load_runs, load_suite, read_records
 from assay.analysis.tables import change_table, clean_variant, format_interval, score_table, verdict
-from assay.datasets.atomic import atomic_write
-from assay.datasets.errors import ConfigError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["write_report"]
-
-_WIDE, _NARROW = 720, 354  # pixels: the text column on a desk, and on a phone 390 pixels wide
-_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
-    color: f"--series-{index}" for index, color in enumerate(SERIES)
-}
-
-
-def _escape(value: object) -> str:
-    return html.escape(str(value), quote=True)
-
-
-def svg(figure: Figure, name: str) -> str:
-    """Return a figure as inline SVG: text stays text, colours are the page's variables, ids begin with `name`."""
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "savefig.bbox": "standard"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]  # the XML prolog and doctype have no place inside HTML
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
-    text = text.replace("xlink:href", "href")
-    # ids repeat between drawings, and a page must not refer into one that is hidden at this width
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
-    for color, variable in _VARIABLES.items():
-        text = text.replace(color, f"var({variable})")
-    width, height = figure.get_size_inches() * 100
-    return re.sub(r'width="[^"]*pt" height="[^"]*pt"', f'width="{width:.0f}" height="{height:.0f}"', text, count=1)
-
-
-def _figure(name: str, wide: Figure | None, narrow: Figure | None, description: str) -> str:
-    if wide is None or narrow is None:
-        return ""
-    return (
-        f'<figure role="img" aria-label="{_escape(description)}">\n'
-        f'<div class="wide">{svg(wide, f"{name}-wide")}</div>\n'
-        f'<div class="narrow">{svg(narrow, f"{name}-narrow")}</div>\n</figure>'
-    )
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str, text: Sequence[int] = ()) -> str:
-    """Return a table that scrolls inside its frame; cells are HTML already, `text` are the columns set to the left."""
-    head = "".join(
-        f'<th scope="col"{" class=text" if index in text else ""}>{name}</th>' for index, name in enumerate(header)
-    )
-    lines = []
-    for row in rows:
-        cells = [
-            cell if cell.startswith("<td") else f"<td{' class=text' if index in text else ''}>{cell}</td>"
-            for index, cell in enumerate(row)
-            if index
-        ]
-        unscored = " class=unscored" if any(cell.startswith("<td data-status") for cell in cells) else ""
-        lines.append(f'<tr{unscored}><th scope="row">{row[0]}</th>{"".join(cells)}</tr>')
-    name = re.sub("<[^>]*>", "", caption)  # escaped already, as the cells are
-    return (
-        f'<p class="caption">{caption}</p>\n'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">\n<table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody>\n</table>\n</div>"
-    )
 
 
 def _join(items: Sequence[str], word: str = "and") -> str:
@@ -213,7 +137,7 @@ def _summary(runs: pl.DataFrame, absent: int, metric: str) -> str:
         sentences.append(_ranking(runs, metric, runs["variant"][0]))
     else:
         sentences.append("No variant is recognizably the clean one, so none is compared with the others.")
-    return f'<div class="summary"><p>{_escape(" ".join(sentences))}</p></div>'
+    return f'<div class="summary"><p>{escape(" ".join(sentences))}</p></div>'
 
 
 def _score_section(runs: pl.DataFrame, metric: str) -> str:
@@ -229,7 +153,7 @@ def _score_section(runs: pl.DataFrame, metric: str) -> str:
     digits = _digits(metric, table.to_dicts())
     rows, change_rows = [], []
     for variant in variants_in_order(runs):
-        row, change_row = [_escape(variant)], [_escape(variant)]
+        row, change_row = [escape(variant)], [escape(variant)]
         for label in labels:
             cell, change = cells.get((label, variant)), changes.get((label, variant))
             row.append(_score_cell(cell, digits))
@@ -240,16 +164,16 @@ def _score_section(runs: pl.DataFrame, metric: str) -> str:
         rows.append(row)
         if variant != clean:
             change_rows.append(change_row)
-    names = [_escape(label) for label in labels]
+    names = [escape(label) for label in labels]
     what = "Final score" if metric == "score" else "Mean final return"
     caption = f"{what}: mean over seeds [95 % interval]. “Data” is the mean of the dataset's own episodes."
-    text = _table(["Variant", *names, "Data"], rows, caption)
+    text = table_block(["Variant", *names, "Data"], rows, caption)
     if clean is not None and change_rows:
         caption = (
-            f"Change against {_escape(clean)}: difference of the means [95 % interval]. ▼ lower and ▲ higher: three "
+            f"Change against {escape(clean)}: difference of the means [95 % interval]. ▼ lower and ▲ higher: three "
             "seeds or more on both sides, and the intervals above do not overlap. Anything else is no clear difference."
         )
-        text += "\n" + _table(["Variant", *names], change_rows, caption)
+        text += "\n" + table_block(["Variant", *names], change_rows, caption)
     return text
 
 
@@ -287,28 +211,19 @@ def _quality_section(quality: pl.DataFrame) -> str:
     units = {row["metric"]: row["unit"] for row in quality.iter_rows(named=True) if row["unit"]}
     rows = []
     for metric in metrics:
-        unit = f" <small>{_escape(units[metric])}</small>" if metric in units else ""
-        rows.append([_escape(metric) + unit, *(_quality_cell(values.get((variant, metric))) for variant in variants)])
-    header = ["Metric", *(_escape(variant) for variant in variants)]
-    return _table(header, rows, "Quality of every variant's dataset, with [95 % interval] where it was estimated.")
+        unit = f" <small>{escape(units[metric])}</small>" if metric in units else ""
+        rows.append([escape(metric) + unit, *(_quality_cell(values.get((variant, metric))) for variant in variants)])
+    header = ["Metric", *(escape(variant) for variant in variants)]
+    return table_block(header, rows, "Quality of every variant's dataset, with [95 % interval] where it was estimated.")
 
 
 def _quality_cell(row: dict[str, Any] | None) -> str:
     if row is None or row["value"] is None:
         return "–"
-    text = _value(row["value"])
+    text = value_text(row["value"])
     if row["low"] is not None and row["high"] is not None:
-        text += f" <small>[{_value(row['low'])}, {_value(row['high'])}]</small>"
+        text += f" <small>[{value_text(row['low'])}, {value_text(row['high'])}]</small>"
     return text
-
-
-def _value(value: float) -> str:
-    """Write a number with four significant digits, whole numbers in full."""
-    if value != value or value in (float("inf"), float("-inf")):
-        return "–"
-    if value == int(value) and abs(value) < 1e12:
-        return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _recipes(records: Sequence[RunRecord]) -> str:
@@ -322,10 +237,10 @@ def _recipes(records: Sequence[RunRecord]) -> str:
         text = "; ".join(parts) or "as it is"
         seen.setdefault(record.job["variant"], (text, record.dataset.get("fingerprint") or "not recorded"))
     rows = [
-        [_escape(variant), f"<td class='text long'>{_escape(text)}</td>", f"<code>{_escape(mark)}</code>"]
+        [escape(variant), f"<td class='text long'>{escape(text)}</td>", f"<code>{escape(mark)}</code>"]
         for variant, (text, mark) in seen.items()
     ]
-    return _table(["Variant", "What was done to the source", "Fingerprint"], rows, "The variants", text=(1, 2))
+    return table_block(["Variant", "What was done to the source", "Fingerprint"], rows, "The variants", text=(1, 2))
 
 
 def _runs_section(runs: pl.DataFrame, absent: Sequence[tuple[str, str, int]], metric: str) -> str:
@@ -335,10 +250,10 @@ def _runs_section(runs: pl.DataFrame, absent: Sequence[tuple[str, str, int]], me
     lines: list[dict[str, str]] = []
     for row in runs.iter_rows(named=True):
         ended = row["status"] == "finished"
-        status = _escape(row["status"])
+        status = escape(row["status"])
         line = {
-            "Algorithm": _escape(row["label"]),
-            "Variant": _escape(row["variant"]),
+            "Algorithm": escape(row["label"]),
+            "Variant": escape(row["variant"]),
             "Seed": str(row["seed"]),
             "Status": status if ended else f"<td data-status={status} class=text>{status}</td>",
             final: format_interval(row["score"], None, None, digits),
@@ -347,8 +262,8 @@ def _runs_section(runs: pl.DataFrame, absent: Sequence[tuple[str, str, int]], me
             "Episodes": str(row["episodes"]),
             "Updates": f"{row['updates']:,}" if ended else f"{row['updates']:,} of {row['updates_planned']:,}",
             "Seconds": "–" if row["seconds"] is None else f"{row['seconds']:,.0f}",
-            "Error": f"<td class='text long'>{_escape(row['error'] or '')}</td>",
-            "Folder": f"<code>{_escape(row['run'])}</code>",
+            "Error": f"<td class='text long'>{escape(row['error'] or '')}</td>",
+            "Folder": f"<code>{escape(row['run'])}</code>",
         }
         lines.append({name: cell for name, cell in line.items() if name})
     if runs["error"].is_null().all():
@@ -356,8 +271,8 @@ def _runs_section(runs: pl.DataFrame, absent: Sequence[tuple[str, str, int]], me
     header = list(lines[0])
     for algorithm, variant, seed in absent:
         known = {
-            "Algorithm": _escape(algorithm),
-            "Variant": _escape(variant),
+            "Algorithm": escape(algorithm),
+            "Variant": escape(variant),
             "Seed": str(seed),
             "Error": "",
             "Folder": "",
@@ -366,7 +281,7 @@ def _runs_section(runs: pl.DataFrame, absent: Sequence[tuple[str, str, int]], me
         lines.append({name: known.get(name, "–") for name in header})
     count = _plural(len(lines), "run")
     rows = [list(line.values()) for line in lines]
-    table = _table(header, rows, "One run per line", text=[i for i, name in enumerate(header) if name in left])
+    table = table_block(header, rows, "One run per line", text=[i for i, name in enumerate(header) if name in left])
     return f"<details><summary>Every run ({count})</summary>\n{table}\n</details>"
 
 
@@ -409,7 +324,7 @@ def _made(records: Sequence[RunRecord], runs: pl.DataFrame, suite: dict[str, Any
         ("Precision", _several(record.plain.get("precision") for record in records)),
         ("Time", f"{_duration(seconds)} summed over the runs" + (f"; first started {started[0]}" if started else "")),
     ]
-    items = "\n".join(f"<dt>{_escape(name)}</dt><dd>{_escape(value)}</dd>" for name, value in rows)
+    items = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
     return f"<dl>\n{items}\n</dl>\n{_recipes(records)}"
 
 
@@ -470,7 +385,7 @@ def _caveats(runs: pl.DataFrame, suite: dict[str, Any] | None, metric: str) -> s
         )
     else:
         items.append("No reference returns are known for this environment, so returns are shown as they are.")
-    return "<ul>\n" + "\n".join(f"<li>{_escape(item)}</li>" for item in items) + "\n</ul>"
+    return "<ul>\n" + "\n".join(f"<li>{escape(item)}</li>" for item in items) + "\n</ul>"
 
 
 def _body(path: Path) -> tuple[str, str]:
@@ -480,35 +395,35 @@ def _body(path: Path) -> tuple[str, str]:
     absent = [job for job in _expected(suite or {}) if job not in present]
     runs = distinct_variants(runs)
     title = str((suite or {}).get("title") or (suite or {}).get("name") or f"Runs in {path.resolve().name}")
-    parts = [f"<h1>{_escape(title)}</h1>"]
+    parts = [f"<h1>{escape(title)}</h1>"]
     if suite and suite.get("question"):
-        parts.append(f'<p class="question">{_escape(suite["question"])}</p>')
+        parts.append(f'<p class="question">{escape(suite["question"])}</p>')
     quality = load_quality(path)
     if runs.is_empty():
-        parts.append(f'<div class="summary"><p>{_escape(_progress(runs, len(absent)))}</p></div>')
+        parts.append(f'<div class="summary"><p>{escape(_progress(runs, len(absent)))}</p></div>')
     else:
         metric = choose_metric(runs)
         parts.append(_summary(runs, len(absent), metric))
         warnings = _warnings(runs)
         if warnings:
-            items = "".join(f"<li>{_escape(item)}</li>" for item in warnings)
+            items = "".join(f"<li>{escape(item)}</li>" for item in warnings)
             parts.append(f'<div class="warning"><ul>{items}</ul></div>')
         parts.append("<h2>Scores</h2>" if metric == "score" else "<h2>Returns</h2>")
-        wide, narrow = (plot_scores(runs, metric, width_pixels=width) for width in (_WIDE, _NARROW))
+        wide, narrow = (plot_scores(runs, metric, width_pixels=width) for width in (WIDE, NARROW))
         parts.append(
-            _figure("scores", wide, narrow, "Final result of every algorithm on every variant; same as the table")
+            figure_block("scores", wide, narrow, "Final result of every algorithm on every variant; same as the table")
         )
         parts.append(_score_section(runs, metric))
     if not quality.is_empty():
         parts.append("<h2>The data</h2>")
-        wide, narrow = (plot_quality(quality, width_pixels=width) for width in (_WIDE, _NARROW))
-        parts.append(_figure("quality", wide, narrow, "Quality of every variant's dataset; same as the table"))
+        wide, narrow = (plot_quality(quality, width_pixels=width) for width in (WIDE, NARROW))
+        parts.append(figure_block("quality", wide, narrow, "Quality of every variant's dataset; same as the table"))
         parts.append(_quality_section(quality))
     if not runs.is_empty():
-        curves = [plot_curves(path, width_pixels=width) for width in (_WIDE, _NARROW)]
+        curves = [plot_curves(path, width_pixels=width) for width in (WIDE, NARROW)]
         if curves[0] is not None:
             parts.append("<h2>Learning curves</h2>")
-            parts.append(_figure("curves", curves[0], curves[1], "How learning went, over gradient updates"))
+            parts.append(figure_block("curves", curves[0], curves[1], "How learning went, over gradient updates"))
         parts.append("<h2>Runs</h2>")
         parts.append(_runs_section(runs, absent, metric))
         parts.append("<h2>How this was made</h2>")
@@ -544,14 +459,7 @@ def write_report(
     ConfigError
         If the output exists and `overwrite` is False, or is a folder.
     """
-    from assay import __version__
-
-    target = Path(output)
-    if target.is_dir():
-        raise ConfigError(f"{target} is a folder; name the file to write, such as {target / 'report.html'}")
-    if target.exists() and not overwrite:
-        raise ConfigError(f"{target} exists already; choose another path or pass overwrite=True (--overwrite)")
+    target = writable(output, "report.html", overwrite=overwrite)
     title, body = _body(Path(path))
-    template = Template((files("assay.analysis") / "templates" / "report.html").read_text(encoding="utf-8"))
-    atomic_write(target, template.substitute(title=_escape(title), version=_escape(__version__), body=body))
+    write_page(target, title, body)
     return target

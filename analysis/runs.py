@@ -51,6 +51,7 @@ _RUNS: dict[str, Any] = {
     "return_mean": pl.Float64,
     "score": pl.Float64,
     "episodes": pl.Int64,
+    "noise": pl.String,
     "best_score": pl.Float64,
     "behaviour_return": pl.Float64,
     "behaviour_score": pl.Float64,
@@ -180,6 +181,7 @@ _OPTIONAL_FIELDS: dict[str, Any] = {
     "job.by_variant": list,
     "job.evaluation": dict,
     "job.evaluation.episodes": int,
+    "job.evaluation.observation_noise": dict,
     "dataset.id": str,
     "dataset.fingerprint": str,
     "dataset.history": list,
@@ -313,9 +315,9 @@ def _read_returns(record: RunRecord) -> pl.DataFrame:
 
 
 def _labels(records: list[RunRecord]) -> list[str]:
-    """Display names; where runs of one algorithm differ in parameters or budget, the difference is part of the name.
+    """Display names, with the difference where runs of one algorithm differ in parameters or budget, and any noise.
 
-    What was chosen for the variant (`by_variant`) is not: the choosing is part of the algorithm.
+    What was chosen for the variant (`by_variant`) is not told: the choosing is part of the algorithm.
     """
     settings: dict[str, list[dict[str, Any]]] = {}
     for record in records:
@@ -332,7 +334,9 @@ def _labels(records: list[RunRecord]) -> list[str]:
         setting = _setting(record)
         text = ", ".join(f"{name}={setting.get(name)}" for name in differing[algorithm] if name in setting)
         label = record.job.get("label") or algorithm
-        labels.append(f"{label} ({text})" if text else label)
+        label = f"{label} ({text})" if text else label
+        noise = (record.job.get("evaluation") or {}).get("observation_noise")
+        labels.append(f"{label} under {_noise_text(noise)}" if noise else label)
     return labels
 
 
@@ -341,6 +345,13 @@ def _setting(record: RunRecord) -> dict[str, Any]:
     parameters = record.job.get("parameters") or {}
     chosen = record.job.get("by_variant") or []
     return {**{name: value for name, value in parameters.items() if name not in chosen}, "updates": record.job["steps"]}
+
+
+def _noise_text(noise: Mapping[str, Any]) -> str:
+    """Describe test-time noise, so that its returns never pass for clean ones."""
+    attack = "action-difference attack, " if noise.get("attack") == "action_difference" else ""
+    unit = "" if noise.get("unit") == "absolute" else " std"
+    return f"{attack}{noise.get('distribution', 'uniform')} noise of {noise.get('scale', 0):g}{unit}"
 
 
 def _number(value: Any) -> float | None:
@@ -364,6 +375,7 @@ def _row(record: RunRecord, label: str) -> dict[str, Any]:
             mean = best = None
     updates = job["steps"] if status == "finished" else _last_update(record, returns)
     references = record.references
+    noise = (job.get("evaluation") or {}).get("observation_noise")
     behaviour = _number(dataset.get("behaviour_return", dataset.get("return_mean")))
     return {
         "run": record.path.name,
@@ -379,6 +391,7 @@ def _row(record: RunRecord, label: str) -> dict[str, Any]:
         "return_mean": mean,
         "score": record.normalize(mean),
         "episodes": episodes,
+        "noise": None if noise is None else _noise_text(noise),
         "best_score": record.normalize(best),
         "behaviour_return": behaviour,
         "behaviour_score": record.normalize(behaviour),
@@ -419,12 +432,14 @@ def load_runs(path: str | os.PathLike[str]) -> pl.DataFrame:
         ==================  ===========================================================================
         run                 name of the run folder
         algorithm, label    registered and displayed name; where runs of one algorithm differ in
-                            parameters or budget, the difference is part of the label
+                            parameters or budget, the difference is part of the label, and noise on the
+                            observations of the evaluation always is
         variant, seed       what was trained on, and the training seed
         dataset             id of the dataset; `environment` is where the policy was evaluated
         status              finished, unfinished, failed or diverged
         updates             gradient updates done; `updates_planned` were asked for
         return_mean         mean return of the final evaluation's `episodes` (sum of rewards)
+        noise               what disturbed the observations of the evaluation; null where nothing did
         score               the same on D4RL's scale, 0 = random and 100 = expert; null without references
         best_score          mean score of the best evaluation along the way: a diagnostic, chosen with
                             hindsight, never to be reported as a result; null when only the final one exists

@@ -53,6 +53,12 @@ def _tasks(group: pl.DataFrame, metric: str, where: str) -> np.ndarray:
             f"{where}: seed {repeated['seed'][0]} occurs {repeated.height} times, so the runs differ in something else "
             "(parameters, budget); pass rows=['label'], or filter the runs first"
         )
+    if "noise" in scored.columns and scored["noise"].n_unique() > 1:
+        kinds = ", ".join(sorted(kind or "no noise" for kind in scored["noise"].unique()))
+        raise ConfigError(
+            f"{where}: these runs were evaluated under different noise on the observations ({kinds}); pass "
+            "rows=['label'], or filter the runs first"
+        )
     columns = [task[metric].to_numpy() for task in scored.partition_by(keys, maintain_order=True)] if keys else []
     if not keys and scored.height:
         columns = [scored[metric].to_numpy()]

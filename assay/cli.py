@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, UseAppendAction, arg
 from tyro.extras import SubcommandApp
 
-from assay.datasets.errors import AssayError, AssayWarning, ConfigError
+from assay.datasets.errors import AssayError, AssayWarning, ConfigError, DatasetError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from assay.baselines import Run, TrainingPlan, TrainingProgress
+    from assay.baselines.online.interaction import Checkpoint
+    from assay.baselines.online.random_search import Iterate
+    from assay.datasets.collection.network_policy import NetworkPolicy
+    from assay.datasets.collection.policies import LinearPolicy
+    from assay.datasets.dataset import Dataset
 
 __all__ = ["main"]
 
 application = SubcommandApp()
 datasets = SubcommandApp()
-application.command(datasets, name="datasets", help="List, show, collect, convert and validate datasets.")
+application.command(datasets, name="datasets", help="List, show, collect, download, convert and validate datasets.")
 
 WIDTH_OF_FILES = 140  # columns, where the output is not a terminal
 out = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
@@ -44,6 +51,11 @@ Element = Literal["observations", "actions", "rewards", "dynamics", "states"]
 SIMULTANEOUS: tuple[Element, ...] = ("observations", "actions", "rewards", "dynamics")  # the published order
 SourceFormat = Annotated[str | None, arg(name="from")]
 Options = Annotated[UseAppendAction[list[str]], arg(metavar="KEY=VALUE")]
+STEPS_OF_RANDOM_DATA = 20_000  # to draw beside a dataset
+SECONDS_WITHOUT_PROGRESS = 2.0
+Configuration = TypeVar("Configuration")
+spoken: list[str] = []  # the arguments of the command at work
+POLICY_SUFFIXES = (".json", ".safetensors")
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where there is no terminal to draw a bar on
 
 
@@ -57,10 +69,11 @@ def list_datasets(*, all: bool = False) -> None:
     Example: assay datasets list
 
     Args:
-        all: Also list local Minari datasets.
+        all: Also list local Minari datasets and downloaded ones of D4RL.
     """
     from assay.datasets.collection.catalog import catalog
-    from assay.datasets.loading import cached_sizes, local_minari_ids
+    from assay.datasets.loading import cached_sizes
+    from assay.datasets.remote import local_d4rl_ids, local_minari_ids
 
     table = Table("name", "environment", "description", "cached", title="Datasets by name")
     for name, entry in catalog().items():
@@ -68,7 +81,7 @@ def list_datasets(*, all: bool = False) -> None:
         table.add_row(name, entry.environment_id, entry.description, cached)
     out.print(table)
     if all:
-        for identifier in local_minari_ids():
+        for identifier in (*local_minari_ids(), *local_d4rl_ids()):
             out.print(identifier)
 
 
@@ -78,10 +91,10 @@ def formats() -> None:
 
     Example: assay datasets formats
     """
-    from assay.datasets.formats import FORMATS, format_named, writable_formats
+    from assay.datasets.formats import format_named, known_formats, writable_formats
 
     table = Table("name", "format", "on disk", "written", "cannot hold", title="Formats, in the order they are tried")
-    for name in FORMATS:
+    for name in known_formats():
         module = format_named(name)
         written = "yes" if name in writable_formats() else "no"
         table.add_row(name, module.TITLE, module.LAYOUT, written, module.CANNOT_HOLD)
@@ -131,6 +144,7 @@ def collect(
     steps: int = 100_000,
     seed: int = 0,
     noise: float | None = None,
+    sampled: bool | None = None,
     environments: int = 16,
     workers: int | None = None,
     output: Annotated[Path | None, arg(aliases=["-o"])] = None,
@@ -140,14 +154,15 @@ def collect(
 
     Example: assay datasets collect hopper/medium --steps 1000000
 
-    Example: assay datasets collect policy.json --noise 0.1 -o my-dataset
+    Example: assay datasets collect actor.safetensors --noise 0.1 -o my-dataset
 
     Args:
-        name: Catalog name, or the path of a policy file.
+        name: Catalog name, or the path of a policy file (.json or .safetensors).
         steps: Environment steps.
         seed: Of initial states and action noise.
         noise: Standard deviation of the Gaussian action noise, in half action ranges (discrete actions: the
             probability of a uniform one). Default: the catalog's, or 0.
+        sampled: For a policy file of SAC: draw the actions (True), or take the mean's (False). Default: as the file says.
         environments: Simulators at a time; does not change the data.
         workers: Processes; default one per core.
         output: Folder to write; default is the cache under ASSAY_HOME, where `assay.load` finds it.
@@ -156,13 +171,20 @@ def collect(
     from assay.datasets.formats import writer_named
     from assay.datasets.loading import cached_path, collect_entry, collect_policy
 
-    if name.endswith(".json") and output is None:
+    own = name.endswith(POLICY_SUFFIXES)
+    if own and output is None:
         raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
     target = output or cached_path(name, steps=steps, seed=seed, noise=noise)
     if target.exists() and not overwrite:
         out.print(f"{target} exists already; nothing to do (--overwrite collects anew)", soft_wrap=True)
         return
-    make = collect_policy if name.endswith(".json") else collect_entry
+    make: Callable[..., Dataset] = collect_policy if own else collect_entry
+    if sampled is not None:
+        if not own:
+            raise ConfigError(
+                f"{name} is of the catalog, which decides whether actions are sampled; leave --sampled out"
+            )
+        make = partial(make, sampled=sampled)
     with progress_bar(f"collecting {name}") as draw:
         dataset = make(
             name, steps=steps, seed=seed, noise=noise, environments=environments, workers=workers, progress=draw
@@ -178,47 +200,175 @@ def collect(
 def train_policy(
     environment: Annotated[Positional[str], arg(metavar="ENVIRONMENT")],
     *,
-    output: Output = Path("policy.json"),
+    algorithm: Literal["ars", "sac", "dqn"] = "ars",
+    set: Annotated[UseAppendAction[list[str]], arg(metavar="FIELD=VALUE")] = [],  # noqa: B006
+    output: Annotated[Path | None, arg(aliases=["-o"])] = None,
     steps: int = 500_000,
     target_return: float | None = None,
     seed: int = 0,
     workers: int | None = None,
+    replay: Path | None = None,
+    checkpoints: Path | None = None,
 ) -> None:
-    """Train a linear behaviour policy by augmented random search.
+    """Train a behaviour policy to collect data with.
 
     Example: assay datasets train-policy Hopper-v5 --steps 500000 -o hopper-policy.json
 
+    Example: assay datasets train-policy HalfCheetah-v5 --algorithm sac --steps 100000 -o actor.safetensors
+
+    Example: assay datasets train-policy CartPole-v1 --algorithm dqn --set discount=0.95 --steps 20000 --replay replay
+
     Args:
         environment: Gymnasium id.
-        output: JSON file to write: the best policy found, with how it was trained.
+        algorithm: Augmented random search of a linear policy (ars), soft actor-critic for continuous actions (sac), or
+            deep Q-learning for discrete ones (dqn).
+        set: Change a setting of the algorithm; may be given several times.
+        output: File to write: the best policy found, with how it was trained. Default policy.json, or actor.safetensors.
         steps: Environment steps to spend.
         target_return: Stop when the mean evaluation return reaches it.
-        seed: Of the search.
-        workers: Processes; default one per core.
+        seed: Of the training.
+        workers: Processes of the random search; default one per core. The others train on one thread.
+        replay: Folder for every step of the training, as a dataset (sac and dqn).
+        checkpoints: Folder for every evaluated policy, written as the training goes on (sac and dqn).
     """
-    from assay.baselines.online.random_search import random_search
     from assay.datasets.collection.policy_file import write_policy_file
 
+    best: Iterate | Checkpoint
+    policy: LinearPolicy | NetworkPolicy
+    if algorithm == "ars":
+        if replay is not None or checkpoints is not None:
+            raise ConfigError("a random search keeps no replay and no checkpoints; use --algorithm sac or dqn")
+        output = output or Path("policy.json")
+        best, policy, training = train_linear(environment, set, seed, steps, target_return, workers)
+    else:
+        output = output or Path("actor.safetensors")
+        best, policy, training = train_network(
+            environment, algorithm, set, seed, steps, target_return, replay, checkpoints
+        )
+    training |= {"command": shlex.join(["assay", *spoken]), "versions": policy_versions()}
+    write_policy_file(output, environment, policy, training)
+    out.print(f"best mean return {best.mean_return:.1f}, reached after {best.steps:,} steps")
+    out.print(f"written to {output}; `assay datasets collect {output} -o FOLDER` collects from it", soft_wrap=True)
+
+
+def train_linear(
+    environment: str, changes: list[str], seed: int, steps: int, target_return: float | None, workers: int | None
+) -> tuple[Iterate, LinearPolicy, dict[str, Any]]:
+    """Train by random search; return the best iterate, its policy and how it was trained."""
+    from assay.baselines.online.random_search import SETTINGS, RandomSearchConfig, random_search
+
+    config = configured(SETTINGS.get(environment, RandomSearchConfig()), changes)
     with progress_bar(f"training on {environment}") as draw:
         result = random_search(
             environment,
+            config,
             seed=seed,
             steps=steps,
             target_return=target_return,
             workers=workers,
             progress=lambda iterate: draw(min(iterate.steps, steps), steps),
         )
+    best = result.best
     training = {
         "method": "augmented random search",
         "settings": asdict(result.config),
         "seed": seed,
-        "iteration": result.best.iteration,
-        "steps": result.best.steps,
-        "evaluation_returns": result.best.returns.tolist(),
+        "iteration": best.iteration,
+        "steps": best.steps,
+        "evaluation_returns": best.returns.tolist(),
     }
-    write_policy_file(output, environment, result.best.policy, training)
-    out.print(f"best mean return {result.best.mean_return:.1f}, reached after {result.best.steps:,} steps")
-    out.print(f"written to {output}; `assay datasets collect {output} -o FOLDER` collects from it", soft_wrap=True)
+    return best, best.policy, training
+
+
+def train_network(
+    environment: str,
+    algorithm: Literal["sac", "dqn"],
+    changes: list[str],
+    seed: int,
+    steps: int,
+    target_return: float | None,
+    replay: Path | None,
+    checkpoints: Path | None,
+) -> tuple[Checkpoint, NetworkPolicy, dict[str, Any]]:
+    """Train by SAC or DQN; return the best checkpoint, its policy and how it was trained."""
+    from assay.baselines.online.checkpoints import learning_curve, read_checkpoints, write_checkpoint
+    from assay.baselines.online.dqn import DQNConfig, train_dqn
+    from assay.baselines.online.sac import SACConfig, train_sac
+    from assay.datasets.loading import save
+
+    config = configured(SACConfig() if algorithm == "sac" else DQNConfig(), changes)
+    settings = json.loads(json.dumps(asdict(config)))
+    training: dict[str, Any] = {"algorithm": algorithm.upper(), "settings": settings, "seed": seed}
+    if checkpoints is not None and checkpoints.exists():
+        read_checkpoints(checkpoints, training)  # raises where they are of another run
+    if replay is not None and replay.exists():
+        raise ConfigError(f"{replay} exists already; choose another folder for the replay")
+    title = f"training on {environment}"
+    with progress_bar(title) as draw:
+
+        def report(done: int, checkpoint: Checkpoint | None) -> None:
+            draw(done, steps)
+            if checkpoint is not None and checkpoints is not None:
+                write_checkpoint(checkpoints, environment, checkpoint, training)
+
+        options: dict[str, Any] = {"seed": seed, "steps": steps, "target_return": target_return, "progress": report}
+        if isinstance(config, SACConfig):
+            made = train_sac(environment, config, **options)
+        else:
+            made = train_dqn(environment, config, **options)
+    if replay is not None:
+        save(made.replay, replay)
+        out.print(f"{made.replay.total_steps:,} steps of training written to {replay}", soft_wrap=True)
+    best = made.best
+    training |= {
+        "steps": best.steps,
+        "evaluation_returns": best.returns.tolist(),
+        "learning_curve": learning_curve(made.checkpoints),
+    }
+    return best, best.policy, training
+
+
+def configured(config: Configuration, changes: list[str]) -> Configuration:
+    """Change fields of a configuration by FIELD=VALUE."""
+    from pydantic import ValidationError
+
+    from assay.datasets.errors import UnknownNameError
+    from assay.datasets.transform import describe_validation_error
+
+    values = dict(map(assignment, changes))
+    known = [item.name for item in fields(cast(Any, config))]
+    for name in values:
+        if name not in known:
+            raise UnknownNameError("setting", name, known)
+    try:
+        return cast(Configuration, replace(cast(Any, config), **values))
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error("--set", error)) from error
+
+
+def policy_versions() -> dict[str, str]:
+    """Return the versions that decide what a training comes to."""
+    from importlib.metadata import version
+
+    import assay
+
+    return {"assay": assay.__version__} | {name: version(name) for name in ("gymnasium", "mujoco", "numpy", "torch")}
+
+
+@datasets.command
+def download(name: Name) -> None:
+    """Download a dataset, or continue an interrupted download; nothing is loaded over the network otherwise.
+
+    Example: assay datasets download d4rl:hopper-medium-v2
+
+    Args:
+        name: d4rl:<id> (under ASSAY_HOME), or minari:<id> (by Minari itself, into its own folder).
+    """
+    from assay.datasets.remote import download_dataset
+
+    with byte_bar(f"downloading {name}") as draw:
+        target = download_dataset(name, progress=draw)
+    out.print(f"{name} is at {target}", soft_wrap=True)
 
 
 @datasets.command
@@ -442,40 +592,201 @@ def json_mapping(text: str, option: str) -> dict[str, Any]:
 
 
 @application.command
+def apply(
+    name: Name,
+    transform: Annotated[Positional[str], arg(metavar="TRANSFORM")],
+    fields: Annotated[Positional[list[str]], arg(metavar="FIELD=VALUE")] = [],  # noqa: B006
+    *,
+    output: Output,
+    format: str = "assay",
+    overwrite: bool = False,
+) -> None:
+    """Apply one transform to a dataset, by its name in recipes.
+
+    Example: assay apply hopper/medium corruption.freeze rate=0.1 window=50 -o hopper-frozen
+
+    Example: assay apply hopper-noisy corruption.repair.dynamics action=flag element=observations -o hopper-flagged
+
+    Args:
+        name: Catalog name, minari:<id> or path.
+        transform: Such as corruption.truncate_episodes; a wrong name lists those that are near.
+        fields: Its parameters; values are YAML.
+        output: Folder to write.
+        format: "assay" keeps masks and flags.
+        overwrite: Replace what is there.
+    """
+    from assay.datasets.loading import save
+    from assay.datasets.transform import make_transform
+
+    made = make_transform(transform, dict(assignment(text, "") for text in fields))
+    before = load(name)
+    result = made(before)
+    save(result, output, format=format, overwrite=overwrite)
+    out.print(
+        f"{before.total_steps:,} steps in {before.total_episodes:,} episodes became {result.total_steps:,} in "
+        f"{result.total_episodes:,}; written to {output}",
+        soft_wrap=True,
+    )
+    print_detections(result)
+
+
+def print_detections(dataset: Any) -> None:
+    """Print the masks of a dataset, and how well flags agree with them."""
+    from assay.corruption import detection
+
+    for element, mask in dataset.masks.items():
+        out.print(f"{mask.sum():,} {element} corrupted ({mask.mean():.1%})", highlight=False)
+        if f"flagged/{element}" in dataset.columns:
+            found = detection(dataset, element)
+            out.print(
+                f"flagged {found.flagged:,}: precision {found.precision:.3f}, recall {found.recall:.3f}, "
+                f"average precision {found.average_precision:.3f}",
+                highlight=False,
+            )
+
+
+@application.command
 def metrics(
     names: Annotated[Positional[list[str]], arg(metavar="NAME")],
     *,
     reference: str | None = None,
     output: Annotated[Path | None, arg(aliases=["-o"])] = None,
     select: Annotated[UseAppendAction[list[str]], arg(aliases=["-s"])] = [],  # noqa: B006
-    bins: int = 100,
+    compare: bool = False,
+    bins: int | None = None,
+    definition: Literal["paper", "published code", "d4rl notebook"] = "paper",
 ) -> None:
-    """Measure datasets: returns, lengths, trajectory quality, state-action coverage.
+    """Measure datasets: returns and their structure, trajectory quality, state-action coverage, and more.
 
-    Example: assay metrics hopper/random hopper/medium --reference hopper/medium-replay -o quality.parquet
+    Example: assay metrics hopper/random hopper/medium --reference hopper/medium-replay --compare -o quality.parquet
 
     Args:
         names: Catalog names, minari:<id> or paths.
         reference: Dataset that SACo is relative to, such as the replay data.
         output: Also write a .parquet or .json file.
-        select: Only this metric; may be given several times.
-        bins: Edges per column of the grid that SACo counts on; fewer where saturation is near 1.
+        select: Only this metric or group of metrics; may be given several times.
+        compare: One table, with a row per metric and a column per dataset.
+        bins: Edges per column of the grid that SACo counts on, by default the definition's (100, or 5); fewer where
+            saturation is near 1.
+        definition: Of SACo, where the paper, its code and its D4RL notebook disagree.
     """
     import polars as pl
-
-    from assay.metrics import assess
 
     if output is not None and output.suffix not in (".parquet", ".json"):
         raise ConfigError(f"{output}: the suffix must be .parquet or .json")
     against = None if reference is None else load(reference)
     frames = []
     for name in names:
-        frame = assess(load(name), against, select=select or None, bins=bins)
-        print_metrics(name, frame)
+        frame = measure(name, load(name), against, select=select or None, bins=bins, definition=definition)
+        if not compare:
+            print_metrics(name, frame)
         frames.append(frame.select(pl.lit(name).alias("dataset"), pl.all()))
+    if compare:
+        print_comparison(names, frames)
     if output is not None:
         write_frame(pl.concat(frames), output)
         out.print(f"written to {output}", soft_wrap=True)
+
+
+@application.command
+def card(
+    name: Name,
+    *,
+    output: Output = Path("card.html"),
+    reference: str | None = None,
+    random: str | None = None,
+    bins: int | None = None,
+    overwrite: bool = False,
+    source_format: SourceFormat = None,
+    option: Options = [],  # noqa: B006
+) -> None:
+    """Write a dataset card: one self-contained HTML page of facts, figures, metrics and findings.
+
+    Example: assay card hopper/medium -o card.html
+
+    Args:
+        name: Catalog name, minari:<id>, d4rl:<id> or path.
+        output: HTML file to write.
+        reference: Dataset that SACo is relative to, such as the replay data.
+        random: Data of random actions to draw beside it; by default the catalog's for the environment, if it has any
+            ("none" draws none).
+        bins: Edges per column of the grid that SACo counts on.
+        overwrite: Replace what is there.
+        source_format: Read a path as this format instead of deciding from its content.
+        option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
+    """
+    from assay.analysis import write_card
+
+    if output.exists() and not overwrite:
+        raise ConfigError(f"{output} exists already; choose another path or pass --overwrite")
+    dataset = load(name, source_format, option)
+    table = measure_what_can_be(name, dataset, None if reference is None else load(reference), bins=bins)
+    title = name if name == dataset.info.id or not dataset.info.id else f"{dataset.info.id} ({name})"
+    beside = random_data(dataset, random)
+    written = write_card(dataset, output, metrics=table, random=beside, name=title, overwrite=overwrite)
+    out.print(f"card: {written.resolve()}", soft_wrap=True)
+
+
+def random_data(dataset: Any, name: str | None) -> Any:
+    """Load data of random actions: what the name says, or else what the catalog has for the dataset's environment."""
+    import assay
+    from assay.datasets.collection.catalog import catalog
+
+    if name == "none":
+        return None
+    if name is not None:
+        return load(name)
+    environment = dataset.info.environment_id
+    for known, entry in catalog().items():
+        if entry.environment_id == environment and known.endswith("/random") and known != dataset.info.id:
+            with progress_bar(f"collecting {known}") as report:
+                return assay.load(known, steps=STEPS_OF_RANDOM_DATA, progress=report)
+    return None
+
+
+def measure(name: str, dataset: Any, reference: Any, **options: Any) -> pl.DataFrame:
+    """Return the metrics of a dataset, with progress where that takes its time."""
+    from assay.metrics import assess
+
+    started = time.monotonic()
+    with drawing() as draw:
+
+        def report(done: int, total: int, following: str) -> None:
+            if time.monotonic() - started > SECONDS_WITHOUT_PROGRESS:
+                draw(f"measuring {name}" + (f", {following}" if following else ""), done, total)
+
+        return assess(dataset, reference, progress=report, **options)
+
+
+def measure_what_can_be(name: str, dataset: Any, reference: Any, **options: Any) -> pl.DataFrame:
+    """Return the metrics of a dataset; of a damaged one those that it still has, with a warning about the others."""
+    import polars as pl
+
+    from assay.metrics.assess import metric_names
+
+    try:
+        return measure(name, dataset, reference, **options)
+    except DatasetError:
+        frames = []
+        for group in metric_names(dataset):
+            try:
+                frames.append(measure(name, dataset, reference, select=[group], **options))
+            except DatasetError as error:
+                warnings.warn(f"no metrics of the group {group}: {error}", AssayWarning, stacklevel=2)
+        return pl.concat(frames)
+
+
+def print_comparison(names: Sequence[str], frames: Sequence[pl.DataFrame]) -> None:
+    """Print the metrics of several datasets side by side."""
+    values = [{row["metric"]: row for row in frame.iter_rows(named=True)} for frame in frames]
+    table = Table("metric", *names, "unit", title="Metrics side by side")
+    for metric in dict.fromkeys(metric for rows in values for metric in rows):
+        cells = ["–" if metric not in rows else number(rows[metric]["value"]) for rows in values]
+        unit = next(rows[metric]["unit"] for rows in values if metric in rows)
+        table.add_row(metric, *cells, unit)
+    for column in table.columns[1:-1]:
+        column.justify = "right"
+    out.print(table)
 
 
 def print_metrics(name: str, frame: pl.DataFrame) -> None:
@@ -522,6 +833,7 @@ def train(
     evaluation: Literal["final", "sparse", "published"] = "final",
     episodes: int | None = None,
     evaluate_every: int | None = None,
+    observation_noise: Annotated[UseAppendAction[list[str]], arg(metavar="FIELD=VALUE")] = [],  # noqa: B006
     workers: int | None = None,
     log: Annotated[UseAppendAction[list[str]], arg(metavar="LOGGER")] = [],  # noqa: B006
     ray: Annotated[str | None, arg(metavar="ADDRESS")] = None,
@@ -529,6 +841,8 @@ def train(
     """Train an algorithm on a dataset, all seeds together.
 
     Example: assay train hopper/medium-replay --algorithm iql --set expectile=0.9 --seeds 0 1 2 --steps 20000
+
+    Example: assay train hopper/medium --observation-noise scale=0.1 --observation-noise attack=action_difference
 
     Args:
         name: Catalog name, minari:<id> or path.
@@ -546,18 +860,29 @@ def train(
         evaluation: After the last update only, 10 times along the way, or 200 times as published; 10 episodes each.
         episodes: Episodes of each evaluation and seed, instead of 10; 0 trains without an environment.
         evaluate_every: Updates between evaluations on the way, instead of the preset's.
+        observation_noise: Evaluate under noise on the observations: scale, distribution, attack, ... of ObservationNoise;
+            may be given several times.
         workers: Simulator processes; default one per core.
         log: Also log to tensorboard or wandb; may be given several times.
         ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
     """
-    from assay.baselines import Evaluation, Job, algorithm_named
+    from pydantic import ValidationError
+
+    from assay.baselines import Evaluation, Job, ObservationNoise, algorithm_named
     from assay.baselines import train as train_jobs
     from assay.baselines.logging import logger_named
+    from assay.datasets.transform import describe_validation_error
 
     chosen = algorithm_named(algorithm, dict(map(assignment, set)))
     dataset = load(name)
     given = {"episodes": episodes, "every": evaluate_every}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if observation_noise:
+        try:
+            given_noise = dict(assignment(text, "--observation-noise ") for text in observation_noise)
+            changes["observation_noise"] = ObservationNoise(**given_noise)
+        except ValidationError as error:
+            raise ConfigError(describe_validation_error("--observation-noise", error)) from error
     asked = None if episodes == 0 else replace(Evaluation.preset(evaluation, steps), **changes)
     with training_display() as (_, report_training):
         finished = train_jobs(
@@ -721,22 +1046,24 @@ def evaluate(
     out.print(table)
 
 
-def assignment(text: str) -> tuple[str, Any]:
+def assignment(text: str, option: str = "--set ") -> tuple[str, Any]:
     """Read FIELD=VALUE; the value is YAML, so numbers, booleans and lists are written as usual."""
     import yaml
 
     field, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"--set {text}: expected FIELD=VALUE")
+        raise ConfigError(f"{option}{text}: expected FIELD=VALUE")
     try:
         return field, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: {value!r} is not a value") from error
+        raise ConfigError(f"{option}{text}: {value!r} is not a value") from error
 
 
 def print_runs(runs: list[Run]) -> None:
     """Print one line per run, and exit with status 1 if one failed."""
-    table = Table("run", "status", "mean return", "score")
+    noises = {str(item.observation_noise) for item in runs if item.observation_noise is not None}
+    title = f"Evaluated under {', '.join(sorted(noises))}" if noises else None
+    table = Table("run", "status", "mean return", "score", title=title)
     for item in runs:
         evaluated = item.status == "finished" and len(item.returns) > 0
         mean = number(float(item.returns.mean())) if evaluated else ""
@@ -882,6 +1209,28 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def byte_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a callable (bytes done, bytes in all or 0) that draws a bar, or prints a line now and then."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    if not err.is_terminal:
+        last = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last > SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                err.print(f"{title}: {done / 1e6:,.0f} MB" + (f" of {total / 1e6:,.0f} MB" if total else ""))
+
+        yield report
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+@contextmanager
 def training_display() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[TrainingProgress], None]]]:
     """Give what draws a bar, as `drawing` does, and what shows a training: live on a terminal, else as lines."""
     if not err.is_terminal:
@@ -921,6 +1270,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    spoken[:] = given
     warnings.showwarning = show_warning
     try:
         application.cli(

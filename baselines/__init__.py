@@ -17,6 +17,7 @@ from assay.baselines.algorithms.sac_n import SACN
 from assay.baselines.algorithms.td3_bc import TD3BC
 from assay.baselines.dry_run import TrainingPlan, plan_training
 from assay.baselines.evaluation import Evaluation
+from assay.baselines.observation_noise import ObservationNoise
 from assay.baselines.off_policy import fitted_q_evaluation, initial_value
 from assay.baselines.progress import MemberProgress, TrainingProgress
 from assay.baselines.runs import Job, Run
@@ -38,6 +39,7 @@ __all__ = [
     "Evaluation",
     "Job",
     "MemberProgress",
+    "ObservationNoise",
     "PercentBC",
     "ReBRAC",
     "Run",

@@ -43,7 +43,22 @@ class Episodes(Protocol):
         Returns
         -------
         (p, n, action) float64 array
-            In the environment's units. What an episode is given does not depend on the other rows.
+            In the environment's units; one whole number where actions are discrete. What an episode is given does not
+            depend on the other rows.
+        """
+
+    def consider(self, candidates: np.ndarray, rewards: np.ndarray) -> np.ndarray:
+        """Return what would be done next if one of k candidates were observed; nothing is remembered.
+
+        Parameters
+        ----------
+        candidates : (p, n, k, observation) float64 array
+        rewards : (p, n) float64 array
+            As in `act`.
+
+        Returns
+        -------
+        (p, n, k, action) float64 array
         """
 
 
@@ -54,6 +69,9 @@ class Actor(Protocol):
 
     def begin(self, members: slice, episodes: int) -> Episodes:
         """Begin so many episodes of each of some members."""
+
+    def observation_deviation(self, members: slice) -> np.ndarray | None:
+        """Return the standard deviation of the observations that members were trained on, (p, observation), if known."""
 
     def tensors(self, member: int) -> dict[str, torch.Tensor]:
         """Return what a checkpoint has to hold of a member, by name."""
@@ -98,6 +116,12 @@ class _Snapshot:
         self.algorithm = self.acting[0].algorithm
         self.networks = {name: _copy(networks[name], slice(0, self.members)) for name in self.algorithm.acting}
 
+    def observation_deviation(self, members: slice) -> np.ndarray | None:
+        """Return the standard deviation of the observations that members were trained on, if it is known of all."""
+        found = [item.observation_scale.deviation for item in self.acting[members]]
+        known = [deviation for deviation in found if deviation is not None]
+        return np.stack(known) if len(known) == len(found) else None
+
     def tensors(self, member: int) -> dict[str, torch.Tensor]:
         """Return the weights of a member."""
         return {name: network.buffer[network.rows(member)] for name, network in self.networks.items()}
@@ -139,8 +163,13 @@ class _Scaled:
         self.dtype = next(iter(self.networks.values())).buffer.dtype
         self.mean = np.stack([item.observation_scale.mean for item in self.acting])[:, None]
         self.scale = np.stack([item.observation_scale.scale for item in self.acting])[:, None]
-        self.center = np.stack([item.action_scale.center for item in self.acting])[:, None]
-        self.half_range = np.stack([item.action_scale.half_range for item in self.acting])[:, None]
+        scales = [item.action_scale for item in self.acting]
+        # All members of a population have the same kind of actions.
+        self.actions = ActionScale(
+            np.stack([scale.center for scale in scales])[:, None],
+            np.stack([scale.half_range for scale in scales])[:, None],
+            scales[0].first,
+        )
 
     def inputs(self, observations: np.ndarray) -> torch.Tensor:
         """Return normalized observations."""
@@ -148,14 +177,17 @@ class _Scaled:
 
     def outputs(self, actions: torch.Tensor) -> np.ndarray:
         """Return actions in the environment's units."""
-        result: np.ndarray = self.center + self.half_range * np.clip(actions.double().numpy(), -1.0, 1.0)
-        return result
+        return self.actions.decode(actions.double().numpy())
 
 
 class _FeedforwardEpisodes(_Scaled):
     @torch.no_grad()
     def act(self, observations: np.ndarray, rewards: np.ndarray) -> np.ndarray:
         return self.outputs(self.algorithm.act(self.networks, self.inputs(observations)))
+
+    def consider(self, candidates: np.ndarray, rewards: np.ndarray) -> np.ndarray:
+        p, n, k, _ = candidates.shape
+        return self.act(candidates.reshape(p, n * k, -1), rewards).reshape(p, n, k, -1)
 
 
 class _SequenceEpisodes(_Scaled):
@@ -177,22 +209,36 @@ class _SequenceEpisodes(_Scaled):
     def act(self, observations: np.ndarray, rewards: np.ndarray) -> np.ndarray:
         if self.step:
             self.return_to_go -= rewards
-        normalized = self.inputs(observations)
-        action_size = self.center.shape[-1]
-        present = {
-            "observations": normalized,
-            "actions": torch.zeros(*normalized.shape[:2], action_size, dtype=self.dtype),
-            "returns_to_go": torch.from_numpy(self.return_to_go * self.return_scale).to(self.dtype),
-            "timesteps": torch.full(normalized.shape[:2], self.step),
-        }
-        for name, value in present.items():
-            before = self.history.get(name)
-            joined = value[:, :, None] if before is None else torch.cat([before, value[:, :, None]], 2)
-            self.history[name] = joined[:, :, -self.algorithm.sequence_length :]
+        self.history = self._window(observations, self.return_to_go)
         actions = self.algorithm.act(self.networks, **self.history).clamp(-1.0, 1.0)
         self.history["actions"][:, :, -1] = actions
         self.step += 1
         return self.outputs(actions)
+
+    @torch.no_grad()
+    def consider(self, candidates: np.ndarray, rewards: np.ndarray) -> np.ndarray:
+        p, n, k, _ = candidates.shape
+        returns_to_go = self.return_to_go - rewards if self.step else self.return_to_go
+        window = self._window(candidates.reshape(p, n * k, -1), np.repeat(returns_to_go, k, axis=1), k)
+        actions = self.algorithm.act(self.networks, **window).clamp(-1.0, 1.0)
+        return self.outputs(actions).reshape(p, n, k, -1)
+
+    def _window(self, observations: np.ndarray, returns_to_go: np.ndarray, copies: int = 1) -> dict[str, torch.Tensor]:
+        """Return the last T steps, with the present one; of each episode so many times."""
+        normalized = self.inputs(observations)
+        present = {
+            "observations": normalized,
+            "actions": torch.zeros(*normalized.shape[:2], self.actions.center.shape[-1], dtype=self.dtype),
+            "returns_to_go": torch.from_numpy(returns_to_go * self.return_scale).to(self.dtype),
+            "timesteps": torch.full(normalized.shape[:2], self.step),
+        }
+        window = {}
+        for name, value in present.items():
+            joined = value[:, :, None]
+            if name in self.history:
+                joined = torch.cat([self.history[name].repeat_interleave(copies, 1), joined], 2)
+            window[name] = joined[:, :, -self.algorithm.sequence_length :]
+        return window
 
 
 def _copy(network: Network, members: slice) -> Network:

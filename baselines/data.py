@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class ObservationScale:
 
     mean: np.ndarray  # [observation]
     scale: np.ndarray
+    deviation: np.ndarray | None = None  # standard deviation of the observations trained on, whatever the scale
 
     @classmethod
     def of(cls, observations: np.ndarray, normalize: bool) -> ObservationScale:
@@ -40,10 +41,15 @@ class ObservationScale:
 
 @dataclass(frozen=True)
 class ActionScale:
-    """Networks see actions in [-1, 1]; the environment's are center + half_range times that."""
+    """Networks see actions in [-1, 1]; the environment's are center + half_range times that.
+
+    The n discrete actions from `first` on are seen as n entries, 1 for the action taken and -1 for the others; of what a
+    network answers the largest entry is the action.
+    """
 
     center: np.ndarray  # [action]
     half_range: np.ndarray
+    first: int | None = None  # of discrete actions
 
     @classmethod
     def of(cls, low: np.ndarray, high: np.ndarray) -> ActionScale:
@@ -53,10 +59,38 @@ class ActionScale:
             raise ConfigError("the action space is unbounded; a tanh policy needs finite bounds on every entry")
         return cls((high + low) / 2, (high - low) / 2)
 
+    @classmethod
+    def of_discrete(cls, count: int, first: int) -> ActionScale:
+        """Make the scale of `count` discrete actions."""
+        return cls(np.zeros(count), np.ones(count), first)
 
-def check_learnable(**columns: object) -> None:
-    """Raise ConfigError unless every column is an array of flat vectors of floats."""
+    def encode(self, actions: np.ndarray) -> np.ndarray:
+        """Return (M, action) what networks see of a dataset's actions."""
+        if self.first is None:
+            scaled: np.ndarray = (actions - self.center) / self.half_range
+            return scaled
+        places = actions.reshape(len(actions)) - self.first
+        wrong = np.flatnonzero((places < 0) | (places >= len(self.center)))
+        if len(wrong):
+            raise ConfigError(f"action {actions[wrong[0]]} is none of the {len(self.center)} from {self.first} on")
+        encoded = np.full((len(actions), len(self.center)), -1.0)
+        encoded[np.arange(len(actions)), places] = 1.0
+        return encoded
+
+    def decode(self, outputs: np.ndarray) -> np.ndarray:
+        """Return (..., action) actions in the environment's units, or (..., 1) discrete ones, of networks' answers."""
+        if self.first is None:
+            actions: np.ndarray = self.center + self.half_range * np.clip(outputs, -1.0, 1.0)
+            return actions
+        numbers: np.ndarray = self.first + outputs.argmax(-1, keepdims=True)
+        return numbers.astype(np.float64)
+
+
+def check_learnable(*, discrete: bool = False, **columns: object) -> None:
+    """Raise ConfigError unless every column is an array of flat vectors of floats; or actions integers, if discrete."""
     for name, array in columns.items():
+        if discrete and name == "actions" and isinstance(array, np.ndarray) and array.size == len(array):
+            continue
         if not isinstance(array, np.ndarray):
             raise ConfigError(f"these algorithms learn from flat vectors; the dataset's {name} are nested")
         if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
@@ -108,14 +142,16 @@ class TrainingData:
             If there is nothing to learn from, or a row or a weight is not finite; the row is named by its step.
         """
         observations, actions = transitions.observations, transitions.actions
-        check_learnable(observations=observations, actions=actions)
+        check_learnable(observations=observations, actions=actions, discrete=action_scale.first is not None)
         if not len(transitions):
             raise ConfigError("the dataset has no transition to learn from")
-        if actions.shape[1] != len(action_scale.center):
+        if action_scale.first is None and actions.shape[1] != len(action_scale.center):
             raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
         scale = scale or ObservationScale.of(observations, normalize)
+        with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite are reported below
+            scale = replace(scale, deviation=observations.std(0, dtype=np.float64))
         remaining = rows_remaining(transitions)
-        scaled_actions = (actions - action_scale.center) / action_scale.half_range
+        scaled_actions = action_scale.encode(actions)
         parts = {
             "observations": (observations - scale.mean) / scale.scale,
             "actions": scaled_actions,

@@ -25,6 +25,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated_dataclass
 
+from assay.baselines.observation_noise import NoisyEpisodes, ObservationNoise
 from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Evaluation:
     engine : "gymnasium" or "envpool"
         What simulates it. EnvPool is faster and has other random streams and another simulator version: scores of the two
         do not compare exactly.
+    observation_noise : ObservationNoise, optional
+        Disturbs what policies see. Such returns are labelled wherever they are shown; they are no clean scores.
 
     Examples
     --------
@@ -72,6 +75,7 @@ class Evaluation:
     seed: int = 0
     environment: str | None = None
     engine: Literal["gymnasium", "envpool"] = "gymnasium"
+    observation_noise: ObservationNoise | None = None
 
     @classmethod
     def preset(cls, name: str, steps: int) -> Evaluation:
@@ -202,7 +206,8 @@ def evaluate(
         for episode in range(0, evaluation.episodes, n):
             members = slice(member, min(member + m, actor.members))
             part = members, slice(episode, min(episode + n, evaluation.episodes))
-            _run_part(pool, actor, members, seeds[part[1]], returns[part], lengths[part])
+            noise = evaluation.observation_noise
+            _run_part(pool, actor, members, seeds[part[1]], returns[part], lengths[part], noise)
             done += returns[part].size
             if progress is not None:
                 progress(done, returns.size)
@@ -216,6 +221,7 @@ def _run_part(
     seeds: np.ndarray,
     returns: np.ndarray,
     lengths: np.ndarray,
+    noise: ObservationNoise | None,
 ) -> None:
     """Run one episode per member and seed; fills the (m, n) returns and lengths."""
     m, n = returns.shape
@@ -228,7 +234,8 @@ def _run_part(
         for half_of in halves:
             rows = slice(half_of.start - members.start, half_of.stop - members.start)
             slots = np.arange(m * n).reshape(m, n)[rows]
-            batches.append(_Batch(pool, actor.begin(half_of, n), slots, seeds, wanted[rows]))
+            begun = actor.begin(half_of, n) if noise is None else NoisyEpisodes(noise, actor, half_of, seeds)
+            batches.append(_Batch(pool, begun, slots, seeds, wanted[rows]))
         _take_turns(batches)
         totals = np.concatenate([batch.returns for batch in batches]).reshape(m, n)
         steps = np.concatenate([batch.lengths for batch in batches]).reshape(m, n)

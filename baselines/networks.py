@@ -130,7 +130,7 @@ class Specification(ABC):
 
 @dataclass(frozen=True)
 class MLP(Specification):
-    """A multilayer perceptron with ReLU between its layers.
+    """A multilayer perceptron.
 
     Parameters
     ----------
@@ -148,6 +148,9 @@ class MLP(Specification):
         The last layer begins uniform in +-output_bound, weights and biases; default as the others.
     orthogonal : float, optional
         Gain of orthogonal initial weights (1e-2 for the last layer), with zero biases.
+    activation : "relu" or "selu"
+        Between the layers. With SELU (Klambauer et al. 2017, arXiv 1706.02515) all weights begin normal with variance
+        1/inputs and all biases zero, which is what keeps its activations normalized.
     """
 
     inputs: int
@@ -159,6 +162,7 @@ class MLP(Specification):
     bias: float | None = None
     output_bound: float | None = None
     orthogonal: float | None = None
+    activation: Literal["relu", "selu"] = "relu"
 
     @property
     def layers(self) -> tuple[tuple[int, int], ...]:
@@ -174,6 +178,9 @@ class MLP(Specification):
             if self.orthogonal is not None:
                 gain = 1e-2 if last else self.orthogonal
                 found += [Parameter(f"{index}/weight", (inputs, outputs), orthogonal=gain)]
+                found += [Parameter(f"{index}/bias", (1, outputs))]
+            elif self.activation == "selu":
+                found += [Parameter(f"{index}/weight", (inputs, outputs), std=bound)]
                 found += [Parameter(f"{index}/bias", (1, outputs))]
             elif self.bias is not None and not last:
                 found += [Parameter(f"{index}/weight", (inputs, outputs), bound=weight)]
@@ -216,7 +223,7 @@ class MLP(Specification):
     def _above_first_layer(self, hidden: torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:
         tensors = iter(weights)
         for _ in self.hidden:
-            hidden = torch.relu_(hidden)
+            hidden = torch.relu_(hidden) if self.activation == "relu" else torch.selu_(hidden)
             if self.layer_norm:
                 hidden = torch.nn.functional.layer_norm(hidden, hidden.shape[-1:], eps=_LAYER_NORM_EPSILON)
                 scale, shift = next(tensors), next(tensors)

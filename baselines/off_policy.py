@@ -231,7 +231,7 @@ def fit_critics(
 ) -> Population:
     """Train one critic per policy, all with the same initial weights and batches; returns the population."""
     shared = algorithm.training_data(dataset, Job(algorithm, dataset).action_scale)
-    next_observations = dataset.transitions().next_observations
+    next_observations = dataset.transitions(keep_terminal=True).next_observations
     data = [_with_next_actions(shared, policy, next_observations) for policy in policies]
     members = [Member(algorithm, seed, number) for number in range(len(data))]
     population = Population(members, data, steps, device=device, dtype=dtype, bf16=bf16)

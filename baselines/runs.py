@@ -34,12 +34,13 @@ from assay.baselines.acting import Acting, Actor, actor_of
 from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named
 from assay.baselines.data import ActionScale, ObservationScale
 from assay.baselines.evaluation import Evaluation
+from assay.baselines.observation_noise import ObservationNoise
 from assay.baselines.population import Population, State
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetIntegrityError, FormatError
 from assay.datasets.info import ReferenceScores
-from assay.datasets.spaces import Box
+from assay.datasets.spaces import Box, Discrete, infer_space
 
 if TYPE_CHECKING:
     import polars as pl
@@ -113,15 +114,30 @@ class Job:
 
     @property
     def action_scale(self) -> ActionScale:
-        """The bounds of the actions, from the dataset's action space."""
+        """The bounds of the actions, from the dataset's action space; from the actions where that is unknown."""
         space = self.dataset.info.action_space
+        actions = self.dataset.actions
+        if isinstance(actions, np.ndarray) and space is None and actions.size:
+            if actions.dtype.kind == "f":
+                return _range_of(actions)
+            space = infer_space(actions.reshape(len(actions)) if actions.size == len(actions) else actions)
+        if isinstance(space, Discrete) and self.algorithm.discrete_actions:
+            return ActionScale.of_discrete(space.n, space.start)
         if not isinstance(space, Box):
             kind = "unknown" if space is None else type(space).__name__
             raise ConfigError(
                 f"{self.algorithm.label} needs a bounded Box action space; that of {self.label} is {kind}"
-                + ("" if space is not None else ": set it in the dataset's info")
             )
         return ActionScale.of(*space.bounds())
+
+
+def _range_of(actions: np.ndarray) -> ActionScale:
+    """Return the scale of actions whose space is unknown: [-1, 1] where they fit in, else what they span."""
+    flat = actions.reshape(len(actions), -1)
+    low, high = np.minimum(flat.min(0), -1.0), np.maximum(flat.max(0), 1.0)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ConfigError("actions hold NaN or infinity, and no action space says what they span; repair them first")
+    return ActionScale.of(low, high)
 
 
 @dataclass(frozen=True)
@@ -170,7 +186,7 @@ class Plan:
             "variant": job.label,
             "seed": job.seed,
             "steps": self.steps,
-            "evaluation": None if self.evaluation is None else asdict(self.evaluation),
+            "evaluation": None if self.evaluation is None else _evaluation_as_plain(self.evaluation),
         }
 
     def hash(self, job: Job) -> str:
@@ -185,6 +201,14 @@ class Plan:
         """Name the run's folder."""
         variant = re.sub(r"[^A-Za-z0-9_.]+", "-", job.label)
         return f"{job.algorithm.name}-{variant}-seed{job.seed}-{self.hash(job)[:8]}"
+
+
+def _evaluation_as_plain(evaluation: Evaluation) -> dict[str, Any]:
+    """Return it as JSON values; without noise it is described as before there was any, and keeps its job's hash."""
+    plain = asdict(evaluation)
+    if evaluation.observation_noise is None:
+        del plain["observation_noise"]
+    return plain
 
 
 def hardware(device: str) -> dict[str, Any]:
@@ -288,6 +312,12 @@ class Run:
         return float(self.references.normalize(self.returns).mean())
 
     @property
+    def observation_noise(self) -> ObservationNoise | None:
+        """What disturbed the observations of every evaluation, if anything; such returns are no clean scores."""
+        stored = (self.description["job"].get("evaluation") or {}).get("observation_noise")
+        return None if stored is None else ObservationNoise(**stored)
+
+    @property
     def curves(self) -> pl.DataFrame:
         """Training losses: update, metric, value."""
         return self._table("curves", _CURVES)
@@ -307,6 +337,8 @@ class Run:
     def __repr__(self) -> str:
         job = self.description["job"]
         score = f", score {self.score:.1f}" if self.status == "finished" and self.score is not None else ""
+        if score and self.observation_noise is not None:
+            score += f" under {self.observation_noise}"
         return f"<Run {job['label']} on {job['variant']}, seed {job['seed']}: {self.status}{score}>"
 
     def __fspath__(self) -> str:
@@ -489,6 +521,10 @@ class Run:
             ("action/half_range", data.action_scale.half_range),
         ):
             tensors[name] = torch.from_numpy(np.ascontiguousarray(scale))
+        if data.action_scale.first is not None:
+            tensors["action/first"] = torch.tensor(data.action_scale.first)
+        if data.observation_scale.deviation is not None:
+            tensors["observation/deviation"] = torch.from_numpy(data.observation_scale.deviation)
         tensors["return/best"] = torch.tensor(data.best_return, dtype=torch.float64)
         atomic_write(self.folder / "policy.safetensors", save(tensors, {"schema": "assay-policy"}))
 
@@ -518,8 +554,11 @@ class TrainedPolicy:
             raise DatasetIntegrityError(f"{file} is missing: the run is {description['status']}")
         try:
             tensors = load_file(file)
-            observation = ObservationScale(tensors["observation/mean"].numpy(), tensors["observation/scale"].numpy())
-            action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy())
+            deviation = tensors["observation/deviation"].numpy() if "observation/deviation" in tensors else None
+            mean, scale = tensors["observation/mean"].numpy(), tensors["observation/scale"].numpy()
+            observation = ObservationScale(mean, scale, deviation)
+            first = int(tensors["action/first"]) if "action/first" in tensors else None
+            action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
             algorithm = algorithm_named(description["job"]["algorithm"], description["job"]["parameters"])
             draws = Draws([0], torch.zeros(1, dtype=torch.int64), tensors["actor/parameters"].dtype)
             networks = {}

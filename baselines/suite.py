@@ -8,11 +8,12 @@
     variants:
       clean: []
       random-rewards: [corruption.random: {element: rewards, rate: 0.3, scale: 1.0}]
+      noise: {corruption.grid: {elements: [actions, states], rates: [0.1, 0.3], clean: false}}  # four variants
     algorithms:
       td3_bc: {}
       iql: {expectile: 0.7}
     seeds: [0, 1, 2]
-    evaluation: {episodes: 10}
+    evaluation: {episodes: 10}                     # and, for test-time noise, observation_noise: {scale: 0.1}
     quality: {bins: 100}
     budgets:
       smoke: {steps: 200, dataset_steps: 5000, seeds: [0], episodes: 2}
@@ -49,7 +50,7 @@ from assay.baselines.victim import VICTIM_STEPS, check_victim, train_victim, wit
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
-from assay.datasets.recipe import Recipe, read_yaml, transforms_from_plain
+from assay.datasets.recipe import Recipe, read_yaml, transforms_from_plain, variants_from_plain
 from assay.datasets.transform import describe_validation_error
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Quality(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bins: int = Field(100, ge=2)  # edges per column of the grid that SACo counts on; fewer where many columns saturate
+    metrics: tuple[str, ...] = ("size", "returns", "quality", "state_actions", "corruption")  # or groups of them
 
 
 class Suite(BaseModel):
@@ -123,6 +125,8 @@ class Suite(BaseModel):
         if len(known) < len(plain):
             misspelt = next(str(key) for key in plain if key not in cls.model_fields)
             raise ConfigError(f"{where}: {UnknownNameError('key', misspelt, cls.model_fields)}")
+        if isinstance(known.get("variants"), Mapping):
+            known["variants"] = variants_from_plain(known["variants"], where)
         try:
             suite = cls.model_validate(known)
         except ValidationError as error:
@@ -342,9 +346,8 @@ def run_suite(
     precision : str, optional
         Default is the budget's.
     measure : callable, optional
-        (variant, first variant, bins=) -> frame of metric, value, interval (struct of low, high), unit, source; written to
-        `quality.parquet` with the interval as two columns.
-        `assay.metrics.assess` is one.
+        (variant, first variant, bins=, select=) -> frame of metric, value, interval (struct of low, high), unit, source;
+        written to `quality.parquet` with the interval as two columns. `assay.metrics.assess` is one.
     collecting : callable, optional
         Called with (name, steps done, steps in all) while a source is collected.
     command : str, optional
@@ -385,7 +388,9 @@ def run_suite(
     }
     atomic_write(root / "suite.json", json.dumps(described, indent=1))
     if measure is not None:
-        _write_quality(root / "quality.parquet", variants, partial(measure, bins=suite.quality.bins))
+        _write_quality(
+            root / "quality.parquet", variants, partial(measure, bins=suite.quality.bins, select=suite.quality.metrics)
+        )
     return train(
         suite.make_jobs(chosen, variants),
         steps=chosen.steps,
@@ -473,7 +478,7 @@ def _write_quality(
     for variant in variants:
         reference = references.setdefault(id(variant.source), variant.dataset)
         measured = measure(variant.dataset, reference).unnest("interval")
-        tables.append(measured.select(pl.lit(variant.label).alias("variant"), pl.all()))
+        tables.append(measured.select(pl.lit(variant.label).alias("variant"), pl.all().exclude("seconds")))
     content = io.BytesIO()
     pl.concat(tables).write_parquet(content)
     atomic_write(file, content.getvalue())

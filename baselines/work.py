@@ -50,8 +50,9 @@ class Work:
 
     def check(self) -> None:
         """Raise ConfigError where the job is impossible, before anything is written for any job."""
-        self.job.action_scale  # noqa: B018  (raises where the algorithm cannot act)
-        check_learnable(observations=self.job.dataset.observations, actions=self.job.dataset.actions)
+        scale = self.job.action_scale  # raises where the algorithm cannot act
+        dataset = self.job.dataset
+        check_learnable(observations=dataset.observations, actions=dataset.actions, discrete=scale.first is not None)
         if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
             raise ConfigError(
                 f"{self.job.label} does not say which environment it comes from; pass Evaluation(environment=...), or "
@@ -90,7 +91,9 @@ class Work:
         done = 0 if self.state is None else self.state.update
         pending = None if self.pending is None else self.pending.update
         environment = self.plan.environment(self.job)
-        same = [algorithm.name, algorithm.static_parameters(), shapes, environment, done, pending]
+        scale = self.job.action_scale
+        actions = [len(scale.center), scale.first]
+        same = [algorithm.name, algorithm.static_parameters(), shapes, actions, environment, done, pending]
         return json.dumps(same, sort_keys=True)
 
     @property
@@ -227,8 +230,7 @@ def _chosen_size(items: list[Work], device: str, fitting: int) -> int:
 
 
 def _sizes(item: Work) -> tuple[int, int]:
-    dataset = item.job.dataset
-    return int(dataset.observations.shape[1]), int(dataset.actions.shape[1])
+    return int(item.job.dataset.observations.shape[1]), len(item.job.action_scale.center)
 
 
 def _data_bytes(item: Work) -> int:

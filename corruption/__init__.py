@@ -4,7 +4,45 @@ if __name__ != "assay.corruption":
     raise ImportError(f"import this package as assay.corruption, not as {__name__}")
 
 from assay.corruption.adversarial import AdversarialCorruption
+from assay.corruption.episodes import DownsampleEpisodes, DropEpisodes, DuplicateEpisodes, ReorderEpisodes
+from assay.corruption.faults import (
+    ClippedSensors,
+    DelayedSensors,
+    FrozenSensors,
+    MissingValues,
+    QuantizedSensors,
+    SwappedDimensions,
+)
+from assay.corruption.presets import grid, preset
 from assay.corruption.random import RandomCorruption
+from assay.corruption.repair import DynamicsFilter, OracleFilter, OutlierFilter, RewardFilter, detection
+from assay.corruption.segments import FlipTerminations, MergeEpisodes, SegmentEpisodes, TruncateEpisodes
 from assay.corruption.victim import LayeredVictim, Victim
 
-__all__ = ["AdversarialCorruption", "LayeredVictim", "RandomCorruption", "Victim"]
+__all__ = [
+    "AdversarialCorruption",
+    "ClippedSensors",
+    "DelayedSensors",
+    "DownsampleEpisodes",
+    "DropEpisodes",
+    "DuplicateEpisodes",
+    "DynamicsFilter",
+    "FlipTerminations",
+    "FrozenSensors",
+    "LayeredVictim",
+    "MergeEpisodes",
+    "MissingValues",
+    "OracleFilter",
+    "OutlierFilter",
+    "QuantizedSensors",
+    "RandomCorruption",
+    "ReorderEpisodes",
+    "RewardFilter",
+    "SegmentEpisodes",
+    "SwappedDimensions",
+    "TruncateEpisodes",
+    "Victim",
+    "detection",
+    "grid",
+    "preset",
+]

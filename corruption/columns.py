@@ -18,6 +18,7 @@ __all__ = [
     "extremes",
     "floating_leaves",
     "follow_states",
+    "moments",
     "standard_deviation",
 ]
 
@@ -53,7 +54,12 @@ def clean_next_observations(reader: StepReader) -> dict[str, np.ndarray]:
 
 
 def standard_deviation(reader: StepReader, name: str) -> np.ndarray:
-    """Return the population standard deviation of each dimension over the steps, in float64, in one pass.
+    """Return the population standard deviation of each dimension over the steps, in float64, in one pass."""
+    return moments(reader, name)[1]
+
+
+def moments(reader: StepReader, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the population standard deviation of each dimension over the steps, in float64, in one pass.
 
     Means and squared deviations of chunks are merged (Chan, Golub and LeVeque 1979), which stays exact where the plain
     sum of squares cancels.
@@ -72,8 +78,7 @@ def standard_deviation(reader: StepReader, name: str) -> np.ndarray:
             squares = squares + _sum_rows(values) + np.square(shift) * (count * size / (count + size))
         mean = mean + shift * (size / (count + size))
         count += size
-    result: np.ndarray = np.sqrt(squares / max(count, 1))
-    return result
+    return mean, np.sqrt(squares / max(count, 1))
 
 
 def _sum_rows(values: np.ndarray) -> np.ndarray:

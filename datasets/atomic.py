@@ -22,6 +22,7 @@ from assay.datasets.errors import DatasetError
 __all__ = ["atomic_file", "atomic_folder", "atomic_write"]
 
 _MARK = ".writing-"  # temporary siblings are named .<target>.writing-<random>
+_MANY_FILES = 200  # as formats with a file per episode have
 _LOCK = ".lock"  # and their locks .<target>.writing-<random>.lock
 
 
@@ -31,6 +32,23 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush all that is in a folder: file by file, or the whole file system at once where there are many (Linux)."""
+    walked = list(os.walk(folder))
+    whole = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if whole is not None and sum(len(names) for _, _, names in walked) > _MANY_FILES:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            if whole(descriptor) == 0:
+                return
+        finally:
+            os.close(descriptor)
+    for parent, _, names in walked:
+        for name in names:
+            _flush(Path(parent, name))
+        _flush(Path(parent))
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -155,10 +173,7 @@ def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         folder.mkdir()
         yield folder
-        for parent, _, names in os.walk(folder):
-            for name in names:
-                _flush(Path(parent, name))
-            _flush(Path(parent))
+        _flush_folder(folder)
         _put_in_place(folder, target, overwrite)
         _flush(target.parent)
     finally:

@@ -242,12 +242,13 @@ class Dataset:
         *,
         info: DatasetInfo | None = None,
         record: Record | None = None,
+        episode_columns: Mapping[str, np.ndarray | None] | None = None,
     ) -> Dataset:
         """Return a dataset with some columns replaced or added (None removes one); all others are shared.
 
         Parameters
         ----------
-        columns : mapping of str to array or None, optional
+        columns, episode_columns : mapping of str to array or None, optional
         info : DatasetInfo, optional
         record : Record, optional
             Appended to the history.
@@ -255,12 +256,13 @@ class Dataset:
         changed = dict(columns or {})
         merged = {name: array for name, array in self._columns.items() if name not in changed}
         merged |= {name: array for name, array in changed.items() if array is not None}
+        of_episodes = {**self._episode_columns, **(episode_columns or {})}
         return Dataset(
             merged,
             self._lengths,
             info=info or self.info,
             history=self.history if record is None else (*self.history, record),
-            episode_columns=self._episode_columns,
+            episode_columns={name: array for name, array in of_episodes.items() if array is not None},
             _hashes={name: value for name, value in self._hashes.items() if name not in changed},
         )
 
@@ -503,13 +505,17 @@ class Dataset:
 
     # ---------------------------------------------------------------- learning
 
-    def transitions(self, dtype: Any = np.float32) -> Transitions[np.ndarray]:
+    def transitions(self, dtype: Any = np.float32, *, keep_terminal: bool = False) -> Transitions[np.ndarray]:
         """Lay the dataset out for learning: contiguous arrays, one row per step that has a next observation.
 
         Parameters
         ----------
         dtype : numpy dtype
             Floating columns are cast to it; integers keep their type.
+        keep_terminal : bool
+            Keep the last step of an episode whose final observation was never recorded where it is a termination. What
+            it has for a next observation, the last one repeated, is for learners that never look at it there, as those
+            do that bootstrap; in sparse tasks its reward may be the only one.
 
         Returns
         -------
@@ -517,6 +523,9 @@ class Dataset:
             All N steps, except the last one of an episode whose final observation was never recorded.
         """
         steps = self.usable_steps
+        if keep_terminal:
+            lasts = (self.episode_starts + self._lengths - 1)[~self.final_observations_known]
+            steps = np.union1d(steps, lasts[self.terminations[lasts]])
 
         def take(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
             taken = array if len(rows) == len(array) else array[rows]
@@ -708,7 +717,8 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
     ----------
     datasets : sequence of Dataset
         Columns, dtypes and shapes must agree. A `next_observations`, `weights` or `corrupted/...` column that only
-        some have is completed for the others (the next row, 1, False).
+        some have is completed for the others (the next row, 1, False); so are the episode columns `corrupted/...`
+        (False) and `final_observation` (True), while other episode columns are kept where all datasets have them.
     info : DatasetInfo, optional
         Default: that of the first.
 
@@ -731,13 +741,16 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
                 )
         columns[name] = np.concatenate(parts, out=empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype))
     shared = set.intersection(*(set(dataset.episode_columns) for dataset in datasets))
-    if any("final_observation" in dataset.episode_columns for dataset in datasets):
-        shared.add("final_observation")
+    every = {name for dataset in datasets for name in dataset.episode_columns}
+    shared |= {name for name in every if name == "final_observation" or name.startswith("corrupted/")}
     episode_columns = {
         name: np.concatenate(
-            [dataset.episode_columns.get(name, np.ones(dataset.total_episodes, bool)) for dataset in datasets]
+            [
+                dataset.episode_columns.get(name, np.full(dataset.total_episodes, name == "final_observation"))
+                for dataset in datasets
+            ]
         )
-        for name in shared
+        for name in sorted(shared)
     }
     record = Record(
         "datasets.concatenate",

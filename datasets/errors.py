@@ -12,6 +12,7 @@ __all__ = [
     "ConfigError",
     "DatasetError",
     "DatasetIntegrityError",
+    "DownloadError",
     "FormatError",
     "UnknownNameError",
 ]
@@ -43,6 +44,10 @@ class ConfigError(AssayError, ValueError):
 
 class CollectionError(AssayError, RuntimeError):
     """An environment or one of its workers failed while it was stepped."""
+
+
+class DownloadError(AssayError, OSError):
+    """A file could not be fetched: the server refused, was silent, or the connection kept failing."""
 
 
 class UnknownNameError(AssayError, KeyError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from assay.datasets.d4rl_table import d4rl_table
 from assay.datasets.errors import FormatError
 from assay.datasets.spaces import Space, space_from_json, space_to_json
 
@@ -42,6 +43,7 @@ class ReferenceScores:
 
 
 _D4RL = "D4RL {body} references (random {random:g}, expert {expert:g}; d4rl/infos.py), used on {id}"
+_D4RL_ID = "D4RL {id} references (random {random:g}, expert {expert:g}; d4rl/infos.py)"
 _D4RL_RETURNS = {  # d4rl/infos.py; one pair per body, whatever the data version
     "HalfCheetah": ("halfcheetah", -280.178953, 12135.0),
     "Hopper": ("hopper", -20.272305, 3234.3),
@@ -51,15 +53,23 @@ _D4RL_RETURNS = {  # d4rl/infos.py; one pair per body, whatever the data version
 
 
 def reference_scores(environment_id: str) -> ReferenceScores | None:
-    """Return D4RL's references for a MuJoCo body, or None; the source says on which environment they are used.
+    """Return D4RL's references for one of its ids or for a MuJoCo body, or None; the source says which.
 
     Examples
     --------
+    >>> reference_scores("antmaze-umaze-v2").source
+    'D4RL antmaze-umaze-v2 references (random 0, expert 1; d4rl/infos.py)'
     >>> reference_scores("Hopper-v5").expert
     3234.3
     >>> reference_scores("MountainCar-v0") is None
     True
     """
+    entry = d4rl_table().get(environment_id)
+    if entry is not None:
+        if entry.random is None or entry.expert is None:
+            return None
+        source = _D4RL_ID.format(id=environment_id, random=entry.random, expert=entry.expert)
+        return ReferenceScores(entry.random, entry.expert, source)
     body, _, version = environment_id.rpartition("-v")
     if body not in _D4RL_RETURNS or not version.isdigit():
         return None

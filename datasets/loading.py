@@ -8,16 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff, writer_named
-from assay.datasets.info import DatasetInfo, Record, assay_version
+from assay.datasets.info import DatasetInfo, Record, assay_version, reference_scores
+from assay.datasets.remote import d4rl_file, minari_folder
 from assay.datasets.spaces import space_from_gymnasium
 
 if TYPE_CHECKING:
     from assay.datasets.collection.collect import CollectedEpisodes
 
-__all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "local_minari_ids", "save"]
+__all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "save"]
 
 Progress = Callable[[int, int], None]
 
@@ -42,8 +45,9 @@ def load(
     ----------
     name : str or path
         A catalog name (`"hopper/medium"`: collected from the simulator when first asked for, then cached under
-        `home()`), a local Minari id (`"minari:D4RL/door/human-v2"`), or a path. A catalog name wins over a relative
-        path of the same letters; write `./hopper/medium` for the folder.
+        `home()`), a local Minari id (`"minari:D4RL/door/human-v2"`), a downloaded dataset of D4RL
+        (`"d4rl:hopper-medium-v2"`), or a path. A catalog name wins over a relative path of the same letters; write
+        `./hopper/medium` for the folder. Nothing is downloaded here: see `assay.datasets.remote.download_dataset`.
     format : str, optional
         Read a path as this format instead of sniffing its content.
     progress : callable, optional
@@ -72,7 +76,9 @@ def load(
     text = os.fspath(name)
     scheme, _, rest = text.partition(":")
     if scheme == "minari" and rest:
-        return _from_path(_minari_path(rest), "minari", text, options)
+        return _from_path(minari_folder(rest), "minari", text, options)
+    if scheme == "d4rl" and rest:
+        return _from_d4rl(rest, options)
     from assay.datasets.collection.catalog import catalog, find
 
     if text in catalog():
@@ -81,7 +87,7 @@ def load(
     if path.exists():
         return _from_path(path, format, text, options)
     if scheme != text and "/" not in scheme:
-        raise UnknownNameError("dataset scheme", f"{scheme}:", ["minari:"])
+        raise UnknownNameError("dataset scheme", f"{scheme}:", ["d4rl:", "minari:"])
     if path.is_absolute() or text.startswith(".") or path.suffix:
         raise DatasetError(f"{text} does not exist")
     return _from_catalog(find(text).name, progress, options)  # raises with the nearest names
@@ -136,25 +142,12 @@ def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any
     return dataset.replace(record=Record("source", parameters, version=assay_version()))
 
 
-def _minari_root() -> Path:
-    return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
-
-
-def local_minari_ids() -> list[str]:
-    """Return the ids of the Minari datasets on this machine, as `load` takes them."""
-    root = _minari_root()
-    return sorted(f"minari:{file.parent.parent.relative_to(root)}" for file in root.glob("**/data/metadata.json"))
-
-
-def _minari_path(identifier: str) -> Path:
-    root = _minari_root()
-    path = (root / identifier).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise DatasetError(f"minari:{identifier} is not a Minari id")
-    if not (path / "data").is_dir():
-        hint = f"(under {root}; `minari download {identifier}` fetches it)"
-        raise UnknownNameError("local Minari dataset", f"minari:{identifier}", local_minari_ids(), hint)
-    return path
+def _from_d4rl(identifier: str, options: dict[str, Any]) -> Dataset:
+    dataset = _from_path(
+        d4rl_file(identifier, verify=bool(options.pop("verify", True))), "d4rl", f"d4rl:{identifier}", options
+    )
+    references = reference_scores(identifier)
+    return dataset.replace(info=replace(dataset.info, id=identifier, reference_scores=references))
 
 
 def cached_path(name: str, *, steps: int = DEFAULT_STEPS, seed: int = 0, noise: float | None = None) -> Path:
@@ -239,6 +232,7 @@ def collect_entry(
             source=f"collected by Assay {assay_version()} from {entry.environment_id}",
             licence="Apache-2.0",
         ),
+        tagged=entry.tags,
     )
     options = {"steps": steps, "seed": seed} | ({} if noise is None else {"noise": noise})
     parameters = {"name": name, "options": options, "fingerprint": dataset.fingerprint}
@@ -251,6 +245,7 @@ def collect_policy(
     steps: int = DEFAULT_STEPS,
     seed: int = 0,
     noise: float | None = None,
+    sampled: bool | None = None,
     environments: int = 16,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -260,10 +255,13 @@ def collect_policy(
     Parameters
     ----------
     path : path
+        A linear policy (.json) or a network (.safetensors).
     steps, seed
         As in `load`.
     noise : float, optional
         Action noise; default none.
+    sampled : bool, optional
+        Whether the actions of a tanh-Gaussian policy are drawn, or are those of its mean; default as the file says.
     environments, workers, progress
         As in `collect_entry`.
 
@@ -271,11 +269,19 @@ def collect_policy(
     ------
     FormatError
         If the file holds no policy.
+    ConfigError
+        If another kind of policy is to be sampled.
     """
     from assay.datasets.collection.collect import collect
+    from assay.datasets.collection.network_policy import NetworkPolicy
+    from assay.datasets.collection.policies import described
     from assay.datasets.collection.policy_file import read_policy_file
 
     environment_id, policy = read_policy_file(Path(path))
+    if sampled is not None:
+        if not isinstance(policy, NetworkPolicy):
+            raise ConfigError(f"{path} holds a linear policy; only a tanh_gaussian one can be sampled")
+        policy = replace(policy, stochastic=sampled)
     collected = collect(
         environment_id,
         policy,
@@ -290,16 +296,22 @@ def collect_policy(
         collected,
         DatasetInfo(
             id=Path(path).stem,
-            description=f"A linear policy in {environment_id} with action noise {noise or 0.0:g}.",
+            description=f"{described(policy)} in {environment_id} with action noise {noise or 0.0:g}.",
             source=f"collected by Assay {assay_version()} from {environment_id}",
         ),
     )
 
 
-def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
+def _assemble(collected: CollectedEpisodes, info: DatasetInfo, *, tagged: bool = False) -> Dataset:
+    episode_columns: dict[str, np.ndarray] = {"seed": collected.episode_seeds, "policy": collected.episode_policies}
+    if tagged:
+        from assay.datasets.collection.schemes import proficiency_tags
+
+        for tag, episodes in proficiency_tags(collected.episode_policies).items():
+            episode_columns[f"tags/{tag}"] = np.isin(np.arange(len(collected.episode_lengths)), episodes)
     return Dataset(
         {
-            "observations": collected.observations,
+            **unpacked("observations", collected.observations),
             "actions": collected.actions,
             "rewards": collected.rewards,
             "terminations": collected.terminations,
@@ -312,5 +324,22 @@ def _assemble(collected: CollectedEpisodes, info: DatasetInfo) -> Dataset:
             action_space=space_from_gymnasium(collected.action_space),
             env_spec=collected.environment_spec,
         ),
-        episode_columns={"seed": collected.episode_seeds, "policy": collected.episode_policies},
+        episode_columns=episode_columns,
     )
+
+
+def unpacked(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    """Return a column, or the nested columns that the fields of a structured array are.
+
+    Examples
+    --------
+    >>> rows = np.zeros(3, [("goal", "f4", (2,)), ("here", [("x", "f8")])])
+    >>> {key: column.shape for key, column in unpacked("observations", rows).items()}
+    {'observations/goal': (3, 2), 'observations/here/x': (3,)}
+    """
+    if array.dtype.names is None:
+        return {name: np.ascontiguousarray(array)}
+    fields: dict[str, np.ndarray] = {}
+    for field in array.dtype.names:
+        fields |= unpacked(f"{name}/{field}", array[field])
+    return fields

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from assay.datasets.dataset import Dataset, concatenate
-from assay.datasets.errors import ConfigError, DatasetIntegrityError, UnknownNameError
+from assay.datasets.errors import AssayError, ConfigError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.info import Record
-from assay.datasets.transform import Transform, make_transform, registered
+from assay.datasets.transform import Transform, make_transform, make_variants, registered
 
-__all__ = ["Recipe", "read_yaml", "replay"]
+__all__ = ["Recipe", "read_yaml", "replay", "variants_from_plain"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,46 @@ def transforms_from_plain(plain: Any, where: str) -> tuple[Transform, ...]:
         except ConfigError as error:
             raise ConfigError(f"{where}: transform {number}: {error}") from error
     return tuple(transforms)
+
+
+def variants_from_plain(plain: Any, where: str) -> dict[str, list[Any]]:
+    """Return the variants of a suite by name, each a list of transforms as plain values.
+
+    Where a mapping stands in place of a list, it names a function that makes many variants, which are named by it::
+
+        variants:
+          clean: []
+          random-rewards: [corruption.random: {element: rewards, rate: 0.3}]
+          noise: {corruption.grid: {elements: [actions, rewards], rates: [0.1, 0.3], clean: false}}
+
+    Raises
+    ------
+    ConfigError
+        If it is neither, or a name occurs twice.
+    """
+    if not isinstance(plain, Mapping):
+        raise ConfigError(f"{where}: variants must be a mapping of names to lists of transforms, not {plain!r}")
+    variants: dict[str, list[Any]] = {}
+    for name, value in plain.items():
+        made: Mapping[str, list[Any]] = {str(name): [] if value is None else value}
+        if isinstance(value, Mapping):
+            if len(value) != 1 or not isinstance(next(iter(value.values())), Mapping):
+                raise ConfigError(
+                    f"{where}: variant {name}: expected a list of transforms, or one `function: {{parameters}}` that "
+                    "makes variants, such as corruption.grid"
+                )
+            ((function, parameters),) = value.items()
+            try:
+                made = make_variants(str(function), parameters)
+            except AssayError as error:
+                raise ConfigError(f"{where}: variant {name}: {error}") from error
+        if twice := variants.keys() & made.keys():
+            if twice == {"clean"} and not variants["clean"] and not made["clean"]:
+                made = {key: item for key, item in made.items() if key != "clean"}
+            else:
+                raise ConfigError(f"{where}: two variants are named {min(twice)!r}")
+        variants |= made
+    return variants
 
 
 def read_yaml(path: str | Path) -> Any:

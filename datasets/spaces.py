@@ -115,14 +115,20 @@ def leaves(space: Space, prefix: str) -> dict[str, Space]:
 
 
 def infer_space(array: np.ndarray) -> Space:
-    """Give the widest space of a column that came without one: an unbounded Box, or Discrete for flat integers.
+    """Give the widest space of a column that came without one: an unbounded Box, Discrete for flat integers, or Text.
 
     Examples
     --------
     >>> infer_space(np.array([0, 2, 1]))
     Discrete(n=3, start=0, dtype='int64')
+    >>> infer_space(np.array(["go", "stop"]))
+    Text(max_length=4, min_length=2, charset='gopst')
     """
     shape = array.shape[1:]
+    if array.dtype.kind == "U" and not shape and array.size:
+        lengths = np.strings.str_len(array)
+        characters = np.unique(np.ascontiguousarray(array).view("U1"))  # "" fills the short ones
+        return Text(max(int(lengths.max()), 1), int(lengths.min()), "".join(characters.tolist()) or "a")
     if np.issubdtype(array.dtype, np.integer) and not shape and array.size and array.min() >= 0:
         return Discrete(int(array.max()) + 1)
     if np.issubdtype(array.dtype, np.floating):

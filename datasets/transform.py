@@ -27,10 +27,11 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.info import Record, assay_version, json_value
 
-__all__ = ["Transform", "make_transform", "register", "registered"]
+__all__ = ["Transform", "make_transform", "make_variants", "register", "register_variants", "registered"]
 
 _ROOMS = ("augmentation", "corruption", "relabeling", "reweighting")
 _REGISTRY: dict[str, type[Transform]] = {}
+_VARIANTS: dict[str, Callable[..., Mapping[str, list[Any]]]] = {}
 
 
 class Transform(ABC):
@@ -114,7 +115,45 @@ def registered() -> dict[str, type[Transform]]:
     """Return all transforms of all rooms by name."""
     for room in _ROOMS:
         import_module(f"assay.{room}")
+    import_module("assay.datasets.tagging")
     return dict(sorted(_REGISTRY.items()))
+
+
+VariantsFunction = TypeVar("VariantsFunction", bound=Callable[..., Mapping[str, list[Any]]])
+
+
+def register_variants(name: str) -> Callable[[VariantsFunction], VariantsFunction]:
+    """Register a function that returns many variants, name -> transforms as plain values, for suites to call by name."""
+
+    def decorate(function: VariantsFunction) -> VariantsFunction:
+        _VARIANTS[name] = function
+        return function
+
+    return decorate
+
+
+def make_variants(name: str, parameters: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Call a registered function of variants.
+
+    Raises
+    ------
+    UnknownNameError
+        If none has this name.
+    ConfigError
+        If a parameter is unknown or impossible.
+
+    Examples
+    --------
+    >>> list(make_variants("corruption.grid", {"elements": ["rewards", "actions"], "rates": [0.3]}))
+    ['clean', 'random-rewards', 'random-actions']
+    """
+    registered()  # imports the rooms
+    if name not in _VARIANTS:
+        raise UnknownNameError("function of variants", name, _VARIANTS)
+    try:
+        return dict(_VARIANTS[name](**parameters))
+    except TypeError as error:
+        raise ConfigError(f"{name}: {error}") from error
 
 
 def make_transform(name: str, parameters: Mapping[str, Any]) -> Transform:

@@ -1,56 +1,89 @@
 """All metrics of a dataset in one table.
 
 Where a value estimates something about the policies that made the data (mean return, mean length, score, TQ) it comes
-with a 95 % percentile bootstrap interval over episodes (Efron and Tibshirani 1993, chapter 13): 1,000 resamples of the
-episodes, seeded, so that the same dataset gives the same table. Everything else is a count of what is there, and has no
-interval; nor has anything where fewer than two episodes say something about it.
+with a 95 % percentile bootstrap interval over episodes. Everything else is a count of what is there, and has no interval;
+nor has anything where fewer than two episodes say something about it. What is measured on a subsample says so in its
+source, with the seed's draw and an interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
-from assay.metrics.returns import (
-    finite_returns,
-    fraction_terminated,
-    fraction_truncated,
-    length_summary,
-    normalized_score,
-    require_episodes,
-    return_summary,
+from assay.metrics import (
+    behaviour,
+    coverage,
+    distance,
+    diversity,
+    entropy,
+    labels,
+    noise,
+    return_structure,
+    returns,
+    saco,
+    smoothness,
+    spectrum,
+    stitching,
+    trajectory_quality,
 )
-from assay.metrics.saco import Grid, has_bins, log_ratio, unique_state_actions
-from assay.metrics.trajectory_quality import any_completed, completed_returns, quality_references, tq
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["assess"]
-
-RESAMPLES = 1_000
-_DRAWS_AT_A_TIME = 1 << 21
-_PAPER = "Schweighofer et al. 2022"
+__all__ = ["GROUPS", "assess", "metric_names"]
 
 
-class _Row(NamedTuple):
-    value: float
-    unit: str
-    source: str
-    interval: tuple[float, float] | None = None
+def _size(basis: Basis) -> Measures:
+    dataset = basis.dataset
+    return {
+        "steps": lambda: Measure(dataset.total_steps, "steps", "count"),
+        "episodes": lambda: Measure(dataset.total_episodes, "episodes", "count"),
+    }
+
+
+def _corruption(basis: Basis) -> Measures:
+    def share(element: str) -> Callable[[], Measure]:
+        source = f"mask in column corrupted/{element}"
+        return lambda: Measure(float(basis.dataset.masks[element].mean()), "fraction of steps", source)
+
+    return {f"corrupted_{element}": share(element) for element in sorted(basis.dataset.masks)}
+
+
+GROUPS: Mapping[str, Callable[[Basis], Measures]] = {
+    "size": _size,
+    "returns": returns.measures,
+    "return_structure": return_structure.measures,
+    "quality": trajectory_quality.measures,
+    "state_actions": saco.measures,
+    "stitching": stitching.measures,
+    "entropy": entropy.measures,
+    "rank": spectrum.measures,
+    "overlap": coverage.measures,
+    "behaviour": behaviour.measures,
+    "diversity": diversity.measures,
+    "labels": labels.measures,
+    "noise": noise.measures,
+    "smoothness": smoothness.measures,
+    "distance": distance.measures,
+    "corruption": _corruption,
+}
+"""Groups of metrics, in the order of the table; `select` takes their names, too."""
 
 
 def assess(
     dataset: Dataset,
     reference: Dataset | None = None,
     select: Sequence[str] | None = None,
-    bins: int = 100,
+    bins: int | None = None,
     seed: int = 0,
+    sample: int = 20_000,
+    definition: str = "paper",
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> pl.DataFrame:
     """Measure a dataset.
 
@@ -58,24 +91,27 @@ def assess(
     ----------
     dataset : Dataset
     reference : Dataset, optional
-        What SACo compares with, such as the replay dataset of the same environment. Without it there are no rows
-        `saco` and `lsaco`, and `unique_state_actions` counts on the dataset's own range.
+        What relative metrics compare with, such as the replay dataset of the same environment. Without it there are no
+        rows such as `saco` and `lsaco`, and `unique_state_actions` counts on the dataset's own range.
     select : sequence of str, optional
-        Metrics to compute, in this order; default all that this dataset has what they need for.
-    bins : int
-        Bin edges per column of the state-action grid.
+        Metrics or groups of them to compute, in this order; default all that this dataset has what they need for.
+    bins : int, optional
+        Bin edges per column of the state-action grid; default 100, and 5 for the notebook's definition.
     seed : int
-        Of the bootstrap.
+        Of the bootstrap and of subsamples.
+    sample : int
+        Most steps that metrics of quadratic cost look at.
+    definition : "paper", "published code" or "d4rl notebook"
+        Of SACo; `assay.metrics.saco` says how they differ.
+    progress : callable, optional
+        Called with (metrics done, metrics in all, name of the next).
 
     Returns
     -------
     polars.DataFrame
-        Columns metric, value, interval (a struct of low and high, the 95 % interval, or null), unit, source;
-        `.unnest("interval")` makes two columns of it. Metrics: `steps`, `episodes`,
-        `return_mean`, `return_std`, `return_min`, `return_median`, `return_max`, `length_mean`, `length_min`,
-        `length_median`, `length_max`, `score` and `tq` (where the dataset has reference scores),
-        `unique_state_actions`, `saturation`, `saco` and `lsaco` (with a reference), `fraction_terminated`,
-        `fraction_truncated`, and `corrupted_<element>` for every mask.
+        Columns metric, value, interval (a struct of low and high, the 95 % interval, or null), unit, source, seconds
+        (what is shared by several metrics counts for the first);
+        `.unnest("interval")` makes two columns of it. `metric_names(dataset)` lists the metrics by group.
 
     Raises
     ------
@@ -88,34 +124,61 @@ def assess(
 
     Examples
     --------
+    >>> import numpy as np
     >>> dataset = Dataset.from_arrays(
     ...     observations=np.zeros(5), actions=np.zeros(3), rewards=[1.0, 1.0, 4.0],
     ...     terminations=[False, True, False], truncations=[False, False, True])
     >>> assess(dataset, select=["return_mean", "fraction_terminated"])["value"].to_list()
     [3.0, 0.5]
     """
-    import polars as pl
-
-    require_episodes(dataset)
-    measured = _Measured(dataset, reference, bins, seed)
-    known = measured.metrics()
+    returns.require_episodes(dataset)
     if isinstance(select, str):
         raise ConfigError(f"select must be a list of metric names, such as [{select!r}]")
-    if select is None:
-        chosen = [name for name in known if name not in measured.without_basis()]
-    else:
-        chosen = list(select)
-        for name in chosen:
-            if name not in known:
-                raise UnknownNameError("metric", name, known)
-    rows = [(name, known[name]()) for name in chosen]
+    basis = Basis(dataset, reference, bins, seed, sample, definition)
+    groups = {group: measures(basis) for group, measures in GROUPS.items()}
+    known = {name: function for measures in groups.values() for name, function in measures.items()}
+    chosen: dict[str, None] = {}
+    for name in known if select is None else select:
+        if name not in known and name not in groups:
+            raise UnknownNameError("metric", name, [*known, *groups])
+        chosen |= dict.fromkeys(groups.get(name, [name]))
+    rows: list[tuple[str, Measure, float]] = []
+    for number, name in enumerate(chosen):
+        if progress is not None:
+            progress(number, len(chosen), name)
+        start = time.perf_counter()
+        try:
+            measure = known[name]()
+        except NotMeasurable as reason:
+            if select is not None and name in select:
+                raise NotMeasurable(f"{name}: {reason}") from None
+            continue
+        rows.append((name, measure, time.perf_counter() - start))
+    if progress is not None:
+        progress(len(chosen), len(chosen), "")
+    return _table(rows)
+
+
+def metric_names(dataset: Dataset) -> dict[str, list[str]]:
+    """Return the names of the metrics by group; some depend on the dataset, such as `corrupted_<element>`."""
+    return {group: list(measures(Basis(dataset))) for group, measures in GROUPS.items()}
+
+
+def _table(rows: Sequence[tuple[str, Measure, float]]) -> pl.DataFrame:
+    import polars as pl
+
+    measures = [measure for _, measure, _ in rows]
     return pl.DataFrame(
         {
-            "metric": [name for name, _ in rows],
-            "value": [float(row.value) for _, row in rows],
-            "interval": [None if row.interval is None else dict(zip(("low", "high"), row.interval)) for _, row in rows],
-            "unit": [row.unit for _, row in rows],
-            "source": [row.source for _, row in rows],
+            "metric": [name for name, _, _ in rows],
+            "value": [float(measure.value) for measure in measures],
+            "interval": [
+                None if measure.interval is None else dict(zip(("low", "high"), measure.interval, strict=True))
+                for measure in measures
+            ],
+            "unit": [measure.unit for measure in measures],
+            "source": [measure.source for measure in measures],
+            "seconds": [seconds for _, _, seconds in rows],
         },
         schema={
             "metric": pl.String,
@@ -123,141 +186,6 @@ def assess(
             "interval": pl.Struct({"low": pl.Float64, "high": pl.Float64}),
             "unit": pl.String,
             "source": pl.String,
+            "seconds": pl.Float64,
         },
     )
-
-
-class _Measured:
-    """The metrics of one dataset; what several of them need is computed once."""
-
-    def __init__(self, dataset: Dataset, reference: Dataset | None, bins: int, seed: int) -> None:
-        self.dataset, self.reference, self.bins, self.seed = dataset, reference, bins, seed
-
-    def metrics(self) -> dict[str, Callable[[], _Row]]:
-        """Return a function for every metric, in the order of the table."""
-        dataset = self.dataset
-        return {
-            "steps": lambda: _Row(dataset.total_steps, "steps", "count"),
-            "episodes": lambda: _Row(dataset.total_episodes, "episodes", "count"),
-            "return_mean": self._return_mean,
-            **{f"return_{key}": self._summary_row("return", key) for key in ("std", "min", "median", "max")},
-            "length_mean": self._length_mean,
-            **{f"length_{key}": self._summary_row("length", key) for key in ("min", "median", "max")},
-            "score": self._score,
-            "tq": self._tq,
-            "unique_state_actions": lambda: _Row(self._unique, "cells", self._grid_source),
-            "saturation": lambda: _Row(self._unique / dataset.total_steps, "fraction of steps", self._grid_source),
-            "saco": lambda: _Row(self._unique / self._unique_reference, "ratio", self._saco_source("SACo")),
-            "lsaco": lambda: _Row(
-                log_ratio(self._unique, self._unique_reference), "ratio of logarithms", self._saco_source("lSACo")
-            ),
-            "fraction_terminated": lambda: _Row(
-                fraction_terminated(dataset), "fraction of episodes", "last step is a termination"
-            ),
-            "fraction_truncated": lambda: _Row(
-                fraction_truncated(dataset), "fraction of episodes", "last step is a truncation"
-            ),
-            **{f"corrupted_{element}": self._mask_row(element) for element in sorted(dataset.masks)},
-        }
-
-    def without_basis(self) -> set[str]:
-        """Return the metrics that this dataset lacks something for."""
-        missing = set() if self.dataset.info.references else {"score", "tq"}
-        if not any_completed(self.dataset):
-            missing.add("tq")
-        if not has_bins(self.dataset):
-            missing |= {"unique_state_actions", "saturation", "saco", "lsaco"}
-        elif self.reference is None:
-            missing |= {"saco", "lsaco"}
-        elif self._unique_reference < 2:
-            missing.add("lsaco")
-        return missing
-
-    def _summary_row(self, what: str, key: str) -> Callable[[], _Row]:
-        def row() -> _Row:
-            if what == "return":
-                return _Row(self._returns[key], "reward", "undiscounted returns of all episodes")
-            return _Row(self._lengths[key], "steps", "lengths of all episodes")
-
-        return row
-
-    def _mask_row(self, element: str) -> Callable[[], _Row]:
-        def row() -> _Row:
-            return _Row(
-                float(self.dataset.masks[element].mean()), "fraction of steps", f"mask in column corrupted/{element}"
-            )
-
-        return row
-
-    @cached_property
-    def _returns(self) -> dict[str, float]:
-        return return_summary(self.dataset)
-
-    @cached_property
-    def _lengths(self) -> dict[str, float]:
-        return length_summary(self.dataset)
-
-    @cached_property
-    def _return_interval(self) -> tuple[float, float] | None:
-        return bootstrap_interval(finite_returns(self.dataset), self.seed)
-
-    def _return_mean(self) -> _Row:
-        return _Row(self._returns["mean"], "reward", "undiscounted returns of all episodes", self._return_interval)
-
-    def _length_mean(self) -> _Row:
-        interval = bootstrap_interval(self.dataset.episode_lengths.astype(np.float64), self.seed)
-        return _Row(self._lengths["mean"], "steps", "lengths of all episodes", interval)
-
-    def _score(self) -> _Row:
-        value, references = normalized_score(self.dataset), self.dataset.info.references
-        assert references is not None
-        interval = self._return_interval
-        if interval is not None:
-            low, high = sorted(float(references.normalize(border)) for border in interval)
-            interval = low, high
-        return _Row(value, "0 random, 100 expert", references.source, interval)
-
-    def _tq(self) -> _Row:
-        value, references = tq(self.dataset), self.dataset.info.references
-        assert references is not None
-        random, best = quality_references(self.dataset)
-        interval = bootstrap_interval((completed_returns(self.dataset) - random) / (best - random), self.seed)
-        return _Row(value, "0 random, 1 best", f"{_PAPER}, TQ; {references.source}", interval)
-
-    @cached_property
-    def _grid(self) -> Grid:
-        return Grid.from_dataset(self.dataset if self.reference is None else self.reference, self.bins)
-
-    @property
-    def _grid_source(self) -> str:
-        whose = "its own" if self.reference is None else "the reference's"
-        return f"{_PAPER}; {self.bins} edges over {whose} range of each column"
-
-    def _saco_source(self, name: str) -> str:
-        assert self.reference is not None
-        label = self.reference.info.id or "dataset"
-        return f"{_PAPER}, {name}; {self.bins} edges; reference {label} of {self.reference.total_steps:,} steps"
-
-    @cached_property
-    def _unique(self) -> int:
-        return unique_state_actions(self.dataset, self._grid)
-
-    @cached_property
-    def _unique_reference(self) -> int:
-        if self.reference is None:
-            raise ConfigError("SACo compares with a reference dataset: pass reference=")
-        return unique_state_actions(self.reference, self._grid)
-
-
-def bootstrap_interval(values: np.ndarray, seed: int) -> tuple[float, float] | None:
-    """Return the 95 % percentile bootstrap interval of the mean, or None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    generator = np.random.Generator(np.random.SFC64(seed))
-    at_a_time = max(1, _DRAWS_AT_A_TIME // len(values))
-    means = [
-        values[generator.integers(0, len(values), (min(at_a_time, RESAMPLES - start), len(values)))].mean(1)
-        for start in range(0, RESAMPLES, at_a_time)
-    ]
-    low, high = np.quantile(np.concatenate(means), (0.025, 0.975)).tolist()
-    return low, high

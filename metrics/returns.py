@@ -8,11 +8,14 @@ quantiles are interpolated linearly between order statistics.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.info import ReferenceScores
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, bootstrap_interval
 
 __all__ = [
     "fraction_terminated",
@@ -157,3 +160,55 @@ def _summary(values: np.ndarray) -> dict[str, float]:
         "quantile_75": third,
         "max": high,
     }
+
+
+# -------------------------------------------------------------------- for the table
+
+
+def measures(basis: Basis) -> Measures:
+    """Return `return_...`, `length_...`, `score` and how episodes end."""
+    dataset = basis.dataset
+
+    def summary_of(what: str, key: str, unit: str) -> Measure:
+        function = return_summary if what == "returns" else length_summary
+        value = basis.once(what, lambda: function(dataset))[key]
+        return Measure(value, unit, f"{what} of all episodes" if what == "lengths" else _ALL_RETURNS)
+
+    def return_interval() -> tuple[float, float] | None:
+        return basis.once("return interval", lambda: bootstrap_interval(finite_returns(dataset), basis.seed))
+
+    def return_mean() -> Measure:
+        return summary_of("returns", "mean", "reward")._replace(interval=return_interval())
+
+    def length_mean() -> Measure:
+        interval = bootstrap_interval(dataset.episode_lengths.astype(np.float64), basis.seed)
+        return summary_of("lengths", "mean", "steps")._replace(interval=interval)
+
+    def score() -> Measure:
+        references = dataset.info.references
+        if references is None:
+            raise NotMeasurable("the score needs reference scores, and the dataset's info has none")
+        interval = return_interval()
+        if interval is not None:
+            low, high = sorted(float(references.normalize(border)) for border in interval)
+            interval = low, high
+        return Measure(normalized_score(dataset), "0 random, 100 expert", references.source, interval)
+
+    def fraction(function: Callable[[Dataset], float], flag: str) -> Callable[[], Measure]:
+        return lambda: Measure(function(dataset), "fraction of episodes", f"last step is a {flag}")
+
+    def of(what: str, key: str, unit: str) -> Callable[[], Measure]:
+        return lambda: summary_of(what, key, unit)
+
+    return {
+        "return_mean": return_mean,
+        **{f"return_{key}": of("returns", key, "reward") for key in ("std", "min", "median", "max")},
+        "length_mean": length_mean,
+        **{f"length_{key}": of("lengths", key, "steps") for key in ("min", "median", "max")},
+        "score": score,
+        "fraction_terminated": fraction(fraction_terminated, "termination"),
+        "fraction_truncated": fraction(fraction_truncated, "truncation"),
+    }
+
+
+_ALL_RETURNS = "undiscounted returns of all episodes"

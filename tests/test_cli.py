@@ -23,11 +23,16 @@ COMMANDS = (
     "datasets show",
     "datasets collect",
     "datasets train-policy",
+    "datasets download",
     "datasets convert",
+    "datasets formats",
+    "datasets download",
     "datasets validate",
     "validate",
     "corrupt",
+    "apply",
     "metrics",
+    "card",
     "train",
     "run",
     "report",
@@ -145,6 +150,38 @@ def test_metrics_writes_what_it_prints(capsys, dataset, tmp_path, suffix):
     assert "the suffix must be" in run(capsys, "metrics", dataset, "-o", tmp_path / "quality.xls", status=1)
 
 
+def test_metrics_side_by_side_have_a_column_per_dataset(capsys, dataset, tmp_path):
+    short = assay.load(dataset).select([0])
+    assay.save(short, tmp_path / "short")
+    table = run(capsys, "metrics", dataset, tmp_path / "short", "--compare", "-s", "size", "-s", "psv")
+    assert f"steps │ 600 │ {short.total_steps} │ steps" in table
+    assert "psv" in table
+    assert "return_mean" not in table
+    assert table.count("┏") == 1
+    five = run(capsys, "metrics", dataset, "--definition", "d4rl notebook", "-s", "unique_states")
+    assert "5 edges, first 100,000 steps" in five
+
+
+def test_the_card_is_written_once_and_names_what_it_shows(capsys, dataset, tmp_path):
+    page = tmp_path / "card.html"
+    text = run(capsys, "card", dataset, "-o", page, "--reference", dataset, "--random", "none")
+    assert f"card: {page}" in text
+    assert "potential for improvement" in page.read_text()
+    assert "exists already" in run(capsys, "card", dataset, "-o", page, status=1)
+
+
+def test_a_damaged_dataset_has_a_card_that_says_so(capsys, dataset, tmp_path):
+    made = assay.load(dataset)
+    states = np.array(made.observations)
+    states[7, 1] = np.nan
+    assay.save(made.replace({"observations": states}), tmp_path / "damaged")
+    text = run(capsys, "card", tmp_path / "damaged", "-o", tmp_path / "card.html", "--random", "none")
+    assert "no metrics of the group state_actions: column observations[1] is nan at episode 0, step 7" in text
+    page = (tmp_path / "card.html").read_text()
+    assert "Validation found 1 error" in page
+    assert "return mean" in page
+
+
 def test_a_dataset_survives_conversion_to_minari_and_back(capsys, dataset, tmp_path):
     run(capsys, "datasets", "convert", dataset, tmp_path / "minari" / "mine-v0", "--format", "minari")
     run(capsys, "datasets", "convert", tmp_path / "minari" / "mine-v0", tmp_path / "back")
@@ -161,6 +198,54 @@ def test_validate_exits_with_1_on_findings_that_count(capsys, dataset, tmp_path)
     text = run(capsys, "datasets", "validate", tmp_path / "broken", status=1)
     assert "rewards" in text
     assert "NaN" in text
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "environment", "settings"),
+    [("sac", "Pendulum-v1", ["random_steps=50"]), ("dqn", "CartPole-v1", ["discount=0.95", "exploration_steps=50"])],
+)
+def test_train_a_network_and_collect_from_it(capsys, tmp_path, algorithm, environment, settings):
+    from assay.datasets.collection.policy_file import open_policy_file
+
+    actor, replay, checkpoints = tmp_path / "actor.safetensors", tmp_path / "replay", tmp_path / "checkpoints"
+    changes = ["hidden=[8]", "batch_size=8", "evaluation_interval=100", "evaluation_episodes=2", *settings]
+    options = [item for change in changes for item in ("--set", change)]
+    train = ("datasets", "train-policy", environment, "--algorithm", algorithm, "--steps", 250, *options)
+    text = run(capsys, *train, "-o", actor, "--replay", replay, "--checkpoints", checkpoints)
+    assert "250 steps of training written" in text
+    assert "100%" in text
+    file = open_policy_file(actor)
+    assert file.environment_id == environment
+    assert file.training["learning_curve"]["steps"] == [0, 100, 200, 250]
+    assert file.training["command"].startswith(f"assay datasets train-policy {environment} --algorithm {algorithm}")
+    assert file.training["settings"]["hidden"] == [8]
+    assert set(file.training["versions"]) == {"assay", "gymnasium", "mujoco", "numpy", "torch"}
+    assert len(list(checkpoints.iterdir())) == 4
+    kept = assay.load(replay)
+    assert kept.total_steps == 250
+    assert kept.validate().ok
+    run(capsys, "datasets", "collect", actor, "--steps", 300, "-o", tmp_path / "collected", "--workers", 0)
+    collected = assay.load(tmp_path / "collected")
+    assert collected.total_steps == 300
+    assert "network policy (8, greedy)" in collected.info.description
+    sampled = ("datasets", "collect", actor, "--steps", 300, "-o", tmp_path / "sampled", "--sampled", "True")
+    if algorithm == "sac":
+        run(capsys, *sampled, "--workers", 0)
+        assert "sampled" in assay.load(tmp_path / "sampled").info.description
+        assert assay.load(tmp_path / "sampled") != collected
+    else:
+        assert "only a tanh_gaussian" in run(capsys, *sampled, status=1)
+    assert "exists already" in run(capsys, *train, "-o", actor, "--replay", replay, status=1)
+    assert "another run" in run(capsys, *train, "--seed", 1, "--checkpoints", checkpoints, status=1)
+
+
+def test_settings_of_a_training_are_checked(capsys):
+    train = ("datasets", "train-policy", "CartPole-v1")
+    assert "did you mean 'discount'" in run(capsys, *train, "--algorithm", "dqn", "--set", "discuont=1", status=1)
+    assert "less than or equal to 1" in run(capsys, *train, "--algorithm", "dqn", "--set", "discount=2", status=1)
+    assert "FIELD=VALUE" in run(capsys, *train, "--set", "directions", status=1)
+    assert "keeps no replay" in run(capsys, *train, "--replay", "x", status=1)
+    assert "dqn takes discrete" in run(capsys, *train, "--algorithm", "sac", status=1)
 
 
 def test_collect_a_policy_of_ones_own(capsys, tmp_path):
@@ -384,3 +469,35 @@ def test_a_killed_collection_leaves_nothing_that_looks_finished(tmp_path, moment
     subprocess.run([sys.executable, "-m", "assay.cli", *options], cwd=ROOT, check=True, capture_output=True)
     assert assay.load(target) == assay.load("pendulum/medium", steps=400)
     assert [item.name for item in tmp_path.iterdir()] == ["collected"]
+
+
+def test_the_formats_are_listed_with_what_they_cannot_hold(capsys):
+    text = run(capsys, "datasets", "formats")
+    for name in ("assay", "minari", "d4rl", "robomimic", "lerobot", "ogbench", "neorl"):
+        assert name in text
+    assert "cannot hold" in text
+
+
+def test_a_file_of_ones_own_is_read_with_a_mapping_from_the_command_line(capsys, tmp_path):
+    np.savez(tmp_path / "logs.npz", state=np.arange(8.0)[:, None], u=np.zeros((6, 1)), r=np.ones(6), n=np.array([4, 2]))
+    mapping = json.dumps({"observations": "state", "actions": "u", "rewards": "r"})
+    options = ("--option", f"columns={mapping}", "--option", "episode_lengths=n", "--from", "npz")
+    text = run(capsys, "datasets", "convert", tmp_path / "logs.npz", tmp_path / "mine", *options)
+    assert "6 steps, read as npz, written to" in text
+    made = assay.load(tmp_path / "mine")
+    assert made.episode_lengths.tolist() == [4, 2]
+    assert made.observations.ravel().tolist() == list(range(8))
+    text = run(capsys, "datasets", "show", tmp_path / "logs.npz", *options)
+    assert "read as npz" in text
+    text = run(capsys, "datasets", "show", tmp_path / "logs.npz", "--option", "columns", status=1)
+    assert "not of the form KEY=VALUE" in text
+    text = run(capsys, "datasets", "show", tmp_path / "mine", "--option", "colums=1", status=1)
+    assert "colums" in text
+
+
+def test_a_dataset_converts_to_a_file_format_and_is_recognized_again(capsys, dataset, tmp_path):
+    run(capsys, "datasets", "convert", dataset, tmp_path / "data.hdf5", "--format", "d4rl")
+    text = run(capsys, "datasets", "show", tmp_path / "data.hdf5")
+    assert "read as" in text
+    text = run(capsys, "datasets", "convert", dataset, tmp_path / "x.npz", "--format", "neorl", status=1)
+    assert "read, but not written" in text

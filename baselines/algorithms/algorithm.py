@@ -97,6 +97,7 @@ class Algorithm(ABC):
     label: ClassVar[str]
     extra_columns: ClassVar[tuple[str, ...]] = ()  # of TrainingData.of
     acting: ClassVar[tuple[str, ...]] = ("actor",)  # the networks that `act` uses
+    discrete_actions: ClassVar[bool] = False  # whether it learns them, one entry for each
 
     batch_size: int
     normalize_observations: bool
@@ -121,7 +122,10 @@ class Algorithm(ABC):
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:
         """Lay a dataset out for training."""
         return TrainingData.of(
-            dataset.transitions(), action_scale, normalize=self.normalize_observations, extra=self.extra_columns
+            dataset.transitions(keep_terminal=True),
+            action_scale,
+            normalize=self.normalize_observations,
+            extra=self.extra_columns,
         )
 
     def data_parameters(self) -> dict[str, Any]:

@@ -4,11 +4,16 @@ Pomerleau 1991; as a baseline of offline RL, Fu et al. 2020 (arXiv 2004.07219). 
 
 .. math:: L(\pi) = E_{(s,a) \sim D} \, \lVert \pi(s) - a \rVert^2 / d_a .
 
+Of discrete actions, each is an entry of a, 1 where it was taken and -1 elsewhere, and the policy takes the largest entry
+of its answer: classification by least squares, where others take the cross-entropy of a softmax.
+
 Deviations: none from CORL's `any_percent_bc.py` at fraction 1 (two layers of 256, Adam 3e-4, batch 256, observations
 normalized by (s - mean) / (std + 1e-3), mean squared error over the entries of the action).
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -27,6 +32,8 @@ class BC(Algorithm):
     >>> BC().learning_rate
     0.0003
     """
+
+    discrete_actions: ClassVar[bool] = True
 
     learning_rate: float = Field(3e-4, gt=0)  # of Adam
     batch_size: int = Field(256, gt=0)  # transitions per update

@@ -51,7 +51,7 @@ class PercentBC(BC):
 
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:  # noqa: D102
         kept = best_episodes(dataset, self.fraction, self.discount)
-        transitions = dataset.transitions()
+        transitions = dataset.transitions(keep_terminal=True)
         rows = np.isin(dataset.episode_of_step[transitions.steps], kept)
         return TrainingData.of(take(transitions, rows), action_scale, normalize=self.normalize_observations)
 
@@ -79,4 +79,5 @@ def best_episodes(dataset: Dataset, fraction: float, discount: float) -> np.ndar
 def take(transitions: Transitions[np.ndarray], rows: np.ndarray) -> Transitions[np.ndarray]:
     """Return some of the transitions, by a mask."""
     columns = {item.name: getattr(transitions, item.name) for item in fields(transitions)}
-    return replace(transitions, **{name: value[rows] for name, value in columns.items() if value is not None})
+    arrays = {name: value[rows] for name, value in columns.items() if isinstance(value, np.ndarray)}
+    return replace(transitions, **arrays)

@@ -194,7 +194,7 @@ class RIQL(Algorithm):
         return (Phase(losses, follow=("critic",)),)
 
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:  # noqa: D102
-        transitions = dataset.transitions()
+        transitions = dataset.transitions(keep_terminal=True)
         check_learnable(observations=transitions.observations, next_observations=transitions.next_observations)
         both = np.concatenate([transitions.observations, transitions.next_observations])
         scale = ObservationScale.of(both, self.normalize_observations)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.datasets.collection.network_policy import NetworkPolicy
 from assay.datasets.collection.policies import Policy, UniformPolicy
 from assay.datasets.errors import CollectionError, ConfigError
 
@@ -57,10 +58,14 @@ class Behaviour:
             raise ConfigError(f"a policy must be callable on observations, not {type(policy).__name__}")
         self.policy, self.action_space, self.noise = policy, action_space, noise
         self.discrete = is_discrete(action_space)
-        self.random = isinstance(policy, UniformPolicy) or noise > 0
+        self.sampled = isinstance(policy, NetworkPolicy) and policy.stochastic
+        self.random = isinstance(policy, UniformPolicy) or self.sampled or noise > 0
         self._generators: list[np.random.Generator | None] = [None] * slots
-        # [slot, step within the draw, action dimension]; for discrete actions (whether, which).
+        # [slot, step within the draw, action dimension]; for discrete actions (whether, which), and for a policy that is
+        # itself sampled (its own, the noise's).
         self._shape = (2,) if self.discrete else tuple(action_space.shape)
+        if self.sampled:
+            self._shape = (2, *self._shape)
         self._draws = np.empty((slots, STEPS_PER_DRAW, *self._shape))
         self._next = np.zeros(slots, np.int64)
 
@@ -81,9 +86,9 @@ class Behaviour:
             assert draws is not None
             actions = low + (high - low) * draws
         else:
-            actions = self._ask(self.policy, observations)
-            if draws is not None:
-                actions = actions + self.noise * (high - low) / 2 * draws
+            actions = self._ask(self.policy, observations, draws)
+            if draws is not None and self.noise:
+                actions = actions + self.noise * (high - low) / 2 * (draws[:, 1] if self.sampled else draws)
         # Bounds are representable in the action dtype and rounding is monotone, so the cast stays inside them.
         clipped: NDArray[Any] = np.clip(actions, low, high).astype(space.dtype)
         return clipped
@@ -94,15 +99,23 @@ class Behaviour:
         if isinstance(self.policy, UniformPolicy):
             assert uniform is not None
             return uniform + start
-        actions = self._ask(self.policy, observations).astype(np.int64)
+        actions = self._ask(self.policy, observations, draws).astype(np.int64)
         if (actions < 0).any() or (actions >= count).any():
             raise CollectionError(f"the policy returned action {actions.max()}, but there are only {count} actions")
         if draws is not None and uniform is not None:
             actions = np.where(draws[:, 0] < self.noise, uniform, actions)
         return actions + start
 
-    def _ask(self, policy: Callable[[NDArray[Any]], NDArray[Any]], observations: NDArray[Any]) -> NDArray[Any]:
-        actions = np.asarray(policy(observations))
+    def _ask(
+        self,
+        policy: Callable[[Any], NDArray[Any]],
+        observations: Any,
+        draws: NDArray[np.float64] | None,
+    ) -> NDArray[Any]:
+        if self.sampled and isinstance(policy, NetworkPolicy) and draws is not None:
+            actions = policy.sample(observations, draws[:, 0])
+        else:
+            actions = np.asarray(policy(observations))
         expected = (len(observations), *self.action_space.shape)
         if actions.shape != expected:
             raise CollectionError(f"the policy must return actions of shape {expected}, not {actions.shape}")

@@ -2,7 +2,8 @@
 
 The policies lie beside this module in ``policies/<body>.json``, each with how it was trained and what it was measured
 to earn (``python -m assay.baselines.online.train_policies`` makes them). A level whose aim no trained policy reached
-is not in the catalog; asking for it says so.
+is not in the catalog; asking for it says so. Neural policies are files of their own, ``policies/<body>-<level>.safetensors``
+(``python -m assay.baselines.online.train_actors``), and tasks with a written or planned expert are in `scripted`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
 from typing import Any, TypeAlias, cast
 
-from assay.datasets.collection.policies import LinearPolicy, Policy, UniformPolicy
+from assay.datasets.collection.network_policy import NetworkPolicy
+from assay.datasets.collection.policies import LinearPolicy, Policy, UniformPolicy, described
+from assay.datasets.collection.policy_file import PolicyFile, open_policy_file
+from assay.datasets.collection.schemes import MIXED_SHARES, NOISY_EPSILON
+from assay.datasets.collection.scripted import SCRIPTED, measured_returns
 from assay.datasets.errors import UnknownNameError
 from assay.datasets.info import ReferenceScores, reference_scores
 
@@ -24,6 +30,13 @@ __all__ = ["CatalogEntry", "catalog", "find", "shipped_policies"]
 BODIES = ("hopper", "halfcheetah", "walker2d", "pendulum", "pendulum-sparse", "cartpole")
 MIXES = {"medium-expert": ("medium", "expert"), "medium-replay": ("medium",)}
 """Levels that each mix needs."""
+
+REFERENCES = {
+    "SAC": "Haarnoja et al. 2018, arXiv 1812.05905",
+    "DQN": "Mnih et al. 2015; van Hasselt et al. 2016, arXiv 1509.06461",
+}
+SKILLS = ("simple", "medium", "expert")
+"""Levels of a body, from the least; those that stand for robomimic's worse, okay and better operators."""
 
 RANDOM = "random"
 
@@ -48,7 +61,9 @@ class CatalogEntry:
     description
         One sentence for the dataset's information.
     reference_scores
-        Returns that map to the scores 0 and 100.
+        Returns that map to the scores 0 and 100; None where no expert is known.
+    tags
+        Whether the episodes of the blocks are tagged ``worse``, ``okay`` and ``better``, in this order.
 
     Examples
     --------
@@ -62,7 +77,8 @@ class CatalogEntry:
     blocks: Blocks
     noise: float | tuple[float, ...]
     description: str
-    reference_scores: ReferenceScores
+    reference_scores: ReferenceScores | None
+    tags: bool = False
 
     @property
     def body(self) -> str:
@@ -77,10 +93,11 @@ class CatalogEntry:
     def digest(self) -> str:
         """SHA-256 of everything in the recipe that decides the data: environment, policies, shares and noise."""
         policies = [
-            ["random" if isinstance(policy, UniformPolicy) else cast(LinearPolicy, policy).to_dict(), share]
+            ["random" if isinstance(policy, UniformPolicy) else cast(Any, policy).to_dict(), share]
             for policy, share in self.policies()
         ]
-        return hashlib.sha256(json.dumps([self.environment_id, self.noise, policies]).encode()).hexdigest()
+        recipe = [self.environment_id, self.noise, policies, *(["tags"] if self.tags else [])]
+        return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
 
 
 def shipped_policies(body: str) -> Mapping[str, Any]:
@@ -119,10 +136,28 @@ def read_policies(body: str) -> Mapping[str, Any]:
     return cast(Mapping[str, Any], json.loads(text))
 
 
+@functools.cache
+def read_actors(body: str) -> Mapping[str, PolicyFile]:
+    """Read the neural policies of a body: level -> policy file, in the order of their names."""
+    found = {}
+    for file in sorted((files("assay.datasets.collection") / "policies").iterdir(), key=lambda each: each.name):
+        match = re.fullmatch(rf"{re.escape(body)}-((?:dqn|sac)-[a-z]+)\.safetensors", file.name)
+        if match:
+            with as_file(file) as path:
+                found[match[1]] = open_policy_file(path)
+    return found
+
+
 def block_policy(body: str, name: str) -> Policy:
-    """Return the policy of that name in a body's file."""
+    """Return the policy of that name in a body's files."""
     if name == RANDOM:
         return UniformPolicy()
+    if body in SCRIPTED:
+        expert = SCRIPTED[body].expert
+        assert expert is not None
+        return expert()
+    if name in read_actors(body):
+        return read_actors(body)[name].policy
     content = read_policies(body)
     if name.startswith("iterate-"):
         return LinearPolicy.from_dict(content["iterates"][int(name.removeprefix("iterate-"))]["policy"])
@@ -132,7 +167,9 @@ def block_policy(body: str, name: str) -> Policy:
 @functools.cache
 def entries() -> Mapping[str, CatalogEntry]:
     """Build the catalog from the shipped files."""
-    return {entry.name: entry for body in BODIES for entry in body_entries(body)}
+    made = [entry for body in BODIES for entry in body_entries(body)]
+    made += [entry for body in SCRIPTED for entry in scripted_entries(body)]
+    return {entry.name: entry for entry in made}
 
 
 def body_entries(body: str) -> list[CatalogEntry]:
@@ -150,7 +187,7 @@ def body_entries(body: str) -> list[CatalogEntry]:
         return CatalogEntry(f"{body}/{level}", environment_id, blocks, noise, description, scores)
 
     made = [entry(RANDOM, ((RANDOM, 1.0),), 0.0, f"Uniform random actions in {environment_id}.")]
-    for level in ("simple", "medium", "expert"):
+    for level in SKILLS:
         if level in levels:
             earned, noise = levels[level]["measured"], levels[level]["noise"]
             text = (
@@ -170,7 +207,84 @@ def body_entries(body: str) -> list[CatalogEntry]:
         text = f"Half the steps from the medium and half from the expert linear policy in {environment_id}."
         noises = (levels["medium"]["noise"], levels["expert"]["noise"])
         made.append(entry("medium-expert", (("medium", 0.5), ("expert", 0.5)), noises, text))
+    if set(SKILLS) <= set(levels):
+        text = (
+            f"A third of the steps each from the simple, the medium and the expert linear policy in {environment_id}, "
+            "their episodes tagged worse, okay and better as robomimic's filter keys."
+        )
+        blocks, noises = tuple((level, 1 / 3) for level in SKILLS), tuple(levels[level]["noise"] for level in SKILLS)
+        made.append(replace(entry("proficiency", blocks, noises, text), tags=True))
+    if "expert" in levels and levels["expert"]["policy"]["discrete"]:
+        made += perspective_entries(made[0], "expert", "the linear expert", levels["expert"]["noise"])
+    for level, file in read_actors(body).items():
+        made += actor_entries(made[0], level, file)
     return made
+
+
+def actor_entries(random: CatalogEntry, level: str, file: PolicyFile) -> list[CatalogEntry]:
+    """Return the entries that a neural policy makes possible, given that of the same body's random data."""
+    training, earned = file.training, file.training["measured"]
+    policy = cast(NetworkPolicy, file.policy)
+    name = {"SAC": "soft actor-critic", "DQN": "double deep Q-learning"}[training["algorithm"]]
+    how = "actions sampled" if policy.stochastic else "greedy"
+    text = (
+        f"{described(policy)} in {random.environment_id} after {training['steps']:,} steps of {name} "
+        f"({REFERENCES[training['algorithm']]}), {how}: mean return {earned['mean_return']:.0f} over "
+        f"{earned['episodes']} episodes."
+    )
+    made = [replace(random, name=f"{random.body}/{level}", blocks=((level, 1.0),), description=text)]
+    if policy.discrete and level.endswith("-expert"):
+        prefix = level.removesuffix("expert")
+        made += perspective_entries(random, level, f"the {level.replace('-', ' ').upper()} policy", 0.0, prefix)
+    return made
+
+
+def perspective_entries(
+    random: CatalogEntry, expert: str, what: str, noise: float, prefix: str = ""
+) -> list[CatalogEntry]:
+    """Return the mixed and the noisy data of the Dataset Perspective paper (see `schemes`)."""
+    place = f"in {random.environment_id} (Schweighofer et al. 2022, arXiv 2111.04714)."
+    blocks = tuple(zip((RANDOM, expert), MIXED_SHARES))
+    share = f"{MIXED_SHARES[0]:.0%} of the steps uniform random actions and {MIXED_SHARES[1]:.0%} from {what}"
+    mixed = replace(
+        random,
+        name=f"{random.body}/{prefix}mixed",
+        blocks=blocks,
+        noise=(0.0, noise),
+        description=f"{share[0].upper()}{share[1:]} {place}",
+    )
+    noisy = replace(
+        random,
+        name=f"{random.body}/{prefix}noisy",
+        blocks=((expert, 1.0),),
+        noise=NOISY_EPSILON,
+        description=f"{what[0].upper()}{what[1:]} with a uniform action at a probability of {NOISY_EPSILON:g} {place}",
+    )
+    return [mixed, noisy]
+
+
+def scripted_entries(body: str) -> list[CatalogEntry]:
+    """Return the entries of a task with a written or planned expert, or with none."""
+    task, measured = SCRIPTED[body], measured_returns()[body]
+    environment_id, scores = task.environment_id, None
+    if task.expert is not None:
+        scores = ReferenceScores(
+            measured["random"]["mean_return"],
+            measured["expert"]["mean_return"],
+            "measured here: mean return of uniform random actions and of the expert that data is collected with",
+        )
+    text = f"Uniform random actions in {environment_id}: mean return {measured['random']['mean_return']:.3g}."
+    random = CatalogEntry(f"{body}/{RANDOM}", environment_id, ((RANDOM, 1.0),), 0.0, text, scores)
+    if task.expert is None:
+        return [random]
+    earned = measured["expert"]
+    text = (
+        f"{task.described} in {environment_id} with action noise {task.noise:g}: mean return "
+        f"{earned['mean_return']:.3g} over {earned['episodes']} episodes."
+    )
+    expert = replace(random, name=f"{body}/expert", blocks=(("expert", 1.0),), noise=task.noise, description=text)
+    discrete = not body.startswith("pointmaze")
+    return [random, expert, *(perspective_entries(random, "expert", "the expert", 0.0) if discrete else [])]
 
 
 def catalog() -> dict[str, CatalogEntry]:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from assay.datasets.collection.behaviour import Behaviour
 from assay.datasets.collection.environments import EnvironmentPool
 from assay.datasets.collection.policies import Policy
+from assay.datasets.collection.worker import row_layout
 from assay.datasets.errors import ConfigError
 
 __all__ = ["CollectedEpisodes", "collect", "episode_seed"]
@@ -40,7 +41,8 @@ class CollectedEpisodes:
     environment_id
         What was stepped.
     observations
-        ``[N + E, ...]``: episodes back to back, each with its final observation (T + 1 rows).
+        ``[N + E, ...]``: episodes back to back, each with its final observation (T + 1 rows); a structured array with a
+        field for each part where the space is a Dict or Tuple.
     actions
         ``[N, ...]``: executed actions, after noise and clipping.
     rewards
@@ -220,7 +222,8 @@ class _Block:
         pool, slots = self.pool, self.pool.environments
         # A running episode's rows lie in its slot's part of these buffers, [slot, step, ...].
         capacity = 1024
-        observations = np.empty((slots, capacity + 1, *pool.observation_space.shape), pool.observation_space.dtype)
+        kind, shape = row_layout(pool.observation_space)
+        observations = np.empty((slots, capacity + 1, *shape), kind)
         actions = np.empty((slots, capacity, *pool.action_space.shape), pool.action_space.dtype)
         rewards, ends = np.empty((slots, capacity)), np.zeros((slots, capacity, 2), bool)
         length_of = np.zeros(slots, np.int64)

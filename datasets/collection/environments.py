@@ -75,7 +75,8 @@ class EnvironmentPool:
     Attributes
     ----------
     observation_space, action_space
-        ``gymnasium.spaces.Box`` or ``Discrete``, of one copy.
+        Gymnasium's, of one copy. Actions are Box or Discrete; observations may also be a Dict or Tuple of them, and are
+        then rows of a structured array, with one field for each part: ``observations["desired_goal"]`` is ``[n, 2]``.
     spec_json
         ``EnvSpec.to_json()`` of one copy; None where the environment's entry point has no JSON form.
     lost
@@ -89,7 +90,7 @@ class EnvironmentPool:
     ConfigError
         If a parameter is impossible.
     CollectionError
-        If an environment cannot be made, has a space that is neither Box nor Discrete, raises, or its worker dies; it
+        If an environment cannot be made, has a space that cannot be collected, raises, or its worker dies; it
         names the environment, the slot and the cause.
 
     Examples
@@ -324,11 +325,9 @@ class EnvironmentPool:
         return cast(dict[str, Any], json.loads(description))
 
     def _lay_out(self) -> Columns:
-        from assay.datasets.collection.worker import Columns
+        from assay.datasets.collection.worker import Columns, row_layout
 
-        observation, action = (
-            (np.dtype(space.dtype), tuple(space.shape)) for space in (self.observation_space, self.action_space)
-        )
+        observation, action = row_layout(self.observation_space), row_layout(self.action_space)
         return Columns(self.environments, observation, action, self._memory)
 
     def _recover(self, worker: int, failure: PoolFailure) -> None:

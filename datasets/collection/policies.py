@@ -163,6 +163,26 @@ class LinearPolicy:
         return cls.from_dict(values)
 
 
+def described(policy: object) -> str:
+    """Return what a policy is, in a few words.
+
+    Examples
+    --------
+    >>> described(UniformPolicy())
+    'Uniform random actions'
+    """
+    from assay.datasets.collection.network_policy import NetworkPolicy
+
+    if isinstance(policy, UniformPolicy):
+        return "Uniform random actions"
+    if isinstance(policy, LinearPolicy):
+        return "A linear policy"
+    if isinstance(policy, NetworkPolicy):
+        widths = "-".join(str(len(bias)) for bias in policy.biases[:-1])
+        return f"A network policy ({widths or 'one layer'}, {'sampled' if policy.stochastic else 'greedy'})"
+    return f"A policy of one's own ({getattr(policy, '__qualname__', type(policy).__qualname__)})"
+
+
 def feature_count(observation_size: int, features: Features) -> int:
     """Return the number of features of an observation of that size."""
     if features == "linear":

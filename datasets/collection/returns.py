@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from assay.datasets.collection.behaviour import Behaviour
 from assay.datasets.collection.environments import EnvironmentPool
 from assay.datasets.collection.policies import Policy
+from assay.datasets.collection.worker import row_layout
 
 __all__ = ["episode_returns"]
 
@@ -50,7 +51,8 @@ def episode_returns(
     behaviour = Behaviour(policy, pool.action_space, noise, pool.environments)
     returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
     episode_of = np.full(pool.environments, -1)
-    observations = np.empty((pool.environments, *pool.observation_space.shape), pool.observation_space.dtype)
+    kind, shape = row_layout(pool.observation_space)
+    observations = np.empty((pool.environments, *shape), kind)
     launched = 0
     free = np.arange(pool.environments)
     while True:

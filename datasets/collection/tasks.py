@@ -3,6 +3,9 @@
 ``assay/SparsePendulum-v0`` is Gymnasium's Pendulum-v1 with a reward of 1 for each step on which the pole stands upright
 (the cosine of its angle, the first entry of the observation, is above 0.95) and 0 otherwise. Everything else is
 Pendulum-v1's: it begins hanging anywhere, swings up only by going back and forth, and is truncated after 200 steps.
+
+``assay/MinAtar-<game>-v0`` and ``assay/MiniGrid-<task>-v0`` are described in `minatar_tasks` and `minigrid_tasks`. They need
+the extras of those names, when they are made and not before.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
+
+from assay.datasets.collection import minatar_tasks, minigrid_tasks
 
 __all__ = ["PREFIX", "SparseReward"]
 
@@ -43,3 +48,16 @@ def sparse_pendulum(**options: Any) -> gymnasium.Env[Any, Any]:
 
 if f"{PREFIX}SparsePendulum-v0" not in gymnasium.registry:
     gymnasium.register(f"{PREFIX}SparsePendulum-v0", f"{__name__}:sparse_pendulum", max_episode_steps=200)
+
+for name, game in minatar_tasks.GAMES.items():
+    if f"{PREFIX}MinAtar-{name}-v0" not in gymnasium.registry:
+        gymnasium.register(
+            f"{PREFIX}MinAtar-{name}-v0",
+            f"{minatar_tasks.__name__}:MinAtarGrid",
+            kwargs={"game": game},
+            max_episode_steps=minatar_tasks.MOST_STEPS,
+        )
+
+for name, task in minigrid_tasks.TASKS.items():
+    if f"{PREFIX}MiniGrid-{name}-v0" not in gymnasium.registry:
+        gymnasium.register(f"{PREFIX}MiniGrid-{name}-v0", f"{minigrid_tasks.__name__}:FlatView", kwargs={"task": task})

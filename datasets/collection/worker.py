@@ -17,6 +17,7 @@ worker inherits as an open file without a name; its standard input and output sa
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import math
 import mmap
@@ -28,9 +29,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from assay.datasets.errors import ConfigError
 from assay.datasets.spaces import space_from_gymnasium, space_to_json
 
-__all__ = ["Columns", "EnvironmentGroup", "SlotError", "main"]
+__all__ = ["Columns", "EnvironmentGroup", "SlotError", "main", "row_layout"]
 
 LENGTH = struct.Struct("<I")
 REQUEST = struct.Struct("<cI")
@@ -45,12 +47,68 @@ class SlotError(Exception):
         self.slot, self.doing, self.cause = slot, doing, cause
 
 
+LIBRARIES = {
+    "PointMaze_": ("gymnasium_robotics", "robotics"),
+    "AntMaze_": ("gymnasium_robotics", "robotics"),
+    "MiniGrid-": ("minigrid", "minigrid"),
+}
+"""Where environments whose ids begin so are registered, and Assay's extra that brings it."""
+
+
+def register_environments_of(environment_id: str) -> None:
+    """Import what registers an environment; Gymnasium itself does so only for its own and for ``module:id``."""
+    if environment_id.startswith("assay/"):
+        import assay.datasets.collection.tasks  # noqa: F401  (importing registers them)
+    for prefix, (module, extra) in LIBRARIES.items():
+        if environment_id.startswith(prefix):
+            try:
+                importlib.import_module(module)
+            except ModuleNotFoundError as error:
+                raise ConfigError(f"{module} is not installed: pip install 'assay[{extra}]'") from error
+
+
 def describe_space(space: Any, role: str, slot: int) -> str:
-    """Return a Box or Discrete space as JSON; other spaces are an error naming their role."""
-    if type(space).__name__ not in ("Box", "Discrete"):
-        cause = f"{role} space {space} cannot be collected: only Box and Discrete can (flatten it first)"
+    """Return a space as JSON: Box and Discrete, and for observations Dict and Tuple of them; others are an error."""
+    kinds = {type(part).__name__ for part in parts_of(space)} if role == "observation" else {type(space).__name__}
+    if not kinds <= {"Box", "Discrete"}:
+        also = ", and Dict and Tuple of them" if role == "observation" else ""
+        cause = f"{role} space {space} cannot be collected: only Box and Discrete can{also} (flatten it first)"
         raise SlotError(slot, "made", cause)
     return space_to_json(space_from_gymnasium(space))
+
+
+def parts_of(space: Any) -> list[Any]:
+    """Return the spaces that a Dict or Tuple is made of, or the space itself."""
+    kind = type(space).__name__
+    children = space.spaces.values() if kind == "Dict" else space.spaces if kind == "Tuple" else None
+    return [space] if children is None else [part for child in children for part in parts_of(child)]
+
+
+def row_layout(space: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return the dtype and shape of one row: those of a Box or Discrete, a record of its parts for a Dict or Tuple.
+
+    Examples
+    --------
+    >>> from gymnasium.spaces import Box, Dict
+    >>> row_layout(Dict(goal=Box(0, 1, (2,)), here=Box(0, 1, (3,), np.float64)))
+    (dtype([('goal', '<f4', (2,)), ('here', '<f8', (3,))]), ())
+    """
+    kind = type(space).__name__
+    if kind not in ("Dict", "Tuple"):
+        return np.dtype(space.dtype), tuple(space.shape)
+    names = list(space.spaces) if kind == "Dict" else [f"_index_{i}" for i in range(len(space.spaces))]
+    children = list(space.spaces.values()) if kind == "Dict" else list(space.spaces)
+    return np.dtype([(name, *row_layout(child)) for name, child in zip(names, children)]), ()
+
+
+def as_row(observation: Any, space: Any) -> Any:
+    """Return an observation as it is assigned to a row of `row_layout`."""
+    kind = type(space).__name__
+    if kind == "Dict":
+        return tuple(as_row(observation[name], child) for name, child in space.spaces.items())
+    if kind == "Tuple":
+        return tuple(as_row(each, child) for each, child in zip(observation, space.spaces))
+    return observation
 
 
 class Columns:
@@ -117,17 +175,17 @@ class EnvironmentGroup:
     def __init__(self, environment_id: str, kwargs: Mapping[str, Any], slots: Sequence[int]) -> None:
         import gymnasium
 
-        if environment_id.startswith("assay/"):
-            import assay.datasets.collection.tasks  # noqa: F401  (importing registers them)
-
         self.environments: dict[int, Any] = {}
         for slot in slots:
             try:
+                register_environments_of(environment_id)
                 # The checker costs a third of the speed and warns about things no dataset depends on.
                 self.environments[slot] = gymnasium.make(environment_id, disable_env_checker=True, **kwargs)
             except Exception as error:
                 raise SlotError(slot, "made", f"{type(error).__name__}: {error}") from error
         first = self.environments[slots[0]]
+        self.observation_space = first.observation_space
+        self.nested = type(self.observation_space).__name__ in ("Dict", "Tuple")
         try:
             spec_json = first.spec.to_json()
         except Exception:  # an entry point that is an object, not a name, has no JSON form
@@ -142,14 +200,14 @@ class EnvironmentGroup:
     def columns(self, environments: int, memory: int | None = None) -> Columns:
         """Lay out the columns for a pool of so many environments like these."""
         first = next(iter(self.environments.values()))
-        observation, action = first.observation_space, first.action_space
-        return Columns(environments, (observation.dtype, observation.shape), (action.dtype, action.shape), memory)
+        return Columns(environments, row_layout(first.observation_space), row_layout(first.action_space), memory)
 
     def reset(self, columns: Columns, slots: Sequence[int]) -> None:
         """Reset each slot with its seed."""
         for slot, seed in zip(slots, columns.seeds[slots].tolist()):
             try:
-                columns.observations[slot] = self.environments[slot].reset(seed=seed)[0]
+                observation = self.environments[slot].reset(seed=seed)[0]
+                columns.observations[slot] = as_row(observation, self.observation_space) if self.nested else observation
             except Exception as error:
                 raise SlotError(slot, "reset", f"{type(error).__name__}: {error}") from error
 
@@ -161,8 +219,9 @@ class EnvironmentGroup:
         terminations, truncations = columns.terminations, columns.truncations
         for slot, action in zip(slots, actions.tolist() if self.discrete_actions else actions):
             try:
-                outcome = self.environments[slot].step(action)
-                observations[slot], rewards[slot], terminations[slot], truncations[slot] = outcome[:4]
+                observation, *outcome = self.environments[slot].step(action)
+                observations[slot] = as_row(observation, self.observation_space) if self.nested else observation
+                rewards[slot], terminations[slot], truncations[slot] = outcome[:3]
             except Exception as error:
                 raise SlotError(slot, "stepped", f"{type(error).__name__}: {error}") from error
 

@@ -9,9 +9,34 @@ from typing import Any, Protocol, cast
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, FormatError, UnknownNameError
 
-__all__ = ["FORMATS", "Format", "format_named", "sniff", "writable_formats", "writer_named"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "WritableFormat",
+    "format_named",
+    "known_formats",
+    "register_format",
+    "sniff",
+    "writable_formats",
+    "writer_named",
+]
 
-FORMATS = ("assay", "minari")  # in the order in which they are tried
+FORMATS = (  # in the order in which they are tried
+    "assay",
+    "minari",
+    "lerobot",
+    "gen_dgrl",
+    "robomimic",
+    "d3rlpy",
+    "dsrl",
+    "d4rl",
+    "hdf5",
+    "neorl",
+    "stable_baselines",
+    "imitation",
+    "ogbench",
+    "npz",
+)
 
 
 class Format(Protocol):
@@ -38,16 +63,53 @@ class WritableFormat(Format, Protocol):
         """Write `dataset` to `path`, whole or not at all; warns (AssayWarning) about what cannot be held."""
 
 
+_REGISTERED: dict[str, Format] = {}
+
+
+def register_format(name: str, format: Format) -> None:
+    """Make a format of your own known under a name: a module, or any object that offers what `Format` says.
+
+    Parameters
+    ----------
+    name : str
+    format : Format
+        Tried after the built-in ones where a file's format is to be found.
+
+    Raises
+    ------
+    ConfigError
+        If the name is taken, or something is missing from the format.
+    """
+    if name in FORMATS:
+        raise ConfigError(f"{name} is a built-in format; choose another name")
+    if missing := [item for item in ("TITLE", "LAYOUT", "CANNOT_HOLD", "sniff", "read") if not hasattr(format, item)]:
+        raise ConfigError(f"format {name} has no {missing[0]}; see assay.datasets.formats.Format")
+    _REGISTERED[name] = format
+
+
+def known_formats() -> tuple[str, ...]:
+    """Return the names of all formats, in the order in which they are tried."""
+    return (*FORMATS, *_REGISTERED)
+
+
 def format_named(name: str) -> Format:
-    """Return the format of this name."""
+    """Return the format of this name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; with the nearest names.
+    """
+    if name in _REGISTERED:
+        return _REGISTERED[name]
     if name not in FORMATS:
-        raise UnknownNameError("format", name, FORMATS)
+        raise UnknownNameError("format", name, known_formats())
     return cast(Format, import_module(f"assay.datasets.formats.{name}"))
 
 
 def writable_formats() -> tuple[str, ...]:
     """Return the names of the formats that can be written."""
-    return tuple(name for name in FORMATS if hasattr(format_named(name), "write"))
+    return tuple(name for name in known_formats() if hasattr(format_named(name), "write"))
 
 
 def writer_named(name: str) -> WritableFormat:
@@ -78,15 +140,15 @@ def sniff(path: Path) -> str:
     """
     if not path.exists():
         raise DatasetError(f"{path} does not exist")
-    for name in FORMATS:
+    for name in known_formats():
         if format_named(name).sniff(path):
             return name
-    raise FormatError(f"{path} is in no known format ({', '.join(FORMATS)})" + _contents(path))
+    raise FormatError(f"{path} is in no known format ({', '.join(known_formats())})" + _contents(path))
 
 
 def _contents(path: Path) -> str:
     if not path.is_dir():
         return ""
     inside = sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-    datasets = [name for name in inside if any(format_named(item).sniff(path / name) for item in FORMATS)]
+    datasets = [name for name in inside if any(format_named(item).sniff(path / name) for item in known_formats())]
     return f"; the folder holds the datasets {', '.join(datasets)}" if datasets else ""

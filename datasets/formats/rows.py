@@ -15,7 +15,10 @@ episode column `final_observation` says so, and no transition is made of it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +27,16 @@ from assay.datasets.errors import DatasetError
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
 
-__all__ = ["dataset_from_rows", "episode_lengths_from_flags", "flags", "next_observation_rows", "observation_rows"]
+__all__ = [
+    "dataset_from_rows",
+    "episode_lengths_from_ends",
+    "episode_lengths_from_flags",
+    "flags",
+    "flat",
+    "naming",
+    "next_observation_rows",
+    "observation_rows",
+]
 
 _BLOCK_ROWS = 65_536
 
@@ -45,6 +57,59 @@ def episode_lengths_from_flags(terminations: np.ndarray, truncations: np.ndarray
     return lengths
 
 
+def episode_lengths_from_ends(ends: np.ndarray, steps: int, where: str) -> np.ndarray:
+    """Return the lengths of the episodes that end before these rows; the last one ends with the steps.
+
+    Raises
+    ------
+    DatasetError
+        If the ends are no such list; `where` names the file and the array.
+
+    Examples
+    --------
+    >>> episode_lengths_from_ends(np.array([2, 5, 6]), 6, "example").tolist()
+    [2, 3, 1]
+    """
+    if ends.ndim != 1 or ends.dtype.kind not in "iu":
+        raise DatasetError(f"{where} is {ends.dtype}{list(ends.shape)}; a list of row numbers belongs there")
+    numbers = [0, *ends.tolist()]
+    for episode, (start, end) in enumerate(itertools.pairwise(numbers)):
+        if not start < end <= steps:
+            raise DatasetError(
+                f"{where}, entry {episode}: {end} cannot end an episode that starts at row {start}; there are "
+                f"{steps} rows"
+            )
+    if numbers[-1] != steps:
+        raise DatasetError(f"{where} ends the last episode at row {numbers[-1]}, but there are {steps} rows")
+    return np.diff(np.array(numbers, np.int64))
+
+
+def flat(array: np.ndarray, where: str) -> np.ndarray:
+    """Return a column of one value per row as (N,), where some store (N, 1).
+
+    Raises
+    ------
+    DatasetError
+        If it has another shape; `where` names the file and the column.
+    """
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise DatasetError(f"{where} has shape {list(array.shape)}; one value per row belongs there")
+    return array
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the file into the errors of a block that does not know it."""
+    try:
+        yield
+    except DatasetError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
+
+
 def flags(array: np.ndarray, where: str) -> np.ndarray:
     """Return a column of flags as (N,) booleans, whatever number type stores them.
 
@@ -53,10 +118,9 @@ def flags(array: np.ndarray, where: str) -> np.ndarray:
     DatasetError
         If it is not one flag per row, or holds anything but 0 and 1; `where` names the file and the column.
     """
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1 or array.dtype.kind not in "biuf":
-        raise DatasetError(f"{where} is {array.dtype}{list(array.shape)}; one flag per row belongs there")
+    array = flat(array, where)
+    if array.dtype.kind not in "biuf":
+        raise DatasetError(f"{where} is {array.dtype}; one flag per row belongs there, 0 or 1")
     result: np.ndarray = array.astype(bool)
     wrong = np.flatnonzero(array != result)  # NaN differs from everything, so it is found too
     if len(wrong):
@@ -102,15 +166,23 @@ def dataset_from_rows(
     >>> dataset.observations.tolist(), dataset.has_next_observations
     ([0.0, 1.0, 2.0, 5.0, 6.0], False)
     """
+    for name, array in columns.items():
+        if array.ndim == 0:
+            raise DatasetError(f"column {name} is a single value; one row per step is needed")
     steps = len(columns["rewards"])
     for name, array in columns.items():
         if len(array) != steps:
             raise DatasetError(f"column {name} has {len(array)} rows, but rewards has {steps}")
     if lengths is None:
         lengths = episode_lengths_from_flags(columns["terminations"], columns["truncations"])
-    lengths = np.asarray(lengths, np.int64)
-    if int(lengths.sum()) != steps:
-        raise DatasetError(f"the episodes hold {int(lengths.sum())} steps, but there are {steps} rows")
+    lengths = np.asarray(lengths)
+    if lengths.ndim != 1 or (len(lengths) and lengths.dtype.kind not in "iu"):
+        raise DatasetError(f"episode lengths are {lengths.dtype}{list(lengths.shape)}; a list of integers is needed")
+    if len(wrong := np.flatnonzero(lengths < 1)):
+        raise DatasetError(f"episode {wrong[0]} has {lengths[wrong[0]]} steps; at least 1 belong there")
+    if sum(lengths.tolist()) != steps:
+        raise DatasetError(f"the episodes hold {sum(lengths.tolist())} steps, but there are {steps} rows")
+    lengths = lengths.astype(np.int64)
     observed = [name for name in columns if is_under(name, "observations")]
     following = [name for name in columns if is_under(name, "next_observations")]
     if following and sorted(following) != sorted(f"next_{name}" for name in observed):

@@ -133,7 +133,7 @@ def contrast(first: str, second: str) -> float:
 def test_every_colour_of_the_report_is_readable_on_its_page() -> None:
     from assay.analysis import report
 
-    template = Path(report.__file__).with_name("templates") / "report.html"
+    template = Path(report.__file__).with_name("templates") / "page.html"
     light, dark = re.findall(r":root \{(.*?)\}", template.read_text(), flags=re.DOTALL)
     for block in (light, dark):
         colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))

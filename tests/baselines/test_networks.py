@@ -139,3 +139,18 @@ def test_a_member_that_is_not_alive_keeps_its_weights():
     assert torch.equal(rows[1], before.view(MEMBERS, COPIES, -1)[1])
     assert (rows[[0, 2]] != before.view(MEMBERS, COPIES, -1)[[0, 2]]).any(dim=(1, 2)).all()
     assert torch.isfinite(network.buffer).all()
+
+
+def test_a_selu_network_begins_normalized_and_is_that_of_torch():
+    spec = MLP(64, 3, (256, 256), learning_rate="learning_rate", activation="selu")
+    network = Network("values", spec, Draws([0], torch.zeros(1, dtype=torch.int64)))
+    weights, biases = network.parameters[0::2], network.parameters[1::2]
+    for (inputs, _), weight, bias in zip(spec.layers, weights, biases):
+        assert weight.std().item() == pytest.approx(inputs**-0.5, rel=0.1)
+        assert not bias.any()
+    inputs = torch.randn(1, 100, 64, generator=torch.Generator().manual_seed(0))
+    hidden = inputs
+    for weight, bias in zip(weights[:-1], biases[:-1]):
+        hidden = torch.selu(hidden @ weight + bias)
+        assert hidden.std().item() == pytest.approx(1.0, abs=0.1)  # what SELU is for
+    torch.testing.assert_close(network(inputs), hidden @ weights[-1] + biases[-1])

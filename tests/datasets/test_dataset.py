@@ -531,3 +531,30 @@ def test_consecutive_episodes_are_shared_not_copied() -> None:
     assert np.shares_memory(part.observations, dataset.observations)
     assert np.shares_memory(part.rewards, dataset.rewards)
     assert not np.shares_memory(dataset.select([2, 4]).rewards, dataset.rewards)
+
+
+def test_a_termination_without_a_recorded_final_observation_is_kept_for_learners_only() -> None:
+    dataset = Dataset.from_arrays(
+        observations=np.array([0.0, 1.0, 1.0, 5.0, 6.0, 6.0]),
+        actions=np.zeros(4),
+        rewards=[0.0, 1.0, 0.0, 2.0],
+        terminations=[False, True, False, False],
+        truncations=[False, False, False, True],
+        episode_columns={"final_observation": np.zeros(2, bool)},
+    )
+    assert dataset.transitions().steps.tolist() == [0, 2]
+    kept = dataset.transitions(keep_terminal=True)
+    assert kept.steps.tolist() == [0, 1, 2]  # the timeout stays out: what followed would be bootstrapped from
+    assert kept.rewards.tolist() == [0.0, 1.0, 0.0]
+    assert kept.terminations.tolist() == [False, True, False]
+
+
+def test_replace_adds_and_removes_columns_of_the_episodes_table():
+    dataset = clean_dataset(12, 6, episode_columns={"seed": np.arange(2), "policy": np.zeros(2)})
+    changed = dataset.replace(episode_columns={"seed": np.array([5, 6]), "policy": None, "tags/good": np.ones(2, bool)})
+    assert {name: values.tolist() for name, values in changed.episode_columns.items()} == {
+        "seed": [5, 6],
+        "tags/good": [True, True],
+    }
+    assert list(dataset.episode_columns) == ["seed", "policy"]
+    assert np.shares_memory(changed.observations, dataset.observations)

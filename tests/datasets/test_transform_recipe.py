@@ -162,7 +162,7 @@ def test_a_recipe_survives_the_way_to_plain_values_and_back() -> None:
             {"source": "a", "transforms": [{"corruption.random": {"element": "actions", "rates": 1}}]},
             "transform 0: corruption.random: rates is not a parameter",
         ),
-        ({"source": "a", "transforms": [{"corruption.randm": {}}]}, "mean 'corruption.random'? (mine: transform 0)"),
+        ({"source": "a", "transforms": [{"corruption.randm": {}}]}, "did you mean 'corruption.random'"),
     ],
 )
 def test_a_wrong_recipe_says_where_and_what(plain: Any, message: str) -> None:

@@ -26,7 +26,9 @@ from assay.metrics import (
     saturation,
     tq,
     unique_state_actions,
+    unique_states,
 )
+from assay.metrics.assess import metric_names
 
 REFERENCES = ReferenceScores(random=-10.0, expert=30.0, source="two made-up policies")
 
@@ -55,7 +57,8 @@ def values(table: pl.DataFrame) -> dict[str, float]:
 def test_the_table_holds_what_the_functions_return() -> None:
     dataset, reference = make(), make(60, seed=1)
     variant = RandomCorruption("rewards")(dataset)
-    table = assess(variant, reference, bins=8)
+    groups = ["size", "returns", "quality", "state_actions", "corruption"]
+    table = assess(variant, reference, bins=8, select=groups)
     grid = Grid.from_dataset(reference, 8)
     returns, lengths = return_summary(variant), length_summary(variant)
     assert values(table) == {
@@ -65,6 +68,7 @@ def test_the_table_holds_what_the_functions_return() -> None:
         **{f"length_{key}": lengths[key] for key in ("mean", "min", "median", "max")},
         "score": normalized_score(variant),
         "tq": tq(variant),
+        "unique_states": unique_states(variant, grid),
         "unique_state_actions": unique_state_actions(variant, grid),
         "saturation": saturation(variant, grid),
         "saco": saco(variant, reference, 8),
@@ -73,7 +77,8 @@ def test_the_table_holds_what_the_functions_return() -> None:
         "fraction_truncated": fraction_truncated(variant),
         "corrupted_rewards": variant.masks["rewards"].mean(),
     }
-    assert table.columns == ["metric", "value", "interval", "unit", "source"]
+    assert table.columns == ["metric", "value", "interval", "unit", "source", "seconds"]
+    assert (table["seconds"] >= 0).all()
     assert table["unit"].null_count() == table["source"].null_count() == 0
 
 
@@ -110,11 +115,11 @@ def test_sources_name_the_references() -> None:
 
 
 def flat(*arguments: Any, **options: Any) -> pl.DataFrame:
-    return assess(*arguments, **options).unnest("interval")
+    return assess(*arguments, **options).unnest("interval").drop("seconds")
 
 
 def test_estimates_have_an_interval_around_them_and_counts_have_none() -> None:
-    table = flat(make(), make(60, seed=1))
+    table = flat(make(), make(60, seed=1), select=["size", "returns", "quality", "state_actions"])
     estimates = {"return_mean", "length_mean", "score", "tq"}
     for row in table.iter_rows(named=True):
         if row["metric"] in estimates:
@@ -152,7 +157,7 @@ def test_the_table_repeats_and_depends_on_the_seed_in_the_intervals_only() -> No
 
 
 def test_one_episode_has_no_interval() -> None:
-    table = flat(make(1))
+    table = flat(make(1), select=["size", "returns", "quality", "state_actions"])
     assert table["low"].null_count() == len(table)
 
 
@@ -177,9 +182,9 @@ def test_what_cannot_be_measured_is_said() -> None:
         assess(make(), select=["corrupted_rewards"])
     with pytest.raises(ConfigError, match="pass reference="):
         assess(make(), select=["saco"])
-    with pytest.raises(ConfigError, match="random_return"):
+    with pytest.raises(ConfigError, match="reference scores"):
         assess(make(references=None), select=["tq"])
-    with pytest.raises(ConfigError, match="random and an expert"):
+    with pytest.raises(ConfigError, match="score needs reference scores"):
         assess(make(references=None), select=["score"])
     with pytest.raises(ConfigError, match=r"\['steps'\]"):
         assess(make(), select="steps")
@@ -190,7 +195,10 @@ def test_what_cannot_be_measured_is_said() -> None:
 def test_text_observations_leave_out_coverage_and_nothing_else() -> None:
     dataset = make()
     text = dataset.replace({"observations": np.full(len(dataset.observations), "go left")})
-    assert set(assess(dataset)["metric"]) - set(assess(text)["metric"]) == {"unique_state_actions", "saturation"}
+    groups = ["size", "returns", "return_structure", "quality", "state_actions", "stitching"]
+    lost = set(assess(dataset, select=groups)["metric"]) - set(assess(text, select=groups)["metric"])
+    on_grids = {"unique_states", "unique_state_actions", "saturation", "stitched_return_best", "stitched_return_mean"}
+    assert lost == on_grids
 
 
 def test_a_reference_of_one_cell_has_no_lsaco() -> None:
@@ -203,9 +211,15 @@ def test_a_reference_of_one_cell_has_no_lsaco() -> None:
 def test_unfinished_episodes_only_leave_out_quality() -> None:
     dataset = make()
     unfinished = dataset.replace({name: np.zeros(len(dataset), bool) for name in ("terminations", "truncations")})
-    assert set(assess(dataset)["metric"]) - set(assess(unfinished)["metric"]) == {"tq"}
+    assert set(assess(dataset)["metric"]) - set(assess(unfinished)["metric"]) == {"tq", "time_limit"}
 
 
 def test_importing_the_metrics_pulls_in_neither_torch_nor_gymnasium() -> None:
     code = "import sys, assay.metrics, assay.corruption; print({'torch', 'gymnasium'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_no_group_has_the_name_of_a_metric_and_no_two_metrics_share_one() -> None:
+    groups = metric_names(make())
+    names = [name for group in groups.values() for name in group]
+    assert len(names) == len(set(names)) == len(set(names) - set(groups))

@@ -64,3 +64,27 @@ def test_every_metric_is_finite(random: Dataset, trained: Dataset) -> None:
     table = assess(RandomCorruption("dynamics")(random), trained)
     assert np.isfinite(table["value"].to_numpy()).all()
     assert table.filter(metric="corrupted_dynamics")["value"].item() == pytest.approx(0.3, abs=0.05)
+
+
+def test_measures_of_spread_tell_a_random_policy_from_a_trained_one(random: Dataset, trained: Dataset) -> None:
+    groups = ["entropy", "overlap", "behaviour", "diversity", "smoothness"]
+    first, second = (
+        dict(assess(dataset, trained, select=groups, sample=1500).select("metric", "value").iter_rows())
+        for dataset in (random, trained)
+    )
+    assert first["policy_entropy"] > second["policy_entropy"] + 1
+    assert first["action_variance"] > 0.8 > 0.6 > second["action_variance"]
+    assert abs(first["autocorrelation_actions"]) < 0.1 < 0.4 < second["autocorrelation_actions"]
+    assert first["coverage"] < 0.2 < 0.9 < second["coverage"]
+
+
+def test_corruption_of_the_dynamics_shows_as_noise_and_of_the_rewards_as_distance(trained: Dataset) -> None:
+    def measured(dataset: Dataset) -> dict[str, float]:
+        select = ["transition_noise", "ks_max", "sliced_wasserstein"]
+        return dict(assess(dataset, trained, select=select, sample=1500).select("metric", "value").iter_rows())
+
+    clean = measured(trained)
+    assert clean["transition_noise"] < 0.1 < 0.5 < measured(RandomCorruption("dynamics")(trained))["transition_noise"]
+    spoilt = measured(RandomCorruption("rewards")(trained))
+    assert clean["ks_max"] < 0.1 < 0.12 < spoilt["ks_max"]
+    assert spoilt["sliced_wasserstein"] > 3 * clean["sliced_wasserstein"]

@@ -12,9 +12,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from assay.datasets import Dataset
-from assay.datasets.errors import ConfigError, DatasetError
+from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
 from assay.datasets.formats import format_named
-from assay.metrics import Grid, lsaco, saco, saturation, unique_state_actions
+from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
+from assay.metrics import (
+    Grid,
+    HyperLogLog,
+    lsaco,
+    saco,
+    saturation,
+    sketch_state_actions,
+    unique_counts,
+    unique_state_actions,
+    unique_states,
+)
+from assay.metrics.grid import Frames
 
 
 def make(states: np.ndarray, actions: np.ndarray, episode_length: int = 10_000) -> Dataset:
@@ -182,13 +194,18 @@ def test_structured_observations_and_images_are_columns_too() -> None:
         terminations=np.arange(30) == 29,
         truncations=np.zeros(30, bool),
     )
-    grid = Grid.from_dataset(dataset)
+    grid = Grid.from_dataset(dataset, images="pixels")
     assert "observations/image[1, 0]" in grid.names
     assert {"observations/door", "actions"} < set(grid.names)
     rows = np.column_stack(
         [dataset.observations["door"][:30], dataset.observations["image"][:30].reshape(30, -1), dataset.actions]
     )
     assert unique_state_actions(dataset, grid) == len(np.unique(rows, axis=0))
+    whole = Grid.from_dataset(dataset)
+    assert (whole.names, whole.frames) == (("observations/door", "actions"), (Frames("observations/image"),))
+    for bits in (64, 128):
+        assert unique_state_actions(dataset, whole, bits=bits) == len(np.unique(rows, axis=0))
+        assert unique_states(dataset, whole, bits=bits) == len(np.unique(rows[:, :-1], axis=0))
 
 
 def test_memory_mapped_columns_give_the_same_count(tmp_path: Path) -> None:
@@ -229,3 +246,150 @@ def test_impossible_requests_are_refused() -> None:
     with pytest.raises(ConfigError, match="2 names but 1"):
         Grid(("a", "b"), (np.array([0.0, 1.0]),))
     assert saco(dataset.select([]), dataset) == 0.0
+
+
+# -------------------------------------------------------------------- where the edges come from
+
+
+def test_a_grid_over_the_spaces_is_the_same_for_every_dataset() -> None:
+    grid = Grid.from_spaces(Box((2,), "float32", [-1.0, 0.0], [1.0, 10.0]), MultiDiscrete([2, 3], [0, 5]), bins=5)
+    assert grid.names == ("observations[0]", "observations[1]", "actions[0]", "actions[1]")
+    assert [edges.tolist() for edges in grid.edges] == [
+        [-1.0, -0.5, 0.0, 0.5, 1.0], [0.0, 2.5, 5.0, 7.5, 10.0], [0.0, 1.0], [5.0, 6.0, 7.0],
+    ]  # fmt: skip
+    generator = np.random.default_rng(0)
+    states = np.column_stack([generator.uniform(-1, 1, 60), generator.uniform(0, 10, 60)]).astype(np.float32)
+    dataset = make(states, generator.integers([0, 5], [2, 8], (60, 2)))
+    assert unique_state_actions(dataset, grid) == count_by_definition(dataset, grid)
+    part, whole = unique_counts(dataset.select([0]), dataset, grid=grid)
+    assert part == whole == unique_state_actions(dataset, grid)
+    assert Grid.from_spaces(MultiBinary(2), Discrete(3), bins=50).edges[2].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_a_grid_over_nested_spaces_has_the_columns_of_the_data() -> None:
+    generator = np.random.default_rng(0)
+    dataset = Dataset.from_arrays(
+        observations={
+            "goal": {"z": generator.integers(0, 3, 11), "a": generator.random((11, 2))},
+            "camera": generator.integers(0, 2, (11, 2, 2), np.uint8),
+        },
+        actions={"grip": generator.integers(0, 2, 10), "arm": generator.uniform(-1, 1, (10, 1))},
+        rewards=np.zeros(10),
+        terminations=np.arange(10) == 9,
+        truncations=np.zeros(10, bool),
+    )
+    goal = Dict({"z": Discrete(3), "a": Box((2,), "float64", [0.0, 0.0], [1.0, 1.0])})
+    camera = Box((2, 2), "uint8", [[0, 0], [0, 0]], [[255, 255], [255, 255]])
+    arm = Box((1,), "float64", [-1.0], [1.0])
+    by_space = Grid.from_spaces(Dict({"goal": goal, "camera": camera}), Dict({"grip": Discrete(2), "arm": arm}), 3)
+    by_data = Grid.from_dataset(dataset, 3)
+    assert (by_space.names, by_space.frames) == (by_data.names, by_data.frames)
+    assert 1 <= unique_state_actions(dataset, by_space) <= 10
+    assert by_space.states.names == ("observations/goal/a[0]", "observations/goal/a[1]", "observations/goal/z")
+    assert by_space.actions.names == ("actions/arm[0]", "actions/grip")
+
+
+def test_a_space_without_bounds_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"observations\[1\] has no bounds.*from_quantiles"):
+        Grid.from_spaces(Box((2,), "float64", [0.0, -np.inf], [1.0, np.inf]), Discrete(2))
+
+
+def test_quantile_edges_spread_the_steps_evenly_where_the_range_does_not() -> None:
+    generator = np.random.default_rng(0)
+    states = np.exp(3 * generator.standard_normal((1000, 1)))
+    dataset = make(states, np.zeros(1000))
+    quantiles, even = Grid.from_quantiles(dataset, 11), Grid.from_dataset(dataset, 11)
+    assert np.array_equal(quantiles.edges[0], np.quantile(states[:, 0], np.linspace(0, 1, 11)))
+    per_bin = np.bincount(np.digitize(states[:, 0], quantiles.edges[0])[states[:, 0] < states.max()])[1:]
+    assert per_bin.max() - per_bin.min() <= 1
+    assert np.bincount(np.digitize(states[:, 0], even.edges[0])).max() > 900
+    assert unique_state_actions(dataset, quantiles) == count_by_definition(dataset, quantiles)
+    shuffled = make(generator.permutation(states), np.zeros(1000), episode_length=7)
+    assert np.array_equal(Grid.from_quantiles(shuffled, 11).edges[0], quantiles.edges[0])
+
+
+# -------------------------------------------------------------------- the definitions
+
+
+def test_the_published_code_takes_the_range_of_each_dataset_and_a_row_of_zeros() -> None:
+    reference = make(np.array([[2.0], [3.0], [4.0], [5.0]]), np.array([1.0, 1.0, 1.0, 2.0]))
+    dataset = make(np.array([[20.0], [20.0], [40.0]]), np.array([1.0, 1.0, 1.0]))
+    # 3 edges: states 0 2.5 5 | 0 20 40, actions 0 1 2 | 0 0.5 1, and the row (0, 0) in each
+    assert unique_counts(dataset, reference, 3, definition="published code") == (3, 4)
+    assert saco(dataset, reference, 3, definition="published code") == 0.75
+    # the paper's grid is 2 3.5 5 and 1 1.5 2 for both
+    assert unique_counts(dataset, reference, 3) == (1, 3)
+    # a row of zeros that is there already adds none
+    with_zero = make(np.array([[0.0], [4.0]]), np.array([0.0, 1.0]))
+    assert unique_counts(with_zero, with_zero, definition="published code") == (2, 2)
+
+
+def test_the_notebook_takes_five_edges_and_a_hundred_thousand_rows() -> None:
+    generator = np.random.default_rng(0)
+    states = generator.random((100_010, 1)) * 4
+    states[100_000:] = 1e6  # neither counted nor part of the range
+    dataset = make(states, np.zeros(100_010))
+    grid = Grid(
+        ("observations[0]", "actions"), (np.linspace(states[:100_000].min(), states[:100_000].max(), 5), np.zeros(5))
+    )
+    expected = len(np.unique(np.digitize(states[:100_000, 0], grid.edges[0])))
+    assert unique_counts(dataset, dataset, definition="d4rl notebook") == (expected, expected)
+    assert expected == 5
+    assert saco(dataset, dataset, definition="d4rl notebook") == 1.0
+    with pytest.raises(UnknownNameError, match="d4rl notebook"):
+        saco(dataset, dataset, definition="notebook")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="either grid"):
+        saco(dataset, dataset, 5, grid=grid)
+
+
+# -------------------------------------------------------------------- kinds of observations, streams
+
+
+def test_states_and_state_actions_are_counted_apart_and_in_128_bits_too() -> None:
+    dataset = gaussian(3000, states=17, actions=6)
+    for bins in (2, 3, 100):
+        grid = Grid.from_dataset(dataset, bins)
+        rows = dataset.observations[dataset.observation_rows].astype(np.float64)
+        digitized = np.column_stack([np.digitize(rows[:, j], grid.edges[j]) for j in range(17)])
+        assert unique_states(dataset, grid) == len(np.unique(digitized, axis=0))
+        assert unique_state_actions(dataset, grid, bits=128) == count_by_definition(dataset, grid)
+
+
+def images(frames: np.ndarray) -> Dataset:
+    return Dataset.from_arrays(
+        observations=np.concatenate([frames, frames[:1]]), actions=np.zeros(len(frames), np.int64),
+        rewards=np.zeros(len(frames)), terminations=np.arange(len(frames)) == len(frames) - 1,
+        truncations=np.zeros(len(frames), bool),
+    )  # fmt: skip
+
+
+def test_small_differences_between_frames_go_when_they_are_made_smaller() -> None:
+    generator = np.random.default_rng(0)
+    scenes = generator.integers(0, 2, (5, 4, 4, 1)) * 200 + 16
+    scenes = scenes.repeat(6, axis=1).repeat(6, axis=2).repeat(3, axis=3)
+    frames = np.concatenate([scenes + generator.integers(-3, 4, scenes.shape) for _ in range(8)]).astype(np.uint8)
+    dataset = images(frames)
+    assert unique_states(dataset, Grid.from_dataset(dataset)) == 40
+    assert unique_states(dataset, Grid.from_dataset(dataset, images=(4, 4, 8))) == 5
+    first = images(frames.transpose(0, 3, 1, 2))  # channels before rows
+    assert unique_states(first, Grid.from_dataset(first, images=(4, 4, 8))) == 5
+    assert unique_states(dataset, Grid.from_dataset(dataset, images=(4, 4, 1))) == 1
+    by_space = Grid.from_spaces(
+        Box((24, 24, 3), "uint8", np.zeros((24, 24, 3)), np.full((24, 24, 3), 255)), Discrete(1)
+    )
+    assert unique_states(dataset, by_space) == 40
+    with pytest.raises(ConfigError, match="levels"):
+        Grid.from_dataset(dataset, images=(4, 4, 300))
+    with pytest.raises(ConfigError, match="known are"):
+        Grid.from_dataset(dataset, images="hash")  # type: ignore[arg-type]
+
+
+def test_parts_counted_on_many_machines_give_the_count_of_the_whole() -> None:
+    dataset = gaussian(30_000)
+    grid = Grid.from_dataset(dataset, 12)
+    halves = [dataset.select(range(3000)), dataset.select(range(2000, dataset.total_episodes))]
+    travelled = [sketch_state_actions(part, grid).to_bytes() for part in halves]
+    whole = HyperLogLog.from_bytes(travelled[0]).merge(HyperLogLog.from_bytes(travelled[1]))
+    assert whole == sketch_state_actions(dataset, grid)
+    exact = unique_state_actions(dataset, grid)
+    assert abs(whole.estimate() / exact - 1) < 4 * whole.standard_error

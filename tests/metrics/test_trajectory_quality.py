@@ -64,3 +64,39 @@ def test_missing_or_impossible_references_say_what_to_pass() -> None:
 def test_a_return_that_is_not_a_number_names_its_episode() -> None:
     with pytest.raises(DatasetError, match="return of episode 1 is nan"):
         tq(make([1.0, np.nan], "tt"), 0.0, 1.0)
+
+
+def test_datasets_are_references_by_the_mean_of_their_completed_episodes() -> None:
+    random, expert = make([0.0, 2.0, 1000.0], "tu-"), make([10.0, 12.0], "tt")
+    assert tq(make([6.0], "t"), random=random, best=expert) == 0.5
+    assert tq(make([6.0], "t"), random_return=0.0, best=expert) == pytest.approx(6 / 11)
+    assert tq(random, random=random, best=expert) == 0.0
+    assert tq(expert, random=random, best=expert) == 1.0
+    with pytest.raises(ConfigError, match="either random_return or random, not both"):
+        tq(random, random_return=0.0, random=random, best=expert)
+
+
+def test_references_come_from_d4rl_or_the_catalog_by_environment() -> None:
+    spec = '{"id": "Hopper-v5"}'
+    own = ReferenceScores(random=0.0, expert=10.0, source="own")
+    hopper = make([3234.3], "t").replace(info=DatasetInfo(env_spec=spec, reference_scores=own))
+    assert tq(hopper, references="d4rl") == tq(hopper, references="catalog") == 1.0
+    assert tq(hopper) == 323.43
+    assert tq(hopper, references=ReferenceScores(random=0.0, expert=6468.6, source="example")) == 0.5
+    cartpole = make([500.0], "t").replace(info=DatasetInfo(env_spec='{"id": "CartPole-v1"}'))
+    assert tq(cartpole, references="catalog") == 1.0
+    with pytest.raises(ConfigError, match="D4RL has no reference returns for CartPole-v1"):
+        tq(cartpole, references="d4rl")
+    with pytest.raises(ConfigError, match="environment is unknown"):
+        tq(make([1.0], "t"), references="catalog")
+    with pytest.raises(ConfigError, match="known are own, d4rl"):
+        tq(hopper, references="minari")  # type: ignore[arg-type]
+
+
+def test_partial_episodes_count_only_if_asked() -> None:
+    dataset = make([2.0, 4.0, 9.0], "tu-")
+    assert tq(dataset, 0.0, 10.0) == 0.3
+    assert tq(dataset, 0.0, 10.0, partial="count") == 0.5
+    assert tq(make([1.0], "-"), 0.0, 2.0, partial="count") == 0.5
+    with pytest.raises(ConfigError, match="drop or count"):
+        tq(dataset, 0.0, 10.0, partial="keep")  # type: ignore[arg-type]

@@ -17,8 +17,9 @@ class Misbehaving(gymnasium.Env[np.ndarray, np.ndarray]):
     def __init__(self, fault: str = "none", space: str = "box") -> None:
         self.fault = fault
         self.time = 0
-        if space == "dict":
-            self.observation_space = gymnasium.spaces.Dict({"position": self.observation_space})  # type: ignore[assignment]
+        if space == "text":
+            parts = {"position": self.observation_space, "mission": gymnasium.spaces.Text(5)}
+            self.observation_space = gymnasium.spaces.Dict(parts)  # type: ignore[assignment]
         if fault == "make":
             raise RuntimeError("no display")
 

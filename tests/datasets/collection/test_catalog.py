@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import pytest
@@ -10,8 +10,9 @@ import pytest
 from assay.datasets.collection.catalog import BODIES, catalog, find, shipped_policies
 from assay.datasets.collection.collect import collect
 from assay.datasets.collection.environments import EnvironmentPool
-from assay.datasets.collection.policies import LinearPolicy
+from assay.datasets.collection.policies import LinearPolicy, UniformPolicy
 from assay.datasets.collection.returns import episode_returns
+from assay.datasets.collection.scripted import SCRIPTED, measured_returns
 from assay.datasets.errors import UnknownNameError
 
 SAME_POLICIES = {"pendulum-sparse": "pendulum"}
@@ -103,3 +104,40 @@ def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
 def test_a_level_that_was_not_reached_says_why(name: str) -> None:
     with pytest.raises(UnknownNameError, match="linear policies do not reach it"):
         find(name)
+
+
+@pytest.mark.parametrize("body", SCRIPTED)
+def test_what_scripted_experts_earn_can_be_measured_again(body: str) -> None:
+    task, measured = SCRIPTED[body], measured_returns()[body]
+    assert measured["environment_id"] == task.environment_id
+    try:
+        here = {package: version(package) for package in task.packages}
+    except PackageNotFoundError as error:
+        pytest.skip(f"{error.name} is not installed")
+    if here != measured["versions"]:
+        pytest.skip("measured with other versions of the simulator")
+    policies = {"random": (UniformPolicy(), 0.0)}
+    if task.expert is not None:
+        policies["expert"] = (task.expert(), task.noise)
+    with EnvironmentPool(task.environment_id, 2, workers=0) as pool:
+        for name, (policy, noise) in policies.items():
+            seeds = range(measured[name]["first_seed"], measured[name]["first_seed"] + 2)
+            returns, _ = episode_returns(pool, policy, seeds, noise)
+            assert returns.tolist() == measured[name]["first_returns"][:2]
+            assert measured[name]["episodes"] == 100
+
+
+@pytest.mark.parametrize("body", [body for body, task in SCRIPTED.items() if task.expert is not None])
+def test_a_scripted_expert_is_better_than_random_and_its_scores_say_so(body: str) -> None:
+    scores = find(f"{body}/expert").reference_scores
+    assert scores is not None
+    assert scores.expert > scores.random
+    assert "measured here" in scores.source
+
+
+def test_a_task_without_an_expert_has_random_data_and_no_scale() -> None:
+    entry = find("breakout/random")
+    assert entry.reference_scores is None
+    assert [name for name in catalog() if name.startswith("breakout/")] == ["breakout/random"]
+    with pytest.raises(UnknownNameError, match="breakout/random"):
+        find("breakout/expert")

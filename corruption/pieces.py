@@ -1,0 +1,133 @@
+"""New episodes out of ranges of the steps of old ones: what every corruption of the episode structure is made of.
+
+::
+
+    steps of a dataset     | 0 1 2 3 4 | 5 6 7 |
+    firsts, lengths        (5, 3) (0, 2)                 a range lies inside one episode; order and repetition are free
+    new episodes           | 5 6 7 | 0 1 |
+    observations           s5 s6 s7 sT  s0 s1 s2         what followed the last step is the final observation: the true one
+    flags at its last step   as before    truncated      a range that stops inside its episode was stopped artificially
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.datasets.dataset import Dataset, is_under
+from assay.datasets.memory import copy, take_ranges
+
+__all__ = ["mark_episodes", "take_pieces"]
+
+ORIGIN = "origin/episode"
+ORIGIN_STEP = "origin/step"
+TOUCHED_FINAL = "corrupted/final_observation"
+
+
+def take_pieces(dataset: Dataset, firsts: np.ndarray, lengths: np.ndarray) -> Dataset:
+    """Return the dataset whose episodes are ranges of steps, in the order given.
+
+    All columns go with their steps, masks and weights included, and the columns of the episodes table with their
+    episodes. The table gains `origin/episode` and `origin/step`, where each piece comes from; where they are there
+    already, they keep telling of the first dataset. Columns are shared where the ranges follow one another.
+
+    Where a range stops inside its episode:
+
+    - its last step is truncated, unless it already ends there by a termination, and the final observation is known;
+    - the final observation is the observation of the next step. If that one is known to be disturbed
+      (`corrupted/observations`) and the clean s' is stored, it is the stored s'; if it stays disturbed, the episode
+      column `corrupted/final_observation` says so, for no step holds its mask any more.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    firsts : (K,) int64
+        First step of each range.
+    lengths : (K,) int64
+        At least 1, and not beyond the episode's end.
+
+    Returns
+    -------
+    Dataset
+        With the history of `dataset`.
+
+    Examples
+    --------
+    >>> dataset = Dataset.from_arrays(
+    ...     observations=np.arange(5.0), actions=np.zeros(4), rewards=np.arange(4.0),
+    ...     terminations=np.arange(4) == 3, truncations=np.zeros(4, bool))
+    >>> piece = take_pieces(dataset, np.array([1]), np.array([2]))
+    >>> piece.observations.tolist(), piece.rewards.tolist(), piece.truncations.tolist()
+    ([1.0, 2.0, 3.0], [1.0, 2.0], [False, True])
+    """
+    firsts, lengths = np.asarray(firsts, np.int64), np.asarray(lengths, np.int64)
+    starts, total = dataset.episode_starts, dataset.total_steps
+    of = np.searchsorted(starts, firsts, side="right") - 1
+    cut = firsts + lengths < starts[of] + dataset.episode_lengths[of]
+    columns = {
+        name: take_ranges(array, firsts, lengths)
+        if len(array) == total
+        else take_ranges(array, firsts + of, lengths + 1)
+        for name, array in ((name, dataset.column(name)) for name in dataset.columns)
+    }
+    lasts = np.cumsum(lengths) - 1
+    if cut.any():
+        truncations = copy(columns["truncations"])
+        truncations[lasts[cut]] |= ~columns["terminations"][lasts[cut]]
+        columns["truncations"] = truncations
+    episode_columns = {name: array[of] for name, array in dataset.episode_columns.items()}
+    if "final_observation" in episode_columns:
+        episode_columns["final_observation"] = episode_columns["final_observation"].astype(bool) | cut
+    before = dataset.episode_columns.get(ORIGIN_STEP, np.zeros(dataset.total_episodes, np.int64))
+    episode_columns[ORIGIN_STEP] = before[of] + firsts - starts[of]
+    episode_columns.setdefault(ORIGIN, of)
+    disturbed = _finals_of_cut_pieces(dataset, columns, firsts, lengths, cut)
+    if disturbed.any() or TOUCHED_FINAL in episode_columns:
+        inherited = episode_columns.get(TOUCHED_FINAL, np.zeros(len(of), bool)) & ~cut
+        episode_columns[TOUCHED_FINAL] = inherited | disturbed
+    return Dataset(columns, lengths, info=dataset.info, history=dataset.history, episode_columns=episode_columns)
+
+
+def _finals_of_cut_pieces(
+    dataset: Dataset, columns: dict[str, np.ndarray], firsts: np.ndarray, lengths: np.ndarray, cut: np.ndarray
+) -> np.ndarray:
+    """Put clean stored s' in place of disturbed final observations; return which ones stay disturbed, (K,) bool."""
+    disturbed = np.zeros(len(cut), bool)
+    following = (firsts + lengths)[cut]  # the steps that the final observations belonged to
+    masks, none = dataset.masks, np.zeros(len(following), bool)
+    in_states = masks["states"][following] if "states" in masks else none
+    in_observations = masks["observations"][following] if "observations" in masks else none
+    mended = none
+    if dataset.has_next_observations:
+        in_dynamics = masks["dynamics"][following - 1] if "dynamics" in masks else none
+        mended = in_observations & ~in_states & ~in_dynamics
+    if mended.any():
+        pieces = np.flatnonzero(cut)[mended]
+        finals = (np.cumsum(lengths) + np.arange(len(lengths)))[pieces]
+        for name in [name for name in columns if is_under(name, "observations")]:
+            columns[name] = copy(columns[name])
+            columns[name][finals] = dataset.column(f"next_{name}")[following[mended] - 1]
+    disturbed[cut] = in_states | (in_observations & ~mended)
+    return disturbed
+
+
+def mark_episodes(
+    dataset: Dataset, *, episodes: dict[str, np.ndarray] | None = None, steps: dict[str, np.ndarray] | None = None
+) -> Dataset:
+    """Add ground truth, united with what is there: (E,) to the episodes table and (N,) to the masks.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    episodes : mapping of str to (E,) bool, optional
+        Such as `duplicated`; becomes the episode column `corrupted/duplicated`.
+    steps : mapping of str to (N,) bool, optional
+        Becomes the mask `corrupted/<name>`.
+    """
+    none, table = np.zeros(dataset.total_episodes, bool), dataset.episode_columns
+    return dataset.replace(
+        {f"corrupted/{name}": touched | dataset.masks.get(name, False) for name, touched in (steps or {}).items()},
+        episode_columns={
+            f"corrupted/{name}": touched | table.get(f"corrupted/{name}", none)
+            for name, touched in (episodes or {}).items()
+        },
+    )

@@ -1,0 +1,144 @@
+"""Tasks whose expert is written down or planned instead of trained, and what it was measured to earn.
+
+``python -m assay.datasets.collection.scripted`` measures them, and uniform random actions, on 100 episodes each and writes
+``policies/scripted.json``, from which the catalog takes the reference scores of these tasks. A task without an expert has
+random data only, and no scale of scores.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from assay.datasets.atomic import atomic_write
+from assay.datasets.collection.environments import EnvironmentPool
+from assay.datasets.collection.planners import MAZES, LavaGapPlanner, MazePlanner
+from assay.datasets.collection.policies import LinearPolicy, Policy, UniformPolicy
+from assay.datasets.collection.returns import episode_returns
+
+__all__ = ["SCRIPTED", "ScriptedTask", "measured_returns"]
+
+MEASUREMENT_SEEDS = range(4_000_000_000, 4_000_000_100)  # those of the trained policies
+
+
+@dataclass(frozen=True)
+class ScriptedTask:
+    """One task.
+
+    Parameters
+    ----------
+    environment_id
+        What is stepped.
+    expert
+        Makes the expert; None where there is none.
+    described
+        What the expert is, in a few words.
+    noise
+        Action noise that expert data is collected and so measured with.
+    packages
+        Those whose versions the measured numbers depend on.
+    """
+
+    environment_id: str
+    expert: Callable[[], Policy] | None = None
+    described: str = ""
+    noise: float = 0.0
+    packages: tuple[str, ...] = ("gymnasium", "numpy")
+
+
+def by_sign(entry: int, size: int, sign: int) -> LinearPolicy:
+    """Return a policy of three actions (back, none, forth) that takes the sign of one entry of the observation."""
+    weights = np.zeros((3, size))
+    weights[[0, 2], entry] = -sign, sign
+    return LinearPolicy(weights, np.zeros(size), np.ones(size), discrete=True)
+
+
+def maze(name: str) -> ScriptedTask:
+    """Return the task of one of PointMaze's mazes."""
+    return ScriptedTask(
+        f"PointMaze_{'UMaze' if name == 'umaze' else name.title()}-v3",
+        functools.partial(MazePlanner, MAZES[name]),
+        "A breadth-first search over the cells of the maze, followed by a controller,",
+        0.5,
+        ("gymnasium-robotics", "mujoco", "numpy"),
+    )
+
+
+MINATAR, MINIGRID = ("minatar", "numpy"), ("minigrid", "numpy")
+
+SCRIPTED: Mapping[str, ScriptedTask] = {
+    "mountaincar": ScriptedTask(
+        "MountainCar-v0", functools.partial(by_sign, 1, 2, 1), "A push in the direction of the velocity"
+    ),
+    "acrobot": ScriptedTask(
+        "Acrobot-v1", functools.partial(by_sign, 5, 6, 1), "A torque in the direction of the second joint's velocity"
+    ),
+    "lavagap": ScriptedTask(
+        "assay/MiniGrid-LavaGapS7-v0",
+        LavaGapPlanner,
+        "A breadth-first search over poses, averaged over those that look alike,",
+        packages=MINIGRID,
+    ),
+    "dynamic-obstacles": ScriptedTask("assay/MiniGrid-Dynamic-Obstacles-8x8-v0", packages=MINIGRID),
+    "asterix": ScriptedTask("assay/MinAtar-Asterix-v0", packages=MINATAR),
+    "breakout": ScriptedTask("assay/MinAtar-Breakout-v0", packages=MINATAR),
+    "freeway": ScriptedTask("assay/MinAtar-Freeway-v0", packages=MINATAR),
+    "seaquest": ScriptedTask("assay/MinAtar-Seaquest-v0", packages=MINATAR),
+    "space-invaders": ScriptedTask("assay/MinAtar-SpaceInvaders-v0", packages=MINATAR),
+    "pointmaze-umaze": maze("umaze"),
+    "pointmaze-medium": maze("medium"),
+}
+
+
+@functools.cache
+def measured_returns() -> Mapping[str, Any]:
+    """Return what was measured: for each task ``random``, ``expert`` where there is one, and ``versions``."""
+    text = (files("assay.datasets.collection") / "policies" / "scripted.json").read_text(encoding="utf-8")
+    return cast(Mapping[str, Any], json.loads(text)["tasks"])
+
+
+def measure(task: ScriptedTask) -> dict[str, Any]:
+    """Measure one task's policies."""
+    found: dict[str, Any] = {"environment_id": task.environment_id, "noise": task.noise}
+    with EnvironmentPool(task.environment_id, 10, workers=0) as pool:
+        found["random"] = summary(*episode_returns(pool, UniformPolicy(), MEASUREMENT_SEEDS))
+        if task.expert is not None:
+            found["expert"] = summary(*episode_returns(pool, task.expert(), MEASUREMENT_SEEDS, task.noise))
+    return found | {"versions": {package: version(package) for package in task.packages}}
+
+
+def summary(returns: Sequence[float] | np.ndarray, lengths: Sequence[int] | np.ndarray) -> dict[str, Any]:
+    """Return the mean and spread of measured episodes, and the first three of them."""
+    return {
+        "mean_return": float(np.mean(returns)),
+        "std_return": float(np.std(returns, ddof=1)),
+        "mean_length": float(np.mean(lengths)),
+        "episodes": len(returns),
+        "first_seed": MEASUREMENT_SEEDS.start,
+        "first_returns": [float(value) for value in returns[:3]],
+    }
+
+
+def main() -> None:
+    """Measure all tasks."""
+    content = {
+        "schema": 1,
+        "command": "python -m assay.datasets.collection.scripted",
+        "machine": platform.machine(),
+        "tasks": {name: measure(task) for name, task in SCRIPTED.items()},
+    }
+    path = Path(str(files("assay.datasets.collection"))) / "policies" / "scripted.json"
+    atomic_write(path, json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

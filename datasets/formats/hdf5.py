@@ -1,0 +1,92 @@
+"""Plain HDF5: arrays under names of the user's own, with a mapping that says what they are.
+
+The words of the mapping are those of `mapping`. Names in the file are paths, such as `trajectories/state`; groups bring
+what is below them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from assay.datasets.dataset import Dataset
+from assay.datasets.formats.hdf5_file import members, open_hdf5
+from assay.datasets.formats.mapping import Arrays, dataset_from_mapping
+from assay.datasets.info import DatasetInfo
+
+__all__ = ["read", "sniff"]
+
+TITLE = "plain HDF5"
+LAYOUT = "file .hdf5"
+CANNOT_HOLD = ""
+
+
+def sniff(path: Path) -> bool:
+    """Tell whether `path` is an HDF5 file with the dataset's own names at its top, and flags among them."""
+    found = members(path)
+    return (
+        "terminals" not in found
+        and found >= {"observations", "actions", "rewards"}
+        and bool(found & {"terminations", "truncations"})
+    )
+
+
+def read(
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    episode_lengths: str | None = None,
+    episode_ends: str | None = None,
+    episode_starts: str | None = None,
+) -> Dataset:
+    """Read an HDF5 file of arrays.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping of str to str, optional
+        Name of a dataset's column (observations, actions, rewards, terminations, truncations, next_observations, costs,
+        weights, infos/<name>) -> path in the file. Columns that are not given are taken where the file uses these
+        names.
+    episode_lengths, episode_ends, episode_starts : str, optional
+        Path in the file of the array that says where episodes are; at most one. Without, they end at the flags.
+
+    Returns
+    -------
+    Dataset
+
+    Warns
+    -----
+    AssayWarning
+        About arrays that are not taken, and flags that are nowhere, which are then all False.
+
+    Raises
+    ------
+    ConfigError
+        If the options name what is not there; with what the file holds.
+    FormatError, DatasetError
+        If the file is damaged, a column is missing, or arrays do not fit together.
+
+    Examples
+    --------
+    >>> import h5py, numpy as np, tempfile
+    >>> path = Path(tempfile.mkdtemp(), "example.hdf5")
+    >>> with h5py.File(path, "w") as file:
+    ...     file["state"], file["act"] = np.arange(5.0), np.zeros(3)
+    ...     file["rew"], file["end"], file["cut"] = np.ones(3), [0, 1, 0], [0, 0, 1]
+    >>> names = {"observations": "state", "actions": "act", "rewards": "rew", "terminations": "end"}
+    >>> read(path, columns=names | {"truncations": "cut"}).next_observations.tolist()
+    [1.0, 2.0, 4.0]
+    """
+    wanted = {*(columns or {}).values(), episode_lengths, episode_ends, episode_starts}
+    with open_hdf5(path) as file:
+        return dataset_from_mapping(
+            Arrays([name for name in file.datasets if file.is_numeric(name) or name in wanted], file.read),
+            where=path,
+            unread=[name for name in file.datasets if not file.is_numeric(name) and name not in wanted],
+            columns=columns,
+            episode_lengths=episode_lengths,
+            episode_ends=episode_ends,
+            episode_starts=episode_starts,
+            info=DatasetInfo(source=f"HDF5 file {path.name}"),
+        )

@@ -1,0 +1,109 @@
+"""NeoRL and NeoRL-2: one .npz archive with a row per step and what followed it.
+
+::
+
+    obs, next_obs     (N, ...)
+    action            (N, ...)
+    reward            (N,) or (N, 1)
+    done              (N,) or (N, 1), as floating point numbers 0 and 1
+    truncated         (N,), likewise: NeoRL-2 (arXiv 2503.19267)
+    index             (E,) the row after each trajectory's last: NeoRL (Qin et al. 2022, arXiv 2102.00714)
+
+`done` is a termination. In NeoRL nothing marks a truncation, but `index` says where a trajectory stops: one that stops
+without `done` was truncated there. NeoRL's own loader puts a 0 in front of `index`; the file has none.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import AssayWarning
+from assay.datasets.formats.npz_file import npz_names, open_npz
+from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_ends, flags, flat, naming
+from assay.datasets.info import DatasetInfo
+
+__all__ = ["read", "sniff"]
+
+TITLE = "NeoRL and NeoRL-2"
+LAYOUT = "file .npz"
+CANNOT_HOLD = "nested observations or actions, infos, weights, costs and other columns, info and history"
+
+_NEEDED = {"obs", "next_obs", "action", "reward", "done"}
+
+
+def sniff(path: Path) -> bool:
+    """Tell whether `path` is an archive with NeoRL's arrays."""
+    names = npz_names(path)
+    return names >= _NEEDED and names.isdisjoint({"acts", "actions"})
+
+
+def read(path: Path) -> Dataset:
+    """Read a file of NeoRL or NeoRL-2.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Dataset
+        With the id that the file's name is, such as `"DMSD-high-20000-val"`. Arrays that are not of the format are
+        listed in `info.extra["not_read"]`.
+
+    Warns
+    -----
+    AssayWarning
+        If the file has neither `truncated` nor `index`, so that only `done` ends episodes.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged or an array is missing; with both.
+    DatasetError
+        If the arrays do not fit together.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "DMSD-high-2-val.npz")
+    >>> np.savez(
+    ...     path, obs=np.array([[0.0], [1.0]]), next_obs=np.array([[1.0], [2.0]]), action=np.zeros((2, 1)),
+    ...     reward=np.ones(2), done=np.zeros(2), truncated=np.array([0.0, 1.0]))
+    >>> dataset = read(path)
+    >>> dataset.info.id, dataset.truncations.tolist(), dataset.observations.ravel().tolist()
+    ('DMSD-high-2-val', [False, True], [0.0, 1.0, 2.0])
+    """
+    with open_npz(path) as file, naming(path):
+        terminations = flags(file.read("done"), "array done")
+        lengths, truncations = None, np.zeros(len(terminations), bool)
+        if "index" in file.names:
+            lengths = episode_lengths_from_ends(file.read("index"), len(terminations), "array index")
+        if "truncated" in file.names:
+            truncations = flags(file.read("truncated"), "array truncated")
+        elif lengths is not None:
+            truncations[np.cumsum(lengths) - 1] = True
+            truncations &= ~terminations
+        else:
+            warnings.warn(
+                f"{path} has neither truncated nor index: only done ends episodes", AssayWarning, stacklevel=3
+            )
+        known = {*_NEEDED, "truncated", "index"}
+        left = [name for name in file.names if name not in known]
+        return dataset_from_rows(
+            {
+                "observations": file.read("obs"),
+                "next_observations": file.read("next_obs"),
+                "actions": file.read("action"),
+                "rewards": flat(file.read("reward"), "array reward"),
+                "terminations": terminations,
+                "truncations": truncations,
+            },
+            lengths=lengths,
+            info=DatasetInfo(
+                id=path.stem, source=f"{TITLE} file {path.name}", extra={"not_read": left} if left else {}
+            ),
+        )

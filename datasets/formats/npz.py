@@ -1,0 +1,194 @@
+"""Plain .npz archives: Assay's columns under their own names, or anybody's arrays with a mapping.
+
+::
+
+    observations            (N+E, ...), or observations/<key> for nested ones
+    actions, rewards, terminations, truncations, next_observations, infos/<key>, ...
+    episode_lengths         (E,)
+    episodes/<name>         (E,) further columns of the episodes table
+    assay                   JSON text: info and history
+
+What Assay writes it reads back equal. For files that others wrote, `mapping` says which array is which column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.datasets.atomic import atomic_file
+from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
+from assay.datasets.errors import DatasetError, FormatError
+from assay.datasets.formats.mapping import COLUMNS, Arrays, dataset_from_mapping
+from assay.datasets.formats.npz_file import NpzFile, npz_names, open_npz, write_npz
+from assay.datasets.formats.rows import naming
+from assay.datasets.info import DatasetInfo, Record
+
+__all__ = ["read", "sniff", "write"]
+
+TITLE = "plain npz"
+LAYOUT = "file .npz"
+CANNOT_HOLD = ""
+
+_LENGTHS, _EPISODES, _MARK = "episode_lengths", "episodes/", "assay"
+_STRUCTURES = (_LENGTHS, "episode_ends", "episode_starts")
+
+
+def sniff(path: Path) -> bool:
+    """Tell whether `path` is an archive with observations, actions and rewards under these names."""
+    names = npz_names(path)
+    found = {name.split("/")[0] for name in names}
+    return {"observations", "actions"} <= found and "rewards" in names
+
+
+def read(
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    episode_lengths: str | None = None,
+    episode_ends: str | None = None,
+    episode_starts: str | None = None,
+) -> Dataset:
+    """Read an archive.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping of str to str, optional
+        Name of a dataset's column -> name in the file, such as `{"observations": "states", "infos/qpos": "qpos"}`.
+        Others are looked for under their own names.
+    episode_lengths, episode_ends, episode_starts : str, optional
+        Name in the file of the array that says where episodes are: their lengths, the row after each last one, or each
+        first row (numbers, or flags on the rows). Default: an array of the option's own name, else the flags.
+
+    Returns
+    -------
+    Dataset
+        Where the file says how many episodes there are, arrays with one number or text for each become episode columns.
+
+    Warns
+    -----
+    AssayWarning
+        About arrays that are not taken, and about flags that are nowhere.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged or a needed column is missing; with what the file holds and the option to pass.
+    ConfigError
+        If the options name what is not there.
+    DatasetError
+        If the arrays do not fit together.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "example.npz")
+    >>> np.savez(
+    ...     path, states=np.arange(5.0), actions=np.zeros(3), rewards=np.ones(3),
+    ...     terminations=np.array([0, 1, 0]), truncations=np.array([0, 0, 1]))
+    >>> read(path, columns={"observations": "states"}).episode_lengths.tolist()
+    [2, 1]
+    """
+    with open_npz(path) as file, naming(path):
+        given = (columns, episode_lengths, episode_ends, episode_starts)
+        if _MARK in file.names and given == (None, None, None, None):
+            return _read_own(file)
+        structures: dict[str, Any] = dict(zip(_STRUCTURES, (episode_lengths, episode_ends, episode_starts)))
+        if not any(structures.values()):
+            claimed = (columns or {}).values()
+            own = next((name for name in _STRUCTURES if name in file.names and name not in claimed), None)
+            structures |= {} if own is None else {own: own}
+        per_episode = _per_episode(file, structures, columns or {})
+        dataset = dataset_from_mapping(
+            Arrays([name for name in file.names if name not in per_episode], file.read),
+            where=path,
+            columns=columns,
+            **structures,
+            info=DatasetInfo(id=path.stem, source=f"{TITLE} file {path.name}"),
+        )
+        if not per_episode:
+            return dataset
+        extra = {name.removeprefix(_EPISODES): file.read(name) for name in per_episode}
+        return Dataset(
+            {name: dataset.column(name) for name in dataset.columns},
+            dataset.episode_lengths,
+            info=dataset.info,
+            episode_columns=extra | dict(dataset.episode_columns),
+        )
+
+
+def _per_episode(file: NpzFile, structures: Mapping[str, str | None], columns: Mapping[str, str]) -> list[str]:
+    """Return the names of arrays with one entry for each episode, where the file says how many there are."""
+    source = structures[_LENGTHS] or structures["episode_ends"]
+    if source is None or source not in file.names:
+        return []
+    episodes = file.describe(source)[1]
+    taken = {source, *columns.values(), *structures.values()}
+    result = []
+    for name in file.names:
+        if name in taken or name.split("/")[0] in COLUMNS:
+            continue
+        fits = file.readable(name) and file.describe(name)[1] == episodes
+        if fits and name.removeprefix(_EPISODES) not in RESERVED_EPISODE_COLUMNS:
+            result.append(name)
+        else:
+            file.check(name)
+    return result
+
+
+def _read_own(file: NpzFile) -> Dataset:
+    """Read what `write` wrote."""
+    try:
+        plain = json.loads(str(file.read(_MARK)))
+        info = DatasetInfo.from_plain(plain["info"])
+        history = [Record.from_plain(record) for record in plain["history"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FormatError(f"{file.path}: array {_MARK} is damaged: {error}") from error
+    lengths = file.read(_LENGTHS)
+    if lengths.dtype != np.int64:
+        raise FormatError(f"{file.path}: array {_LENGTHS} is {lengths.dtype}; it is damaged")
+    columns, extra = {}, {}
+    for name in file.names:
+        if name.startswith(_EPISODES):
+            extra[name.removeprefix(_EPISODES)] = file.read(name)
+        elif name not in (_LENGTHS, _MARK):
+            columns[name] = file.read(name)
+    return Dataset(columns, lengths, info=info, history=history, episode_columns=extra)
+
+
+def write(dataset: Dataset, path: Path, *, overwrite: bool = False, compress: bool = False) -> None:
+    """Write a dataset as one archive, whole or not at all; `numpy.load` opens it.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    path : Path
+    overwrite : bool
+    compress : bool
+        Smaller, and slower to write and read.
+
+    Raises
+    ------
+    DatasetError
+        If the file exists and `overwrite` is False, or a column has one of the names that describe episodes.
+    """
+    for name in dataset.columns:
+        if name in (_LENGTHS, _MARK) or is_under(name, _EPISODES.rstrip("/")):
+            raise DatasetError(f"column {name}: an .npz file uses this name for its episodes; rename the column")
+    with atomic_file(path, overwrite=overwrite) as part:
+        write_npz(part, _arrays(dataset), compress=compress)
+
+
+def _arrays(dataset: Dataset) -> Iterator[tuple[str, np.ndarray]]:
+    for name in dataset.columns:
+        yield name, dataset.column(name)
+    yield _LENGTHS, dataset.episode_lengths
+    for name, array in dataset.episode_columns.items():
+        yield f"{_EPISODES}{name}", array
+    plain = {"info": dataset.info.to_plain(), "history": [record.to_plain() for record in dataset.history]}
+    yield _MARK, np.array(json.dumps(plain))

@@ -1,0 +1,225 @@
+"""OGBench (Park et al. 2025, arXiv 2410.20092): one .npz archive whose trajectories hold their final observations.
+
+::
+
+    row               0  1  2  3 | 4  5  6
+    observations      s0 s1 s2 s3| s0 s1 s2      one row more than steps in every trajectory
+    actions           a0 a1 a2 - | a0 a1 -       the action of a last row means nothing
+    terminals         0  0  0  1 | 0  0  1       the row is the last of its trajectory
+    qpos, qvel, ...   like observations
+
+So a trajectory of L + 1 rows has L steps, and its last row leads nowhere. A trajectory ends because its collection
+stopped, not because the environment did: its last step is truncated, never terminated. The file has no rewards; they are
+zeros here. OGBench's `singletask` variants compute rewards and masks from `qpos` with the success test of each
+environment when they are loaded; that needs the environments and is not done here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from assay.datasets.atomic import atomic_file
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import AssayWarning, DatasetError
+from assay.datasets.formats.npz_file import npz_names, open_npz, write_npz
+from assay.datasets.formats.rows import flags, naming
+from assay.datasets.info import DatasetInfo
+from assay.datasets.memory import empty
+
+__all__ = ["read", "sniff", "write"]
+
+TITLE = "OGBench"
+LAYOUT = "file .npz"
+CANNOT_HOLD = (
+    "nested observations or actions (an error), rewards, terminations (they become ends of trajectories), flags other "
+    "than one at the end of each episode, the last step of an episode whose final observation is unknown, "
+    "next_observations, weights, costs and corrupted/... columns, infos without a final row, episode columns, info and "
+    "history"
+)
+
+_NEEDED = {"observations", "actions", "terminals"}
+_FOREIGN = {"rewards", "obs", "next_observations"}  # an archive with one of them is in another format
+
+
+def sniff(path: Path) -> bool:
+    """Tell whether `path` is an archive with OGBench's arrays."""
+    names = npz_names(path)
+    return names >= _NEEDED and names.isdisjoint(_FOREIGN)
+
+
+def read(path: Path) -> Dataset:
+    """Read a file of OGBench.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Dataset
+        Rewards are zeros (float32). Arrays with a row for every observation, such as `qpos`, are `infos/<name>` of
+        N+E rows; others are listed in `info.extra["not_read"]`. Rows after the last trajectory's end are an episode
+        without an end flag, whose last row is its final observation.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged or an array is missing; with both.
+    DatasetError
+        If the arrays do not fit together, or a trajectory has a single row and so no step.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "example-v0.npz")
+    >>> np.savez(
+    ...     path, observations=np.arange(7.0), actions=np.array([1, 2, 3, 0, 4, 5, 0]),
+    ...     terminals=np.array([0, 0, 0, 1, 0, 0, 1], bool))
+    >>> dataset = read(path)
+    >>> dataset.actions.tolist(), dataset.truncations.tolist()
+    ([1, 2, 3, 4, 5], [False, False, True, False, True])
+    """
+    with open_npz(path) as file, naming(path):
+        terminals = flags(file.read("terminals"), "array terminals")
+        ends = np.flatnonzero(terminals) + 1
+        unended = not len(ends) or ends[-1] != len(terminals)
+        lengths = np.diff(np.append(ends, len(terminals)) if unended else ends, prepend=0) - 1
+        if len(empty_ones := np.flatnonzero(lengths < 1)):
+            raise DatasetError(
+                f"trajectory {empty_ones[0]} has a single row, so no step; remove it, or copy the file again"
+            )
+        rows = np.ones(len(terminals), bool)
+        rows[np.cumsum(lengths + 1) - 1] = False  # the last row of a trajectory leads nowhere
+        actions = file.read("actions")
+        if len(actions.shape) < 1 or len(actions) != len(rows):
+            raise DatasetError(f"array actions has the shape {list(actions.shape)}, but terminals {len(rows)} rows")
+        steps = int(lengths.sum())
+        truncations = np.zeros(steps, bool)
+        truncations[np.cumsum(lengths) - 1] = True
+        if unended:
+            truncations[-1] = False
+        columns = {
+            "observations": file.read("observations"),
+            "actions": np.compress(rows, actions, axis=0, out=empty((steps, *actions.shape[1:]), actions.dtype)),
+            "rewards": np.zeros(steps, np.float32),
+            "terminations": np.zeros(steps, bool),
+            "truncations": truncations,
+        }
+        left = []
+        for name in file.names:
+            if name in _NEEDED:
+                continue
+            if file.readable(name) and file.describe(name)[1][:1] == (len(rows),):
+                columns[f"infos/{name}"] = file.read(name)
+            else:
+                file.check(name)
+                left.append(name)
+        extra = {"rewards": "not in the file; zeros"} | ({"not_read": left} if left else {})
+        info = DatasetInfo(id=path.stem, source=f"{TITLE} file {path.name}", extra=extra)
+        return Dataset(columns, lengths, info=info)
+
+
+def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
+    """Write a dataset as OGBench does, whole or not at all.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Where a final observation is unknown, the last one that is known takes its place, and the episode is one step
+        shorter: no transition is invented.
+    path : Path
+    overwrite : bool
+
+    Warns
+    -----
+    AssayWarning
+        Once, with the names of what OGBench has no place for.
+
+    Raises
+    ------
+    DatasetError
+        If observations or actions are nested, an episode is left without a step, or the file exists and `overwrite`
+        is False.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "example-v0.npz")
+    >>> dataset = Dataset.from_arrays(
+    ...     observations=np.arange(4.0), actions=np.ones(3), rewards=np.zeros(3, np.float32),
+    ...     terminations=np.zeros(3, bool), truncations=np.array([False, False, True]))
+    >>> write(dataset, path)
+    >>> np.load(path)["terminals"].tolist()
+    [False, False, False, True]
+    """
+    for name in ("observations", "actions"):
+        if name not in dataset.columns:
+            raise DatasetError(f"{name} are nested, and OGBench holds one array of them; choose one with replace()")
+    final_rows = np.cumsum(dataset.episode_lengths + 1) - 1
+    unknown = ~dataset.episode_columns.get("final_observation", np.ones(dataset.total_episodes, bool)).astype(bool)
+    if len(short := np.flatnonzero(unknown & (dataset.episode_lengths == 1))):
+        raise DatasetError(
+            f"episode {short[0]} has one step, and what followed it is unknown, so nothing is left of it; select the "
+            "others with dataset.select(...)"
+        )
+    keep = np.ones(dataset.total_steps + dataset.total_episodes, bool)
+    keep[final_rows[unknown]] = False
+    _warn(dataset, path, unknown)
+    with atomic_file(path, overwrite=overwrite) as part:
+        write_npz(part, _arrays(dataset, keep), compress=True)
+
+
+def _arrays(dataset: Dataset, keep: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    rows = int(keep.sum())
+    yield "observations", _rows(dataset.column("observations"), keep)
+    stored = dataset.column("actions")
+    actions = empty((len(keep), *stored.shape[1:]), stored.dtype)
+    actions[np.cumsum(dataset.episode_lengths + 1) - 1] = np.zeros((), stored.dtype)
+    actions[dataset.observation_rows] = stored
+    yield "actions", _rows(actions, keep)
+    terminals = np.zeros(rows, bool)
+    episode = np.repeat(np.arange(dataset.total_episodes), dataset.episode_lengths + 1)[keep]
+    terminals[np.flatnonzero(np.diff(episode, append=-1))] = True
+    yield "terminals", terminals
+    for name, array in _infos(dataset):
+        yield name, _rows(array, keep)
+
+
+def _infos(dataset: Dataset) -> Iterator[tuple[str, np.ndarray]]:
+    for column in dataset.columns:
+        name = column.removeprefix("infos/")
+        array = dataset.column(column)
+        has_final_rows = len(array) != dataset.total_steps or not dataset.total_episodes
+        if column.startswith("infos/") and has_final_rows and name not in _NEEDED | _FOREIGN:
+            yield name, array
+
+
+def _rows(array: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    if keep.all():
+        return array
+    return np.compress(keep, array, axis=0, out=empty((int(keep.sum()), *array.shape[1:]), array.dtype))
+
+
+def _warn(dataset: Dataset, path: Path, unknown: np.ndarray) -> None:
+    lasts = dataset.episode_starts + dataset.episode_lengths - 1
+    ended = np.zeros(dataset.total_steps, bool)
+    ended[lasts] = True
+    lost = []
+    if dataset.rewards.any():
+        lost.append("rewards")
+    if dataset.terminations.any():
+        lost.append("terminations (they become ends of trajectories)")
+    if ((dataset.terminations | dataset.truncations) != ended).any():
+        lost.append("end flags anywhere but at the end of every episode")
+    if unknown.any():
+        lost.append(f"the last step of {int(unknown.sum())} episodes, whose final observation is unknown")
+    stored = {f"infos/{name}" for name, _ in _infos(dataset)}
+    plain = {"observations", "actions", "rewards", "terminations", "truncations"}
+    lost += [name for name in dataset.columns if name not in plain and name not in stored]
+    lost += [f"episode column {name}" for name in dataset.episode_columns if name != "final_observation"]
+    if lost:
+        warnings.warn(f"{path}: OGBench has no place for {', '.join(lost)}; left out", AssayWarning, stacklevel=4)

@@ -1,0 +1,174 @@
+"""What the behaviour policy does in one state: how much its actions vary, and whether they form several groups.
+
+Around some states lie their k nearest states in the sample, on standardized columns (`assay.metrics.neighbours`), and
+what was done there stands for what the policy does in the state in the middle.
+
+    action_variance = mean_i sum_j var_{N_k(i)}(a_j) / sum_j var(a_j)                                    k = 10
+    multimodality   = share of i whose actions in N_k(i) have a dip beyond the 95 % point of uniform ones, k = 50
+
+`action_variance` is after the estimated action stochasticity (EAS) of Swazinna, Udluft and Runkler 2021, "Measuring
+Data Quality for Dataset Selection in Offline Reinforcement Learning"; their estimator is not followed: variances among
+neighbours (ddof 1, the state itself included) are divided by those of all actions, so that 0 is a policy that the state
+determines and 1 one that pays no heed to it. Actions are standardized, discrete ones 0/1 columns: then it is the Gini
+impurity among neighbours over that of all. Low: imitation suffices, and there is nothing better to choose from. High:
+there is a choice to learn from by value; cloning averages it.
+
+Multimodality projects the actions of a neighbourhood on their direction of largest variance and takes Hartigan's dip
+(`assay.metrics.dip`). Between 0 and 1: near 0 for one Gaussian or uniform source (whose dip is beyond that point in 5 %
+of neighbourhoods at most, the uniform in one dimension), near 1 for two policies or bang-bang control. High: a unimodal
+policy fits what nobody did; mixtures, diffusion or value-filtered cloning are meant for this.
+
+Both are of neighbourhoods, not of points: a policy that changes fast between neighbouring states, in many dimensions or
+a small sample, counts as varying. So they are upper estimates for deterministic policies, and comparable at equal
+sample size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.metrics.dip import dip
+from assay.metrics.estimates import leaving_out, mean_by_blocks
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.neighbours import (
+    Neighbours,
+    Scaling,
+    discrete_actions,
+    nearest,
+    some_of,
+    state_neighbours,
+    the_actions,
+    the_sample,
+)
+
+__all__ = ["action_variance", "multimodality"]
+
+VARIANCE_NEIGHBOURS = 10
+MODE_NEIGHBOURS = 50
+DIPS = 500
+_REJECTED = 0.0704  # 95 % point of the dip of 50 uniform numbers (benchmarks/neighbours.py --part dip)
+
+
+def action_variance(states: np.ndarray, actions: np.ndarray, k: int = VARIANCE_NEIGHBOURS) -> float:
+    """Return the variance of actions among neighbouring states, relative to that of all actions.
+
+    Parameters
+    ----------
+    states : (n, S) floats, finite
+    actions : (n, A) floats, finite
+        Discrete ones as one 0/1 column per action. Columns are not scaled here: standardize them where units differ.
+    k : int
+        Neighbours, next to the state itself.
+
+    Returns
+    -------
+    float
+        0 where the state decides, 1 where it does not matter; somewhat above 1 by chance.
+
+    Raises
+    ------
+    NotMeasurable
+        If there are fewer than two rows, or the actions are all the same.
+
+    Examples
+    --------
+    >>> states = np.repeat([[0.0], [9.0]], 20, axis=0)
+    >>> action_variance(states, states, k=5)
+    0.0
+    """
+    states, actions = np.asarray(states, np.float64), np.asarray(actions, np.float64)
+    _require_variance(actions)
+    return _variance(actions, nearest(Scaling.of(states)(states), k), k, np.ones(len(states), bool))
+
+
+def multimodality(states: np.ndarray, actions: np.ndarray) -> float:
+    """Return the share of neighbourhoods of 50 states in which actions have more than one mode.
+
+    Parameters
+    ----------
+    states : (n, S) floats, finite
+    actions : (n, A) floats, finite
+        On one scale.
+
+    Returns
+    -------
+    float
+        0 to 1.
+
+    Raises
+    ------
+    NotMeasurable
+        If there are 50 rows or fewer.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(0)
+    >>> states, signs = generator.random((200, 1)), generator.choice([-1.0, 1.0], (200, 1))
+    >>> multimodality(states, signs + 0.1 * generator.standard_normal((200, 1)))
+    1.0
+    """
+    states, actions = np.asarray(states, np.float64), np.asarray(actions, np.float64)
+    return float(_split(actions, nearest(Scaling.of(states)(states), MODE_NEIGHBOURS).rows).mean())
+
+
+def _variance(actions: np.ndarray, neighbours: Neighbours, k: int, keep: np.ndarray) -> float:
+    """Return the relative variance among the rows kept, of the neighbourhoods of two of them or more."""
+    total = actions[keep].var(0).sum()
+    if total <= 0:
+        return float("nan")
+    around = np.concatenate([neighbours.queries[:, None], neighbours.rows[:, :k]], axis=1)[keep[neighbours.queries]]
+    inside = keep[around][:, :, None]
+    counts = inside.sum(1)
+    some = counts[:, 0] > 1
+    values, inside, counts = actions[around[some]], inside[some], counts[some]
+    means = (values * inside).sum(1, keepdims=True) / counts[:, None]
+    squares = ((values - means) ** 2 * inside).sum(1) / (counts - 1)
+    return float(squares.sum(1).mean() / total) if some.any() else float("nan")
+
+
+def _require_variance(actions: np.ndarray) -> None:
+    if actions.var(0).sum() <= 0:
+        raise NotMeasurable("all actions are the same: there is no variance to divide by")
+
+
+def _split(actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    if rows.shape[1] < MODE_NEIGHBOURS:
+        raise NotMeasurable(f"multimodality looks at {MODE_NEIGHBOURS} neighbours, and there are {rows.shape[1]}")
+    around = actions[rows]
+    around = around - around.mean(1, keepdims=True)
+    axes = np.linalg.eigh(np.einsum("qka,qkb->qab", around, around))[1][:, :, -1]
+    return np.array([dip(values) > _REJECTED for values in np.einsum("qka,qa->qk", around, axes)])
+
+
+# -------------------------------------------------------------------- for the table
+
+
+def measures(basis: Basis) -> Measures:
+    """Return `action_variance` and `multimodality`."""
+
+    def actions() -> np.ndarray:
+        found = the_actions(basis)
+        return found if discrete_actions(basis.dataset) else Scaling.of(found)(found)
+
+    def variance() -> Measure:
+        sample, neighbours, values, k = the_sample(basis), state_neighbours(basis), actions(), VARIANCE_NEIGHBOURS
+        _require_variance(values)
+        value, interval = leaving_out(
+            lambda block: _variance(values, neighbours, k, sample.blocks != block), sample.blocks
+        )
+        source = f"after EAS, Swazinna et al. 2021, k={k}; {sample.said}, {len(neighbours.queries):,} neighbourhoods"
+        return Measure(value, "fraction of action variance", source, interval)
+
+    def modes() -> Measure:
+        if discrete_actions(basis.dataset):
+            raise NotMeasurable("modes are those of real-valued actions, and these are discrete")
+        sample, neighbours = the_sample(basis), state_neighbours(basis)
+        # few enough neighbourhoods to hardly overlap, so that their blocks tell how far the share is off
+        some = some_of(len(neighbours.queries), int(np.clip(len(sample) // 40, 20, DIPS)))
+        values = _split(actions(), neighbours.rows[some]).astype(np.float64)
+        value, interval = mean_by_blocks(values, sample.blocks[neighbours.queries[some]]).within(0, 1)
+        which = f"dip test, Hartigan and Hartigan 1985, k={MODE_NEIGHBOURS}"
+        source = f"{which}; {sample.said}, {len(some):,} neighbourhoods"
+        return Measure(value, "fraction of states", source, interval)
+
+    return {"action_variance": variance, "multimodality": modes}

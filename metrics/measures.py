@@ -1,0 +1,158 @@
+"""What a table of metrics is made of: measures, by group, and what they share while one dataset is measured.
+
+A metric file offers its functions to everybody and one function `measures(basis)` to the table, which returns for every
+name a function that computes it. Nothing is computed until it is asked for, and what several measures need is computed
+once, by `basis.once`. A measure that lacks something (a reference, real-valued observations) raises `NotMeasurable` with
+the reason: the table leaves it out, or shows the reason where it was asked for by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import ConfigError
+from assay.datasets.streaming import StepReader
+
+__all__ = ["Basis", "Measure", "Measures", "NotMeasurable", "bootstrap_interval"]
+
+RESAMPLES = 1_000
+_DRAWS_AT_A_TIME = 1 << 21
+
+Result = TypeVar("Result")
+
+
+class NotMeasurable(ConfigError):
+    """A metric lacks what it is measured by; the text says what, and how to give it."""
+
+
+class Measure(NamedTuple):
+    """One value of the table.
+
+    Parameters
+    ----------
+    value : float
+    unit : str
+        In words, such as `"fraction of steps"`.
+    source : str
+        Definition or paper, and the parameters that decide the value.
+    interval : (float, float) or None
+        95 % interval, where the value is an estimate.
+    """
+
+    value: float
+    unit: str
+    source: str
+    interval: tuple[float, float] | None = None
+
+
+Measures = dict[str, Callable[[], Measure]]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What the measures of one dataset are measured by.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    reference : Dataset or None
+        What relative measures compare with.
+    bins : int or None
+        Bin edges per column of state-action grids; None is what the definition of SACo takes.
+    seed : int
+        Of resampling and subsampling.
+    sample : int
+        Most steps that measures of quadratic cost look at; they say so, and give an interval.
+    definition : str
+        Of SACo, where its sources disagree: `assay.metrics.saco` has them.
+    """
+
+    dataset: Dataset
+    reference: Dataset | None = None
+    bins: int | None = None
+    seed: int = 0
+    sample: int = 20_000
+    definition: str = "paper"
+    _results: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, name: str, function: Callable[[], Result]) -> Result:
+        """Return what the function returns, computed when first asked for."""
+        if name not in self._results:
+            self._results[name] = function()
+        result: Result = self._results[name]
+        return result
+
+    def require_reference(self) -> Dataset:
+        """Return the reference, or raise NotMeasurable."""
+        if self.reference is None:
+            raise NotMeasurable("this compares with a reference dataset: pass reference=")
+        return self.reference
+
+    def sampled_steps(self, dataset: Dataset | None = None) -> np.ndarray:
+        """Return at most `sample` steps, drawn without replacement by the seed, in order; (n,) int64."""
+        return sample_steps(dataset or self.dataset, self.sample, self.seed)
+
+
+def sample_steps(dataset: Dataset, size: int, seed: int) -> np.ndarray:
+    """Return `size` steps of a dataset without replacement, sorted; all of them where there are fewer."""
+    if dataset.total_steps <= size:
+        return np.arange(dataset.total_steps)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return np.sort(generator.choice(dataset.total_steps, size, replace=False, shuffle=False))
+
+
+def real_columns(dataset: Dataset, prefix: str, steps: np.ndarray) -> np.ndarray:
+    """Return the numbers of a column, or of all columns below it, side by side for some steps; (n, D) float64.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    prefix : str
+        `"observations"`, `"actions"` or `"next_observations"`, which need not be stored.
+    steps : (n,) int64
+
+    Raises
+    ------
+    NotMeasurable
+        If there are no numbers in it.
+    DatasetError
+        If a number is NaN or infinite; with the place.
+    """
+    reader = StepReader(dataset)
+    follows = prefix == "next_observations" and not dataset.has_next_observations
+    parts = []
+    for name in reader.leaves("observations" if follows else prefix):
+        array = dataset.column(name)
+        if array.dtype.kind not in "fiub":
+            continue
+        rows = steps if len(array) == dataset.total_steps else steps + reader.episodes_of(steps) + follows
+        values = np.asarray(array[rows], np.float64)
+        if array.dtype.kind == "f" and not np.isfinite(values).all():
+            wrong = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
+            reader.require_finite(name, slice(int(steps[wrong]), int(steps[wrong]) + 1), values[wrong : wrong + 1])
+        parts.append(values.reshape(len(steps), -1))
+    if not parts or not sum(part.shape[1] for part in parts):
+        raise NotMeasurable(f"{prefix} hold no numbers to measure")
+    return np.concatenate(parts, axis=1)
+
+
+def bootstrap_interval(values: np.ndarray, seed: int) -> tuple[float, float] | None:
+    """Return the 95 % percentile bootstrap interval of the mean, or None for fewer than two values.
+
+    Efron and Tibshirani 1993, chapter 13: 1,000 resamples, seeded.
+    """
+    if len(values) < 2:
+        return None
+    generator = np.random.Generator(np.random.SFC64(seed))
+    at_a_time = max(1, _DRAWS_AT_A_TIME // len(values))
+    means = [
+        values[generator.integers(0, len(values), (min(at_a_time, RESAMPLES - start), len(values)))].mean(1)
+        for start in range(0, RESAMPLES, at_a_time)
+    ]
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975)).tolist()
+    return low, high
