@@ -317,7 +317,7 @@ def _read_returns(record: RunRecord) -> pl.DataFrame:
 def _labels(records: list[RunRecord]) -> list[str]:
     """Display names, with the difference where runs of one algorithm differ in parameters or budget, and any noise.
 
-    What was chosen for the variant (`by_variant`) is not: the choosing is part of the algorithm.
+    What was chosen for the variant (`by_variant`) is not told: the choosing is part of the algorithm.
     """
     settings: dict[str, list[dict[str, Any]]] = {}
     for record in records:
@@ -340,18 +340,18 @@ def _labels(records: list[RunRecord]) -> list[str]:
     return labels
 
 
-def _noise_text(noise: Mapping[str, Any]) -> str:
-    """Describe test-time noise, so that its returns never pass for clean ones."""
-    attack = "action-difference attack, " if noise.get("attack") == "action_difference" else ""
-    unit = "" if noise.get("unit") == "absolute" else " std"
-    return f"{attack}{noise.get('distribution', 'uniform')} noise of {noise.get('scale', 0):g}{unit}"
-
-
 def _setting(record: RunRecord) -> dict[str, Any]:
     """Return what a run was trained with, apart from what was chosen for its variant."""
     parameters = record.job.get("parameters") or {}
     chosen = record.job.get("by_variant") or []
     return {**{name: value for name, value in parameters.items() if name not in chosen}, "updates": record.job["steps"]}
+
+
+def _noise_text(noise: Mapping[str, Any]) -> str:
+    """Describe test-time noise, so that its returns never pass for clean ones."""
+    attack = "action-difference attack, " if noise.get("attack") == "action_difference" else ""
+    unit = "" if noise.get("unit") == "absolute" else " std"
+    return f"{attack}{noise.get('distribution', 'uniform')} noise of {noise.get('scale', 0):g}{unit}"
 
 
 def _number(value: Any) -> float | None:

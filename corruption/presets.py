@@ -38,7 +38,6 @@ _TOGETHER = {
     "full": ("states", "actions", "rewards"),
 }
 _DISTRIBUTIONS = ("uniform", "gaussian", "student_t", "salt_and_pepper", "replacement")
-_OF_ADVERSARIAL = {"element", "victim", "rate", "scale", "steps", "seed", "shared"}
 
 
 def preset(
@@ -152,8 +151,7 @@ def grid(
     for transforms in variants.values():
         for transform in transforms:
             for name, values in transform.items():
-                if name in registered():
-                    make_transform(name, values)
+                make_transform(name, values)
     return variants
 
 
@@ -173,10 +171,8 @@ def _mode(mode: str) -> tuple[str, dict[str, Any], set[str]]:
     name, transforms = f"corruption.{mode}", registered()
     if name in transforms:
         return name, {}, {item.name for item in fields(transforms[name])}  # type: ignore[arg-type]
-    if mode == "adversarial":
-        return name, {}, _OF_ADVERSARIAL
     known_modes = [key.partition(".")[2] for key in transforms if key.startswith("corruption.") and key.count(".") == 1]
-    raise UnknownNameError("mode of corruption", mode, (*known_modes, *_DISTRIBUTIONS, "adversarial"))
+    raise UnknownNameError("mode of corruption", mode, (*known_modes, *_DISTRIBUTIONS))
 
 
 def _without_scale(strength: str) -> str:

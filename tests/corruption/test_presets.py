@@ -126,7 +126,7 @@ def test_a_suite_takes_lists_and_grids_side_by_side():
         }
     )
     assert list(made.variants) == ["clean", "mine", "random-rewards", "missing-rewards"]
-    assert [len(dataset.masks) for dataset in made.variants_of(clean_dataset()).values()] == [0, 1, 1, 1]
+    assert [len(variant.dataset.masks) for variant in made.variants_of({"": clean_dataset()})] == [0, 1, 1, 1]
     assert made.make_evaluation(made.budget("small")).observation_noise.scale == 0.2
     with pytest.raises(ConfigError, match="two variants are named 'random-rewards'"):
         suite({"random-rewards": [], "noise": {"corruption.grid": {"elements": ["rewards"]}}})
