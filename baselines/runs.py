@@ -121,7 +121,7 @@ class Job:
             if actions.dtype.kind == "f":
                 return _range_of(actions)
             space = infer_space(actions.reshape(len(actions)) if actions.size == len(actions) else actions)
-        if isinstance(space, Discrete) and self.algorithm.discrete_actions:
+        if isinstance(space, Discrete) and self.algorithm.discrete_actions and actions.dtype.kind in "iu":
             return ActionScale.of_discrete(space.n, space.start)
         if not isinstance(space, Box):
             kind = "unknown" if space is None else type(space).__name__

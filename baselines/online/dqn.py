@@ -197,7 +197,7 @@ def exploration(step: int, config: DQNConfig) -> float:
 
     Examples
     --------
-    >>> [exploration(step, DQNConfig(final_exploration=0.1)) for step in (0, 500, 1000, 5000)]
+    >>> [round(exploration(step, DQNConfig(final_exploration=0.1)), 6) for step in (0, 500, 1000, 5000)]
     [1.0, 0.55, 0.1, 0.1]
     """
     done = min(step / config.exploration_steps, 1.0) if config.exploration_steps else 1.0

@@ -55,7 +55,7 @@ class NetworkPolicy:
     Examples
     --------
     >>> policy = NetworkPolicy([[[1.0], [-1.0]]], [[0.5]], head="tanh", low=[-2.0], high=[2.0])
-    >>> policy(np.array([[3.0, 3.5], [9.0, 0.0]]))
+    >>> policy(np.array([[3.0, 3.5], [9.0, 0.0]])).round(4)
     array([[0.],
            [2.]], dtype=float32)
     """
