@@ -39,7 +39,11 @@ def mean_value(victim: RunVictim, dataset: Dataset, element: str) -> float:
     states = dataset.next_observations if element == "dynamics" else dataset.observations[dataset.observation_rows]
     observations = torch.from_numpy(np.array(states, np.float32))
     with torch.no_grad():
-        actions = victim.act(observations) if element == "dynamics" else torch.from_numpy(np.array(dataset.actions, np.float32))
+        actions = (
+            victim.act(observations)
+            if element == "dynamics"
+            else torch.from_numpy(np.array(dataset.actions, np.float32))
+        )
         return float(victim.q_values(observations, actions).mean())
 
 
