@@ -4,7 +4,7 @@ if __name__ != "assay.metrics":
     raise ImportError(f"import this package as assay.metrics, not as {__name__}")
 
 from assay.metrics.assess import assess
-from assay.metrics.behaviour import action_variance, multimodality
+from assay.metrics.behaviour import action_variance, mixture_modes, multimodality
 from assay.metrics.coverage import coverage, inside
 from assay.metrics.dip import dip
 from assay.metrics.distance import kl_divergence, ks_distances, mmd, sliced_wasserstein
@@ -13,6 +13,7 @@ from assay.metrics.entropy import knn_entropy
 from assay.metrics.grid import Grid
 from assay.metrics.hyperloglog import HyperLogLog
 from assay.metrics.labels import dead_dimensions, duplicate_rate, reward_sparsity, time_limit
+from assay.metrics.mixture import mixture_gain
 from assay.metrics.noise import noise_ratio
 from assay.metrics.return_structure import (
     fraction_above_mean,
@@ -64,6 +65,8 @@ __all__ = [
     "ks_distances",
     "length_summary",
     "lsaco",
+    "mixture_gain",
+    "mixture_modes",
     "mmd",
     "multimodality",
     "noise_ratio",

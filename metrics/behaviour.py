@@ -18,18 +18,25 @@ Multimodality projects the actions of a neighbourhood on their direction of larg
 of neighbourhoods at most, the uniform in one dimension), near 1 for two policies or bang-bang control. High: a unimodal
 policy fits what nobody did; mixtures, diffusion or value-filtered cloning are meant for this.
 
-Both are of neighbourhoods, not of points: a policy that changes fast between neighbouring states, in many dimensions or
+`mixture_modes` is the share of these neighbourhoods, projected likewise, that a mixture of two Gaussians fits better than
+one by the BIC (`assay.metrics.mixture`). It also counts two groups that overlap or of which one is small, and skewed or
+heavy-tailed actions, which the dip does not; bounded actions at one bound are such.
+
+All are of neighbourhoods, not of points: a policy that changes fast between neighbouring states, in many dimensions or
 a small sample, counts as varying. So they are upper estimates for deterministic policies, and comparable at equal
 sample size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from assay.metrics.dip import dip
 from assay.metrics.estimates import leaving_out, mean_by_blocks
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.mixture import mixture_gain
 from assay.metrics.neighbours import (
     Neighbours,
     Scaling,
@@ -41,7 +48,7 @@ from assay.metrics.neighbours import (
     the_sample,
 )
 
-__all__ = ["action_variance", "multimodality"]
+__all__ = ["action_variance", "mixture_modes", "multimodality"]
 
 VARIANCE_NEIGHBOURS = 10
 MODE_NEIGHBOURS = 50
@@ -131,20 +138,56 @@ def _require_variance(actions: np.ndarray) -> None:
         raise NotMeasurable("all actions are the same: there is no variance to divide by")
 
 
+def mixture_modes(states: np.ndarray, actions: np.ndarray) -> float:
+    """Return the share of neighbourhoods of 50 states whose actions two Gaussians fit better than one, by the BIC.
+
+    Parameters
+    ----------
+    states, actions
+        As in `multimodality`.
+
+    Returns
+    -------
+    float
+        0 to 1.
+
+    Raises
+    ------
+    NotMeasurable
+        If there are 50 rows or fewer.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(0)
+    >>> states, signs = generator.random((200, 1)), generator.choice([-1.0, 1.0], (200, 1))
+    >>> mixture_modes(states, signs + 0.1 * generator.standard_normal((200, 1)))
+    1.0
+    """
+    states, actions = np.asarray(states, np.float64), np.asarray(actions, np.float64)
+    rows = nearest(Scaling.of(states)(states), MODE_NEIGHBOURS).rows
+    return float((mixture_gain(_projected(actions, rows)) > 0).mean())
+
+
 def _split(actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return np.array([dip(values) > _REJECTED for values in _projected(actions, rows)])
+
+
+def _projected(actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the actions of each neighbourhood along their direction of largest variance, (q, k)."""
     if rows.shape[1] < MODE_NEIGHBOURS:
         raise NotMeasurable(f"multimodality looks at {MODE_NEIGHBOURS} neighbours, and there are {rows.shape[1]}")
     around = actions[rows]
     around = around - around.mean(1, keepdims=True)
     axes = np.linalg.eigh(np.einsum("qka,qkb->qab", around, around))[1][:, :, -1]
-    return np.array([dip(values) > _REJECTED for values in np.einsum("qka,qa->qk", around, axes)])
+    projected: np.ndarray = np.einsum("qka,qa->qk", around, axes)
+    return projected
 
 
 # -------------------------------------------------------------------- for the table
 
 
 def measures(basis: Basis) -> Measures:
-    """Return `action_variance` and `multimodality`."""
+    """Return `action_variance`, `multimodality` and `mixture_modes`."""
 
     def actions() -> np.ndarray:
         found = the_actions(basis)
@@ -159,16 +202,21 @@ def measures(basis: Basis) -> Measures:
         source = f"after EAS, Swazinna et al. 2021, k={k}; {sample.said}, {len(neighbours.queries):,} neighbourhoods"
         return Measure(value, "fraction of action variance", source, interval)
 
-    def modes() -> Measure:
+    def modes(split: Callable[[np.ndarray, np.ndarray], np.ndarray], test: str) -> Measure:
         if discrete_actions(basis.dataset):
             raise NotMeasurable("modes are those of real-valued actions, and these are discrete")
         sample, neighbours = the_sample(basis), state_neighbours(basis)
         # few enough neighbourhoods to hardly overlap, so that their blocks tell how far the share is off
         some = some_of(len(neighbours.queries), int(np.clip(len(sample) // 40, 20, DIPS)))
-        values = _split(actions(), neighbours.rows[some]).astype(np.float64)
+        values = split(actions(), neighbours.rows[some]).astype(np.float64)
         value, interval = mean_by_blocks(values, sample.blocks[neighbours.queries[some]]).within(0, 1)
-        which = f"dip test, Hartigan and Hartigan 1985, k={MODE_NEIGHBOURS}"
-        source = f"{which}; {sample.said}, {len(some):,} neighbourhoods"
+        source = f"{test}, k={MODE_NEIGHBOURS}; {sample.said}, {len(some):,} neighbourhoods"
         return Measure(value, "fraction of states", source, interval)
 
-    return {"action_variance": variance, "multimodality": modes}
+    return {
+        "action_variance": variance,
+        "multimodality": lambda: modes(_split, "dip test, Hartigan and Hartigan 1985"),
+        "mixture_modes": lambda: modes(
+            lambda actions, rows: mixture_gain(_projected(actions, rows)) > 0, "two Gaussians or one, by BIC"
+        ),
+    }

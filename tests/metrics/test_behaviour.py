@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from assay.metrics import action_variance, assess, dip, episode_diversity, multimodality
+from assay.metrics import action_variance, assess, dip, episode_diversity, mixture_gain, multimodality
 from assay.metrics.measures import NotMeasurable
 
 from .synthetic import dataset_of
@@ -114,6 +114,52 @@ def test_several_modes_are_seen_and_one_is_not() -> None:
     assert multimodality(states, np.zeros((400, 3))) == 0.0
     with pytest.raises(NotMeasurable, match="50 neighbours"):
         multimodality(states[:30], states[:30])
+
+
+# -------------------------------------------------------------------- mixtures
+
+
+def slow_gain(values: np.ndarray) -> float:
+    """The largest gain over many starts of a plain optimizer, for one sample."""
+    from scipy.optimize import minimize
+    from scipy.stats import norm
+
+    values = (values - values.mean()) / values.std()
+
+    def loss(p: np.ndarray) -> float:
+        weight, deviations = 1 / (1 + np.exp(-p[0])), np.maximum(np.exp(p[3:]), 0.1)
+        density = weight * norm.pdf(values, p[1], deviations[0]) + (1 - weight) * norm.pdf(values, p[2], deviations[1])
+        return -float(np.log(density + 1e-300).sum())
+
+    low, high = np.quantile(values, (0.25, 0.75))
+    starts = [(0.0, low, high, 0.0, 0.0), (0.0, low, high, -1.0, -1.0), (1.0, 0.0, high, 0.0, -1.0)]
+    best = min(minimize(loss, start, method="Nelder-Mead", options={"maxiter": 4000}).fun for start in starts)
+    one = -norm.logpdf(values).sum()
+    return float(2 * (one - best) - 3 * np.log(len(values)))
+
+
+@pytest.mark.parametrize("apart", [3.0, 8.0])
+def test_the_gain_of_a_mixture_is_that_of_a_plain_optimizer(apart: float) -> None:
+    generator = np.random.default_rng(int(10 * apart))
+    samples = generator.standard_normal((4, 50)) + apart * (generator.random((4, 50)) < 0.4)
+    found = mixture_gain(samples)
+    for gain, values in zip(found, samples, strict=True):
+        assert gain == pytest.approx(slow_gain(values), abs=1.0)  # both may stop at another of several maxima
+
+
+def test_a_mixture_of_two_points_gains_what_its_closed_form_says() -> None:
+    # Half the numbers at -1 and half at 1: both variances at their floor, densities without overlap.
+    values = np.repeat([[-1.0, 1.0]], 20, axis=0).reshape(1, 40)
+    two = 40 * (np.log(0.5) - 0.5 * np.log(2 * np.pi * 0.01))
+    one = -0.5 * 40 * (np.log(2 * np.pi) + 1)
+    assert mixture_gain(values)[0] == pytest.approx(2 * (two - one) - 3 * np.log(40), rel=1e-9)
+    assert mixture_gain(5 + 3 * values)[0] == pytest.approx(mixture_gain(values)[0], rel=1e-9)
+    assert mixture_gain(np.ones((1, 40)))[0] == pytest.approx(-3 * np.log(40))
+
+
+def test_few_samples_of_one_gaussian_are_taken_for_two() -> None:
+    samples = np.random.default_rng(0).standard_normal((400, 50))
+    assert (mixture_gain(samples) > 0).mean() < 0.05
 
 
 # -------------------------------------------------------------------- episodes
