@@ -47,7 +47,8 @@ def mixture_gain(samples: np.ndarray) -> np.ndarray:
     values = (samples - centre) / np.sqrt(spread)  # of mean 0 and variance 1: likelihoods of both models shift alike
     one = -0.5 * count * (np.log(2 * np.pi) + 1.0)
     gain = 2 * (_fitted(values) - one) - 3 * np.log(count)
-    return np.where(variance[:, 0] > 0, gain, -3 * np.log(count))
+    result: np.ndarray = np.where(variance[:, 0] > 0, gain, -3 * np.log(count))
+    return result
 
 
 def _fitted(values: np.ndarray) -> np.ndarray:
