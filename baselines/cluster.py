@@ -222,13 +222,19 @@ def _train(
             node = ray.util.get_node_ip_address()
             raise ClusterError(f"node {node} does not see {folder}; runs= must be a folder that all nodes share")
     torch.set_num_threads(cores)
+    left: list[Any] = []
+
+    def leave(progress: TrainingProgress) -> None:
+        left[:] = [board.leave.remote(replace(progress, population=number))]
+
     runs = train(
         [_take(ray, plain) for plain in jobs],
         runs=folders[0].parent,
         population=len(jobs),
-        progress=lambda progress: board.leave.remote(replace(progress, population=number)),
+        progress=leave,
         **{**options, "workers": cores if options["workers"] is None else options["workers"]},
     )
+    ray.get(left)  # the last word is on the board before the driver hears that the task is done
     return {run.folder: run.status for run in runs}
 
 
