@@ -259,7 +259,10 @@ def evaluating(folder: Path) -> list[int]:
     """Updates whose evaluation is under way in the checkpoints of a folder."""
     found = []
     for run in finished_runs(folder):
-        pending = [run.read_checkpoint(number)[1] for number in run.checkpoints()[-1:]]
+        try:
+            pending = [run.read_checkpoint(number)[1] for number in run.checkpoints()[-1:]]
+        except FileNotFoundError:  # a later one has taken its place meanwhile
+            continue
         found += [item.update for item in pending if item is not None]
     return found
 
