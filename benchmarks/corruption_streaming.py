@@ -18,11 +18,11 @@ import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from loading import Peak  # beside this file
 from rich.console import Console
 from rich.table import Table
 
@@ -86,20 +86,6 @@ def write_dataset(folder: Path, steps: int) -> None:
     truncations[np.cumsum(lengths) - 1] = True
     dataset = Dataset(columns | {"terminations": np.zeros(steps, bool), "truncations": truncations}, lengths)
     assay.save(dataset, folder)
-
-
-class Peak:
-    """Watches the anonymous memory of this process."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        while True:
-            lines = Path("/proc/self/status").read_text().splitlines()
-            self.bytes = max(self.bytes, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")))
-            time.sleep(0.005)
 
 
 def one(folder: Path, name: str, limit: int) -> None:

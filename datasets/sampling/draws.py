@@ -9,8 +9,9 @@ number, any batch can be drawn again, and going on after a stop is the same as n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from assay.datasets.randomness import block_generator
 __all__ = ["Draws"]
 
 _GROUP = 64  # batches
+
+Batch = TypeVar("Batch")
 
 
 class Draws:
@@ -144,7 +147,7 @@ def allot(dataset: Dataset, strata: Mapping[str, float], batch_size: int) -> dic
     return rows
 
 
-class Sampler:
+class Sampler(ABC, Generic[Batch]):
     """What all samplers share: candidates, the batch counter, and its state.
 
     Parameters
@@ -160,6 +163,14 @@ class Sampler:
         self.batches_drawn = 0
         self._draws = draws
         self._settings = dict(settings)
+
+    @abstractmethod
+    def sample(self) -> Batch:
+        """Return the next batch."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            yield self.sample()
 
     def _next(self) -> np.ndarray:
         self.batches_drawn += 1

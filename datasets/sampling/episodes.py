@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -50,7 +50,7 @@ class EpisodeBatch(Generic[Array]):
     columns: dict[str, Any] = field(default_factory=dict)
 
 
-class EpisodeSampler(Sampler):
+class EpisodeSampler(Sampler[EpisodeBatch[Any]]):
     """Draws batches of whole episodes.
 
     Parameters
@@ -106,10 +106,6 @@ class EpisodeSampler(Sampler):
         stored = {name: dataset.nested(name) for name in ("observations", "actions", "rewards", *self._extra)}
         stored |= {name: dataset.column(name) for name in ("terminations", "truncations")}
         self._columns = Columns(stored, dtype, device)
-
-    def __iter__(self) -> Iterator[EpisodeBatch[Any]]:
-        while True:
-            yield self.sample()
 
     def sample(self) -> EpisodeBatch[Any]:
         """Return the next batch."""

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
@@ -61,7 +61,7 @@ class SequenceBatch(Generic[Array]):
     columns: dict[str, Any] = field(default_factory=dict)
 
 
-class SequenceSampler(Sampler):
+class SequenceSampler(Sampler[SequenceBatch[Any]]):
     """Draws batches of sub-trajectories.
 
     Parameters
@@ -130,10 +130,6 @@ class SequenceSampler(Sampler):
         self._columns = Columns(stored | {"scalars": pack_scalars(dataset)}, dtype, device)
         self._totals = Columns({"returns_to_go": dataset.returns_to_go(discount)}, None, device)
         self._ahead = np.arange(length) - (0 if align == "start" else length - 1)
-
-    def __iter__(self) -> Iterator[SequenceBatch[Any]]:
-        while True:
-            yield self.sample()
 
     def sample(self) -> SequenceBatch[Any]:
         """Return the next batch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TransitionSampler"]
 
 
-class TransitionSampler(Sampler):
+class TransitionSampler(Sampler[Transitions[Any]]):
     """Draws batches of transitions (s, a, r, s').
 
     With `return_steps` n, a transition spans m = min(n, steps left in the episode) steps::
@@ -114,10 +114,6 @@ class TransitionSampler(Sampler):
         if dataset.has_next_observations:
             stored["next_observations"] = dataset.nested("next_observations")
         self._columns = Columns(stored, dtype, device)
-
-    def __iter__(self) -> Iterator[Transitions[Any]]:
-        while True:
-            yield self.sample()
 
     def sample(self) -> Transitions[Any]:
         """Return the next batch: `Transitions` of batch_size rows, with `discounts`."""
