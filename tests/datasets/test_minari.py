@@ -646,6 +646,14 @@ def test_history_licence_and_the_source_of_the_references_survive_while_the_data
     assert read(root / "mine/kept-v0").history == ()
 
 
+@pytest.mark.parametrize("history", [5, {"kind": "source"}, [5], [{"unknown": 1}]], ids=str)
+def test_a_history_that_is_none_is_refused(written: Path, history: Any) -> None:
+    block = json.loads((written / "data/metadata.json").read_text())["assay"]
+    edit_metadata(written, assay=block | {"history": history})
+    with pytest.raises(FormatError, match="the history under 'assay' is damaged"):
+        read(written)
+
+
 def test_an_existing_dataset_is_replaced_only_on_request(written: Path) -> None:
     with pytest.raises(DatasetError, match="exists already"):
         write(clean_dataset(), written)
