@@ -2,12 +2,13 @@
 
     taskset -c 0 env OMP_NUM_THREADS=1 python benchmarks/loading.py [--steps 1000000] [--parts read store sample write large]
 
-All parts use episodes of 1,000 steps of HalfCheetah's shape: 17 float64 observations (T+1 rows), 6 float32 actions,
-float64 rewards, two flags. Seconds are of the process's CPU time, the least of several rounds that take turns; ratios
-are between the rows of one table.
+All parts use steps of HalfCheetah's shape: 17 float64 observations (T+1 rows), 6 float32 actions, float64 rewards, two
+flags; in episodes of 1,000 steps where nothing else is said. Seconds are of the process's CPU time, the least of several
+rounds that take turns; ratios are between the rows of one table.
 
 read     Minari's HDF5 and Arrow into flat arrays: Minari's own iteration, Assay, and for HDF5 the floor: one low-level
-         read per column and episode into arrays set aside before.
+         read per column and episode into arrays set aside before. HDF5 as Minari wrote it and as Assay wrote it, and
+         in episodes of 20 to 1,000 steps, which fill their blocks unevenly.
 store    Opening an Assay store without hashing, and reading all of it into memory, against np.load of the same columns.
 sample   Batches a second, of 256 transitions and of sub-trajectories of 20 steps; d3rlpy and Minari where installed.
 write    Saving as Minari's HDF5, for growing numbers of episodes, against Minari's own writer.
@@ -43,17 +44,17 @@ from assay.datasets import Dataset
 from assay.datasets.memory import empty
 from assay.datasets.sampling import SequenceSampler, TransitionSampler
 
-LENGTH = 1000
+LENGTH, SHORTEST = 1000, 20
 COLUMNS = {"observations": (17, "f8", 1), "actions": (6, "f4", 0), "rewards": (0, "f8", 0)}
 console = Console(width=110)
 
 
-def make_dataset(steps: int) -> Dataset:
-    """Random numbers of HalfCheetah's shape, block by block."""
-    episodes = -(-steps // LENGTH)
-    lengths = np.full(episodes, LENGTH)
-    lengths[-1] = steps - LENGTH * (episodes - 1)
+def make_dataset(steps: int, shortest: int = LENGTH) -> Dataset:
+    """Random numbers of HalfCheetah's shape, block by block, in episodes of `shortest` to 1,000 steps."""
     generator = np.random.default_rng(0)
+    ends = np.cumsum(generator.integers(shortest, LENGTH + 1, -(-steps // shortest)))
+    lengths = np.diff(ends[ends < steps], prepend=0, append=steps)
+    episodes = len(lengths)
     columns: dict[str, np.ndarray] = {}
     for name, (width, dtype, extra) in COLUMNS.items():
         shape = (steps + extra * episodes, *([width] if width else []))
@@ -121,26 +122,36 @@ def floor(file: Path, steps: int, episodes: int) -> dict[str, np.ndarray]:
 
 
 def read(root: Path, steps: int, rounds: int) -> None:
-    dataset = make_dataset(steps)
-    episodes = dataset.total_episodes
-    for layout in ("hdf5", "arrow"):
-        name = f"bench/{layout}-v0"
-        assay.save(dataset, root / name, format="minari", data_format=layout)
+    for layout, by, shortest in (
+        ("hdf5", "Minari", LENGTH),
+        ("hdf5", "Assay", LENGTH),
+        ("hdf5", "Minari", SHORTEST),
+        ("arrow", "Assay", LENGTH),
+    ):
+        dataset, name = make_dataset(steps, shortest), f"bench/{layout}-{by}-{shortest}-v0"
+        if by == "Minari":
+            save_with_minari(minari_buffers(dataset), root, name)
+        else:
+            assay.save(dataset, root / name, format="minari", data_format=layout)
         ways: dict[str, Callable[[], Any]] = {
             "Minari, iterate_episodes": lambda name=name: with_minari(root, name),
             "Assay": lambda name=name: assay.load(root / name),
         }
+        episodes = dataset.total_episodes
         if layout == "hdf5":
             file = root / name / "data" / "main_data.hdf5"
-            ways["floor: preallocated h5d reads"] = lambda file=file: floor(file, steps, episodes)
+            ways["floor: preallocated h5d reads"] = lambda file=file, episodes=episodes: floor(file, steps, episodes)
         theirs, ours = with_minari(root, name), assay.load(root / name)
         for key, array in theirs.items():
             if not np.array_equal(array, ours.column(key)):
-                raise SystemExit(f"{layout}: {key} differs from what Minari reads")
+                raise SystemExit(f"{name}: {key} differs from what Minari reads")
+        del theirs, ours
         seconds = best_of(ways, rounds)
         base = seconds["Assay"]
         rows = [(way, f"{value:.3f}", f"{value / base:.2f}x") for way, value in seconds.items()]
-        show(f"Minari {layout}, {steps:,} steps to flat arrays", ("way", "CPU seconds", "of Assay's"), rows)
+        title = f"Minari {layout} written by {by}, {steps:,} steps in {episodes:,} episodes to flat arrays"
+        show(title, ("way", "CPU seconds", "of Assay's"), rows)
+        shutil.rmtree(root / name)
 
 
 # -------------------------------------------------------------------- store
@@ -253,34 +264,44 @@ def sample_minari(root: Path, name: str) -> Callable[[], Any]:
 # -------------------------------------------------------------------- write
 
 
-def write(root: Path, rounds: int) -> None:
+def minari_buffers(dataset: Dataset) -> list[Any]:
+    """Minari's form of episodes in memory."""
+    from minari.data_collector.episode_buffer import EpisodeBuffer
+
+    episodes = (dataset.select([number]) for number in range(dataset.total_episodes))
+    return [
+        EpisodeBuffer(
+            **{key: list(episode.column(key)) for key in ("rewards", "terminations", "truncations")},
+            observations=episode.observations,
+            actions=episode.actions,
+        )
+        for episode in episodes
+    ]
+
+
+def save_with_minari(buffers: list[Any], root: Path, name: str) -> None:
     import minari
     from gymnasium.spaces import Box
 
     warnings.filterwarnings("ignore", module="minari")  # about authors and descriptions
-    from minari.data_collector.episode_buffer import EpisodeBuffer
-
     os.environ["MINARI_DATASETS_PATH"] = str(root)
+    shutil.rmtree(root / name, ignore_errors=True)
+    minari.create_dataset_from_buffers(
+        name,
+        buffers,
+        observation_space=Box(-np.inf, np.inf, (17,), np.float64),
+        action_space=Box(-np.inf, np.inf, (6,), np.float32),
+    )
+
+
+def write(root: Path, rounds: int) -> None:
     rows = []
     for episodes in (250, 500, 1000):
         dataset = make_dataset(episodes * LENGTH)
-        buffers = [
-            EpisodeBuffer(
-                **{key: list(dataset.select([e]).column(key)) for key in ("rewards", "terminations", "truncations")},
-                observations=dataset.select([e]).observations,
-                actions=dataset.select([e]).actions,
-            )
-            for e in range(episodes)
-        ]
+        buffers = minari_buffers(dataset)
 
         def theirs(buffers: list[Any] = buffers) -> None:
-            shutil.rmtree(root / "bench/theirs-v0", ignore_errors=True)
-            minari.create_dataset_from_buffers(
-                "bench/theirs-v0",
-                buffers,
-                observation_space=Box(-np.inf, np.inf, (17,), np.float64),
-                action_space=Box(-np.inf, np.inf, (6,), np.float32),
-            )
+            save_with_minari(buffers, root, "bench/theirs-v0")
 
         def ours(dataset: Dataset = dataset) -> None:
             assay.save(dataset, root / "bench/ours-v0", format="minari", overwrite=True)

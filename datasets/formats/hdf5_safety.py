@@ -177,13 +177,15 @@ def check_names(group: h5g.GroupID, content: mmap.mmap, base: int, path: Path) -
 # -------------------------------------------------------------------- groups and links
 
 
-def check_hard_link(group: h5g.GroupID, name: bytes, where: Where) -> None:
-    """Refuse a soft or external link, which could loop or lead into another file.
+def check_hard_link(group: h5g.GroupID, name: bytes, where: Where) -> int:
+    """Refuse a soft or external link, which could loop or lead into another file; return the address of the object.
 
     `name` may be a path; only its last part is checked.
     """
-    if group.links.get_info(name).type != h5l.TYPE_HARD:
+    link = group.links.get_info(name)
+    if link.type != h5l.TYPE_HARD:
         raise FormatError(f"{where}: {name.decode(errors='replace')!r} is a link to somewhere else")
+    return int(link.u)
 
 
 def open_member(group: h5g.GroupID, name: bytes, where: Where) -> h5g.GroupID | h5d.DatasetID:

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, AssayWarning, DatasetError, FormatError
+from assay.datasets.formats import hdf5_chunks, sniff
 from assay.datasets.formats import minari as minari_format
-from assay.datasets.formats import sniff
+from assay.datasets.formats.minari import hdf5_reader
 from assay.datasets.info import DatasetInfo, Record, ReferenceScores
 from assay.datasets.spaces import Box, Discrete, Text, space_from_gymnasium, space_to_json
 from tests.datasets.dataset_strategies import assert_same_columns, clean_dataset, datasets, fill
@@ -645,6 +646,14 @@ def test_history_licence_and_the_source_of_the_references_survive_while_the_data
     assert read(root / "mine/kept-v0").history == ()
 
 
+@pytest.mark.parametrize("history", [5, {"kind": "source"}, [5], [{"unknown": 1}]], ids=str)
+def test_a_history_that_is_none_is_refused(written: Path, history: Any) -> None:
+    block = json.loads((written / "data/metadata.json").read_text())["assay"]
+    edit_metadata(written, assay=block | {"history": history})
+    with pytest.raises(FormatError, match="the history under 'assay' is damaged"):
+        read(written)
+
+
 def test_an_existing_dataset_is_replaced_only_on_request(written: Path) -> None:
     with pytest.raises(DatasetError, match="exists already"):
         write(clean_dataset(), written)
@@ -694,6 +703,9 @@ def test_a_damaged_file_is_refused_or_has_the_declared_shapes(
     dataset = read_or_refuse(tmp_path)
     assert dataset is None or (dataset.total_steps, dataset.total_episodes) == (8, 3)
     assert dataset is None or dataset.observations["pose"].shape == (11, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hdf5_reader, "find_chunks", lambda *_: None)
+        assert read_or_refuse(tmp_path) == dataset
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -707,6 +719,36 @@ def test_damaged_metadata_is_refused_or_read(sample: Path, tmp_path: Path, data:
     (tmp_path / "data/metadata.json").write_bytes(content[: data.draw(st.integers(len(content) - 50, len(content)))])
     dataset = read_or_refuse(tmp_path)
     assert dataset is None or dataset.total_steps == 8
+
+
+@pytest.mark.parametrize("by", ["Minari", "Assay"])
+def test_all_numbers_but_the_first_episodes_are_found_without_hdf5_and_are_what_hdf5_reads(
+    root: Path, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minari_made(root, (3, 1, 4, 2000))
+    folder = root / "made/by-minari-v3"
+    if by == "Assay":
+        write(read(folder), root / "mine/again-v3")
+        folder = root / "mine/again-v3"
+    found = []
+
+    def find_chunks(*arguments: Any) -> Any:
+        found.append(hdf5_chunks.find_chunks(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(hdf5_reader, "find_chunks", find_chunks)
+    dataset = read(folder)
+    assert [(chunks.rows >= 0).tolist() for chunks in found] == [[False, True, True, True]] * 9
+    monkeypatch.setattr(hdf5_reader, "find_chunks", lambda *_: None)
+    assert read(folder) == dataset
+
+
+def test_a_dataset_written_twice_gives_the_same_bytes(root: Path) -> None:
+    dataset = clean_dataset()
+    for name in ("one", "other"):
+        write(dataset, root / name, dataset_id="same/name-v0")
+    one, other = ((root / name / "data/main_data.hdf5").read_bytes() for name in ("one", "other"))
+    assert one == other
 
 
 def test_a_file_that_was_compressed_afterwards_reads_the_same(root: Path, written: Path) -> None:

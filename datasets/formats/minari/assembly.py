@@ -59,8 +59,11 @@ def assemble(parts: Parts, metadata: Mapping[str, Any], spaces: Mapping[str, Spa
     if "fingerprint" not in block or block["fingerprint"] != dataset.fingerprint:
         return dataset
     try:  # Minari left the data as Assay wrote it, so its history still holds
-        history = [Record.from_plain(record) for record in block["history"]]
-    except (FormatError, KeyError, TypeError) as error:
+        records = block["history"]
+        if not isinstance(records, list):
+            raise FormatError(f"{records!r:.60} is not a list")
+        history = [Record.from_plain(record) for record in records]
+    except (FormatError, KeyError) as error:
         raise FormatError(f"{folder / METADATA}: the history under 'assay' is damaged: {error}") from error
     return Dataset(
         {name: dataset.column(name) for name in dataset.columns},

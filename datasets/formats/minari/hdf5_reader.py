@@ -1,4 +1,4 @@
-"""Reads Minari's HDF5: every episode by HDF5 straight into its place in the whole column.
+"""Reads Minari's HDF5: every episode straight into its place in the whole column.
 
 ::
 
@@ -15,8 +15,9 @@
     text        one value of varying length per row
     images      one JPEG file per row: bytes of varying length, or (rows, bytes) where all are equally long
 
-The file is opened once. HDF5 has no checksum here, so whatever the file declares is checked against its size before
-memory is set aside for it.
+The file is opened once. HDF5 leads to the columns of every episode; where their numbers lie is then looked up for all
+episodes at once, without it (`hdf5_chunks`), and only what is stored in unusual ways is read by HDF5. There is no
+checksum here, so whatever the file declares is checked against its size before memory is set aside for it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import numpy as np
 from h5py import h5d, h5g, h5s, h5t
 
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
+from assay.datasets.formats.hdf5_chunks import Chunks, find_chunks
 from assay.datasets.formats.hdf5_safety import (
     VariableLengthReader,
     check_declared_size,
@@ -73,7 +75,9 @@ class _Column:
     memory_type: Any = None
     flat: np.ndarray = field(default_factory=lambda: np.empty(0))
     texts: list[str] = field(default_factory=list)
-    chunks: dict[tuple[int, ...], int | None] = field(default_factory=dict)  # by the shape in an episode
+    chunk_counts: dict[tuple[int, ...], int | None] = field(default_factory=dict)  # by the shape in an episode
+    headers: list[int] = field(default_factory=list)  # addresses, by episode
+    chunks: Chunks | None = None  # where its numbers were found without HDF5
 
 
 @dataclass
@@ -105,18 +109,12 @@ class HDF5Reader:
     def _read(self, root: h5g.GroupID) -> None:
         self.values.check_names(root)
         self._check_groups(root)
+        for number in range(self.episodes):
+            self._look_up(root, number)
+        self._find_chunks(root)
         start = 0
         for number in range(self.episodes):
-            self.place.episode, self.place.column = number, None
-            path = b"episode_%d" % number
-            check_hard_link(root, path, self.place)
-            group = h5g.open(root, path)
-            self.values.check_names(group)
-            if not number:
-                self._set_up(group)
-            self._check_members(group)
-            start += self._read_episode(group, start)
-            self.parts.attributes.append(self._attributes(group))
+            start += self._read_episode(root, number, start)
         self.place.episode = self.place.column = None
         if start != self.steps:
             raise DatasetError(
@@ -246,7 +244,36 @@ class HDF5Reader:
             known |= expected
         return known
 
+    def _find_chunks(self, root: h5g.GroupID) -> None:
+        """Find out where the numbers of all episodes lie."""
+        content = np.asarray(np.memmap(self.file, np.uint8, "r"))
+        for name, column in self.columns.items():
+            self.place.episode, self.place.column = 0, name
+            if column.kind == "numbers":
+                model = h5d.open(root, b"episode_0/" + column.path)
+                column.chunks = find_chunks(content, model, column.flat.dtype, np.array(column.headers, np.uint64))
+
     # ------------------------------------------------ one episode
+
+    def _look_up(self, root: h5g.GroupID, number: int) -> None:
+        """Read the attributes of an episode, and find its columns."""
+        self.place.episode, self.place.column = number, None
+        path = b"episode_%d" % number
+        check_hard_link(root, path, self.place)
+        group = h5g.open(root, path)
+        self.values.check_names(group)
+        if not number:
+            self._set_up(group)
+        self._check_members(group)
+        for name, column in self.columns.items():
+            self.place.column = name
+            try:
+                column.headers.append(check_hard_link(group, column.path, self.place))
+            except KeyError:  # another one is here instead
+                self._explain_members(group)
+                raise
+        self.place.column = None
+        self.parts.attributes.append(self._attributes(group))
 
     def _check_members(self, group: h5g.GroupID) -> None:
         """Refuse columns that episode 0 has not; the ones that it has are opened anyway."""
@@ -269,18 +296,19 @@ class HDF5Reader:
         self.values.check_names(below)
         return int(below.get_num_objs())
 
-    def _read_episode(self, group: h5g.GroupID, start: int) -> int:
+    def _read_episode(self, root: h5g.GroupID, number: int, start: int) -> int:
+        self.place.episode = number
+        group = None
         length, has_final = 0, True
         for name, column in self.columns.items():
             self.place.column = name
-            try:
-                check_hard_link(group, column.path, self.place)
-            except KeyError:  # another one is here instead
-                self._explain_members(group)
-                raise
-            dataset = h5d.open(group, column.path)
-            shape = dataset.shape
-            rows = self._rows(shape)
+            chunks = column.chunks if column.chunks is not None and column.chunks.rows[number] >= 0 else None
+            if chunks is not None:
+                rows = int(chunks.rows[number])
+            else:
+                group = h5g.open(root, b"episode_%d" % number) if group is None else group
+                dataset = h5d.open(group, column.path)
+                rows = self._rows(dataset.shape)
             if name == "rewards":
                 length = rows
                 if not length:
@@ -292,8 +320,10 @@ class HDF5Reader:
                 has_final = False
             self._check_rows(column, rows, length, repeat)
             first = start + (len(self.parts.lengths) if column.extra_rows else 0)
-            if column.kind == "numbers":
-                self._read_numbers(dataset, shape, column, column.flat[first : first + rows])
+            if chunks is not None:
+                chunks.read(number, column.flat[first : first + rows])
+            elif column.kind == "numbers":
+                self._read_numbers(dataset, column, column.flat[first : first + rows])
             elif column.kind == "text":
                 column.texts += decode(self.values.dataset(dataset, self.place), self.place)
             else:
@@ -318,7 +348,8 @@ class HDF5Reader:
             expected = f"{length + column.extra_rows} as in episode 0" if self.place.episode else f"{length}"
             raise DatasetError(f"{self.place} has {rows} rows for {length} steps; expected {expected}")
 
-    def _read_numbers(self, dataset: h5d.DatasetID, shape: tuple[int, ...], column: _Column, part: np.ndarray) -> None:
+    def _read_numbers(self, dataset: h5d.DatasetID, column: _Column, part: np.ndarray) -> None:
+        shape = dataset.shape
         if shape[1:] != part.shape[1:] or not dataset.get_type().equal(column.file_type):
             raise FormatError(
                 f"{self.place} is {dataset.dtype}{list(shape[1:])} here, "
@@ -326,9 +357,9 @@ class HDF5Reader:
             )
         if part.nbytes:
             # Of equal shapes the first one is looked at closely; the others then are stored like it.
-            known = column.chunks.get(shape)
+            known = column.chunk_counts.get(shape)
             if known is None or not is_in_chunks(dataset, known):
-                column.chunks[shape] = check_stored(dataset, part.nbytes, self.place)
+                column.chunk_counts[shape] = check_stored(dataset, part.nbytes, self.place)
             dataset.read(h5s.ALL, h5s.ALL, part, column.memory_type)
 
     def _encoded_images(self, dataset: h5d.DatasetID) -> list[Any]:

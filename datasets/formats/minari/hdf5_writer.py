@@ -68,6 +68,7 @@ class _Writer:
             made = h5py.Group(parent).create_dataset(name, data=part, chunks=True, maxshape=(None, *part.shape[1:])).id
             properties = h5p.create(h5p.DATASET_CREATE)
             properties.set_chunk(made.get_create_plist().get_chunk())
+            properties.set_obj_track_times(False)  # as h5py does, so that headers are alike and files the same again
             space = h5s.create_simple(part.shape, (h5s.UNLIMITED, *part.shape[1:]))
             self._known[part.dtype, part.shape] = h5t.py_create(part.dtype, logical=True), space, properties
             return
