@@ -111,7 +111,7 @@ def read(path: Path) -> Dataset:
             warnings.warn(f"{path}: these are not read: {', '.join(unread)}", AssayWarning, stacklevel=2)
         info = info_from(block, DatasetInfo(source=f"d3rlpy file {path.name}", extra=extra), path)
         try:
-            return with_history(dataset_from_rows(rows, lengths=lengths, info=info), block)
+            return with_history(dataset_from_rows(rows, lengths=lengths, info=info), block, path)
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
 

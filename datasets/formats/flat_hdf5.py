@@ -58,7 +58,7 @@ class Flat:
 
     def dataset(self) -> Dataset:
         """Make the dataset, episodes by flags; the history holds if the data is as Assay wrote it."""
-        return with_history(self._dataset(), self.block)
+        return with_history(self._dataset(), self.block, self.path)
 
     def _dataset(self) -> Dataset:
         try:
@@ -191,20 +191,27 @@ def info_from(block: Mapping[str, Any], default: DatasetInfo, where: object) -> 
         raise FormatError(f"{where}: the attribute {_BLOCK} is damaged: {error}") from error
 
 
-def with_history(dataset: Dataset, block: Mapping[str, Any]) -> Dataset:
-    """Return the dataset with the history that Assay wrote, if nobody changed the data since."""
-    if block.get("fingerprint") != dataset.fingerprint:
+def with_history(dataset: Dataset, block: Mapping[str, Any], where: object) -> Dataset:
+    """Return the dataset with the history that Assay wrote, if nobody changed the data since.
+
+    Raises
+    ------
+    FormatError
+        If that history is damaged.
+    """
+    if "fingerprint" not in block or block["fingerprint"] != dataset.fingerprint:
         return dataset
     try:
-        history = [Record.from_plain(record) for record in block["history"]]
-    except (FormatError, KeyError, TypeError):
-        return dataset
+        history = Record.history_from_plain(block.get("history"))
+    except FormatError as error:
+        raise FormatError(f"{where}: the history that Assay wrote is damaged: {error}") from error
     return Dataset(
         {name: dataset.column(name) for name in dataset.columns},
         dataset.episode_lengths,
         info=dataset.info,
         history=history,
         episode_columns=dataset.episode_columns,
+        _hashes={name: dataset.column_hash(name) for name in dataset.columns},
     )
 
 

@@ -141,7 +141,7 @@ def read(
             )
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
-        return with_history(dataset, block)
+        return with_history(dataset, block, path)
 
 
 class _Reader:
