@@ -54,6 +54,7 @@ from assay.datasets.formats.minari.values import (
     shape_of,
     text_column,
 )
+from assay.datasets.formats.parquet_safety import check_parquet
 from assay.datasets.spaces import Box, Discrete, Space, leaves
 
 __all__ = ["ArrowReader"]
@@ -452,11 +453,12 @@ class _ParquetSource:
     def __init__(self, file: _File) -> None:
         from pyarrow import parquet
 
-        self._file = parquet.ParquetFile(file.path, memory_map=True)
+        with open(file.path, "rb") as handle:
+            content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        self.batch_lengths = [group.rows for group in check_parquet(content, file.path)]
+        self.rows = sum(self.batch_lengths)
+        self._file = parquet.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
         self.schema = self._file.schema_arrow
-        self.rows = self._file.metadata.num_rows
-        groups = range(self._file.metadata.num_row_groups)
-        self.batch_lengths = [self._file.metadata.row_group(index).num_rows for index in groups]
 
     def batches(self, *, packed: bool) -> Iterator[pa.RecordBatch]:
         """Unpack batches; small ones where `packed` values may be much larger than their file."""
