@@ -28,7 +28,7 @@ from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.hdf5_file import Hdf5File, write_rows
-from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags
+from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, Record, json_value
 
 __all__ = ["Flat", "read_flat", "write_flat"]
@@ -248,6 +248,7 @@ def write_flat(
         Whether there must be next observations; else they are left away where no final observation was recorded.
     """
     check_structure(dataset, name)
+    dataset = in_machine_order(dataset, name)
     known = dataset.episode_columns.get("final_observation")
     without_next = (
         not next_needed
