@@ -71,39 +71,50 @@ def check_parquet(content: Content, file: object) -> list[RowGroup]:
         if start < 4:
             raise ValueError("the footer is larger than the file")
         footer, _ = _struct(content[start:-8], 0)
-        return [_row_group(content, group, start) for group in footer.get(4, [])]
-    except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return [_row_group(content, group, start) for group in _items(footer, 4, dict)]
+    except ValueError as error:
         raise FormatError(f"{file} is damaged ({error}); copy it again") from error
+    except IndexError:
+        raise FormatError(f"{file} is damaged (a header goes on behind its end); copy it again") from None
 
 
 def _row_group(content: Content, group: Mapping[int, Any], end_of_chunks: int) -> RowGroup:
+    rows, unpacked = _get(group, 3, int), 0
     values: dict[str, int] = {}
-    unpacked = 0
-    for chunk in group[1]:
-        described = chunk[3]
-        path = b".".join(described[3]).decode()
-        data, dictionary = described[9], described.get(11, 0)
-        if data == 0 and group[3]:
-            raise ValueError(f"column {path} has no pages")
+    for chunk in _items(group, 1, dict):
+        described = _get(chunk, 3, dict)
+        path = b".".join(_items(described, 3, bytes)).decode()
+        values[path], left, packed, data = (_get(described, number, int) for number in (5, 6, 7, 9))
+        if min(rows, values[path], left) < 0 or (data == 0 and rows):
+            raise ValueError(f"column {path} has {rows} rows, {values[path]} values, {left} bytes from {data}")
+        dictionary = _get(described, 11, int) if 11 in described else 0
         place = min((offset for offset in (data, dictionary) if offset), default=4)  # 0 where there is none
-        end = place + described[7]
+        end = place + packed
         if not 4 <= place <= end <= end_of_chunks:
             raise ValueError(f"column {path} lies outside the file")
-        left = described[6]
+        unpacked += left
         while place < end:
             header, place = _struct(content, place)
-            left, place = left - header[2], place + header[3]
-            if header[2] < 0 or header[3] < 0 or left < 0 or place > end:
+            page, size = _get(header, 2, int), _get(header, 3, int)
+            left, place = left - page, place + size
+            if page < 0 or size < 0 or left < 0 or place > end:
                 raise ValueError(f"the pages of column {path} are larger than the footer says")
-        values[path] = _count(described[5])
-        unpacked += _count(described[6])
-    return RowGroup(_count(group[3]), values, unpacked)
+    return RowGroup(rows, values, unpacked)
 
 
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} where a count belongs")
+def _get(fields: Mapping[int, Any], number: int, kind: type) -> Any:
+    """Return a field that has to be there, of the right type."""
+    if not isinstance(value := fields.get(number), kind):
+        raise ValueError(f"{value!r:.50} in field {number}")
     return value
+
+
+def _items(fields: Mapping[int, Any], number: int, kind: type) -> list[Any]:
+    """Return a list that has to be there, of values of the right type."""
+    items: list[Any] = _get(fields, number, list)
+    if not all(isinstance(item, kind) for item in items):
+        raise ValueError(f"a list of other values in field {number}")
+    return items
 
 
 def _struct(content: Content, place: int, depth: int = 0) -> tuple[dict[int, Any], int]:
