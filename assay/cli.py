@@ -119,7 +119,7 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Options = []
         table.add_row(column, str(array.dtype), " x ".join(f"{size:,}" for size in array.shape))
     out.print(table)
     facts = {
-        "read as": format_of(dataset),
+        "read as": format_of(name, source_format),
         "steps": f"{dataset.total_steps:,}",
         "episodes": f"{dataset.total_episodes:,}",
         "mean return": f"{dataset.returns.mean():.1f}",
@@ -380,10 +380,13 @@ def convert(
     overwrite: bool = False,
     source_format: SourceFormat = None,
     option: Options = [],  # noqa: B006
+    write_option: Options = [],  # noqa: B006
 ) -> None:
     """Convert a dataset to another format.
 
     Example: assay datasets convert hopper/medium ~/.minari/datasets/mine/hopper-v0 --format minari
+
+    Example: assay datasets convert hopper/medium mine/hopper-v0 --format minari --write-option data_format=arrow
 
     Example: assay datasets convert logs.npz my-logs --from npz --option columns='{"observations": "obs"}'
 
@@ -394,15 +397,14 @@ def convert(
         overwrite: Replace what is there.
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
+        write_option: For the format's writer, such as data_format=arrow for Minari; several times.
     """
     from assay.datasets.loading import save
 
     dataset = load(name, source_format, option)
-    save(dataset, output, format=format, overwrite=overwrite)
-    read_as = format_of(dataset)
-    out.print(
-        f"{dataset.total_steps:,} steps{f', read as {read_as},' if read_as else ''} written to {output}", soft_wrap=True
-    )
+    save(dataset, output, format=format, overwrite=overwrite, **dict(map(parsed_option, write_option)))
+    read_as = format_of(name, source_format)
+    out.print(f"{dataset.total_steps:,} steps, read as {read_as}, written to {output} as {format}", soft_wrap=True)
 
 
 @datasets.command(name="validate")
@@ -425,6 +427,7 @@ def validate(
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
     report = load(name, source_format, option).validate()
+    out.print(f"{name}, read as {format_of(name, source_format)}", highlight=False, soft_wrap=True, markup=False)
     out.print(str(report), highlight=False, soft_wrap=True, markup=False)
     if not report.ok or (strict and report.findings):
         raise SystemExit(1)
@@ -1165,11 +1168,15 @@ def parsed_option(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def format_of(dataset: Any) -> str | None:
-    """Return the format that a dataset was read as, where that is known."""
-    first = dataset.history[0].parameters if dataset.history else {}
-    found = first.get("format")
-    return None if found is None else str(found)
+def format_of(name: str, source_format: str | None) -> str:
+    """Return the format that a name is read as."""
+    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.formats import sniff
+
+    if name in catalog():
+        return "assay"
+    scheme = name.partition(":")[0]
+    return scheme if scheme in ("minari", "d4rl") else source_format or sniff(Path(name))
 
 
 def number(value: float | None) -> str:

@@ -327,7 +327,7 @@ class Dataset:
         """(N, ...) observation after each step: the stored column where there is one, else row i+1 (gathered)."""
         if self.has_next_observations:
             return self.nested("next_observations")
-        return _map(lambda array: array[self.observation_rows + 1], self.observations)
+        return map_nested(lambda array: array[self.observation_rows + 1], self.observations)
 
     @property
     def has_next_observations(self) -> bool:
@@ -534,12 +534,12 @@ class Dataset:
 
         rows = self.observation_rows[steps]
         if self.has_next_observations:
-            following = _map(lambda array: take(array, steps), self.nested("next_observations"))
+            following = map_nested(lambda array: take(array, steps), self.nested("next_observations"))
         else:
-            following = _map(lambda array: take(array, rows + 1), self.observations)
+            following = map_nested(lambda array: take(array, rows + 1), self.observations)
         return Transitions(
-            observations=_map(lambda array: take(array, rows), self.observations),
-            actions=_map(lambda array: take(array, steps), self.actions),
+            observations=map_nested(lambda array: take(array, rows), self.observations),
+            actions=map_nested(lambda array: take(array, steps), self.actions),
             rewards=take(self.rewards, steps),
             next_observations=following,
             terminations=take(self.terminations, steps),
@@ -562,7 +562,8 @@ class Dataset:
         ----------
         episodes : sequence of int, bool mask of length E, tag, or polars expression on the episodes table
             Such as `[3, 1]`, `dataset.returns > 100`, `"better"` or `pl.col("length") < 20`. Only what the
-            expression names is computed, and consecutive episodes are shared, not copied.
+            expression names is computed, and consecutive episodes are shared, not copied. A polars Series is as good
+            as a list or a mask.
 
         Examples
         --------
@@ -596,11 +597,15 @@ class Dataset:
     def _episode_indices(self, episodes: Any) -> np.ndarray:
         if isinstance(episodes, str):
             return np.flatnonzero(self.tagged(episodes))
-        if type(episodes).__module__.split(".")[0] == "polars":
+        if type(episodes).__module__.split(".")[0] == "polars" and hasattr(episodes, "meta"):  # an expression
             known = (*RESERVED_EPISODE_COLUMNS, *self._episode_columns)
-            named = {"episode", *episodes.meta.root_names()} & set(known)
-            everything = episodes.meta.has_multiple_outputs() or not set(episodes.meta.root_names()) <= named
-            episodes = self._episode_table(known if everything else named).select(episodes).to_series().to_numpy()
+            named = episodes.meta.root_names()
+            for name in named:
+                if name not in known:
+                    raise UnknownNameError("column of the episodes table", name, known)
+            patterns = episodes.meta.has_multiple_outputs()  # such as pl.all(), which may name any column
+            table = self._episode_table(known if patterns else dict.fromkeys(["episode", *named]))
+            episodes = table.select(episodes).to_series().to_numpy()
         indices = np.asarray(episodes)
         if indices.ndim != 1:
             raise DatasetError(f"episodes to select must be a flat list or mask, not of shape {indices.shape}")
@@ -840,7 +845,8 @@ def _flatten(prefix: str, value: Any) -> dict[str, np.ndarray]:
     return {name: array for key, child in children for name, array in _flatten(f"{prefix}/{key}", child).items()}
 
 
-def _map(function: Any, value: Any) -> Any:
+def map_nested(function: Any, value: Any) -> Any:
+    """Apply a function to an array, or to each array of a nested dict."""
     if isinstance(value, dict):
-        return {key: _map(function, child) for key, child in value.items()}
+        return {key: map_nested(function, child) for key, child in value.items()}
     return function(value)

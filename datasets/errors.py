@@ -57,7 +57,8 @@ class UnknownNameError(AssayError, KeyError):
         known = sorted(known)
         nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         text = f"unknown {kind} {name!r}"
-        text += f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else f"; known: {', '.join(known)}"
+        if known:
+            text += f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else f"; known: {', '.join(known)}"
         super().__init__(text + (f" {hint}" if hint else ""))
 
     def __str__(self) -> str:  # KeyError would print the repr

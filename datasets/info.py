@@ -114,6 +114,13 @@ class Record:
         except TypeError as error:
             raise FormatError(f"not a history record: {error}") from error
 
+    @classmethod
+    def history_from_plain(cls, plain: Any) -> tuple[Record, ...]:
+        """Build a history from the list of what `to_plain` returned."""
+        if not isinstance(plain, list):
+            raise FormatError(f"a history is a list of records, not {type(plain).__name__}")
+        return tuple(cls.from_plain(record) for record in plain)
+
 
 @dataclass(frozen=True)
 class DatasetInfo:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ def load(
         Called with (steps done, steps in all) while a catalog dataset is collected.
     **options
         For catalog names: `steps` (default 100,000), `seed` (0), `noise` (the catalog's). For paths: what the format's
-        reader takes, such as `verify=False` for Assay's own.
+        reader takes, such as `verify=False` for Assay's own; an unknown one is an UnknownNameError.
 
     Returns
     -------
@@ -102,16 +103,19 @@ def save(
     ----------
     dataset : Dataset
     path : str or path
-        A folder to be created.
+        A folder or file to be created.
     format : str
-        `"assay"` keeps everything; `"minari"` writes what Minari can hold and warns about the rest.
+        `"assay"` keeps everything. `"minari"`, `"d4rl"`, ... write what they can hold and warn about the rest:
+        `assay datasets formats` lists them.
     overwrite : bool
         Replace what is there; the old content stays until the new one is complete.
+    **options
+        What the format's writer takes, such as `data_format="arrow"` for Minari.
 
     Raises
     ------
     UnknownNameError
-        If there is no such format.
+        If there is no such format, or no such option of its writer.
     DatasetError
         If the path exists and `overwrite` is False, or the format cannot hold this dataset at all.
 
@@ -124,22 +128,29 @@ def save(
     >>> assay.load(folder) == dataset
     True
     """
-    writer_named(format).write(dataset, Path(path), overwrite=overwrite, **options)
+    write = writer_named(format).write
+    _check_options(write, options, f"option of writing {format}")
+    write(dataset, Path(path), overwrite=overwrite, **options)
 
 
 def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any]) -> Dataset:
     format = format or sniff(path)
-    reader = format_named(format)
-    try:
-        dataset = reader.read(path, **options)
-    except TypeError as error:
-        if "unexpected keyword" not in str(error):
-            raise
-        raise ConfigError(f"{name}: {str(error).split(') ')[-1]}") from error
+    read = format_named(format).read
+    _check_options(read, options, f"option of reading {format}")
+    dataset = read(path, **options)
     if dataset.history:
         return dataset
     parameters = {"name": name, "format": format, "options": options, "fingerprint": dataset.fingerprint}
     return dataset.replace(record=Record("source", parameters, version=assay_version()))
+
+
+def _check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str) -> None:
+    """Raise UnknownNameError where a reader or writer has no such option."""
+    parameters = inspect.signature(function).parameters.values()
+    known = [item.name for item in parameters if item.kind is item.KEYWORD_ONLY and item.name != "overwrite"]
+    for name in options:
+        if name not in known:
+            raise UnknownNameError(kind, name, known, "" if known else "(there are none)")
 
 
 def _from_d4rl(identifier: str, options: dict[str, Any]) -> Dataset:

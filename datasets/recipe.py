@@ -213,7 +213,7 @@ def replay(history: Iterable[Record]) -> Dataset:
 
 def _origin(record: Record) -> Dataset:
     if record.transform == "datasets.concatenate":
-        parts = [[Record.from_plain(item) for item in part] for part in record.parameters["histories"]]
+        parts = [Record.history_from_plain(part) for part in record.parameters["histories"]]
         return concatenate([replay(part) for part in parts])
     if record.transform != "source":
         raise ConfigError(f"the history begins with {record.transform}, not with a source: it cannot be rebuilt")

@@ -15,6 +15,13 @@ __all__ = ["Transitions"]
 Array = TypeVar("Array")
 
 
+def to_tensor(array: np.ndarray, device: str | torch.device | None) -> torch.Tensor:
+    """Copy an array to a device, in the byte order of this machine: tensors have no other."""
+    import torch
+
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C")).to(device)
+
+
 @dataclass(frozen=True)
 class Transitions(Generic[Array]):
     """Rows of equal index belong together; M is the number of transitions.
@@ -61,11 +68,10 @@ class Transitions(Generic[Array]):
         device : str or torch.device
             Such as `"cpu"` or `"cuda:0"`.
         """
-        import torch
 
         def move(value: Any) -> Any:
             if isinstance(value, dict):
                 return {key: move(item) for key, item in value.items()}
-            return None if value is None else torch.from_numpy(np.array(value)).to(device)
+            return None if value is None else to_tensor(value, device)
 
         return Transitions(**{item.name: move(getattr(self, item.name)) for item in fields(self)})

@@ -189,6 +189,19 @@ def test_a_dataset_survives_conversion_to_minari_and_back(capsys, dataset, tmp_p
     assert all(np.array_equal(back.column(name), original.column(name)) for name in original.columns)
 
 
+def test_options_reach_the_writer_and_what_is_read_is_named(capsys, dataset, tmp_path):
+    target = tmp_path / "minari/mine-v0"
+    convert = ("datasets", "convert", dataset, target, "--format", "minari")
+    assert "did you mean 'data_format'" in run(capsys, *convert, "--write-option", "dataformat=arrow", status=1)
+    assert not target.exists()
+    text = run(capsys, *convert, "--write-option", "data_format=arrow")
+    assert "read as assay, written to" in text
+    assert text.strip().endswith("as minari")
+    assert (target / "data/0/part-0.arrow").is_file()
+    assert f"{target}, read as minari" in run(capsys, "validate", target)
+    assert "did you mean 'infos'" in run(capsys, "validate", target, "--option", "info=false", status=1)
+
+
 def test_validate_exits_with_1_on_findings_that_count(capsys, dataset, tmp_path):
     run(capsys, "validate", dataset)
     broken = assay.load(dataset)

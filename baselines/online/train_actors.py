@@ -81,8 +81,13 @@ class Plan:
 PLANS: dict[str, Plan] = {
     "hopper": Plan("Hopper-v5", SACConfig(), 85_000, levels=("simple", "medium", "expert")),
     "halfcheetah": Plan("HalfCheetah-v5", SACConfig(), 60_000),
-    # Two layers, so that the file stays small; the discount is that of the Dataset Perspective paper.
-    "cartpole": Plan("CartPole-v1", DQNConfig(discount=0.95, hidden=(256, 256)), 30_000),
+    # Two layers, so that the file stays small. With the Dataset Perspective paper's discount of 0.95 and learning rate of
+    # 1e-4 no checkpoint of 30,000 steps keeps the pole up for 500.
+    "cartpole": Plan(
+        "CartPole-v1",
+        DQNConfig(hidden=(256, 256), learning_rate=1e-3, batch_size=64, final_exploration=0.04),
+        30_000,
+    ),
 }
 
 

@@ -74,7 +74,7 @@ def read(path: Path, *, verify: bool = True) -> Dataset:
             columns,
             lengths,
             info=DatasetInfo.from_plain(metadata["info"]),
-            history=[Record.from_plain(record) for record in metadata["history"]],
+            history=Record.history_from_plain(metadata["history"]),
             episode_columns=extra,
             _hashes=hashes,
         )

@@ -31,7 +31,7 @@ from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.flat_hdf5 import block_for, info_from, take_block, with_history
 from assay.datasets.formats.hdf5_file import Hdf5File, members, open_hdf5, write_rows
-from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags
+from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
 
 __all__ = ["read", "sniff", "write"]
@@ -41,7 +41,8 @@ LAYOUT = "file .h5"
 CANNOT_HOLD = (
     "observations in a Dict, or nested deeper than one tuple (an error), nested actions (an error), final observations, "
     "next_observations, truncations beside a termination, flags before the last step, episodes without an end flag "
-    "(which come back truncated), weights, costs, infos and corrupted/... columns, episode columns"
+    "(which come back truncated), weights, costs, infos and corrupted/... columns, episode columns, "
+    "foreign byte order"
 )
 
 _VERSION = "2.1"
@@ -111,7 +112,7 @@ def read(path: Path) -> Dataset:
             warnings.warn(f"{path}: these are not read: {', '.join(unread)}", AssayWarning, stacklevel=2)
         info = info_from(block, DatasetInfo(source=f"d3rlpy file {path.name}", extra=extra), path)
         try:
-            return with_history(dataset_from_rows(rows, lengths=lengths, info=info), block)
+            return with_history(dataset_from_rows(rows, lengths=lengths, info=info), block, path)
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
 
@@ -243,6 +244,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
         raise DatasetError("d3rlpy holds actions as one array; those of this dataset are nested")
     if not dataset.total_episodes:
         raise DatasetError("d3rlpy holds at least one episode; this dataset has none")
+    dataset = in_machine_order(dataset, TITLE)
     _warn_of_losses(dataset, observed)
     actions, rewards = dataset.column("actions"), dataset.rewards
     starts, lengths = dataset.episode_starts.tolist(), dataset.episode_lengths.tolist()

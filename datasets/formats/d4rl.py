@@ -36,7 +36,7 @@ LAYOUT = "file .hdf5"
 CANNOT_HOLD = (
     "nested observations and actions (an error), episodes that the flags do not tell apart (an error), final "
     "observations known for some episodes only (an error), weights, costs and corrupted/... columns, episode columns, "
-    "the final row of infos of N+E rows, infos of text"
+    "the final row of infos of N+E rows, infos of text, foreign byte order"
 )
 
 

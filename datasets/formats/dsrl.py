@@ -24,7 +24,7 @@ LAYOUT = "file .hdf5"
 CANNOT_HOLD = (
     "datasets without costs (an error), nested observations and actions (an error), episodes that the flags do not "
     "tell apart (an error), unknown final observations (an error), weights and corrupted/... columns, episode columns, "
-    "the final row of infos of N+E rows, infos of text"
+    "the final row of infos of N+E rows, infos of text, foreign byte order"
 )
 
 _NEEDED = ("observations", "next_observations", "actions", "rewards", "costs", "terminals", "timeouts")

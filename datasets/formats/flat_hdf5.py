@@ -28,7 +28,7 @@ from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.hdf5_file import Hdf5File, write_rows
-from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags
+from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, Record, json_value
 
 __all__ = ["Flat", "read_flat", "write_flat"]
@@ -58,7 +58,7 @@ class Flat:
 
     def dataset(self) -> Dataset:
         """Make the dataset, episodes by flags; the history holds if the data is as Assay wrote it."""
-        return with_history(self._dataset(), self.block)
+        return with_history(self._dataset(), self.block, self.path)
 
     def _dataset(self) -> Dataset:
         try:
@@ -191,20 +191,27 @@ def info_from(block: Mapping[str, Any], default: DatasetInfo, where: object) -> 
         raise FormatError(f"{where}: the attribute {_BLOCK} is damaged: {error}") from error
 
 
-def with_history(dataset: Dataset, block: Mapping[str, Any]) -> Dataset:
-    """Return the dataset with the history that Assay wrote, if nobody changed the data since."""
-    if block.get("fingerprint") != dataset.fingerprint:
+def with_history(dataset: Dataset, block: Mapping[str, Any], where: object) -> Dataset:
+    """Return the dataset with the history that Assay wrote, if nobody changed the data since.
+
+    Raises
+    ------
+    FormatError
+        If that history is damaged.
+    """
+    if "fingerprint" not in block or block["fingerprint"] != dataset.fingerprint:
         return dataset
     try:
-        history = [Record.from_plain(record) for record in block["history"]]
-    except (FormatError, KeyError, TypeError):
-        return dataset
+        history = Record.history_from_plain(block.get("history"))
+    except FormatError as error:
+        raise FormatError(f"{where}: the history that Assay wrote is damaged: {error}") from error
     return Dataset(
         {name: dataset.column(name) for name in dataset.columns},
         dataset.episode_lengths,
         info=dataset.info,
         history=history,
         episode_columns=dataset.episode_columns,
+        _hashes={name: dataset.column_hash(name) for name in dataset.columns},
     )
 
 
@@ -241,6 +248,7 @@ def write_flat(
         Whether there must be next observations; else they are left away where no final observation was recorded.
     """
     check_structure(dataset, name)
+    dataset = in_machine_order(dataset, name)
     known = dataset.episode_columns.get("final_observation")
     without_next = (
         not next_needed

@@ -43,7 +43,7 @@ from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.lerobot_statistics import episode_statistics, statistics
 from assay.datasets.formats.parquet_file import open_parquet, values
-from assay.datasets.formats.rows import flat, naming
+from assay.datasets.formats.rows import flat, in_machine_order, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
 
@@ -57,7 +57,7 @@ LAYOUT = "folder"
 CANNOT_HOLD = (
     "final observations, next_observations, weights, costs and corrupted/... columns, nesting below the first level "
     "(joined by dots), the name of a single nested observation or action, rows without dimensions (they become rows of "
-    "one number), final rows of infos, text, info and history"
+    "one number), final rows of infos, text, foreign byte order, info and history"
 )
 
 _VERSION = "v3.0"
@@ -463,6 +463,7 @@ def write(
     fps = fps if fps is not None else _whole(known.get("fps"))
     if fps < 1:
         raise ConfigError(f"fps is {fps}; a positive integer belongs there")
+    dataset = in_machine_order(dataset, TITLE)
     columns = _features(dataset)
     tasks, task_of_episode = _tasks(dataset, known, task)
     _warn(dataset, columns, path)

@@ -146,7 +146,7 @@ def _read_own(file: NpzFile) -> Dataset:
     try:
         plain = json.loads(str(file.read(_MARK)))
         info = DatasetInfo.from_plain(plain["info"])
-        history = [Record.from_plain(record) for record in plain["history"]]
+        history = Record.history_from_plain(plain["history"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(f"{file.path}: array {_MARK} is damaged: {error}") from error
     lengths = file.read(_LENGTHS)

@@ -1,12 +1,13 @@
 """Reading Parquet files that nobody vouches for.
 
-What the footer declares is checked against the size of the file before anything is unpacked, pages with checksums are
-compared with them, rows come in batches, and lists must be as long as the shape that they belong to.
+What the footer declares is checked against the size of the file before anything is unpacked, pages keep to it, those
+with checksums are compared with them, rows come in batches, and lists must be as long as the shape that they belong to.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.datasets.errors import AssayError, FormatError
+from assay.datasets.formats.parquet_safety import RowGroup, check_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,15 +42,14 @@ class ParquetFile:
     [[[1.0, 2.0], [3.0, 4.0]]]
     """
 
-    def __init__(self, path: Path, file: Any) -> None:
+    def __init__(self, path: Path, file: Any, groups: list[RowGroup]) -> None:
         self.path = path
         self._file = file
-        metadata = file.metadata
-        self.rows: int = metadata.num_rows
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        if self.rows < 0 or self.rows != sum(group.num_rows for group in groups) or any(g.num_rows < 0 for g in groups):
+        self._groups = groups
+        self.rows: int = file.metadata.num_rows
+        if self.rows != sum(group.rows for group in groups):
             raise FormatError(f"{path} is damaged: its row groups do not add up to its rows")
-        unpacked = sum(max(group.total_byte_size, 0) for group in groups)
+        unpacked = sum(group.unpacked for group in groups)
         if unpacked > max(path.stat().st_size * _MOST_DENSE, _ALWAYS_ALLOWED):
             raise FormatError(f"{path} claims {unpacked} bytes, packed into {path.stat().st_size}; impossible")
         schema = file.schema_arrow
@@ -80,15 +81,13 @@ class ParquetFile:
 
     def _check_values(self, columns: Mapping[str, int]) -> None:
         # A list may repeat one value a billion times in a few bytes.
-        for number in range(self._file.metadata.num_row_groups):
-            group = self._file.metadata.row_group(number)
-            for place in range(group.num_columns):
-                chunk = group.column(place)
-                inside = [name for name in columns if f"{chunk.path_in_schema}.".startswith(f"{name}.")]
+        for group in self._groups:
+            for path, count in group.values.items():
+                inside = [name for name in columns if f"{path}.".startswith(f"{name}.")]
                 name = max(inside, key=len, default=None)
-                if name is not None and not 0 <= chunk.num_values <= group.num_rows * columns[name]:
+                if name is not None and count > group.rows * columns[name]:
                     raise FormatError(
-                        f"{self.path}: column {name} has {chunk.num_values} values in {group.num_rows} rows; "
+                        f"{self.path}: column {name} has {count} values in {group.rows} rows; "
                         f"{columns[name]} belong into a row"
                     )
 
@@ -135,6 +134,8 @@ def open_parquet(path: Path) -> Iterator[ParquetFile]:
     if not path.is_file():
         raise FormatError(f"{path} is missing; copy the dataset again")
     try:
+        with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            groups = check_parquet(content, path)
         with pq.ParquetFile(
             path,
             page_checksum_verification=True,
@@ -142,7 +143,7 @@ def open_parquet(path: Path) -> Iterator[ParquetFile]:
             schema_depth_limit=32,
             pre_buffer=False,
         ) as file:
-            yield ParquetFile(path, file)
+            yield ParquetFile(path, file, groups)
     except AssayError:
         raise
     except MemoryError as error:

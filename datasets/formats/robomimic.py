@@ -42,7 +42,7 @@ from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError, UnknownNameError
 from assay.datasets.formats.flat_hdf5 import block_for, check_final_observations, info_from, take_block, with_history
 from assay.datasets.formats.hdf5_file import Hdf5File, members, open_hdf5, write_rows
-from assay.datasets.formats.rows import dataset_from_rows, flags
+from assay.datasets.formats.rows import dataset_from_rows, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
 
 __all__ = ["read", "sniff", "write"]
@@ -51,8 +51,8 @@ TITLE = "robomimic"
 LAYOUT = "file .hdf5"
 CANNOT_HOLD = (
     "nested actions (an error), final observations known for some episodes only (an error), weights, costs and "
-    "corrupted/... columns, infos of text, the final row of infos of N+E rows, episode columns that are neither tags/... "
-    "nor numbers nor text, observations of the single key flat (which become the array)"
+    "corrupted/... columns, infos of text, the final row of infos of N+E rows, foreign byte order, episode columns that "
+    "are neither tags/... nor numbers nor text, observations of the single key flat (which become the array)"
 )
 
 _DEMO = re.compile(r"demo_(0|[1-9]\d{0,17})")
@@ -141,7 +141,7 @@ def read(
             )
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
-        return with_history(dataset, block)
+        return with_history(dataset, block, path)
 
 
 class _Reader:
@@ -372,6 +372,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
         raise DatasetError("robomimic holds actions as one array; those of this dataset are nested")
     if not dataset.total_episodes:
         raise DatasetError("robomimic holds at least one demonstration; this dataset has no episodes")
+    dataset = in_machine_order(dataset, TITLE)
     known = dataset.episode_columns.get("final_observation")
     with_next = known is None or bool(known.any()) or dataset.has_next_observations
     if with_next:

@@ -16,6 +16,7 @@ episode column `final_observation` says so, and no transition is made of it.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from assay.datasets.dataset import Dataset, is_under
-from assay.datasets.errors import DatasetError
+from assay.datasets.errors import AssayWarning, DatasetError
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
 
@@ -33,6 +34,7 @@ __all__ = [
     "episode_lengths_from_flags",
     "flags",
     "flat",
+    "in_machine_order",
     "naming",
     "next_observation_rows",
     "observation_rows",
@@ -243,6 +245,21 @@ def _row_blocks(lengths: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 # -------------------------------------------------------------------- the way back, for writers
+
+
+def in_machine_order(dataset: Dataset, format_title: str) -> Dataset:
+    """Return the dataset in the byte order that a format is read in: this machine's; a warning names what changes."""
+    foreign = [name for name in dataset.columns if not dataset.column(name).dtype.isnative]
+    if not foreign:
+        return dataset
+    warnings.warn(
+        f"{format_title} has one byte order, to which these columns are converted: {', '.join(foreign)}",
+        AssayWarning,
+        stacklevel=4,
+    )
+    return dataset.replace(
+        {name: dataset.column(name).astype(dataset.column(name).dtype.newbyteorder("=")) for name in foreign}
+    )
 
 
 def observation_rows(dataset: Dataset) -> dict[str, np.ndarray]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.datasets.dataset import Dataset
+from assay.datasets.dataset import Dataset, map_nested
 from assay.datasets.memory import empty
+from assay.datasets.transitions import to_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -18,20 +19,24 @@ _BLOCK_ROWS = 1 << 16
 
 
 class Columns:
-    """Named arrays of one dataset; `take` gathers rows of them.
+    """Named arrays of one dataset; `take` gathers rows of them, `of_steps` what belongs to steps.
 
     Parameters
     ----------
     arrays : nested dict of arrays
+    total_steps : int
+        Rows of an array without final rows.
     dtype : numpy dtype or None
         Floating arrays are cast to it once; None leaves them, and memory maps on disk.
     device : str, torch.device or None
         Where to keep them, as tensors; None keeps NumPy arrays.
     """
 
-    def __init__(self, arrays: dict[str, Any], dtype: Any, device: str | torch.device | None) -> None:
-        self.device = device
-        self._arrays = {name: _map(lambda array: _place(array, dtype, device), value) for name, value in arrays.items()}
+    def __init__(self, arrays: dict[str, Any], total_steps: int, dtype: Any, device: str | torch.device | None) -> None:
+        self.device, self.total_steps = device, total_steps
+        self._arrays = {
+            name: map_nested(lambda array: _place(array, dtype, device), value) for name, value in arrays.items()
+        }
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
@@ -39,17 +44,28 @@ class Columns:
     def take(self, name: str, rows: np.ndarray) -> Any:
         """Return rows of an array, or of each array below the name; `rows` may have any shape."""
         if self.device is None:
-            return _map(lambda array: array.take(rows, axis=0, mode="clip"), self._arrays[name])
+            return map_nested(lambda array: array.take(rows, axis=0, mode="clip"), self._arrays[name])
         places = self.send(rows)
-        return _map(lambda tensor: tensor[places], self._arrays[name])
+        return map_nested(lambda tensor: tensor[places], self._arrays[name])
+
+    def of_steps(self, name: str, steps: np.ndarray, episodes: np.ndarray) -> Any:
+        """Return what an array, or each array below the name, has at steps of these episodes.
+
+        Infos may keep a row for the final observation of every episode, as observations do, or one row per step.
+        """
+        places = {True: self.send(steps), False: self.send(steps + episodes)}
+
+        def at(array: Any) -> Any:
+            rows = places[len(array) == self.total_steps]
+            return array[rows]
+
+        return map_nested(at, self._arrays[name])
 
     def send(self, array: np.ndarray) -> Any:
         """Return an array where the columns are."""
         if self.device is None:
             return array
-        import torch
-
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        return to_tensor(array, self.device)
 
 
 def pack_scalars(dataset: Dataset) -> np.ndarray:
@@ -71,14 +87,4 @@ def _place(array: np.ndarray, dtype: Any, device: str | torch.device | None) -> 
         for start in range(0, len(array), _BLOCK_ROWS):
             cast[start : start + _BLOCK_ROWS] = array[start : start + _BLOCK_ROWS]
         array = cast
-    if device is None:
-        return array
-    import torch
-
-    return torch.from_numpy(np.array(array)).to(device)
-
-
-def _map(function: Any, value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _map(function, child) for key, child in value.items()}
-    return function(value)
+    return array if device is None else to_tensor(array, device)

@@ -156,13 +156,17 @@ class Sampler(ABC, Generic[Batch]):
     draws : Draws
     settings : mapping
         What decides the batches; a state is only restored into a sampler of the same settings.
+    strata : mapping of tag to share, optional
+        One of the settings; the order of the tags is that of a batch's rows.
     """
 
-    def __init__(self, dataset: Dataset, draws: Draws, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, dataset: Dataset, draws: Draws, settings: Mapping[str, Any], strata: Mapping[str, float] | None
+    ) -> None:
         self.dataset = dataset
         self.batches_drawn = 0
         self._draws = draws
-        self._settings = dict(settings)
+        self._settings = {**settings, "strata": strata and [[tag, share] for tag, share in strata.items()]}
 
     @abstractmethod
     def sample(self) -> Batch:

@@ -100,12 +100,12 @@ class EpisodeSampler(Sampler[EpisodeBatch[Any]]):
             replacement=replacement,
         )
         settings = {"kind": "episodes", "batch_size": batch_size, "seed": seed, "replacement": replacement}
-        super().__init__(dataset, draws, settings | {"strata": None if strata is None else dict(strata)})
+        super().__init__(dataset, draws, settings, strata)
         self._extra = tuple(columns)
         self._starts, self._lengths = dataset.episode_starts, dataset.episode_lengths
         stored = {name: dataset.nested(name) for name in ("observations", "actions", "rewards", *self._extra)}
         stored |= {name: dataset.column(name) for name in ("terminations", "truncations")}
-        self._columns = Columns(stored, dtype, device)
+        self._columns = Columns(stored, dataset.total_steps, dtype, device)
 
     def sample(self) -> EpisodeBatch[Any]:
         """Return the next batch."""
@@ -126,5 +126,5 @@ class EpisodeSampler(Sampler[EpisodeBatch[Any]]):
             mask=columns.send(mask),
             lengths=columns.send(lengths),
             episodes=columns.send(episodes),
-            columns={name: clear(columns.take(name, steps), padding) for name in self._extra},
+            columns={name: clear(columns.of_steps(name, steps, episodes[:, None]), padding) for name in self._extra},
         )

@@ -120,15 +120,15 @@ class SequenceSampler(Sampler[SequenceBatch[Any]]):
         )
         settings = {"kind": "sequences", "batch_size": batch_size, "seed": seed, "replacement": replacement}
         settings |= {"length": length, "align": align, "discount": discount}
-        super().__init__(dataset, draws, settings | {"strata": None if strata is None else dict(strata)})
+        super().__init__(dataset, draws, settings, strata)
         self.length, self.align = length, align
         self._extra = tuple(columns)
         self._episode_of_step = episodes
         self._starts = dataset.episode_starts
         self._stops = self._starts + dataset.episode_lengths
         stored = {name: dataset.nested(name) for name in ("observations", "actions", *self._extra)}
-        self._columns = Columns(stored | {"scalars": pack_scalars(dataset)}, dtype, device)
-        self._totals = Columns({"returns_to_go": dataset.returns_to_go(discount)}, None, device)
+        self._columns = Columns(stored | {"scalars": pack_scalars(dataset)}, dataset.total_steps, dtype, device)
+        self._totals = Columns({"returns_to_go": dataset.returns_to_go(discount)}, dataset.total_steps, None, device)
         self._ahead = np.arange(length) - (0 if align == "start" else length - 1)
 
     def sample(self) -> SequenceBatch[Any]:
@@ -156,15 +156,15 @@ class SequenceSampler(Sampler[SequenceBatch[Any]]):
             timesteps=columns.send(np.where(mask, steps - starts, 0)),
             mask=columns.send(mask),
             steps=columns.send(np.where(mask, steps, -1)),
-            columns={name: take(name) for name in self._extra},
+            columns={name: clear(columns.of_steps(name, steps, episodes[:, None]), padding) for name in self._extra},
         )
 
 
 def clear(value: Any, padding: Any) -> Any:
-    """Set the padding of freshly gathered arrays to zero."""
+    """Set the padding of freshly gathered arrays to zero, that of texts to the empty one."""
     if padding is None:
         return value
     if isinstance(value, dict):
         return {key: clear(child, padding) for key, child in value.items()}
-    value[padding] = 0
+    value[padding] = "" if getattr(value.dtype, "kind", "") == "U" else 0
     return value

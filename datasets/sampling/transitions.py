@@ -43,7 +43,7 @@ class TransitionSampler(Sampler[Transitions[Any]]):
     replacement : bool
         False shuffles: every step once before any twice, pass after pass.
     columns : sequence of str
-        Further columns of one row per step, such as `"costs"`, for `Transitions.columns`.
+        Further columns, such as `"costs"` or `"infos/qpos"`, for `Transitions.columns`: their rows at the steps.
     seed : int
     dtype : numpy dtype or None
         Floating columns are cast to it once. None keeps them as they are; memory maps then stay on disk.
@@ -101,19 +101,20 @@ class TransitionSampler(Sampler[Transitions[Any]]):
         )
         settings = {"kind": "transitions", "batch_size": batch_size, "seed": seed, "replacement": replacement}
         settings |= {"return_steps": return_steps, "discount": discount}
-        super().__init__(dataset, draws, settings | {"strata": None if strata is None else dict(strata)})
+        super().__init__(dataset, draws, settings, strata)
         self.return_steps, self.discount = return_steps, discount
         self._extra = tuple(columns)
         self._episode_of_step = episode_of_step
         self._stops = firsts + usable  # of each episode, in steps
-        # Powers and returns are as precise as the rewards of the batches.
-        self._precision = np.dtype(dataset.rewards.dtype if dtype is None else dtype)
+        # Powers and returns are as precise as the rewards of the batches; powers of integers would be 0.
+        kept = dataset.rewards.dtype if dataset.rewards.dtype.kind == "f" else np.dtype(np.float64)
+        self._precision = kept.newbyteorder("=") if dtype is None else np.dtype(dtype)
         self._powers = (discount ** np.arange(return_steps + 1)).astype(np.float64)
         stored = {name: dataset.nested(name) for name in ("observations", "actions", *self._extra)}
         stored["scalars"] = pack_scalars(dataset)
         if dataset.has_next_observations:
             stored["next_observations"] = dataset.nested("next_observations")
-        self._columns = Columns(stored, dtype, device)
+        self._columns = Columns(stored, dataset.total_steps, dtype, device)
 
     def sample(self) -> Transitions[Any]:
         """Return the next batch: `Transitions` of batch_size rows, with `discounts`."""
@@ -141,7 +142,7 @@ class TransitionSampler(Sampler[Transitions[Any]]):
             steps=self._columns.send(steps),
             episodes=self._columns.send(episodes),
             discounts=self._columns.send(np.full(len(steps), self._powers[spans], self._precision)),
-            columns={name: take(name, steps) for name in self._extra},
+            columns={name: self._columns.of_steps(name, steps, episodes) for name in self._extra},
         )
 
     def _returns(self, steps: np.ndarray, spans: np.ndarray) -> Any:

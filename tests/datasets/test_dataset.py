@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -523,6 +526,37 @@ def test_an_expression_reads_only_what_it_names(monkeypatch: pytest.MonkeyPatch)
     assert dataset.select(pl.col("episode").is_in([1, 3])).total_episodes == 2
     with pytest.raises(AssertionError, match="returns were computed"):
         dataset.select(pl.col("return") > 0)
+
+
+def test_a_selection_from_a_store_reads_no_column_that_it_does_not_name(tmp_path: Path) -> None:
+    """The files of all other columns are cut to nothing: whoever reads from their memory maps dies of SIGBUS."""
+    program = """
+import sys, polars, assay
+from pathlib import Path
+folder = Path(sys.argv[1])
+dataset = assay.load(folder, verify=False)
+for file in folder.glob("columns/**/*.npy"):
+    if file.stem != "rewards":
+        file.open("r+b").truncate(0)
+part = dataset.select(polars.col("return") > 1 - polars.col("return").max())
+assert part.total_steps == 24 and part.rewards.sum() == dataset.rewards.sum()
+if sys.argv[2] == "more":
+    part.actions.sum()
+"""
+    for more, code in (("", 0), ("more", -signal.SIGBUS)):
+        assay.save(clean_dataset(24, length=6), tmp_path / f"store{more}")
+        command = [sys.executable, "-c", program, str(tmp_path / f"store{more}"), more]
+        run = subprocess.run(command, capture_output=True, text=True)
+        assert run.returncode == code, run.stderr
+
+
+def test_a_selection_may_be_a_series_or_a_pattern_and_a_misspelt_column_is_named() -> None:
+    dataset = clean_dataset(24, length=6).replace(episode_columns={"tags/a": np.array([True, False, True, False])})
+    assert dataset.select(dataset.episodes["tags/a"]).total_episodes == 2
+    assert dataset.select(dataset.episodes.filter(pl.col("tags/a"))["episode"]).total_episodes == 2
+    assert dataset.select(pl.any_horizontal(pl.col("^tags/.*$"))).total_episodes == 2
+    with pytest.raises(UnknownNameError, match="'lenght'; did you mean 'length'"):
+        dataset.select(pl.col("lenght") > 5)
 
 
 def test_consecutive_episodes_are_shared_not_copied() -> None:

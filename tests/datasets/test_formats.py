@@ -68,6 +68,24 @@ def test_the_first_format_that_claims_a_file_is_the_one_that_wrote_it(name: str,
     assert sniff(target) == name
 
 
+@pytest.mark.parametrize("name", writable_formats())
+def test_a_foreign_byte_order_comes_back_or_is_warned_about(name: str, tmp_path: Path) -> None:
+    dataset = clean_dataset().replace({"costs": np.zeros(60)})
+    foreign = {"observations": ">f8", "actions": ">f4"}
+    swapped = dataset.replace({key: dataset.column(key).astype(dtype) for key, dtype in foreign.items()})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assay.save(swapped, tmp_path / "written-v0", format=name)
+        back = assay.load(tmp_path / "written-v0")
+    messages = [str(item.message) for item in caught if "one byte order" in str(item.message)]
+    rows = slice(0, dataset.episode_lengths[0])
+    for key, dtype in foreign.items():
+        assert np.array_equal(back.column(key)[rows], dataset.column(key)[rows])
+        if back.column(key).dtype.str != dtype:
+            (message,) = messages
+            assert key in message
+
+
 def test_a_loaded_dataset_says_what_it_was_read_as(tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", state=np.zeros((4, 2)), a=np.zeros((4, 1)), r=np.ones(4), ends=np.array([2, 4]))
     options: dict[str, Any] = {

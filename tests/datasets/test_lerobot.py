@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from assay.datasets.errors import AssayError, AssayWarning, ConfigError, Dataset
 from assay.datasets.formats import FORMATS, format_named, lerobot_statistics, parquet_file
 from assay.datasets.formats import lerobot as lerobot_format
 from assay.datasets.formats.parquet_file import open_parquet, values
+from assay.datasets.formats.parquet_safety import check_parquet
 from assay.datasets.info import DatasetInfo
 from tests.datasets.dataset_strategies import assert_same_columns, clean_dataset, datasets, random_array
 
@@ -546,6 +549,63 @@ def test_a_list_that_repeats_one_value_for_ever_is_refused_before_it_is_unpacked
     assert (written / DATA).stat().st_size < 20_000
     with pytest.raises(FormatError, match="column action has 3000017 values in 18 rows; 2 belong into a row"):
         read(written)
+
+
+def page_header(file: Path) -> tuple[bytearray, int]:
+    """The content of a file, and where the header of its first page begins: a kind, then its size when unpacked."""
+    content = bytearray(file.read_bytes())
+    assert (content[4], content[6]) == (0x15, 0x15)  # fields 1 and 2, 32-bit integers
+    return content, 4
+
+
+@pytest.mark.parametrize("codec", ["zstd", "snappy", "none"])
+def test_a_page_that_claims_more_than_the_footer_is_refused_before_memory_is_set_aside(
+    tmp_path: Path, codec: str
+) -> None:
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": np.arange(64)}), file, compression=codec, use_dictionary=False)
+    content, start = page_header(file)
+    with open_parquet(file) as good:
+        assert good.column("a").tolist() == list(range(64))
+    content[start + 4] |= 0x78  # upper bits of the varint that is the size when unpacked: 15 kB in place of half of one
+    file.write_bytes(content)
+    with (
+        pytest.raises(FormatError, match="pages of column a are larger than the footer says"),
+        open_parquet(file),
+    ):
+        pass
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_footer_is_refused_or_read_and_never_ends_the_process(data: st.DataObject) -> None:
+    """pyarrow aborts where it is asked for the metadata of a damaged column chunk."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "a.parquet")
+        pq.write_table(pa.table({"a": np.arange(18), "b": pa.array([[1.0, 2.0]] * 18)}), file)
+        content = bytearray(file.read_bytes())
+        start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+        # The schema comes first; what lies behind it is most often damaged here.
+        place = data.draw(st.one_of(st.integers(start, len(content) - 1), st.integers(start, start + 300)))
+        content[place] = data.draw(st.sampled_from([0, 1, 0x0C, 0x15, 0x16, 0x1C, 0x26, 0x82, 0xFF]))
+        file.write_bytes(content)
+        with suppress(FormatError), open_parquet(file) as damaged:
+            damaged.column("a")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5000])
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"row_group_size": 700}, {"data_page_size": 64}])
+def test_the_footer_is_understood_as_pyarrow_understands_it(tmp_path: Path, rows: int, options: dict[str, Any]) -> None:
+    lists = pa.array([[0.5, 1.5]] * rows, pa.list_(pa.float64()))
+    columns = {"n": pa.array(np.arange(rows) % 7), "l": lists, "t": pa.array(["é"] * rows, pa.string())}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet", **options)
+    metadata = pq.read_metadata(tmp_path / "a.parquet")
+    expected = []
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        chunks = [group.column(place) for place in range(group.num_columns)]
+        counts = {chunk.path_in_schema: chunk.num_values for chunk in chunks}
+        expected.append((group.num_rows, counts, sum(chunk.total_uncompressed_size for chunk in chunks)))
+    assert check_parquet((tmp_path / "a.parquet").read_bytes(), "a") == expected
 
 
 def test_deep_nesting_is_refused(tmp_path: Path, written: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay.datasets.dataset import Dataset
+from assay.datasets.dataset import Dataset, concatenate
 from assay.datasets.errors import AssayError, AssayWarning, DatasetError, FormatError
 from assay.datasets.formats import hdf5_chunks, sniff
 from assay.datasets.formats import minari as minari_format
@@ -242,6 +242,29 @@ def test_dict_and_tuple_spaces_infos_options_and_large_seeds_are_read_as_minari_
     again = list(minari.load_dataset("made/again-v3").storage.get_episode_metadata(range(3)))
     for one, other in zip(metadata, again, strict=True):
         assert str(one) == str(other)
+
+
+@pytest.mark.parametrize("data_format", ["hdf5", "arrow"])
+def test_joined_selections_hold_what_was_selected_with_its_seeds_and_options(root: Path, data_format: str) -> None:
+    """Minari's combine_datasets copies every episode of a filtered view, without seeds and options (Minari #350)."""
+    minari = pytest.importorskip("minari")
+    whole = clean_dataset(steps=40, length=8).replace(
+        episode_columns={"seed": np.arange(5) + 70, "options": np.array([f'{{"level": {e}}}' for e in range(5)])}
+    )
+    write(whole, root / "mine/whole-v0", data_format=data_format)
+    loaded = read(root / "mine/whole-v0")
+    good = loaded.select(loaded.returns >= np.sort(loaded.returns)[3])
+    kept = [*np.flatnonzero(np.isin(whole.returns, good.returns)), 0]
+    assert len(kept) == 3
+    write(concatenate([good, loaded.select([0])]), root / "mine/good-v0", data_format=data_format)
+    theirs = minari.load_dataset("mine/good-v0")
+    assert theirs.total_episodes == 3
+    ours = read(root / "mine/good-v0")
+    for number, (episode, attributes) in enumerate(zip(theirs, theirs.storage.get_episode_metadata(range(3)))):
+        expected = whole.select([kept[number]])
+        assert np.array_equal(episode.observations, expected.observations)
+        assert int(attributes["seed"]) == ours.episode_columns["seed"][number] == 70 + kept[number]
+        assert json.loads(ours.episode_columns["options"][number]) == {"level": kept[number]}
 
 
 def test_all_of_the_metadata_survives_a_round_trip(root: Path) -> None:
@@ -650,7 +673,7 @@ def test_history_licence_and_the_source_of_the_references_survive_while_the_data
 def test_a_history_that_is_none_is_refused(written: Path, history: Any) -> None:
     block = json.loads((written / "data/metadata.json").read_text())["assay"]
     edit_metadata(written, assay=block | {"history": history})
-    with pytest.raises(FormatError, match="the history under 'assay' is damaged"):
+    with pytest.raises(FormatError, match="the history that Assay wrote is damaged"):
         read(written)
 
 

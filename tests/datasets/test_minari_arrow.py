@@ -262,13 +262,15 @@ def test_an_unknown_data_format_is_refused(root: Path) -> None:
 # -------------------------------------------------------------------- what Minari's writer does to the order of rows
 
 
-def rewrite(folder: Path, change: Callable[[pa.Table], pa.Table], number: int = 0, **options: Any) -> Path:
-    """Replace the file of an episode."""
+def rewrite(
+    folder: Path, change: Callable[[pa.Table], pa.Table], number: int = 0, rows: int = 1 << 20, **options: Any
+) -> Path:
+    """Replace the file of an episode; `rows` are the most in a batch."""
     file = folder / f"data/{number}/part-0.arrow"
     with pa.ipc.open_file(pa.py_buffer(file.read_bytes())) as reader:
         table = change(reader.read_all())
     with pa.ipc.new_file(str(file), table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
-        writer.write_table(table)
+        writer.write_table(table, max_chunksize=rows)
     return folder
 
 
@@ -309,6 +311,15 @@ def test_order_that_cannot_be_verified_is_warned_about_unless_we_wrote_it(root: 
                 read(root / "long/own-v0")
 
 
+def test_a_file_of_many_batches_among_files_of_one_is_read_whole(root: Path) -> None:
+    """A schema is parsed once for all files that describe it alike; the places of batches are each file's own."""
+    dataset = long_dataset(50, 50, 20, 50, 4)
+    write(dataset, root / "mine/batches-v0", data_format="arrow")
+    for number, rows in ((1, 7), (3, 50), (4, 1)):
+        rewrite(root / "mine/batches-v0", lambda table: table, number, rows=rows)
+    assert read(root / "mine/batches-v0") == dataset
+
+
 # -------------------------------------------------------------------- refusing
 
 
@@ -332,6 +343,15 @@ def cut(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
 
 
+def displaced(folder: Path) -> None:
+    """Let the footer say that the batch begins 8 bytes later."""
+    file = folder / "data/1/part-0.arrow"
+    data, marker = file.read_bytes(), b"\xff\xff\xff\xff"
+    begins = data.index(marker, data.index(marker) + 4)  # the first one begins the schema
+    footer = data.rindex(begins.to_bytes(8, "little"))
+    file.write_bytes(data[:footer] + (begins + 8).to_bytes(8, "little") + data[footer + 8 :])
+
+
 def table_change(change: Callable[[pa.Table], pa.Table], number: int = 1, **options: Any) -> Callable[[Path], Any]:
     return lambda folder: rewrite(folder, change, number, **options)
 
@@ -352,6 +372,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another number of steps": (content("1/metadata.json", b'{"total_steps": 5}'), "total_steps says 5, but"),
     "an empty file": (content("1/part-0.arrow", b""), "is no Arrow file, or was truncated"),
     "another file": (content("1/part-0.arrow", b"x" * 1000), "is no Arrow file, or was truncated"),
+    "a batch elsewhere": (displaced, "batch 0 does not begin where the footer says"),
     "a truncated file": (cut, "is no Arrow file, or was truncated"),
     "more rows": (table_change(lambda table: pa.concat_tables([table, table])), "more steps than the 18"),
     "fewer rows": (table_change(lambda table: table.slice(0, 3)), "total_steps says 6, but there are 2"),
@@ -561,5 +582,5 @@ def test_parquet_of_another_shape_is_refused(root: Path) -> None:
     with pytest.raises(DatasetError, match="total_steps says 6, but there are 2"):
         read(root / "mine/small-v0")
     file.write_bytes(b"PAR1" + bytes(30) + b"PAR1")
-    with pytest.raises(FormatError, match="episode 1: the file is damaged or truncated"):
+    with pytest.raises(FormatError, match=r"data/1/part-0.parquet is damaged"):
         read(root / "mine/small-v0")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +133,25 @@ def frequencies(sampler, batches, size):
     return counts / counts.sum()
 
 
+def test_within_a_stratum_steps_follow_their_weights_and_nothing_else():
+    dataset = counted(
+        [3, 4, 5],
+        known=[True, True, False],
+        weights=[1, 2, 0, 3, 1, 1, 5, 2, 4, 1, 1, 9],
+        tags={"a": [True, False, True], "b": [False, True, True]},
+    )
+    sampler = TransitionSampler(dataset, 100, strata={"a": 0.3, "b": 0.7}, seed=5)
+    drawn = np.concatenate([batch.steps.reshape(1, -1) for batch in itertools.islice(sampler, 500)])
+    for rows, tag in ((drawn[:, :30], "a"), (drawn[:, 30:], "b")):
+        weights = dataset.weights * dataset.tagged(tag)[dataset.episode_of_step]
+        weights[-1] = 0  # its final observation is unknown
+        possible = weights > 0
+        counts = np.bincount(rows.ravel(), minlength=12)
+        assert not counts[~possible].any()
+        expected = weights[possible] / weights.sum() * rows.size
+        assert scipy.stats.chisquare(counts[possible], expected).pvalue > 1e-4
+
+
 def test_steps_are_drawn_in_proportion_to_their_weights():
     weights = np.array([0.0, 1.0, 3.0, 4.0, 0.0])
     sampler = TransitionSampler(counted([2, 3], weights=weights), 1000, seed=3)
@@ -190,14 +211,16 @@ def test_without_replacement_every_pass_draws_each_step_once(lengths, batch_size
         assert sorted(drawn[turn * total : (turn + 1) * total].tolist()) == list(range(total))
 
 
-@pytest.mark.parametrize("options", [{}, {"replacement": False}, {"strata": {"a": 0.5, "b": 0.5}}])
+@pytest.mark.parametrize("options", [{}, {"replacement": False}, {"strata": {"a": 0.5, "b": 0.5}}, {"device": "cpu"}])
 @pytest.mark.parametrize("sampler_type", [TransitionSampler, SequenceSampler, EpisodeSampler])
 def test_a_restored_sampler_goes_on_with_the_same_batches(sampler_type, options):
     dataset = counted([5, 3, 6], tags={"a": [True, False, True], "b": [False, True, True]})
 
     def episodes_of(batch):
-        return np.array(batch.steps if hasattr(batch, "steps") else batch.episodes).tolist()
+        return (batch.steps if hasattr(batch, "steps") else batch.episodes).tolist()
 
+    if "device" in options:
+        pytest.importorskip("torch")
     whole = sampler_type(dataset, batch_size=4, seed=9, **options)
     expected = [episodes_of(batch) for batch in itertools.islice(whole, 150)]
     first = sampler_type(dataset, batch_size=4, seed=9, **options)
@@ -217,6 +240,15 @@ def test_a_state_of_other_settings_or_data_is_refused():
         TransitionSampler(counted([5, 4]), 4, seed=1).load_state_dict(state)
     with pytest.raises(ConfigError, match="kind"):
         EpisodeSampler(dataset, 4, seed=1).load_state_dict(state)
+
+
+def test_a_state_survives_json_and_knows_the_order_of_its_strata():
+    dataset = counted([5, 3], tags={"a": [True, False], "b": [False, True]})
+    shares = {"a": 0.5, "b": 0.5}
+    state = json.loads(json.dumps(TransitionSampler(dataset, 4, strata=shares).state_dict()))
+    TransitionSampler(dataset, 4, strata=shares).load_state_dict(state)
+    with pytest.raises(ConfigError, match="strata differ"):
+        TransitionSampler(dataset, 4, strata=dict(reversed(shares.items()))).load_state_dict(state)
 
 
 def test_two_seeds_differ_and_samplers_of_other_kinds_do_not_share_a_stream():
@@ -245,6 +277,57 @@ def test_tensors_on_a_device_hold_the_same_batches_as_arrays(sampler_type):
         assert not isinstance(one, torch.Tensor)
         assert one.dtype == other.numpy().dtype
         assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_infos_are_those_of_their_steps_whether_they_keep_final_rows_or_not(device):
+    if device is not None:
+        pytest.importorskip("torch")
+    dataset = counted([2, 4, 1])
+    dataset = dataset.replace({"infos/final": dataset.observations * 3, "infos/short": np.arange(7)})
+    options = {"columns": ["infos"], "dtype": None, "device": device}
+    batch = TransitionSampler(dataset, 64, **options).sample()
+    assert batch.columns["infos"]["final"].tolist() == (3 * batch.observations).tolist()
+    assert batch.columns["infos"]["short"].tolist() == batch.steps.tolist()
+    windows = SequenceSampler(dataset, 3, 64, **options).sample()
+    assert windows.columns["infos"]["final"].tolist() == (3 * windows.observations).tolist()
+    assert windows.columns["infos"]["short"][windows.mask].tolist() == windows.steps[windows.mask].tolist()
+    episodes = EpisodeSampler(dataset, 8, **options).sample()
+    final = 3 * episodes.observations[:, :-1] * episodes.mask
+    assert episodes.columns["infos"]["final"].tolist() == final.tolist()
+
+
+def test_integer_rewards_are_discounted_as_fractions():
+    dataset = counted([3]).replace({"rewards": np.array([1, 2, 4])})
+    batch = TransitionSampler(dataset, 32, return_steps=2, discount=0.5, dtype=None).sample()
+    assert batch.rewards.tolist() == np.array([2.0, 4.0, 4.0])[batch.steps].tolist()
+    assert batch.discounts.tolist() == np.array([0.25, 0.25, 0.5])[batch.steps].tolist()
+
+
+@pytest.mark.parametrize("dtype", [None, np.float32])
+@pytest.mark.parametrize("sampler_type", [TransitionSampler, SequenceSampler, EpisodeSampler])
+def test_tensors_are_made_of_any_byte_order(sampler_type, dtype):
+    torch = pytest.importorskip("torch")
+    dataset = counted([5, 3])
+    foreign = dataset.replace(
+        {
+            "observations": dataset.observations.astype(">f8"),
+            "actions": dataset.actions.astype(">i2"),
+            "rewards": dataset.rewards.astype(">f2"),
+        }
+    )
+    arrays = sampler_type(foreign, batch_size=4, dtype=dtype).sample()
+    tensors = sampler_type(foreign, batch_size=4, dtype=dtype, device="cpu").sample()
+    for name in ("observations", "actions", "rewards"):
+        assert getattr(tensors, name).tolist() == getattr(arrays, name).tolist()
+    whole = foreign.to_torch()
+    assert whole.actions.dtype == torch.int16
+    assert whole.actions.tolist() == foreign.actions.tolist()
+
+
+def test_windows_of_text_are_padded_with_empty_text():
+    dataset = counted([1]).replace({"observations": None, "observations/mission": np.array(["go", "stop"])})
+    assert SequenceSampler(dataset, 2, 1).sample().observations["mission"].tolist() == [["go", ""]]
 
 
 def test_stored_next_observations_are_used():

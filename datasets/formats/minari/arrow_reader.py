@@ -29,11 +29,10 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +41,7 @@ from assay.datasets.dataset import is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.hdf5_safety import check_declared_size
 from assay.datasets.formats.minari.assembly import DERIVED, Parts
-from assay.datasets.formats.minari.ipc_safety import check_batches
+from assay.datasets.formats.minari.ipc_safety import check_layout
 from assay.datasets.formats.minari.metadata import METADATA, own_block, text_width
 from assay.datasets.formats.minari.place import Place
 from assay.datasets.formats.minari.values import (
@@ -55,6 +54,7 @@ from assay.datasets.formats.minari.values import (
     shape_of,
     text_column,
 )
+from assay.datasets.formats.parquet_safety import check_parquet
 from assay.datasets.spaces import Box, Discrete, Space, leaves
 
 __all__ = ["ArrowReader"]
@@ -68,6 +68,13 @@ _LARGE = 1 << 26  # bytes; smaller files are read faster than mapped
 _ROWS_AT_A_TIME = 256  # of text and images in Parquet, which may unpack a few bytes into many
 
 
+class _File(NamedTuple):
+    """One file of an episode."""
+
+    path: str
+    size: int  # bytes
+
+
 @dataclass
 class _Column:
     """One column while it is being filled."""
@@ -75,7 +82,7 @@ class _Column:
     path: tuple[int, ...]  # indices of the top column and of the fields in structs
     extra_rows: int  # of each episode, beyond its steps
     kind: Kind
-    width: int  # numbers in a row; 0 for a plain number
+    width: int | None  # numbers in a row that is a list; None where a row is a plain number
     flat: np.ndarray
     texts: list[str] = field(default_factory=list)
 
@@ -95,9 +102,12 @@ class ArrowReader:
         self.steps: int = self.metadata["total_steps"]
         self.episodes: int = self.metadata["total_episodes"]
         self.ending = f".{self.metadata['data_format']}"
+        self._part = re.compile(rf"part-(0|[1-9]\d{{0,8}}){re.escape(self.ending)}")
         self.block = own_block(self.metadata)
         self.parts = Parts(self.folder)
         self.schema: pa.Schema | None = None
+        self._schemas: dict[tuple[bytes, bytes], pa.Schema] = {}
+        self.packed = False  # whether values may be larger than their file
         self.unordered = 0  # episodes whose order cannot be verified
         self.size = 0  # bytes of all files
         self.text_size = 0  # bytes of the texts in memory
@@ -106,7 +116,7 @@ class ArrowReader:
         """Read everything."""
         self._check_folders()
         files = [self._files(number) for number in range(self.episodes)]
-        self.size = sum(file.stat().st_size for parts in files for file in parts)
+        self.size = sum(file.size for parts in files for file in parts)
         start = 0
         for number in range(self.episodes):
             self.place.episode = number
@@ -151,22 +161,24 @@ class ArrowReader:
             "the dataset is incomplete: copy it again"
         )
 
-    def _files(self, number: int) -> list[Path]:
-        folder = self.folder / str(number)
-        found = [re.fullmatch(r"part-(0|[1-9]\d{0,8})\.(\w+)", name) for name in os.listdir(folder)]
-        parts = sorted(int(match[1]) for match in found if match and f".{match[2]}" == self.ending)
-        if parts != list(range(len(parts))) or not parts:
-            raise FormatError(f"{folder}: part-{len(parts)}{self.ending} is missing; copy the dataset again")
-        files = [folder / f"part-{part}{self.ending}" for part in parts]
-        for file in files:
-            if not stat.S_ISREG(file.stat().st_mode):
-                raise FormatError(f"{file} is not a file")
+    def _files(self, number: int) -> list[_File]:
+        folder = f"{self.folder}/{number}"  # text, because there are thousands: paths would take longer than the files
+        names = set(os.listdir(folder))
+        count = sum(self._part.fullmatch(name) is not None for name in names)
+        files = []
+        for part in range(max(1, count)):
+            if (name := f"part-{part}{self.ending}") not in names:
+                raise FormatError(f"{folder}: {name} is missing; copy the dataset again")
+            facts = os.stat(path := f"{folder}/{name}")
+            if not stat.S_ISREG(facts.st_mode):
+                raise FormatError(f"{path} is not a file")
+            files.append(_File(path, facts.st_size))
         return files
 
     # ------------------------------------------------ one episode
 
-    def _read_episode(self, files: Sequence[Path], start: int, stated: Any) -> int:
-        sources = [_ParquetSource(file) if self.ending == ".parquet" else _IPCSource(file) for file in files]
+    def _read_episode(self, files: Sequence[_File], start: int, stated: Any) -> int:
+        sources = [self._source(file) for file in files]
         rows = sum(source.rows for source in sources)
         length = rows - 1
         if length < 1:
@@ -177,14 +189,14 @@ class ArrowReader:
             raise DatasetError(f"{self.place}: total_steps says {stated}, but there are {length} steps")
         for source, file in zip(sources, files, strict=True):
             if self.schema is None:
-                self._set_up(source.schema, sum(item.stat().st_size for item in files), rows, file)
+                self._set_up(source.schema, sum(item.size for item in files), rows, file.path)
                 self.schema = source.schema
             elif not source.schema.equals(self.schema, check_metadata=True):
-                self._explain_schema(source.schema, file)
+                self._explain_schema(source.schema, file.path)
         self._check_order(sources)
         offset, number = 0, len(self.parts.lengths)
         for source in sources:
-            for batch in source.batches(packed=any(column.kind != "numbers" for column in self.columns.values())):
+            for batch in source.batches(packed=self.packed):
                 batch.validate(full=True)  # pyarrow does not check buffers against lengths by itself
                 if offset + batch.num_rows > rows:
                     raise FormatError(f"{self.place}: a batch has more rows than the {rows} declared")
@@ -201,13 +213,15 @@ class ArrowReader:
         self.parts.final_observations.append(True)
         return length
 
+    def _source(self, file: _File) -> _IPCSource | _ParquetSource:
+        return _ParquetSource(file) if self.ending == ".parquet" else _IPCSource(file, self._schemas)
+
     def _copy(self, values: pa.Array, column: _Column, first: int, take: int) -> None:
         if take <= 0:
             return
-        if len(values) > take:
+        self._check_no_nulls(values, take)
+        if column.kind != "numbers" and len(values) > take:
             values = values.slice(0, take)
-        if values.null_count:
-            raise FormatError(f"{self.place} has rows without a value")
         if column.kind == "text":
             self.text_size += values.nbytes
             if self.text_size > max(SMALL, TEXT_EXPANSION * self.size):
@@ -218,11 +232,18 @@ class ArrowReader:
         if column.kind == "images":
             decode_images([memoryview(value.as_buffer()) for value in values], target, self.place)
             return
-        if pa.types.is_fixed_size_list(values.type):
-            values = values.values.slice(values.offset * column.width, take * column.width)
-            if values.null_count or len(values) != take * column.width:
-                raise FormatError(f"{self.place} has rows without a value")
-        target.reshape(-1)[...] = _numbers(values, target.dtype)
+        if column.width is None:
+            numbers = _numbers(values, 0, take, target.dtype)
+        else:
+            first, count = values.offset * column.width, take * column.width
+            values = values.values
+            self._check_no_nulls(values, first + count)
+            numbers = _numbers(values, first, count, target.dtype)
+        target.reshape(-1)[...] = numbers
+
+    def _check_no_nulls(self, values: pa.Array, count: int) -> None:
+        if len(values) < count or (values.null_count and values.slice(0, count).null_count):
+            raise FormatError(f"{self.place} has rows without a value")
 
     def _leaf(self, batch: pa.RecordBatch, path: Sequence[int]) -> pa.Array:
         values = batch.column(path[0])
@@ -242,7 +263,7 @@ class ArrowReader:
         whole = len(lengths) == 1 and self.ending == ".arrow"
         self.unordered += not whole and sum(lengths) > _ORDER_KEPT and "fingerprint" not in self.block
 
-    def _explain_schema(self, schema: pa.Schema, file: Path) -> None:
+    def _explain_schema(self, schema: pa.Schema, file: str) -> None:
         assert self.schema is not None
         for name in sorted({*self.schema.names, *schema.names}):
             here = schema.field(name).type if name in schema.names else "missing"
@@ -252,9 +273,10 @@ class ArrowReader:
         raise FormatError(f"{file}: the shapes of infos differ from those in episode 0")
 
     def _attributes(self, number: int) -> dict[str, Any]:
-        file = self.folder / str(number) / METADATA
+        file = f"{self.folder}/{number}/{METADATA}"
         try:
-            found = json.loads(file.read_bytes())
+            with open(file, "rb", buffering=0) as handle:
+                found = json.loads(handle.read())
         except (OSError, ValueError, RecursionError) as error:
             raise FormatError(f"{file} is missing or damaged: {error}") from error
         if not isinstance(found, dict):
@@ -269,7 +291,7 @@ class ArrowReader:
 
     # ------------------------------------------------ the columns, as the first episode has them
 
-    def _set_up(self, schema: pa.Schema, size: int, rows: int, file: Path) -> None:
+    def _set_up(self, schema: pa.Schema, size: int, rows: int, file: str) -> None:
         for needed in _REQUIRED:
             if schema.names.count(needed) != 1:
                 raise FormatError(f"{file}: column {needed} is missing")
@@ -296,12 +318,13 @@ class ArrowReader:
         for name, path, item in described:
             kind, shape, dtype = layouts[name]
             extra = int(is_observation(name) or (is_under(name, "infos") and name not in short_infos))
-            width = int(np.prod(shape)) if kind == "numbers" and pa.types.is_fixed_size_list(item.type) else 0
+            listed = kind == "numbers" and pa.types.is_fixed_size_list(item.type)
             if kind == "images":  # a JPEG image of nothing is some hundred bytes
                 image_bytes = int(np.prod(shape)) * rows
                 check_declared_size(image_bytes, size, f"{file}: column {name}", filtered=True)
             flat = np.empty((0 if kind == "text" else self.steps + extra * self.episodes, *shape), dtype)
-            self.columns[name] = _Column(path, extra, kind, width, flat)
+            self.columns[name] = _Column(path, extra, kind, item.type.list_size if listed else None, flat)
+        self.packed = any(column.kind != "numbers" for column in self.columns.values())
 
     def _leaves(
         self,
@@ -378,11 +401,11 @@ class ArrowReader:
         return shape
 
 
-def _numbers(values: pa.Array, dtype: np.dtype) -> np.ndarray:
-    """View the numbers of an array that lacks none; `to_numpy` would import pandas, which takes longer than reading."""
-    data, first, count = values.buffers()[1], values.offset, len(values)
+def _numbers(values: pa.Array, first: int, count: int, dtype: np.dtype) -> np.ndarray:
+    """View some numbers of an array that lacks none; `to_numpy` would import pandas, which takes longer than reading."""
     if not count:
         return np.empty(0, dtype)
+    data, first = values.buffers()[1], first + values.offset
     if dtype.kind != "b":
         return np.frombuffer(data, dtype, count, first * dtype.itemsize)
     end = first + count
@@ -402,45 +425,42 @@ def _plain(value: Any) -> Any:
 
 
 class _IPCSource:
-    """An IPC file, read whole where it is small and memory-mapped where it is large: a batch copies nothing."""
+    """An IPC file, read whole where it is small and memory-mapped where it is large: a batch copies nothing.
 
-    def __init__(self, file: Path) -> None:
-        with file.open("rb") as handle:
-            size = os.fstat(handle.fileno()).st_size
-            mapped = size > _LARGE
-            content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) if mapped else handle.read()
-        self.rows = check_batches(content, file)
-        reader = pa.ipc.open_file(pa.py_buffer(content))
-        self.schema = reader.schema
-        self._reader = reader
+    `schemas` holds those parsed so far, by what describes them in the file: thousands of files have the same one, and
+    parsing it takes longer than a batch.
+    """
 
-    @cached_property
-    def _batches(self) -> list[pa.RecordBatch]:
-        return [self._reader.get_batch(index) for index in range(self._reader.num_record_batches)]
+    def __init__(self, file: _File, schemas: dict[tuple[bytes, bytes], pa.Schema]) -> None:
+        with open(file.path, "rb", buffering=0) as handle:
+            mapped = file.size > _LARGE
+            content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) if mapped else handle.readall()
+        layout = check_layout(content, file.path)
+        self._content, self._messages = pa.py_buffer(content), layout.messages
+        self.rows, self.batch_lengths = sum(layout.rows), layout.rows
+        if layout.schema not in schemas:
+            schemas[layout.schema] = pa.ipc.open_file(self._content).schema
+        self.schema = schemas[layout.schema]
 
-    @property
-    def batch_lengths(self) -> list[int]:
-        """Rows of each batch."""
-        return [batch.num_rows for batch in self._batches]
-
-    def batches(self, *, packed: bool) -> Iterable[pa.RecordBatch]:
+    def batches(self, *, packed: bool) -> Iterator[pa.RecordBatch]:
         """Return the batches, which are in memory."""
-        return self._batches
+        return (pa.ipc.read_record_batch(self._content[message], self.schema) for message in self._messages)
 
 
 class _ParquetSource:
     """A Parquet file."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: _File) -> None:
         from pyarrow import parquet
 
-        self._file = parquet.ParquetFile(file, memory_map=True)
+        with open(file.path, "rb") as handle:
+            content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        self.batch_lengths = [group.rows for group in check_parquet(content, file.path)]
+        self.rows = sum(self.batch_lengths)
+        self._file = parquet.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
         self.schema = self._file.schema_arrow
-        self.rows = self._file.metadata.num_rows
-        groups = range(self._file.metadata.num_row_groups)
-        self.batch_lengths = [self._file.metadata.row_group(index).num_rows for index in groups]
 
-    def batches(self, *, packed: bool) -> Iterable[pa.RecordBatch]:
+    def batches(self, *, packed: bool) -> Iterator[pa.RecordBatch]:
         """Unpack batches; small ones where `packed` values may be much larger than their file."""
         size = _ROWS_AT_A_TIME if packed else max(1, min(self.rows, 1 << 20))
         yield from self._file.iter_batches(batch_size=size, use_threads=False)

@@ -13,8 +13,9 @@ import numpy as np
 
 from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
+from assay.datasets.formats.flat_hdf5 import with_history
 from assay.datasets.formats.minari.metadata import METADATA, info_of, own_block
-from assay.datasets.info import Record, json_value
+from assay.datasets.info import json_value
 from assay.datasets.spaces import Space
 
 __all__ = ["Parts", "assemble"]
@@ -56,22 +57,7 @@ def assemble(parts: Parts, metadata: Mapping[str, Any], spaces: Mapping[str, Spa
         dataset = Dataset(parts.columns, parts.lengths, info=info, episode_columns=episode_columns)
     except DatasetError as error:
         raise DatasetError(f"{file}: {error}") from error
-    if "fingerprint" not in block or block["fingerprint"] != dataset.fingerprint:
-        return dataset
-    try:  # Minari left the data as Assay wrote it, so its history still holds
-        records = block["history"]
-        if not isinstance(records, list):
-            raise FormatError(f"{records!r:.60} is not a list")
-        history = [Record.from_plain(record) for record in records]
-    except (FormatError, KeyError) as error:
-        raise FormatError(f"{folder / METADATA}: the history under 'assay' is damaged: {error}") from error
-    return Dataset(
-        {name: dataset.column(name) for name in dataset.columns},
-        dataset.episode_lengths,
-        info=info,
-        history=history,
-        episode_columns=dataset.episode_columns,
-    )
+    return with_history(dataset, block, folder / METADATA)  # where Minari left the data as Assay wrote it
 
 
 def _episode_columns(

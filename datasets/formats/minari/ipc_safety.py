@@ -15,19 +15,40 @@ format 1.5, Schema.fbs, Message.fbs, File.fbs).
 from __future__ import annotations
 
 import mmap
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 from struct import error as StructError
 from struct import unpack_from
 
 from assay.datasets.errors import FormatError
 
-__all__ = ["check_batches"]
+__all__ = ["IPCLayout", "check_layout"]
 
 _MAGIC = b"ARROW1"
+_CONTINUATION = 0xFFFFFFFF  # begins a message since version 0.15
 
 
-def check_batches(content: memoryview | mmap.mmap | bytes, file: Path) -> int:
-    """Return the rows of all record batches of an IPC file, none of which is compressed.
+@dataclass
+class IPCLayout:
+    """Where the record batches of an IPC file are.
+
+    Parameters
+    ----------
+    rows
+        Of each batch.
+    messages
+        Where the message of each batch lies in the file, its body included.
+    schema
+        The footer but for the places of batches: files with equal ones have the same schema.
+    """
+
+    rows: list[int]
+    messages: list[slice]
+    schema: tuple[bytes, bytes]
+
+
+def check_layout(content: mmap.mmap | bytes, file: str) -> IPCLayout:
+    """Return the layout of an IPC file, none of whose batches is compressed.
 
     Raises
     ------
@@ -48,22 +69,27 @@ def check_batches(content: memoryview | mmap.mmap | bytes, file: Path) -> int:
         if dictionaries and unpack_from("<I", content, _target(content, dictionaries))[0]:
             raise FormatError(f"{file} holds dictionaries, which are not read")
         if not batches:
-            return 0
+            return IPCLayout([], [], (content[start:], b""))
         vector = _target(content, batches)
-        rows = 0
-        for number in range(unpack_from("<I", content, vector)[0]):
-            offset, metadata_size, body_size = unpack_from("<qi4xq", content, vector + 4 + 24 * number)
-            if offset < 8 or metadata_size < 8 or body_size < 0 or offset + metadata_size + body_size > start:
-                raise FormatError(f"{file} is damaged: batch {number} lies outside it")
-            rows += _rows(content, offset, number, file)
-        return rows
+        messages = list(_messages(content, vector, start, file))
+        rows = [_rows(content, message.start + 8, number, file) for number, message in enumerate(messages)]
+        around = content[start : vector + 4], content[vector + 4 + 24 * len(messages) :]
+        return IPCLayout(rows, messages, around)
     except (StructError, IndexError) as error:
         raise FormatError(f"{file} is damaged ({error}); copy it again") from error
 
 
-def _rows(content: memoryview | mmap.mmap | bytes, offset: int, number: int, file: Path) -> int:
-    marker = unpack_from("<I", content, offset)[0]
-    place = offset + (8 if marker == 0xFFFFFFFF else 4)  # the marker came with version 0.15
+def _messages(content: mmap.mmap | bytes, vector: int, end: int, file: str) -> Iterator[slice]:
+    for number in range(unpack_from("<I", content, vector)[0]):
+        offset, metadata_size, body_size = unpack_from("<qi4xq", content, vector + 4 + 24 * number)
+        if offset < 8 or metadata_size < 8 or body_size < 0 or offset + metadata_size + body_size > end:
+            raise FormatError(f"{file} is damaged: batch {number} lies outside it")
+        if offset % 8 or unpack_from("<Ii", content, offset) != (_CONTINUATION, metadata_size - 8):
+            raise FormatError(f"{file} is damaged: batch {number} does not begin where the footer says")
+        yield slice(offset, offset + metadata_size + body_size)
+
+
+def _rows(content: mmap.mmap | bytes, place: int, number: int, file: str) -> int:
     message = place + unpack_from("<I", content, place)[0]
     header = _field(content, message, 2)
     if not header:
@@ -78,7 +104,7 @@ def _rows(content: memoryview | mmap.mmap | bytes, offset: int, number: int, fil
     return rows
 
 
-def _field(content: memoryview | mmap.mmap | bytes, table: int, number: int) -> int:
+def _field(content: mmap.mmap | bytes, table: int, number: int) -> int:
     """Return where a field of a table is, or 0 where it is absent."""
     offsets = table - unpack_from("<i", content, table)[0]
     if offsets < 0 or table < 0:
@@ -89,6 +115,6 @@ def _field(content: memoryview | mmap.mmap | bytes, table: int, number: int) -> 
     return table + offset if offset else 0
 
 
-def _target(content: memoryview | mmap.mmap | bytes, place: int) -> int:
+def _target(content: mmap.mmap | bytes, place: int) -> int:
     target: int = place + unpack_from("<I", content, place)[0]
     return target
