@@ -47,7 +47,7 @@ its sign may then differ (a dimension at its minimum oscillates by one step arou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -65,12 +65,9 @@ from assay.corruption.victim import Victim, describe_victim, digest_of, folder_o
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.memory import copy
-from assay.datasets.randomness import block_generator, blocks
+from assay.datasets.randomness import block_generator, blocks, random_rows
 from assay.datasets.streaming import StepReader
 from assay.datasets.transform import register
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["AdversarialCorruption"]
 
@@ -239,8 +236,7 @@ class AdversarialCorruption(StepCorruption):
         width = reader.dataset.column(name).shape[1]
         draws = [np.zeros((0, width), np.float32)]
         for steps in reader.chunks(name, columns.CHUNK_BYTES, rows):
-            drawn = generator.random((steps.stop - steps.start, width), dtype=np.float32)
-            draws.append(drawn[mask[steps]])
+            draws.append(random_rows(generator, (steps.stop - steps.start, width), np.flatnonzero(mask[steps])))
         return np.concatenate(draws)
 
 

@@ -63,7 +63,7 @@ from assay.corruption.steps import StepCorruption, with_mask
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.memory import copy
-from assay.datasets.randomness import block_generator, blocks
+from assay.datasets.randomness import block_generator, blocks, random_rows
 from assay.datasets.streaming import StepReader
 from assay.datasets.transform import register
 
@@ -200,18 +200,12 @@ class RandomCorruption(StepCorruption):
             if not np.isfinite((span * _REACH[self.distribution]).astype(dtype)).all():
                 raise DatasetError(f"column {name} ({dtype}) cannot hold noise of scale {self.scale:g}; lower it")
 
-        drawn = np.empty(0, precision)  # reused, as fresh pages cost more than the numbers
-
         def change(
             generator: np.random.Generator, steps: slice, touched: np.ndarray, places: np.ndarray, column: np.ndarray
         ) -> np.ndarray:
-            nonlocal drawn
             shape = (steps.stop - steps.start, *column.shape[1:])
             if self.distribution == "uniform":
-                if drawn.shape[1:] != shape[1:] or len(drawn) < shape[0]:
-                    drawn = np.empty(shape, precision)
-                generator.random(dtype=precision, out=drawn[: shape[0]])
-                noise: np.ndarray = drawn[touched]
+                noise = random_rows(generator, shape, touched, precision)
                 noise *= span
                 noise -= reach
             elif self.distribution == "gaussian":
@@ -221,7 +215,7 @@ class RandomCorruption(StepCorruption):
                 noise = generator.standard_t(self.degrees_of_freedom, shape)[touched].astype(precision)
                 noise *= reach
             if not replaces:
-                noise += column[places]
+                noise += np.take(column, places, axis=0)
             return noise
 
         return change
@@ -230,7 +224,7 @@ class RandomCorruption(StepCorruption):
         def change(
             generator: np.random.Generator, steps: slice, touched: np.ndarray, places: np.ndarray, column: np.ndarray
         ) -> np.ndarray:
-            draws = generator.random((steps.stop - steps.start, *column.shape[1:]), dtype=np.float32)[touched]
+            draws = random_rows(generator, (steps.stop - steps.start, *column.shape[1:]), touched)
             values = np.where(draws < self.scale / 2, low, high)
             return np.where(draws < self.scale, values, column[places])
 
