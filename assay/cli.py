@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from assay.datasets.collection.network_policy import NetworkPolicy
     from assay.datasets.collection.policies import LinearPolicy
     from assay.datasets.dataset import Dataset
+    from assay.datasets.transform import Transform
 
 __all__ = ["main"]
 
@@ -517,8 +518,7 @@ def corrupt(
     if transform is not None:
         if element or simultaneous:
             raise ConfigError("--transform says all there is to do: put the element into --parameters")
-        made = [make_transform(transform, json_mapping(parameters, "--parameters"))]
-        corrupted = made[0](load(name))
+        corrupted = applied(make_transform(transform, json_mapping(parameters, "--parameters")), load(name))
     else:
         elements = [item for item in SIMULTANEOUS if simultaneous or item in element]
         elements += [item for item in element if item not in elements]
@@ -557,7 +557,7 @@ def corrupt(
         corrupted = clean
         for item in elements:
             more = attack if item != "rewards" else {}
-            corrupted = make_transform(f"corruption.{mode}", {**options(item), **more})(corrupted)
+            corrupted = applied(make_transform(f"corruption.{mode}", {**options(item), **more}), corrupted)
     save(corrupted, output, format=format, overwrite=overwrite)
     for what, touched in corrupted.masks.items():
         out.print(f"{touched.sum():,} of {len(touched):,} {what} corrupted ({touched.mean():.1%})")
@@ -620,7 +620,7 @@ def apply(
 
     made = make_transform(transform, dict(assignment(text, "") for text in fields))
     before = load(name)
-    result = made(before)
+    result = applied(made, before)
     save(result, output, format=format, overwrite=overwrite)
     out.print(
         f"{before.total_steps:,} steps in {before.total_episodes:,} episodes became {result.total_steps:,} in "
@@ -966,6 +966,7 @@ def run(
             measure=assess,
             progress=report_training,
             collecting=lambda name, done, total: draw(f"collecting {name}", done, total),
+            preparing=lambda variant, done, total: draw(f"preparing {variant}", done, total),
             workers=workers,
             loggers=[logger_named(item) for item in log],
             ray=ray,
@@ -1163,6 +1164,13 @@ def parsed_option(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def applied(transform: Transform, dataset: Dataset) -> Dataset:
+    """Apply a transform, with progress where it takes minutes."""
+    element = getattr(transform, "element", None)
+    with progress_bar(transform.name if element is None else f"{transform.name} of {element}") as report:
+        return transform(dataset, progress=report)
 
 
 def format_of(dataset: Any) -> str | None:

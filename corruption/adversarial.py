@@ -67,7 +67,7 @@ from assay.datasets.errors import DatasetError
 from assay.datasets.memory import copy
 from assay.datasets.randomness import block_generator, blocks, random_rows
 from assay.datasets.streaming import StepReader
-from assay.datasets.transform import register
+from assay.datasets.transform import Progress, register
 
 __all__ = ["AdversarialCorruption"]
 
@@ -161,8 +161,17 @@ class AdversarialCorruption(StepCorruption):
         digest = self.victim_digest or (None if folder is None else digest_of(folder))
         return super().parameters() | {"victim": described, "victim_digest": digest}
 
+    @property
+    def costly(self) -> bool:
+        """Whether there is a descent to be done, against networks that the record names."""
+        return self.element != "rewards" and folder_of(self.victim) is not None
+
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the corrupted dataset; columns that do not change are shared."""
+        return self.apply_reporting(dataset, None)
+
+    def apply_reporting(self, dataset: Dataset, progress: Progress | None) -> Dataset:
+        """Do as `apply`, and call `progress` with the numbers of steps attacked and to be attacked."""
         mask = self.touched_steps(dataset, self.element, self.rate, self.seed)
         if self.element == "rewards":
             changed = {"rewards": self._reverse(StepReader(dataset), mask)}
@@ -178,7 +187,7 @@ class AdversarialCorruption(StepCorruption):
             _require_flat(reader, needed)
         owned = changed.get(name)  # made a moment ago, so nobody else sees it change
         column = copy(clean.column(name)) if owned is None else owned
-        changed[name] = self._attack(victim, reader, name, mask, column)
+        changed[name] = self._attack(victim, reader, name, mask, column, progress)
         if self.element == "states" and dataset.has_next_observations:
             changed[f"next_{name}"] = follow_states(reader, name, mask, column)
         return dataset.replace(changed | with_mask(dataset, self.element, mask))
@@ -193,7 +202,13 @@ class AdversarialCorruption(StepCorruption):
         return rewards
 
     def _attack(
-        self, victim: Victim, reader: StepReader, name: str, mask: np.ndarray, column: np.ndarray
+        self,
+        victim: Victim,
+        reader: StepReader,
+        name: str,
+        mask: np.ndarray,
+        column: np.ndarray,
+        progress: Progress | None,
     ) -> np.ndarray:
         """Change the touched rows of a column in place."""
         from assay.corruption.descent import Descent
@@ -202,6 +217,7 @@ class AdversarialCorruption(StepCorruption):
         bounds = action_bounds(reader.dataset, name) if self.clip else None
         together = ROWS["cpu" if self.device.startswith("cpu") else "cuda"]
         descent = Descent(victim, self, std, bounds, together)
+        done, total = 0, int(mask.sum())
         for block, rows in blocks(len(mask)):
             touched = np.flatnonzero(mask[rows]) + rows.start
             starts = self._starts(reader, name, block, rows, mask)
@@ -220,6 +236,9 @@ class AdversarialCorruption(StepCorruption):
                         "the victim's gradients must be finite"
                     )
                 column[places] = values
+                done += len(steps)
+                if progress is not None:
+                    progress(done, total)
         return column
 
     def _others(self, reader: StepReader, steps: np.ndarray, states: np.ndarray) -> np.ndarray | None:

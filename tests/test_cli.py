@@ -128,6 +128,8 @@ def test_an_attack_trains_its_victim_once_and_takes_its_folder_too(capsys, datas
     attack = ["corrupt", dataset, "--mode", "adversarial", "-e", "actions", "-e", "dynamics", "--steps", 2]
     trained = ["--victim", "iql", "--victim-steps", 3, "--victim-set", "hidden=[8]"]
     run(capsys, *attack, *trained, "-o", tmp_path / "one")
+    text = run(capsys, *attack, *trained, "-o", tmp_path / "one", "--overwrite")
+    assert "corruption.adversarial of actions: 100%" in text
     (victim,) = (tmp_path / "home" / "victims").iterdir()
     run(capsys, *attack, *trained, "-o", tmp_path / "two")
     run(capsys, *attack, "--victim", victim, "-o", tmp_path / "three")

@@ -310,6 +310,16 @@ def test_equal_seeds_give_equal_bytes_and_others_differ():
     assert not np.array_equal(one.masks["actions"], other.masks["actions"])
 
 
+def test_progress_counts_the_touched_steps():
+    reports: list[tuple[int, int]] = []
+    variant = attack("observations", linear, rate=0.5, steps=2)(
+        make(), progress=lambda done, total: reports.append((done, total))
+    )
+    touched = int(variant.masks["observations"].sum())
+    assert reports[-1] == (touched, touched)
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
+
+
 # -------------------------------------------------------------------- victims and records
 
 
