@@ -121,6 +121,7 @@ def open_victim(victim: Any, digest: str | None, device: str) -> Victim:
         )
     if digest is not None and digest != found:
         raise DatasetIntegrityError(f"{folder} holds other networks ({found}) than the record was made with ({digest})")
-    # Run folders are the runner's, and its room is asked by name: this one knows its protocol only.
+    # Run folders are the runner's, whose room may not be imported here, nor is it unless a folder is given: as with the
+    # rooms of transforms it is asked by name, for something that keeps to the protocol above.
     opened: Victim = import_module("assay.baselines.victim").RunVictim(folder, device)
     return opened
