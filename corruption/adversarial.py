@@ -63,6 +63,7 @@ from assay.corruption.columns import (
 from assay.corruption.steps import StepCorruption, with_mask
 from assay.corruption.victim import Victim, describe_victim, digest_of, folder_of, open_victim
 from assay.datasets.dataset import Dataset
+from assay.datasets.device import check_device
 from assay.datasets.errors import DatasetError
 from assay.datasets.memory import copy
 from assay.datasets.randomness import block_generator, blocks, random_rows
@@ -112,7 +113,8 @@ class AdversarialCorruption(StepCorruption):
     Raises
     ------
     ConfigError
-        If a parameter is out of its range; when applied, if the victim is no finished run or lacks what is needed.
+        If a parameter is out of its range; when applied, if the device cannot be used, or if the victim is no finished
+        run, lacks what is needed or gives values of another shape or without gradients.
     DatasetError
         When applied: if the columns are not flat and real-valued, or hold NaN or infinity.
 
@@ -176,6 +178,7 @@ class AdversarialCorruption(StepCorruption):
         if self.element == "rewards":
             changed = {"rewards": self._reverse(StepReader(dataset), mask)}
             return dataset.replace(changed | with_mask(dataset, self.element, mask))
+        check_device(self.device)
         victim = open_victim(self.victim, self.victim_digest, self.device)
         changed = {}
         if self.element in ("observations", "dynamics"):

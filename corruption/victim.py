@@ -63,7 +63,7 @@ class _Function:
 
     def q_values(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         values = self.function(observations, actions)
-        return values[None] if values.ndim == 1 else values
+        return values[None] if getattr(values, "ndim", None) == 1 else values
 
     def act(self, observations: torch.Tensor) -> torch.Tensor:
         raise ConfigError("corrupting dynamics needs a victim with a policy: give it a method act(observations)")

@@ -116,7 +116,12 @@ def describe_validation_error(what: str, error: pydantic.ValidationError, positi
     """Say in one line which parameters of `what` are wrong, and why; `positional` names those given by position."""
     lines = []
     for item in error.errors():
-        first, *rest = item["loc"] or ("value",)
+        message = item["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        if not item["loc"]:  # of several parameters together
+            lines.append(message)
+            continue
+        first, *rest = item["loc"]
         if isinstance(first, int) and first < len(positional):
             first = positional[first]
         place = ".".join(str(part) for part in (first, *rest))
@@ -125,7 +130,7 @@ def describe_validation_error(what: str, error: pydantic.ValidationError, positi
         elif item["type"] in ("missing", "missing_argument"):
             lines.append(f"{place} is missing")
         else:
-            lines.append(f"{place}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
+            lines.append(f"{place}={item['input']!r}: {message}")
     return f"{what}: " + "; ".join(lines)
 
 
