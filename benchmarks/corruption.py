@@ -189,9 +189,8 @@ def adversarial(arguments: argparse.Namespace) -> None:
         history = Run(arguments.victim).description["dataset"]["history"]
         source = next(record["parameters"] for record in history if record["transform"] == "source")
         dataset = assay.load(source["name"], **source.get("options", {}))
-        dataset = dataset.select(
-            np.arange(min(dataset.total_episodes, -(-rows // int(dataset.episode_lengths.mean()))))
-        )
+        episodes = -(-rows // int(dataset.episode_lengths.mean()))  # from all over: those of replay data grow longer
+        dataset = dataset.select(np.linspace(0, dataset.total_episodes - 1, episodes + 2).astype(int)[1:-1])
         rows = dataset.total_steps
         victim: Any = RunVictim(arguments.victim, device)
     else:

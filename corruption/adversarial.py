@@ -55,10 +55,11 @@ from pydantic import Field, field_validator, model_validator
 from assay.corruption import columns
 from assay.corruption.columns import (
     action_bounds,
-    clean_next_observations,
     follow_states,
+    open_element,
     require_finite,
     standard_deviation,
+    writable,
 )
 from assay.corruption.steps import StepCorruption, with_mask
 from assay.corruption.victim import Victim, describe_victim, digest_of, folder_of, open_victim
@@ -73,7 +74,6 @@ from assay.datasets.transform import Progress, register
 __all__ = ["AdversarialCorruption"]
 
 ROWS = {"cpu": 256, "cuda": 8192}  # attacked together: what keeps a core's cache, or a GPU, busy
-_COLUMNS = {"dynamics": "next_observations", "states": "observations"}
 
 
 @register("corruption.adversarial")
@@ -180,16 +180,10 @@ class AdversarialCorruption(StepCorruption):
             return dataset.replace(changed | with_mask(dataset, self.element, mask))
         check_device(self.device)
         victim = open_victim(self.victim, self.victim_digest, self.device)
-        changed = {}
-        if self.element in ("observations", "dynamics"):
-            changed |= clean_next_observations(StepReader(dataset))
-        clean = dataset.replace(changed) if changed else dataset
-        reader = StepReader(clean)
-        name = _COLUMNS.get(self.element, self.element)
+        reader, name, changed = open_element(dataset, self.element)
         for needed in {name, "observations", "actions"}:
             _require_flat(reader, needed)
-        owned = changed.get(name)  # made a moment ago, so nobody else sees it change
-        column = copy(clean.column(name)) if owned is None else owned
+        column = writable(reader, name, changed)
         changed[name] = self._attack(victim, reader, name, mask, column, progress)
         if self.element == "states" and dataset.has_next_observations:
             changed[f"next_{name}"] = follow_states(reader, name, mask, column)

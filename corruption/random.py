@@ -52,12 +52,13 @@ from pydantic import Field, model_validator
 from assay.corruption import columns
 from assay.corruption.columns import (
     action_bounds,
-    clean_next_observations,
     extremes,
     floating_leaves,
     follow_states,
+    open_element,
     require_finite,
     standard_deviation,
+    writable,
 )
 from assay.corruption.steps import StepCorruption, with_mask
 from assay.datasets.dataset import Dataset
@@ -141,18 +142,11 @@ class RandomCorruption(StepCorruption):
 
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the corrupted dataset; columns that do not change are shared."""
-        reader = StepReader(dataset)
-        changed: dict[str, np.ndarray] = {}
-        if self.element in ("observations", "dynamics"):
-            changed |= clean_next_observations(reader)
-        prefix = {"dynamics": "next_observations", "states": "observations"}.get(self.element, self.element)
-        clean = dataset.replace(changed) if changed else dataset
-        reader = StepReader(clean)
+        reader, element, changed = open_element(dataset, self.element)
         mask = self.touched_steps(dataset, self.element, self.rate, self.seed)
-        names = reader.leaves(prefix) if self.distribution == "replacement" else floating_leaves(reader, prefix)
-        for name in names:
-            owned = changed.get(name)  # made a moment ago, so nobody else sees it change
-            column = copy(clean.column(name)) if owned is None else owned
+        replaces = self.distribution == "replacement"  # by rows elsewhere, so the column is read while it is written
+        for name in reader.leaves(element) if replaces else floating_leaves(reader, element):
+            column = copy(reader.dataset.column(name)) if replaces else writable(reader, name, changed)
             changed[name] = self._disturb(reader, name, mask, column)
             if self.element == "states" and dataset.has_next_observations:
                 changed[f"next_{name}"] = follow_states(reader, name, mask, column)
