@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import xxhash
 
-__all__ = ["BLOCK_STEPS", "block_generator", "blocks", "random_rows"]
+from assay.datasets.memory import empty
+
+__all__ = ["BLOCK_STEPS", "block_generator", "blocks", "random_rows", "uniform_numbers"]
 
 BLOCK_STEPS = 65_536
 
@@ -42,6 +44,21 @@ def blocks(steps: int) -> Iterator[tuple[int, slice]]:
     """
     for block, start in enumerate(range(0, steps, BLOCK_STEPS)):
         yield block, slice(start, min(start + BLOCK_STEPS, steps))
+
+
+def uniform_numbers(count: int, seed: int, transform: str, purpose: str) -> np.ndarray:
+    """Return numbers in [0, 1), (count,) float64; each depends on its position, not on the count.
+
+    Examples
+    --------
+    >>> few, many = (uniform_numbers(count, 0, "corruption.drop_episodes", "episodes") for count in (3, 5))
+    >>> few.tolist() == many[:3].tolist()
+    True
+    """
+    numbers = empty((count,), np.float64)
+    for block, rows in blocks(count):
+        block_generator(seed, transform, purpose, block).random(out=numbers[rows])
+    return numbers
 
 
 def random_rows(
