@@ -13,8 +13,9 @@ import torch
 from assay.baselines.evaluation import Evaluation
 from assay.baselines.runs import Job, Plan
 from assay.baselines.sizing import seconds_per_update
-from assay.baselines.train import check_device, check_settings, matmul_precision
+from assay.baselines.train import check_settings, matmul_precision
 from assay.baselines.work import Work, WorkGroup, build_population, form_populations, lay_out
+from assay.datasets.device import check_device
 
 __all__ = ["PlannedJob", "PlannedPopulation", "TrainingPlan", "plan_training"]
 

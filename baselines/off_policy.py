@@ -28,8 +28,9 @@ from assay.baselines.data import ActionScale, TrainingData
 from assay.baselines.networks import MLP
 from assay.baselines.population import Member, Population
 from assay.baselines.runs import Job, Run
-from assay.baselines.train import check_device, check_settings, matmul_precision
+from assay.baselines.train import check_settings, matmul_precision
 from assay.datasets.dataset import Dataset
+from assay.datasets.device import check_device
 from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ An algorithm's key is its label in the tables; where that is not the algorithm's
 
 Several datasets are `sources:`, a mapping of labels to names; every variant is made of each, and called by both labels.
 A transform that needs a victim names one of `victims:` (written as algorithms are), or an algorithm; it is trained on the
-clean source for the budget's `victim_steps`, once, and kept under the folder of `assay.datasets.loading.home`.
+clean source for the budget's `victim_steps`, once, and kept under the folder of `assay.datasets.loading.home`; so is what
+an attack makes of the source.
 """
 
 from __future__ import annotations
@@ -224,6 +225,7 @@ class Suite(BaseModel):
         sources: Mapping[str, Dataset],
         find_victim: Callable[[Dataset, str], str | os.PathLike[str]] | None = None,
         device: str = "cpu",
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> list[Variant]:
         """Apply the transforms of every variant to every source.
 
@@ -236,6 +238,9 @@ class Suite(BaseModel):
             corruption of the same elements stands for what needs a victim.
         device : str
             Where victims are attacked.
+        progress : callable, optional
+            Called with (variant, done, total) by transforms that take minutes; what those give is kept under
+            `home()/variants`, and found again.
         """
         variants = []
         for label, source in sources.items():
@@ -245,7 +250,9 @@ class Suite(BaseModel):
                 else:
                     transforms = with_victims(transforms, partial(find_victim, source), device)
                 recipe = Recipe(self.sources_by_label[label], transforms_from_plain(transforms, f"variant {name}"))
-                variants.append(Variant(f"{label} {name}".strip(), recipe.apply(source), source))
+                called = f"{label} {name}".strip()
+                report = None if progress is None else partial(progress, called)
+                variants.append(Variant(called, recipe.apply(source, keep=True, progress=report), source))
         return variants
 
     def steps_to_collect(self, budget: Budget) -> int | None:
@@ -324,6 +331,7 @@ def run_suite(
     measure: Callable[..., pl.DataFrame] | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
     collecting: Callable[[str, int, int], None] | None = None,
+    preparing: Callable[[str, int, int], None] | None = None,
     workers: int | None = None,
     checkpoint_seconds: float = 120.0,
     loggers: Sequence[Logger] = (),
@@ -350,6 +358,8 @@ def run_suite(
         written to `quality.parquet` with the interval as two columns. `assay.metrics.assess` is one.
     collecting : callable, optional
         Called with (name, steps done, steps in all) while a source is collected.
+    preparing : callable, optional
+        Called with (variant, done, total) while a transform takes its time, such as an attack.
     command : str, optional
         What was typed; shown in the report.
 
@@ -371,7 +381,7 @@ def run_suite(
         options: dict[str, Any] = {"device": device, "precision": precision or chosen.precision, "progress": progress}
         return train_victim(algorithm, source, steps=chosen.victim_steps, **options)
 
-    variants = suite.variants_of(suite.load_sources(chosen, collecting), find_victim, device)
+    variants = suite.variants_of(suite.load_sources(chosen, collecting), find_victim, device, preparing)
     described = {
         "schema": "assay-suite",
         "schema_version": 1,

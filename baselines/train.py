@@ -22,6 +22,7 @@ from assay.baselines.population import Population
 from assay.baselines.progress import Reporter, TrainingProgress
 from assay.baselines.runs import Job, Plan, Run, hardware
 from assay.baselines.work import Work, WorkGroup, build_population, form_populations, lay_out
+from assay.datasets.device import check_device
 from assay.datasets.errors import AssayError, ConfigError
 
 __all__ = ["train"]
@@ -159,14 +160,6 @@ def check_settings(steps: int, precision: str, population: int | str, storage: s
         raise ConfigError(f"storage={storage!r} is not one of {', '.join(STORAGES)}")
     if precision not in PRECISIONS:
         raise ConfigError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}")
-
-
-def check_device(device: str) -> None:
-    """Raise ConfigError where a device cannot be used."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 @contextmanager

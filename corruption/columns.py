@@ -19,7 +19,10 @@ __all__ = [
     "floating_leaves",
     "follow_states",
     "moments",
+    "open_element",
+    "require_finite",
     "standard_deviation",
+    "writable",
 ]
 
 CHUNK_BYTES = 1 << 20
@@ -37,6 +40,22 @@ def floating_leaves(reader: StepReader, prefix: str) -> list[str]:
             "its values are quantities"
         )
     return floating
+
+
+def open_element(dataset: Dataset, element: str) -> tuple[StepReader, str, dict[str, np.ndarray]]:
+    """Return a reader, the column that an element is (or is nested below), and the columns made so that it can change.
+
+    Observations and s' are one column while they agree. Where only one of them is to change, the clean s' are stored
+    first; the reader has them already.
+    """
+    made = clean_next_observations(StepReader(dataset)) if element in ("observations", "dynamics") else {}
+    column = {"dynamics": "next_observations", "states": "observations"}.get(element, element)
+    return StepReader(dataset.replace(made) if made else dataset), column, made
+
+
+def writable(reader: StepReader, name: str, made: dict[str, np.ndarray]) -> np.ndarray:
+    """Return a column to write to: one that was made for this corruption itself, a copy of any other."""
+    return made[name] if name in made else copy(reader.dataset.column(name))
 
 
 def clean_next_observations(reader: StepReader) -> dict[str, np.ndarray]:

@@ -38,8 +38,7 @@ from pydantic import Field
 from assay.corruption.pieces import mark_episodes, take_pieces
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
-from assay.datasets.memory import empty
-from assay.datasets.randomness import block_generator, blocks
+from assay.datasets.randomness import uniform_numbers
 from assay.datasets.transform import Transform, register
 
 __all__ = ["DownsampleEpisodes", "DropEpisodes", "DuplicateEpisodes", "EpisodeCorruption", "ReorderEpisodes"]
@@ -83,14 +82,6 @@ class EpisodeCorruption(Transform):
             return chosen
         candidates = np.flatnonzero(allowed)
         return smallest(numbers, candidates, round(rate * len(candidates)))
-
-
-def uniform_numbers(count: int, seed: int, transform: str, purpose: str) -> np.ndarray:
-    """Return numbers in [0, 1), (count,) float64; each depends on its position, not on the count."""
-    numbers = empty((count,), np.float64)
-    for block, rows in blocks(count):
-        block_generator(seed, transform, purpose, block).random(out=numbers[rows])
-    return numbers
 
 
 def smallest(numbers: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarray:

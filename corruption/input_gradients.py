@@ -21,6 +21,7 @@ from typing import Any, Literal
 import torch
 
 from assay.corruption.victim import LayeredVictim, Layers, Victim
+from assay.datasets.errors import ConfigError
 
 __all__ = ["Target", "input_gradient"]
 
@@ -70,11 +71,26 @@ def _by_autograd(victim: Victim, target: Target, aggregate: Aggregate, dtype: to
                 values = victim.q_values(other, moved)
             else:
                 values = victim.q_values(moved, other)
+            _check_values(values, len(z))
             objective = values.mean(0) if aggregate == "mean" else values.min(0).values
             (found,) = torch.autograd.grad(objective.sum(), z)
         return found
 
     return gradient
+
+
+def _check_values(values: Any, rows: int) -> None:
+    given = f"of shape {list(values.shape)}" if isinstance(values, torch.Tensor) else f"a {type(values).__name__}"
+    if not isinstance(values, torch.Tensor) or values.ndim != 2 or values.shape[1] != rows:
+        raise ConfigError(
+            f"corruption.adversarial: the victim's values are {given}; they must be a tensor, [critics, {rows}] for "
+            f"{rows} rows"
+        )
+    if not values.requires_grad:
+        raise ConfigError(
+            "corruption.adversarial: no gradient leads from the victim's values to what is attacked; they must depend on "
+            "it through torch, without detach() or no_grad()"
+        )
 
 
 class _Stacked:

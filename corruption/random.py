@@ -52,18 +52,19 @@ from pydantic import Field, model_validator
 from assay.corruption import columns
 from assay.corruption.columns import (
     action_bounds,
-    clean_next_observations,
     extremes,
     floating_leaves,
     follow_states,
+    open_element,
     require_finite,
     standard_deviation,
+    writable,
 )
 from assay.corruption.steps import StepCorruption, with_mask
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.memory import copy
-from assay.datasets.randomness import block_generator, blocks
+from assay.datasets.randomness import block_generator, blocks, random_rows
 from assay.datasets.streaming import StepReader
 from assay.datasets.transform import register
 
@@ -141,18 +142,11 @@ class RandomCorruption(StepCorruption):
 
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the corrupted dataset; columns that do not change are shared."""
-        reader = StepReader(dataset)
-        changed: dict[str, np.ndarray] = {}
-        if self.element in ("observations", "dynamics"):
-            changed |= clean_next_observations(reader)
-        prefix = {"dynamics": "next_observations", "states": "observations"}.get(self.element, self.element)
-        clean = dataset.replace(changed) if changed else dataset
-        reader = StepReader(clean)
+        reader, element, changed = open_element(dataset, self.element)
         mask = self.touched_steps(dataset, self.element, self.rate, self.seed)
-        names = reader.leaves(prefix) if self.distribution == "replacement" else floating_leaves(reader, prefix)
-        for name in names:
-            owned = changed.get(name)  # made a moment ago, so nobody else sees it change
-            column = copy(clean.column(name)) if owned is None else owned
+        replaces = self.distribution == "replacement"  # by rows elsewhere, so the column is read while it is written
+        for name in reader.leaves(element) if replaces else floating_leaves(reader, element):
+            column = copy(reader.dataset.column(name)) if replaces else writable(reader, name, changed)
             changed[name] = self._disturb(reader, name, mask, column)
             if self.element == "states" and dataset.has_next_observations:
                 changed[f"next_{name}"] = follow_states(reader, name, mask, column)
@@ -200,18 +194,12 @@ class RandomCorruption(StepCorruption):
             if not np.isfinite((span * _REACH[self.distribution]).astype(dtype)).all():
                 raise DatasetError(f"column {name} ({dtype}) cannot hold noise of scale {self.scale:g}; lower it")
 
-        drawn = np.empty(0, precision)  # reused, as fresh pages cost more than the numbers
-
         def change(
             generator: np.random.Generator, steps: slice, touched: np.ndarray, places: np.ndarray, column: np.ndarray
         ) -> np.ndarray:
-            nonlocal drawn
             shape = (steps.stop - steps.start, *column.shape[1:])
             if self.distribution == "uniform":
-                if drawn.shape[1:] != shape[1:] or len(drawn) < shape[0]:
-                    drawn = np.empty(shape, precision)
-                generator.random(dtype=precision, out=drawn[: shape[0]])
-                noise: np.ndarray = drawn[touched]
+                noise = random_rows(generator, shape, touched, precision)
                 noise *= span
                 noise -= reach
             elif self.distribution == "gaussian":
@@ -221,7 +209,7 @@ class RandomCorruption(StepCorruption):
                 noise = generator.standard_t(self.degrees_of_freedom, shape)[touched].astype(precision)
                 noise *= reach
             if not replaces:
-                noise += column[places]
+                noise += np.take(column, places, axis=0)
             return noise
 
         return change
@@ -230,7 +218,7 @@ class RandomCorruption(StepCorruption):
         def change(
             generator: np.random.Generator, steps: slice, touched: np.ndarray, places: np.ndarray, column: np.ndarray
         ) -> np.ndarray:
-            draws = generator.random((steps.stop - steps.start, *column.shape[1:]), dtype=np.float32)[touched]
+            draws = random_rows(generator, (steps.stop - steps.start, *column.shape[1:]), touched)
             values = np.where(draws < self.scale / 2, low, high)
             return np.where(draws < self.scale, values, column[places])
 

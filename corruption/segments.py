@@ -26,10 +26,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from assay.corruption.episodes import EpisodeCorruption, smallest, uniform_numbers
+from assay.corruption.episodes import EpisodeCorruption, smallest
 from assay.corruption.pieces import mark_episodes, take_pieces
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.memory import copy, take_ranges
+from assay.datasets.randomness import uniform_numbers
 from assay.datasets.transform import Transform, register
 
 __all__ = ["FlipTerminations", "MergeEpisodes", "SegmentEpisodes", "TruncateEpisodes"]

@@ -27,7 +27,7 @@ import pydantic
 from pydantic import Field
 
 from assay.corruption import columns
-from assay.corruption.columns import clean_next_observations
+from assay.corruption.columns import open_element
 from assay.corruption.steps import StepCorruption, with_mask
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
@@ -104,16 +104,10 @@ class SensorCorruption(StepCorruption):
 
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the corrupted dataset; columns that do not change are shared."""
-        reader = StepReader(dataset)
-        changed: dict[str, np.ndarray] = {}
-        if self.element in ("observations", "dynamics"):
-            changed |= clean_next_observations(reader)
-        prefix = {"dynamics": "next_observations", "states": "observations"}.get(self.element, self.element)
-        clean = dataset.replace(changed) if changed else dataset
-        reader = StepReader(clean)
+        reader, element, changed = open_element(dataset, self.element)
         mask = self.touched_steps(dataset, self.element, self.rate, self.seed)
-        for name in self._names(reader, prefix):
-            column = copy(clean.column(name))
+        for name in self._names(reader, element):
+            column = copy(reader.dataset.column(name))
             self._write(reader, name, mask, column, changed)
             changed[name] = column
             if self.element == "states" and dataset.has_next_observations:

@@ -22,8 +22,7 @@ from pydantic import Field
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
-from assay.datasets.memory import empty
-from assay.datasets.randomness import BLOCK_STEPS, block_generator, blocks
+from assay.datasets.randomness import BLOCK_STEPS, block_generator, blocks, uniform_numbers
 from assay.datasets.transform import Transform
 
 __all__ = ["StepCorruption"]
@@ -81,9 +80,7 @@ class StepCorruption(Transform):
                 block_generator(seed, name, f"{purpose}:mask", block).random(out=numbers)
                 np.less(numbers, rate, out=mask[rows])
             return mask if allowed is None else mask & allowed
-        draws = empty((dataset.total_steps,), np.float64)
-        for block, rows in blocks(dataset.total_steps):
-            block_generator(seed, name, f"{purpose}:mask", block).random(out=draws[rows])
+        draws = uniform_numbers(dataset.total_steps, seed, name, f"{purpose}:mask")
         firsts, lengths = self._units(dataset)
         if allowed is not None:
             firsts, lengths = firsts[allowed[firsts]], lengths[allowed[firsts]]

@@ -63,7 +63,7 @@ class _Function:
 
     def q_values(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         values = self.function(observations, actions)
-        return values[None] if values.ndim == 1 else values
+        return values[None] if getattr(values, "ndim", None) == 1 else values
 
     def act(self, observations: torch.Tensor) -> torch.Tensor:
         raise ConfigError("corrupting dynamics needs a victim with a policy: give it a method act(observations)")
@@ -121,6 +121,7 @@ def open_victim(victim: Any, digest: str | None, device: str) -> Victim:
         )
     if digest is not None and digest != found:
         raise DatasetIntegrityError(f"{folder} holds other networks ({found}) than the record was made with ({digest})")
-    # Run folders are the runner's, and its room is asked by name: this one knows its protocol only.
+    # Run folders are the runner's, whose room may not be imported here, nor is it unless a folder is given: as with the
+    # rooms of transforms it is asked by name, for something that keeps to the protocol above.
     opened: Victim = import_module("assay.baselines.victim").RunVictim(folder, device)
     return opened

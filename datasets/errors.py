@@ -56,10 +56,11 @@ class UnknownNameError(AssayError, KeyError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         known = sorted(known)
         nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        text = f"unknown {kind} {name!r}"
-        if known:
-            text += f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else f"; known: {', '.join(known)}"
-        super().__init__(text + (f" {hint}" if hint else ""))
+        if nearest:
+            advice = f"did you mean {' or '.join(map(repr, nearest))}?"
+        else:
+            advice = f"known: {', '.join(known)}" if known else "there is none"
+        super().__init__(f"unknown {kind} {name!r}; {advice}" + (f" {hint}" if hint else ""))
 
     def __str__(self) -> str:  # KeyError would print the repr
         return str(self.args[0])

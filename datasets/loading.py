@@ -150,7 +150,7 @@ def _check_options(function: Callable[..., Any], options: Mapping[str, Any], kin
     known = [item.name for item in parameters if item.kind is item.KEYWORD_ONLY and item.name != "overwrite"]
     for name in options:
         if name not in known:
-            raise UnknownNameError(kind, name, known, "" if known else "(there are none)")
+            raise UnknownNameError(kind, name, known)
 
 
 def _from_d4rl(identifier: str, options: dict[str, Any]) -> Dataset:

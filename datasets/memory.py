@@ -22,6 +22,7 @@ from assay.datasets.errors import DatasetError
 __all__ = ["available_memory", "copy", "empty", "take_ranges"]
 
 _LARGEST_SHARE = 1 / 16  # of the free memory, for one array
+_SMALL_BYTES = 4 << 20  # so few that to ask how much is free would take a good part of the time to fill them
 _BLOCK_ROWS = 1 << 18
 
 
@@ -61,7 +62,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    if size < 1 << 20 or size <= available_memory() * _LARGEST_SHARE:
+    if size < _SMALL_BYTES or size <= available_memory() * _LARGEST_SHARE:
         return np.empty(shape, dtype)
     folder = _scratch()
     try:

@@ -7,12 +7,16 @@ two elements, two transforms or two seeds never share a stream.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import xxhash
 
-__all__ = ["BLOCK_STEPS", "block_generator", "blocks"]
+from assay.datasets.memory import empty
+
+__all__ = ["BLOCK_STEPS", "block_generator", "blocks", "random_rows", "uniform_numbers"]
 
 BLOCK_STEPS = 65_536
 
@@ -40,3 +44,44 @@ def blocks(steps: int) -> Iterator[tuple[int, slice]]:
     """
     for block, start in enumerate(range(0, steps, BLOCK_STEPS)):
         yield block, slice(start, min(start + BLOCK_STEPS, steps))
+
+
+def uniform_numbers(count: int, seed: int, transform: str, purpose: str) -> np.ndarray:
+    """Return numbers in [0, 1), (count,) float64; each depends on its position, not on the count.
+
+    Examples
+    --------
+    >>> few, many = (uniform_numbers(count, 0, "corruption.drop_episodes", "episodes") for count in (3, 5))
+    >>> few.tolist() == many[:3].tolist()
+    True
+    """
+    numbers = empty((count,), np.float64)
+    for block, rows in blocks(count):
+        block_generator(seed, transform, purpose, block).random(out=numbers[rows])
+    return numbers
+
+
+def random_rows(
+    generator: np.random.Generator, shape: tuple[int, ...], rows: np.ndarray, dtype: Any = np.float32
+) -> np.ndarray:
+    """Return `generator.random(shape, dtype)[rows]`, in about half the time for float32.
+
+    All of `shape` is drawn, so that what a row gets does not depend on which rows are asked for. NumPy makes each float32
+    of the upper 24 bits of half a word of 64; here the words come in one call, and only the rows asked for become numbers.
+
+    Examples
+    --------
+    >>> first, second = (np.random.Generator(np.random.SFC64(0)) for _ in range(2))
+    >>> random_rows(first, (4, 3), np.array([1, 3])).tolist() == second.random((4, 3), np.float32)[[1, 3]].tolist()
+    True
+    """
+    size, bits = math.prod(shape), generator.bit_generator
+    if np.dtype(dtype) != np.float32 or size % 2 or bits.state["has_uint32"]:  # the last two leave half a word over
+        drawn: np.ndarray = generator.random(shape, dtype=dtype)[rows]
+        return drawn
+    words = np.asarray(bits.random_raw(size // 2), "<u8").view("<u4").reshape(shape)
+    halves = np.take(words, rows, axis=0)  # faster than words[rows]
+    halves >>= 8
+    numbers: np.ndarray = halves.view(np.int32).astype(np.float32)
+    numbers *= np.float32(2**-24)
+    return numbers

@@ -19,7 +19,8 @@ import numpy as np
 from assay.datasets.dataset import Dataset, concatenate
 from assay.datasets.errors import AssayError, ConfigError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.info import Record
-from assay.datasets.transform import Transform, make_transform, make_variants, registered
+from assay.datasets.kept import apply_or_find
+from assay.datasets.transform import Progress, Transform, make_transform, make_variants, registered
 
 __all__ = ["Recipe", "read_yaml", "replay", "variants_from_plain"]
 
@@ -81,10 +82,19 @@ class Recipe:
 
         return self.apply(load(self.source, **(self.options or {})))
 
-    def apply(self, dataset: Dataset) -> Dataset:
-        """Apply the transforms, in order, to a dataset in place of the source."""
+    def apply(self, dataset: Dataset, *, keep: bool = False, progress: Progress | None = None) -> Dataset:
+        """Apply the transforms, in order, to a dataset in place of the source.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        keep : bool
+            Keep what costly transforms give, and find it again; see `assay.datasets.kept`.
+        progress : callable, optional
+            Called with (done, total) by transforms that take minutes.
+        """
         for transform in self.transforms:
-            dataset = transform(dataset)
+            dataset = apply_or_find(transform, dataset, progress) if keep else transform(dataset, progress=progress)
         return dataset
 
 

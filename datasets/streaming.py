@@ -6,6 +6,7 @@ place where code that walks over steps turns one into the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -56,7 +57,7 @@ class StepReader:
 
     def chunks(self, name: str, chunk_bytes: int, steps: slice | None = None) -> Iterator[slice]:
         """Split the steps into ranges whose rows of column `name` take about `chunk_bytes` as float64."""
-        width = max(1, int(np.prod(self.dataset.column(name).shape[1:])))
+        width = max(1, math.prod(self.dataset.column(name).shape[1:]))
         # a power of two, and a function of the width alone: sums over chunks do not depend on anything else
         rows = 1 << max(0, (chunk_bytes // (8 * width)).bit_length() - 1)
         first, last = (0, self.dataset.total_steps) if steps is None else (steps.start, steps.stop)

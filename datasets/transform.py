@@ -10,7 +10,8 @@ A transform is a frozen pydantic dataclass::
         def apply(self, dataset: Dataset) -> Dataset:
             return dataset.replace({"rewards": ...})
 
-Calling it applies it and appends its name, its parameters and the parent's fingerprint to the history.
+Calling it applies it and appends its name, its parameters and the parent's fingerprint to the history. One that takes
+minutes overrides `apply_reporting` in place of `apply`, and says so of itself by `costly`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.info import Record, assay_version, json_value
 
-__all__ = ["Transform", "make_transform", "make_variants", "register", "register_variants", "registered"]
+__all__ = ["Progress", "Transform", "make_transform", "make_variants", "register", "register_variants", "registered"]
+
+Progress = Callable[[int, int], None]
 
 _ROOMS = ("augmentation", "corruption", "relabeling", "reweighting")
 _REGISTRY: dict[str, type[Transform]] = {}
@@ -39,26 +42,41 @@ class Transform(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def costly(self) -> bool:
+        """Whether it takes minutes and its record says all that the result depends on, so that suites keep the result."""
+        return False
+
     @abstractmethod
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the changed dataset, sharing every column that did not change."""
 
-    def __call__(self, dataset: Dataset) -> Dataset:
+    def apply_reporting(self, dataset: Dataset, progress: Progress | None) -> Dataset:
+        """Do as `apply`, and call `progress` with (done, total) where that takes its time."""
+        return self.apply(dataset)
+
+    def record_on(self, dataset: Dataset) -> Record:
+        """Return what the history will say of this transform when it is applied to a dataset."""
+        parameters = self.parameters()
+        return Record(self.name, parameters, parameters.get("seed"), dataset.fingerprint, assay_version())
+
+    def __call__(self, dataset: Dataset, *, progress: Progress | None = None) -> Dataset:
         """Apply the transform and record it in the history.
 
         Parameters
         ----------
         dataset : Dataset
             Left as it is.
+        progress : callable, optional
+            Called with (done, total) by transforms that take minutes.
 
         Returns
         -------
         Dataset
             Shares all columns that the transform did not change.
         """
-        parameters = self.parameters()
-        record = Record(self.name, parameters, parameters.get("seed"), dataset.fingerprint, assay_version())
-        return self.apply(dataset).replace(record=record)
+        record = self.record_on(dataset)
+        return self.apply_reporting(dataset, progress).replace(record=record)
 
     def parameters(self) -> dict[str, Any]:
         """Return the fields as JSON values, enough to build the transform again."""
@@ -98,7 +116,12 @@ def describe_validation_error(what: str, error: pydantic.ValidationError, positi
     """Say in one line which parameters of `what` are wrong, and why; `positional` names those given by position."""
     lines = []
     for item in error.errors():
-        first, *rest = item["loc"] or ("value",)
+        message = item["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        if not item["loc"]:  # of several parameters together
+            lines.append(message)
+            continue
+        first, *rest = item["loc"]
         if isinstance(first, int) and first < len(positional):
             first = positional[first]
         place = ".".join(str(part) for part in (first, *rest))
@@ -107,7 +130,7 @@ def describe_validation_error(what: str, error: pydantic.ValidationError, positi
         elif item["type"] in ("missing", "missing_argument"):
             lines.append(f"{place} is missing")
         else:
-            lines.append(f"{place}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
+            lines.append(f"{place}={item['input']!r}: {message}")
     return f"{what}: " + "; ".join(lines)
 
 

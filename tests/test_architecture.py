@@ -20,6 +20,10 @@ ALLOWED = {
     "baselines": {"datasets"},
     "analysis": {"datasets"},
 }
+OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a protocol or registry of the room that asks
+    ("datasets/transform.py", "*"): "transforms register themselves in the rooms of transforms",
+    ("corruption/victim.py", "baselines"): "a run folder, given as a victim, is opened by the room that writes them",
+}
 
 
 def imported_rooms(file: Path) -> set[str]:
@@ -35,6 +39,19 @@ def imported_rooms(file: Path) -> set[str]:
 def test_a_room_imports_only_the_rooms_it_may(room):
     for file in (ROOT / room).rglob("*.py"):
         assert imported_rooms(file) <= ALLOWED[room] | {room}, file
+
+
+def test_no_room_opens_another_by_name_but_those_that_are_listed():
+    found = set()
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "import_module":
+                    name = ast.unparse(node.args[0]).removeprefix("f").strip("'")  # or an expression
+                    opened = name.split(".")[1] if name.startswith("assay.") else room
+                    found.add((file.relative_to(ROOT).as_posix(), "*" if opened.startswith("{") else opened))
+    allowed = {(file, opened) for file, opened in found if opened == file.partition("/")[0]}
+    assert found - allowed == set(OPENED_BY_NAME)
 
 
 @pytest.mark.parametrize("room", ROOMS)

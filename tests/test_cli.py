@@ -118,6 +118,7 @@ def test_corrupt_takes_several_elements_and_the_options_of_random_corruption(cap
     given = ["--transform", "corruption.random", "--parameters", '{"element": "states"}']
     run(capsys, "corrupt", dataset, *given, "-o", tmp_path / "states")
     assert list(assay.load(tmp_path / "states").masks) == ["states"]
+    assert "exists already" in run(capsys, "corrupt", dataset, "-e", "actions", "-o", tmp_path / "noisy", status=1)
     assert "say what to corrupt" in run(capsys, "corrupt", dataset, "-o", tmp_path / "x", status=1)
     wrong = ["-e", "actions", "--mode", "adversarial", "--distribution", "gaussian", "-o", tmp_path / "x"]
     assert "distribution is not a parameter" in run(capsys, "corrupt", dataset, *wrong, status=1)
@@ -128,9 +129,16 @@ def test_an_attack_trains_its_victim_once_and_takes_its_folder_too(capsys, datas
     attack = ["corrupt", dataset, "--mode", "adversarial", "-e", "actions", "-e", "dynamics", "--steps", 2]
     trained = ["--victim", "iql", "--victim-steps", 3, "--victim-set", "hidden=[8]"]
     run(capsys, *attack, *trained, "-o", tmp_path / "one")
+    text = run(capsys, *attack, *trained, "-o", tmp_path / "one", "--overwrite")
+    assert "corruption.adversarial of actions: 100%" in text
     (victim,) = (tmp_path / "home" / "victims").iterdir()
     run(capsys, *attack, *trained, "-o", tmp_path / "two")
     run(capsys, *attack, "--victim", victim, "-o", tmp_path / "three")
+    fast = ["corrupt", dataset, "--mode", "fast_adversarial", "-e", "actions", "--victim", victim]
+    run(capsys, *fast, "-o", tmp_path / "fast")
+    run(capsys, *fast, "--steps", 3, "-o", tmp_path / "faster")
+    done = [assay.load(tmp_path / name).history[-1].parameters for name in ("fast", "faster")]
+    assert [(one["steps"], one["step_size"]) for one in done] == [(25, 0.08), (3, 0.08)]
     made = [assay.load(tmp_path / name) for name in ("one", "two", "three")]
     assert made[0] == made[1] == made[2] == assay.replay(made[0].history)
     assert "bc cannot" in run(capsys, *attack, "--victim", "bc", "-o", tmp_path / "x", status=1).lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,18 @@ def test_a_suite_makes_every_variant_of_every_source_and_trains_one_victim_per_s
     described = next(run.description for run in runs if run.description["job"]["variant"] == "two attacked")
     attack = described["dataset"]["history"][-1]
     assert Path(attack["parameters"]["victim"]) in victims
+    kept = sorted((tmp_path / "home" / "variants").iterdir())
+    assert len(kept) == 2
     written = [(folder / "run.json").stat().st_mtime_ns for folder in victims]
-    run_suite(suite, "smoke", runs=tmp_path / "runs")
+    reports: list[tuple[str, int, int]] = []
+    run_suite(suite, "smoke", runs=tmp_path / "runs", preparing=lambda *report: reports.append(report))
     assert written == [(folder / "run.json").stat().st_mtime_ns for folder in victims]
+    assert reports == []  # nothing was attacked again
+    shutil.rmtree(kept[0])
+    run_suite(suite, "smoke", runs=tmp_path / "runs", preparing=lambda *report: reports.append(report))
+    (variant,) = {variant for variant, _, _ in reports}
+    assert variant in ("one attacked", "two attacked")
+    assert sorted((tmp_path / "home" / "variants").iterdir()) == kept
     from assay.datasets.info import Record
 
     rebuilt = replay([Record.from_plain(record) for record in described["dataset"]["history"]])

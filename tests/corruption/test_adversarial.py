@@ -13,7 +13,7 @@ import torch
 
 from assay.baselines import BC, EDAC, IQL, TD3BC, Job, ReBRAC, train
 from assay.baselines.victim import RunVictim, train_victim
-from assay.corruption import AdversarialCorruption, RandomCorruption
+from assay.corruption import AdversarialCorruption, RandomCorruption, preset
 from assay.corruption.descent import start_positions
 from assay.corruption.input_gradients import Target, input_gradient
 from assay.datasets import Dataset, load, replay, save
@@ -196,6 +196,20 @@ def test_it_lowers_the_value_by_more_than_three_times_as_much_as_noise_of_its_si
     assert drop > 3 * abs(of_noise)
 
 
+@pytest.mark.parametrize("element", ELEMENTS)
+@pytest.mark.parametrize("initialization", ["uniform", "published"])
+def test_the_fast_mode_lowers_the_value_at_least_as_far_as_the_published_descent(element, initialization):
+    dataset, victim = make(600), Perceptrons(layered=True)
+    falls = []
+    for mode in ("adversarial", "fast_adversarial"):
+        (plain,) = preset("published", element, mode, victim=victim, initialization=initialization)
+        (parameters,) = plain.values()
+        variant = AdversarialCorruption(**parameters)(dataset)
+        before, after = (values(victim, dataset, element, field(one, element)).mean() for one in (dataset, variant))
+        falls.append(before - after)
+    assert falls[1] >= falls[0] > 0
+
+
 def test_it_does_not_raise_a_concave_value_above_its_start():
     def concave(observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         return torch.minimum(linear(observations, actions), 3.0 - observations[:, 1])
@@ -310,6 +324,16 @@ def test_equal_seeds_give_equal_bytes_and_others_differ():
     assert not np.array_equal(one.masks["actions"], other.masks["actions"])
 
 
+def test_progress_counts_the_touched_steps():
+    reports: list[tuple[int, int]] = []
+    variant = attack("observations", linear, rate=0.5, steps=2)(
+        make(), progress=lambda done, total: reports.append((done, total))
+    )
+    touched = int(variant.masks["observations"].sum())
+    assert reports[-1] == (touched, touched)
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
+
+
 # -------------------------------------------------------------------- victims and records
 
 
@@ -386,6 +410,21 @@ def test_another_victim_in_the_folder_is_refused(pendulum, tmp_path):
         replayed(variant, pendulum)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda observations, actions: 3.0, r"values are a float; they must be a tensor, \[critics, 64\]"),
+        (lambda observations, actions: actions.sum(), r"values are of shape \[\]"),
+        (lambda observations, actions: actions, r"values are of shape \[64, 2\]"),
+        (lambda observations, actions: actions.detach().sum(-1), "no gradient leads"),
+        (lambda observations, actions: observations.sum(-1), "no gradient leads"),
+    ],
+)
+def test_a_function_that_gives_no_value_per_row_or_no_gradient_is_refused(value, message):
+    with pytest.raises(ConfigError, match=message):
+        attack("actions", value)(make())
+
+
 def test_impossible_requests_are_refused_by_name(pendulum, tmp_path):
     with pytest.raises(ConfigError, match="victim is missing"):
         AdversarialCorruption("actions")(pendulum)
@@ -395,12 +434,14 @@ def test_impossible_requests_are_refused_by_name(pendulum, tmp_path):
         AdversarialCorruption("actions", 3)
     with pytest.raises(ConfigError, match="steps=0"):
         AdversarialCorruption("actions", steps=0)
-    with pytest.raises(ConfigError, match="only actions are clipped"):
+    with pytest.raises(ConfigError, match=r"corruption\.adversarial: only actions are clipped"):
         AdversarialCorruption("states", clip=True)
     with pytest.raises(ConfigError, match="BC has no critic"):
         AdversarialCorruption("actions", trained(BC(hidden=(8,)), pendulum, tmp_path))(pendulum)
     with pytest.raises(ConfigError, match="needs a victim with a policy"):
         attack("dynamics", linear)(make())
+    with pytest.raises(ConfigError, match=r"device 'abacus' cannot be used"):
+        attack("actions", linear, device="abacus")(make())
     discrete = make(actions=np.zeros(120, np.int64))
     with pytest.raises(DatasetError, match="column actions is int64"):
         attack("observations", linear)(discrete)

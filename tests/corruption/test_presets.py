@@ -68,6 +68,21 @@ def test_severities_stand_for_rate_and_scale():
     }
 
 
+def test_a_mode_may_choose_parameters_and_rewards_are_given_no_victim():
+    found = grid(["actions", "rewards"], ["fast_adversarial"], clean=False, victim="edac")
+    kept = {"rate": 0.3, "scale": 1.0, "seed": 0}
+    assert found == {
+        "fast_adversarial-actions": [
+            {"corruption.adversarial": {"element": "actions", **kept, "steps": 25, "step_size": 0.08, "victim": "edac"}}
+        ],
+        "fast_adversarial-rewards": [
+            {"corruption.adversarial": {"element": "rewards", **kept, "steps": 25, "step_size": 0.08}}
+        ],
+    }
+    (slower,) = preset("published", "actions", "fast_adversarial", steps=40)
+    assert slower["corruption.adversarial"]["steps"] == 40
+
+
 def test_modes_without_element_or_scale_occur_once():
     found = grid(["rewards", "states"], ["freeze", "truncate_episodes"], rates=[0.1, 0.2], scales=[1.0, 2.0], window=5)
     assert list(found) == [
@@ -90,6 +105,8 @@ def test_modes_without_element_or_scale_occur_once():
         ({"elements": ["reward"]}, "unknown element 'reward'"),
         ({"elements": ["rewards"], "modes": ["frieze"]}, "did you mean 'freeze'"),
         ({"elements": ["rewards"], "rates": [1.5]}, "rate=1.5"),
+        ({"elements": ["rewards"], "rates": []}, "rates is empty"),
+        ({"elements": []}, "elements is empty"),
         ({"elements": ["rewards"], "severities": ["bad"]}, "unknown severity 'bad'"),
         ({"elements": ["rewards"], "severities": ["mild"], "rates": [0.1]}, "not both"),
         ({"elements": ["rewards"], "windows": 3}, "'windows' is a parameter of none of the modes"),

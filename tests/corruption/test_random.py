@@ -465,13 +465,15 @@ def test_clipped_actions_stay_inside_the_space_and_untouched_ones_as_they_are() 
         RandomCorruption("rewards", clip=True)
 
 
+@pytest.mark.parametrize("element", ["observations", "actions", "dynamics", "states"])
 @pytest.mark.parametrize("distribution", ["gaussian", "student_t", "salt_and_pepper", "replacement"])
-def test_every_distribution_gives_the_same_bytes_in_pieces_of_any_size(
-    monkeypatch: pytest.MonkeyPatch, distribution: str
+def test_every_distribution_gives_the_same_in_pieces_of_any_size(
+    monkeypatch: pytest.MonkeyPatch, distribution: str, element: str
 ) -> None:
-    dataset = make(2000)
-    whole = RandomCorruption("actions", rate=0.5, scale=0.5, distribution=distribution)(dataset)
+    dataset, transform = make(2000), RandomCorruption(element, rate=0.5, scale=0.5, distribution=distribution)
+    whole = transform(dataset)
     monkeypatch.setattr("assay.corruption.columns.CHUNK_BYTES", 512)
-    pieces = RandomCorruption("actions", rate=0.5, scale=0.5, distribution=distribution)(dataset)
-    assert np.allclose(pieces.actions, whole.actions, rtol=1e-6)
-    assert np.array_equal(pieces.masks["actions"], whole.masks["actions"])
+    pieces = transform(dataset)
+    field = "observations" if element == "states" else element
+    assert np.allclose(touched_field(pieces, field), touched_field(whole, field), rtol=1e-6)
+    assert np.array_equal(pieces.masks[element], whole.masks[element])
