@@ -971,7 +971,7 @@ def run(
             ray=ray,
             command=f"assay run {suite} --budget {budget}",
         )
-    print_scores(root)
+    print_scores(root, finished)
     out.print(f"results in {root}; `assay report {root}` makes a page of them", soft_wrap=True)
     check_runs(finished)
 
@@ -1126,16 +1126,23 @@ def mebibytes(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
-def print_scores(runs: Path) -> None:
-    """Print the final scores of a folder of runs."""
+def print_scores(folder: Path, runs: list[Run] | None = None) -> None:
+    """Print the final scores of a folder of runs, or of some of its runs where others lie beside them."""
     from assay.analysis import load_runs, score_table
 
-    table = Table("algorithm", "variant", "seeds", "score", "95% interval", "data", title=f"Final scores, {runs}")
-    for row in score_table(load_runs(runs), rows=["label"]).iter_rows(named=True):
+    found = load_runs(folder)
+    if runs is not None:
+        found = found.filter(found["path"].is_in([os.fspath(item) for item in runs]))
+    scores = score_table(found, rows=["label", "dataset"])
+    several = scores.select("label", "variant").is_duplicated().any()  # datasets of one name, as of two suites
+    columns = ("algorithm", *(["dataset"] if several else []), "variant", "seeds", "score", "95% interval", "data")
+    table = Table(*columns, title=f"Final scores, {folder}")
+    for row in scores.iter_rows(named=True):
         interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
         behaviour = "" if row["behaviour"] is None else number(row["behaviour"])
         mean = "" if row["mean"] is None else number(row["mean"])
-        table.add_row(row["label"], row["variant"], str(row["seeds"]), mean, interval, behaviour)
+        names = [row["label"], *([row["dataset"]] if several else []), row["variant"]]
+        table.add_row(*names, str(row["seeds"]), mean, interval, behaviour)
     out.print(table)
 
 

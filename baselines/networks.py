@@ -372,8 +372,8 @@ class Network:
             gradients = torch.autograd.grad(loss, self.parameters, retain_graph=True)
         torch.cat([gradient.flatten(1) for gradient in gradients], dim=1, out=self.gradient)
         if alive is not None:
-            rate = torch.where(alive, rate, 0.0)
-            self.gradient.copy_(torch.where(self._per_row(alive), self.gradient, 0.0))
+            rate = rate.masked_fill(~alive, 0.0)
+            self.gradient.masked_fill_(~self._per_row(alive), 0.0)
         if gradient_clip is not None:
             norm = torch.linalg.vector_norm(self.gradient.view(self.members, -1), dim=1, keepdim=True)
             self.gradient.mul_(self._per_row((gradient_clip / (norm + 1e-6)).clamp(max=1.0)))
