@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import polars as pl
     import torch
 
-    from assay.baselines.networks import Network
+    from assay.baselines.networks import FixedNetwork
 
 __all__ = ["Job", "PendingEvaluation", "Plan", "Run", "hardware", "multiplies_bfloat16"]
 
@@ -556,18 +556,16 @@ class Run:
 class TrainedPolicy:
     """The networks and scales of a finished run."""
 
-    def __init__(self, acting: Acting, networks: Mapping[str, Network]) -> None:
+    def __init__(self, acting: Acting, networks: Mapping[str, FixedNetwork]) -> None:
         self.acting, self.networks = acting, networks
 
     @classmethod
     def load(cls, file: Path, description: Mapping[str, Any]) -> TrainedPolicy:
         """Read what `Run.write_policy` wrote."""
-        import torch
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        from assay.baselines.networks import Network
-        from assay.baselines.randomness import Draws
+        from assay.baselines.networks import FixedNetwork
 
         if not file.exists():
             raise DatasetIntegrityError(f"{file} is missing: the run is {description['status']}")
@@ -579,11 +577,11 @@ class TrainedPolicy:
             first = int(tensors["action/first"]) if "action/first" in tensors else None
             action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
             algorithm = algorithm_named(description["job"]["algorithm"], description["job"]["parameters"])
-            draws = Draws([0], torch.zeros(1, dtype=torch.int64), tensors["actor/parameters"].dtype)
-            networks = {}
-            for name, spec in algorithm.networks(len(observation.mean), len(action.center)).items():
-                networks[name] = Network(name, spec, draws)
-                networks[name].buffer.copy_(tensors[f"{name}/parameters"])
+            specs = algorithm.networks(len(observation.mean), len(action.center))
+            networks = {
+                name: FixedNetwork(name, spec, tensors[f"{name}/parameters"].view(spec.ensemble, spec.size))
+                for name, spec in specs.items()
+            }
             acting = Acting(algorithm, observation, action, float(tensors["return/best"]))
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
