@@ -1259,11 +1259,10 @@ def training_report(draw: Callable[[str, int, int], None]) -> Callable[[Training
     def update(state: TrainingProgress) -> None:
         if state.ended:
             return
-        title = f"{state.label} ({state.population + 1}/{state.populations}), {state.members} jobs"
         if state.evaluated:
-            draw(f"{title}, evaluating", round(100 * state.evaluated), 100)
+            draw(f"{state.title}, evaluating", round(100 * state.evaluated), 100)
         else:
-            draw(f"{title}, {state.updates_per_second:,.0f} updates/s", state.update, state.steps)
+            draw(f"{state.title}, {state.updates_per_second:,.0f} updates/s", state.update, state.steps)
 
     return update
 
