@@ -862,7 +862,7 @@ def train(
         evaluate_every: Updates between evaluations on the way, instead of the preset's.
         observation_noise: Evaluate under noise on the observations: scale, distribution, attack, ... of ObservationNoise;
             may be given several times.
-        workers: Simulator processes; default one per core.
+        workers: Simulator processes; default one per core, less one where there are more than two.
         log: Also log to tensorboard or wandb; may be given several times.
         ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
     """
@@ -934,7 +934,7 @@ def run(
         storage: Of the data on the device.
         compile: Compile the updates (CUDA only); faster after a minute or so of compiling.
         population: Most jobs to train together; auto finds it by a short timing where there is much to train.
-        workers: Simulator processes; default one per core.
+        workers: Simulator processes; default one per core, less one where there are more than two.
         log: Also log to tensorboard or wandb; may be given several times.
         ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
         dry_run: Only print jobs, populations, memory and an estimate of the time, from a short timing here.

@@ -77,7 +77,7 @@ def train(
     checkpoint_seconds : float
         Time between checkpoints.
     workers : int, optional
-        Simulator processes for evaluation; default one per core.
+        Simulator processes for evaluation; default one per core, less one where there are more than two.
     progress : callable, optional
         Called with a TrainingProgress at log points and while evaluating.
     loggers : sequence of Logger

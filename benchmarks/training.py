@@ -289,7 +289,7 @@ def main() -> None:
                     torch.set_float32_matmul_precision("highest" if precision == "bf16" else precision)
                     own = max(own, rate(engine, options.device, options.seconds / options.rounds))
                 operations, moved, flops = count(eager)
-                line = f"{algorithm.label:10}{precision:11}{members:8}{own:16,.0f}{base:10,.0f}{own / base:8.2f}"
+                line = f"{algorithm.label:10}{precision:11}{members:8}{own:16,.1f}{base:10,.1f}{own / base:8.2f}"
                 line += f"{operations:12.0f}{count(baseline)[0]:8.0f}"
                 if cuda:
                     products, memory = limits(options.device)
