@@ -49,9 +49,15 @@ def _tasks(group: pl.DataFrame, metric: str, where: str) -> np.ndarray:
     keys = [name for name in ("dataset", "environment") if name in scored.columns]
     repeated = group.filter(group.select([*keys, "variant", "seed"]).is_duplicated())
     if not repeated.is_empty():
+        named = f"{where}: seed {repeated['seed'][0]} occurs {repeated.height} times"
+        if "fingerprint" in repeated.columns and repeated["fingerprint"].n_unique() > 1:
+            raise ConfigError(
+                f"{named}, on datasets of one name with different content: give each suite a folder of its own, or filter "
+                "the runs by fingerprint"
+            )
         raise ConfigError(
-            f"{where}: seed {repeated['seed'][0]} occurs {repeated.height} times, so the runs differ in something else "
-            "(parameters, budget); pass rows=['label'], or filter the runs first"
+            f"{named}, so the runs differ in something else (parameters, budget); pass rows=['label'], or filter the "
+            "runs first"
         )
     if "noise" in scored.columns and scored["noise"].n_unique() > 1:
         kinds = ", ".join(sorted(kind or "no noise" for kind in scored["noise"].unique()))

@@ -870,7 +870,7 @@ def train(
         evaluate_every: Updates between evaluations on the way, instead of the preset's.
         observation_noise: Evaluate under noise on the observations: scale, distribution, attack, ... of ObservationNoise;
             may be given several times.
-        workers: Simulator processes; default one per core.
+        workers: Simulator processes; default one per core, less one where there are more than two.
         log: Also log to tensorboard or wandb; may be given several times.
         ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
     """
@@ -942,7 +942,7 @@ def run(
         storage: Of the data on the device.
         compile: Compile the updates (CUDA only); faster after a minute or so of compiling.
         population: Most jobs to train together; auto finds it by a short timing where there is much to train.
-        workers: Simulator processes; default one per core.
+        workers: Simulator processes; default one per core, less one where there are more than two.
         log: Also log to tensorboard or wandb; may be given several times.
         ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
         dry_run: Only print jobs, populations, memory and an estimate of the time, from a short timing here.
@@ -980,7 +980,7 @@ def run(
             ray=ray,
             command=f"assay run {suite} --budget {budget}",
         )
-    print_scores(root)
+    print_scores(root, finished)
     out.print(f"results in {root}; `assay report {root}` makes a page of them", soft_wrap=True)
     check_runs(finished)
 
@@ -1135,16 +1135,23 @@ def mebibytes(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
-def print_scores(runs: Path) -> None:
-    """Print the final scores of a folder of runs."""
+def print_scores(folder: Path, runs: list[Run] | None = None) -> None:
+    """Print the final scores of a folder of runs, or of some of its runs where others lie beside them."""
     from assay.analysis import load_runs, score_table
 
-    table = Table("algorithm", "variant", "seeds", "score", "95% interval", "data", title=f"Final scores, {runs}")
-    for row in score_table(load_runs(runs), rows=["label"]).iter_rows(named=True):
+    found = load_runs(folder)
+    if runs is not None:
+        found = found.filter(found["path"].is_in([os.fspath(item) for item in runs]))
+    scores = score_table(found, rows=["label", "dataset"])
+    several = scores.select("label", "variant").is_duplicated().any()  # datasets of one name, as of two suites
+    columns = ("algorithm", *(["dataset"] if several else []), "variant", "seeds", "score", "95% interval", "data")
+    table = Table(*columns, title=f"Final scores, {folder}")
+    for row in scores.iter_rows(named=True):
         interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
         behaviour = "" if row["behaviour"] is None else number(row["behaviour"])
         mean = "" if row["mean"] is None else number(row["mean"])
-        table.add_row(row["label"], row["variant"], str(row["seeds"]), mean, interval, behaviour)
+        names = [row["label"], *([row["dataset"]] if several else []), row["variant"]]
+        table.add_row(*names, str(row["seeds"]), mean, interval, behaviour)
     out.print(table)
 
 
@@ -1278,11 +1285,10 @@ def training_report(draw: Callable[[str, int, int], None]) -> Callable[[Training
     def update(state: TrainingProgress) -> None:
         if state.ended:
             return
-        title = f"{state.label} ({state.population + 1}/{state.populations}), {state.members} jobs"
         if state.evaluated:
-            draw(f"{title}, evaluating", round(100 * state.evaluated), 100)
+            draw(f"{state.title}, evaluating", round(100 * state.evaluated), 100)
         else:
-            draw(f"{title}, {state.updates_per_second:,.0f} updates/s", state.update, state.steps)
+            draw(f"{state.title}, {state.updates_per_second:,.0f} updates/s", state.update, state.steps)
 
     return update
 

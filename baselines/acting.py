@@ -19,8 +19,7 @@ import numpy as np
 import torch
 
 from assay.baselines.data import ActionScale, ObservationScale
-from assay.baselines.networks import Network
-from assay.baselines.randomness import Draws
+from assay.baselines.networks import FixedNetwork
 
 if TYPE_CHECKING:
     from assay.baselines.algorithms.algorithm import Algorithm
@@ -110,7 +109,7 @@ class _Snapshot:
         Those named by the algorithm's `acting` are copied.
     """
 
-    def __init__(self, acting: Sequence[Acting], networks: Mapping[str, Network]) -> None:
+    def __init__(self, acting: Sequence[Acting], networks: Mapping[str, FixedNetwork]) -> None:
         self.acting = tuple(acting)
         self.members = len(self.acting)
         self.algorithm = self.acting[0].algorithm
@@ -148,7 +147,7 @@ class SequenceActor(_Snapshot):
         return _SequenceEpisodes(self, members, episodes)
 
 
-def actor_of(acting: Sequence[Acting], networks: Mapping[str, Network]) -> Actor:
+def actor_of(acting: Sequence[Acting], networks: Mapping[str, FixedNetwork]) -> Actor:
     """Return a snapshot of members of one algorithm."""
     kind = SequenceActor if acting[0].algorithm.sequence_length else FeedforwardActor
     return kind(acting, networks)
@@ -241,11 +240,7 @@ class _SequenceEpisodes(_Scaled):
         return window
 
 
-def _copy(network: Network, members: slice) -> Network:
+def _copy(network: FixedNetwork, members: slice) -> FixedNetwork:
     """Copy some members' weights into a network of their own on the CPU."""
     rows = slice(network.rows(members.start).start, network.rows(members.stop - 1).stop)
-    weights = network.buffer[rows].cpu()
-    draws = Draws([0] * (members.stop - members.start), torch.zeros(1, dtype=torch.int64), weights.dtype)
-    copy = Network(network.name, network.spec, draws)
-    copy.buffer.copy_(weights)
-    return copy
+    return FixedNetwork(network.name, network.spec, network.buffer[rows].to("cpu", copy=True))

@@ -13,8 +13,8 @@ import torch
 from assay.baselines.evaluation import Evaluation
 from assay.baselines.runs import Job, Plan
 from assay.baselines.sizing import seconds_per_update
-from assay.baselines.train import check_settings, matmul_precision
-from assay.baselines.work import Work, WorkGroup, build_population, form_populations, lay_out
+from assay.baselines.train import matmul_precision
+from assay.baselines.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
 from assay.datasets.device import check_device
 
 __all__ = ["PlannedJob", "PlannedPopulation", "TrainingPlan", "plan_training"]
@@ -141,15 +141,10 @@ def plan_training(
     >>> [job.status for job in plan.jobs], plan.populations[0].members, plan.populations[0].updates
     (['new', 'new', 'new'], 3, 10)
     """
-    check_settings(steps, precision, population, storage)
-    check_device(device)
     plan = Plan(steps, evaluation, precision, storage)
-    work = [Work(job, plan, Path(runs)) for job in jobs]
-    for item in work:
-        item.check()
-    for item in work:
-        item.look_up()
-    with matmul_precision(precision):
+    work = look_up(jobs, plan, runs)
+    check_device(device)
+    with matmul_precision(precision, device):
         groups = form_populations(work, population, device)
         planned = tuple(_planned_job(item) for item in work)
         populations = tuple(_planned_population(group, plan, device) for group in groups)

@@ -2,11 +2,13 @@
 
 Episodes are numbered, and each has its own seed that depends on `Evaluation.seed` alone, never on training: all members
 and all algorithms meet the same initial states. Simulators run on worker processes, and one policy call per step serves
-a batch of members with all their episodes. Two batches take turns, so that neither side waits for the other::
+a batch of members with all their episodes. Where the policy has a core beside those of the simulators, two batches take
+turns, so that neither side waits for the other::
 
     simulators   step batch A     step batch B     step batch A     ...
     policy            act for B        act for A        act for B   ...
 
+Where it has none, turns would only make more and smaller messages, and there is one batch.
 A batch keeps its shape to the end, episodes that are over included, so that the rounding of an action depends neither on
 which episodes still run nor on who else is evaluated. For the same reason an episode whose simulator failed can be run
 again from its seed, with the same outcome.
@@ -26,11 +28,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated_dataclass
 
 from assay.baselines.observation_noise import NoisyEpisodes, ObservationNoise
+from assay.datasets.collection.environments import EnvironmentPool, usable_cores
 from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
 
 if TYPE_CHECKING:
     from assay.baselines.acting import Actor, Episodes
-    from assay.datasets.collection.environments import EnvironmentPool
     from assay.datasets.collection.envpool_environments import EnvPoolEnvironments
 
 __all__ = ["Evaluation", "EvaluationResult", "episode_seeds", "evaluate", "simulators"]
@@ -139,12 +141,13 @@ def make_simulators(
 ) -> EnvironmentPool | EnvPoolEnvironments:
     """Make the simulators that an evaluation of so many members uses."""
     count = simulators(members, evaluation)
+    if workers is None:
+        cores = usable_cores()
+        workers = cores if cores <= 2 else cores - 1  # one is left to the policy
     if evaluation.engine == "envpool":
         from assay.datasets.collection.envpool_environments import EnvPoolEnvironments
 
         return EnvPoolEnvironments(environment_id, count, workers)
-    from assay.datasets.collection.environments import EnvironmentPool
-
     return EnvironmentPool(environment_id, count, workers, restart=True)
 
 
@@ -184,7 +187,7 @@ def evaluate(
     pool : EnvironmentPool or EnvPoolEnvironments, optional
         What `make_simulators` returned; default makes and closes one.
     workers : int, optional
-        Simulator processes where no pool is given; default one per core.
+        Simulator processes where no pool is given; default one per core, less one where there are more than two.
     progress : callable, optional
         Called with (episodes done, episodes in all).
 
@@ -225,7 +228,7 @@ def _run_part(
 ) -> None:
     """Run one episode per member and seed; fills the (m, n) returns and lengths."""
     m, n = returns.shape
-    half = members.start + math.ceil(m / 2)
+    half = members.start + math.ceil(m / 2) if pool.workers < usable_cores() else members.stop
     halves = [part for part in (slice(members.start, half), slice(half, members.stop)) if part.start < part.stop]
     wanted, failures = np.ones((m, n), bool), np.zeros(pool.environments, np.int64)
     while wanted.any():

@@ -36,7 +36,7 @@ class Evaluator:
     members : int
         Of each actor.
     workers : int, optional
-        Simulator processes; default one per core.
+        Simulator processes; default one per core, less one where there are more than two.
     """
 
     def __init__(self, environment_id: str, evaluation: Evaluation, members: int, workers: int | None = None) -> None:

@@ -81,14 +81,13 @@ class LiveTable:
             yield _members(rows, max(1, console.height - len(at_work) - _LINES_AROUND))
 
     def _line(self, report: TrainingProgress) -> tuple[RenderableType, ...]:
-        title = f"{report.label} ({report.population + 1}/{report.populations}), {report.members} jobs"
         if report.evaluated:
-            return title, _bar(report.evaluated, 1.0), f"evaluating, {report.evaluated:.0%}"
+            return report.title, _bar(report.evaluated, 1.0), f"evaluating, {report.evaluated:.0%}"
         updates = f"{report.update:,}/{report.steps:,} updates"
         if not (speed := self.speeds.get(report.population)):
-            return title, _bar(report.update, report.steps), updates
+            return report.title, _bar(report.update, report.steps), updates
         left = timedelta(seconds=round((report.steps - report.update) * report.members / speed))
-        return title, _bar(report.update, report.steps), updates, f"{speed:,.0f} updates/s", f"{left} left"
+        return report.title, _bar(report.update, report.steps), updates, f"{speed:,.0f} updates/s", f"{left} left"
 
 
 def _bar(done: float, total: float) -> RenderableType:

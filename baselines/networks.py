@@ -25,7 +25,7 @@ import torch
 from assay.baselines.optimizer import Adam
 from assay.baselines.randomness import Draws
 
-__all__ = ["MLP", "Network", "Parameter", "Scalars", "Specification"]
+__all__ = ["MLP", "FixedNetwork", "Network", "Parameter", "Scalars", "Specification"]
 
 _LAYER_NORM_EPSILON = 1e-5
 _CACHED = 1 << 18  # numbers of an activation that stay in a core's cache (1 MiB)
@@ -260,37 +260,21 @@ class Scalars(Specification):
         return weights[0]
 
 
-class Network:
-    """The networks of one kind of a population, with their optimizer state.
+class FixedNetwork:
+    """Networks of one kind as they act: weights, without what training needs.
 
     Parameters
     ----------
     name : str
-        Part of the purpose of the initial draws, so that networks of one member differ.
     spec : Specification
-    draws : Draws
-        For the initial weights.
-    fused : bool
-        Whether the optimizer is one fused operation, or elementary ones for a compiler to fuse.
+    buffer : [R, n] tensor
+        Ensemble copies of one member are neighbours.
     """
 
-    def __init__(self, name: str, spec: Specification, draws: Draws, *, fused: bool = True) -> None:
-        self.name, self.spec = name, spec
-        self.members = len(draws.seeds)
-        device, rows = draws.update.device, self.members * spec.ensemble
-        self.buffer = torch.zeros(rows, spec.size, dtype=draws.dtype, device=device)
-        for parameter, tensor in zip(spec.parameters(), self._views(self.buffer)):
-            parameter.fill(tensor, draws, f"{name}/{parameter.name}")
-        self.target_buffer = self.buffer.clone() if spec.target else None
-        self.gradient = torch.zeros_like(self.buffer)
-        self.optimizer = Adam(self.buffer, fused=fused)
-        self.renew_views()
-
-    def renew_views(self) -> None:
-        """Make the tensors of the layers anew as views of the buffers."""
-        self.parameters = [tensor.detach().requires_grad_() for tensor in self._views(self.buffer)]
-        self._frozen = self._views(self.buffer)
-        self._target = None if self.target_buffer is None else self._views(self.target_buffer)
+    def __init__(self, name: str, spec: Specification, buffer: torch.Tensor) -> None:
+        self.name, self.spec, self.buffer = name, spec, buffer
+        self.members = len(buffer) // spec.ensemble
+        self.weights = {"frozen": self._views(buffer)}
 
     def _views(self, buffer: torch.Tensor) -> list[torch.Tensor]:
         views, start = [], 0
@@ -326,8 +310,8 @@ class Network:
         -------
         [P, B, out] tensor, or [P, K, B, out] for an ensemble that is used whole; in the dtype of the inputs
         """
-        chosen = {"learned": self.parameters, "frozen": self._frozen, "target": self._target}[weights]
-        assert chosen is not None, f"{self.name} has no target network"
+        assert weights in self.weights, f"{self.name} has no {weights} weights"
+        chosen = self.weights[weights]
         copies = self.spec.ensemble
         if first and copies > 1:
             chosen, copies = [tensor[::copies] for tensor in chosen], 1
@@ -340,6 +324,42 @@ class Network:
             )
         outputs = self.spec.forward(chosen, *inputs, **options).to(self.buffer.dtype)
         return outputs if copies == 1 else outputs.view(self.members, copies, *outputs.shape[1:])
+
+    def rows(self, member: int) -> slice:
+        """Return the rows of one member."""
+        return slice(member * self.spec.ensemble, (member + 1) * self.spec.ensemble)
+
+
+class Network(FixedNetwork):
+    """The networks of one kind of a population, with their optimizer state.
+
+    Parameters
+    ----------
+    name : str
+        Part of the purpose of the initial draws, so that networks of one member differ.
+    spec : Specification
+    draws : Draws
+        For the initial weights.
+    fused : bool
+        Whether the optimizer is one fused operation, or elementary ones for a compiler to fuse.
+    """
+
+    def __init__(self, name: str, spec: Specification, draws: Draws, *, fused: bool = True) -> None:
+        rows, device = len(draws.seeds) * spec.ensemble, draws.update.device
+        super().__init__(name, spec, torch.zeros(rows, spec.size, dtype=draws.dtype, device=device))
+        for parameter, tensor in zip(spec.parameters(), self.weights["frozen"]):
+            parameter.fill(tensor, draws, f"{name}/{parameter.name}")
+        self.target_buffer = self.buffer.clone() if spec.target else None
+        self.gradient = torch.zeros_like(self.buffer)
+        self.optimizer = Adam(self.buffer, fused=fused)
+        self.renew_views()
+
+    def renew_views(self) -> None:
+        """Make the tensors of the layers anew as views of the buffers."""
+        self.parameters = [tensor.detach().requires_grad_() for tensor in self._views(self.buffer)]
+        self.weights = {"learned": self.parameters, "frozen": self._views(self.buffer)}
+        if self.target_buffer is not None:
+            self.weights["target"] = self._views(self.target_buffer)
 
     @property
     def state_independent(self) -> torch.Tensor:
@@ -372,8 +392,8 @@ class Network:
             gradients = torch.autograd.grad(loss, self.parameters, retain_graph=True)
         torch.cat([gradient.flatten(1) for gradient in gradients], dim=1, out=self.gradient)
         if alive is not None:
-            rate = torch.where(alive, rate, 0.0)
-            self.gradient.copy_(torch.where(self._per_row(alive), self.gradient, 0.0))
+            rate = rate.masked_fill(~alive, 0.0)
+            self.gradient.masked_fill_(~self._per_row(alive), 0.0)
         if gradient_clip is not None:
             norm = torch.linalg.vector_norm(self.gradient.view(self.members, -1), dim=1, keepdim=True)
             self.gradient.mul_(self._per_row((gradient_clip / (norm + 1e-6)).clamp(max=1.0)))
@@ -409,7 +429,3 @@ class Network:
                 tensor[rows].copy_(tensors[name])
             else:
                 tensor[rows].zero_()  # the moments of a network that has not taken a step
-
-    def rows(self, member: int) -> slice:
-        """Return the rows of one member."""
-        return slice(member * self.spec.ensemble, (member + 1) * self.spec.ensemble)

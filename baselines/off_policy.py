@@ -27,8 +27,8 @@ from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setti
 from assay.baselines.data import ActionScale, TrainingData
 from assay.baselines.networks import MLP
 from assay.baselines.population import Member, Population
-from assay.baselines.runs import Job, Run
-from assay.baselines.train import check_settings, matmul_precision
+from assay.baselines.runs import Job, Plan, Run
+from assay.baselines.train import matmul_precision
 from assay.datasets.dataset import Dataset
 from assay.datasets.device import check_device
 from assay.datasets.errors import ConfigError
@@ -144,7 +144,9 @@ def fitted_q_evaluation(
 
     if not 0.0 <= discount < 1.0:
         raise ConfigError(f"discount={discount} must be at least 0 and below 1")
-    check_settings(steps, precision, population)
+    plan = Plan(steps, None, precision)
+    if population < 1:
+        raise ConfigError(f"population={population} must be at least 1")
     check_device(device)
     initial = initial_observations(dataset)
     for run in runs:
@@ -159,10 +161,9 @@ def fitted_q_evaluation(
                 progress(number * steps + done, len(parts) * steps)
 
         policies = [run.policy for run in part]
-        with matmul_precision(precision):
-            bf16 = precision == "bf16"
+        with matmul_precision(precision, device):
             critics = fit_critics(
-                policies, dataset, algorithm, steps, device=device, bf16=bf16, seed=seed, progress=report
+                policies, dataset, algorithm, steps, device=device, bf16=plan.bf16, seed=seed, progress=report
             )
             values = critic_values(critics, policies, initial)
         for run, value, diverged in zip(part, values, critics.frozen_at):

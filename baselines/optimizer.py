@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.optim.adam import adam
 
 __all__ = ["Adam"]
 
@@ -41,23 +42,31 @@ class Adam:
         self._first, self._second = torch.zeros_like(buffer), torch.zeros_like(buffer)
         self._steps = torch.zeros((), dtype=torch.float32 if fused else buffer.dtype, device=buffer.device)
         if fused:
-            # PyTorch's Adam takes one learning rate for all rows. So it works on a buffer of zeros with the rate 1, and
-            # the step that it leaves there is scaled by each row's own rate.
-            self._step = torch.nn.Parameter(torch.zeros_like(buffer))
-            capturable = buffer.device.type == "cuda"
-            self._optimizer = torch.optim.Adam(
-                [self._step], lr=1.0, betas=_BETAS, eps=_EPSILON, fused=True, capturable=capturable
-            )
-            state = {"step": self._steps, "exp_avg": self._first, "exp_avg_sq": self._second}
-            self._optimizer.state[self._step] = state
+            self._step = torch.zeros_like(buffer)
 
     @torch.no_grad()
     def step(self, gradient: torch.Tensor, rates: torch.Tensor) -> None:
         """Take a step down the gradient [R, n], with rates [R, 1]."""
         if self.fused:
-            self._step.zero_()
-            self._step.grad = gradient
-            self._optimizer.step()
+            # PyTorch's Adam takes one learning rate for all rows. So it works on a buffer of zeros with the rate 1, and
+            # the step that it leaves there is scaled by each row's own rate.
+            adam(
+                [self._step.zero_()],
+                [gradient],
+                [self._first],
+                [self._second],
+                [],
+                [self._steps],
+                fused=True,
+                capturable=True,
+                amsgrad=False,
+                beta1=_BETAS[0],
+                beta2=_BETAS[1],
+                lr=1.0,
+                weight_decay=0.0,
+                eps=_EPSILON,
+                maximize=False,
+            )
             self.buffer.addcmul_(self._step, rates)
             return
         self._steps += 1

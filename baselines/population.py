@@ -5,17 +5,18 @@
     one update          draw [P, B] rows -> one gather -> losses [P] -> one batched product per layer, one Adam step
                         per network on its flat buffer, one target update per network
 
-Everything an update reads is on the device, and the update counter is a tensor there. On CUDA `unroll` updates are
-captured once as a graph and replayed; on a CPU the same functions run eagerly. Where asked, the updates are first traced,
-backward pass included, and compiled, which fuses the small operations. Losses are added up on the device and read when
-somebody logs, so nothing waits for the host in between.
+Everything an update reads is on the device, and the update counter is a tensor there. On CUDA updates are captured in
+graphs and replayed, whatever their number (`pieces`); on a CPU the same functions run eagerly. Where asked, the updates
+are first traced, backward pass included, and compiled, which fuses the small operations. Losses are added up on the device
+and read when somebody logs, so nothing waits for the host in between.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ from assay.baselines.networks import Network
 from assay.baselines.randomness import Draws
 from assay.datasets.errors import ConfigError
 
-__all__ = ["Member", "Population", "State"]
+__all__ = ["Member", "Population", "State", "pieces"]
 
 _UPDATES_PER_GRAPH = 16
 _ALIVE = -1  # in `frozen_at`
@@ -67,6 +68,41 @@ class Member:
     algorithm: Algorithm
     seed: int
     data: int  # index of its TrainingData
+
+
+def pieces(first: int, updates: int, period: int, longest: int) -> Iterator[tuple[int, int]]:
+    """Cut a stretch of updates into pieces of few kinds, each of which is captured once.
+
+    A piece ends where the period does, or is a power of two of whole periods, as many as fit; the last is what is left.
+
+    Parameters
+    ----------
+    first, updates : int
+        Number of the first update, and how many there are.
+    period : int
+        After which the updates repeat.
+    longest : int
+        The period times a power of two.
+
+    Yields
+    ------
+    first, updates of a piece, the first as its place in the period
+
+    Examples
+    --------
+    >>> list(pieces(13, 30, period=2, longest=16))
+    [(1, 1), (0, 16), (0, 8), (0, 4), (0, 1)]
+    """
+    end = first + updates
+    while first < end:
+        place, left = first % period, end - first
+        length = min(period - place, left)
+        if length == period:
+            length = longest
+            while length > left:
+                length //= 2
+        yield place, length
+        first += length
 
 
 class _Sums:
@@ -173,7 +209,7 @@ class Population:
         )
         self.phases = self.algorithm.phases()
         self.period = math.lcm(*(phase.every for phase in self.phases))  # after which the unrolled updates repeat
-        self.unroll = self.period * max(1, _UPDATES_PER_GRAPH // self.period)
+        self.unroll = self.period << max(0, (_UPDATES_PER_GRAPH // self.period).bit_length() - 1)  # most in one graph
         self._sums = [_Sums() for _ in self.phases]
         self._frozen_at = torch.full((len(self.members), 1), _ALIVE, dtype=torch.int64, device=self.device)
         on_cuda = self.device.type == "cuda"
@@ -181,7 +217,7 @@ class Population:
         if self._use_graph and not on_cuda:
             raise ConfigError("a CUDA graph needs a CUDA device")
         self._compile, self._tracing = compile, False
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
         self._period_updates: Callable[[], object] | None = None
 
     # ---------------------------------------------------------------- one update
@@ -206,10 +242,9 @@ class Population:
 
     def _descend(self, phase: Phase, losses: Losses) -> None:
         finite = torch.isfinite(torch.stack([loss.detach() for loss in losses.of.values()])).all(0)[:, None]
-        alive = (self._frozen_at == _ALIVE) & finite  # [P, 1]
-        self._frozen_at.copy_(
-            torch.where(self._frozen_at == _ALIVE, torch.where(finite, _ALIVE, self.update), self._frozen_at)
-        )
+        newly_frozen = (self._frozen_at == _ALIVE) & ~finite
+        self._frozen_at.copy_(torch.where(newly_frozen, self.update, self._frozen_at))
+        alive = self._frozen_at == _ALIVE  # [P, 1]
         # On a CPU looking is cheaper than masking; on a GPU it would wait.
         mask = None if self.device.type == "cpu" and not self._tracing and bool(alive.all()) else alive
         for name, loss in losses.of.items():
@@ -223,7 +258,7 @@ class Population:
             )
         for name in phase.follow:
             rate = self.hyperparameters.target_update_rate
-            self.networks[name].follow(rate if mask is None else torch.where(mask, rate, 0.0))
+            self.networks[name].follow(rate if mask is None else rate.masked_fill(~mask, 0.0))
 
     def _learning_rate(self, network: str) -> torch.Tensor:
         spec = self.networks[network].spec
@@ -238,15 +273,14 @@ class Population:
 
     def advance(self, updates: int) -> None:
         """Train every member by so many updates."""
-        end = self.completed + updates
-        while self.completed < end:
-            together = min(self.unroll - self.completed % self.unroll, end - self.completed)
+        for first, together in pieces(self.completed, updates, self.period, self.unroll):
+            graph = self._captured(first, together) if self._use_graph else None
             if self.batches.streaming:
                 self.batches.prepare(self.completed, together)
-            if self._use_graph and together == self.unroll:
-                self._captured().replay()
+            if graph is None:
+                self._run(first, together)
             else:
-                self._run(self.completed, together)
+                graph.replay()
             for phase, sums in zip(self.phases, self._sums):
                 sums.count += (self.completed + together) // phase.every - self.completed // phase.every
             self.completed += together
@@ -298,21 +332,32 @@ class Population:
         compiled: Callable[[], object] = torch.compile(program, backend=self._compile, fullgraph=True)
         return compiled
 
-    def _captured(self) -> torch.cuda.CUDAGraph:
-        """Capture `unroll` updates once; what the warm-up before it changed is put back."""
-        if self._graph is None:
-            before = self.state()
-            stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-            stream.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(stream):
-                for _ in range(3):
-                    self._run(0, self.period)
-            torch.cuda.current_stream(self.device).wait_stream(stream)
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
-                self._run(0, self.unroll)
-            self.restore(before)
-        return self._graph
+    def _captured(self, first: int, updates: int) -> torch.cuda.CUDAGraph:
+        """Capture some updates when they are first wanted; `first` is their place in the period."""
+        if not self._graphs:
+            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            if self.batches.streaming:
+                self.batches.prepare(0, self.unroll)  # makes the places that every graph reads from
+            self._warm_up()
+            # What a graph allocates is dead at its end and they run one after the other: they can share their memory.
+            self._pool = torch.cuda.graph_pool_handle()
+        if (first, updates) not in self._graphs:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                self._run(first, updates)
+            self._graphs[first, updates] = graph
+        return self._graphs[first, updates]
+
+    def _warm_up(self) -> None:
+        """Run what is to be captured, so that all that lasts is made before; what this changes is put back."""
+        before = self.state()
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._stream):
+            for _ in range(3):
+                self._run(0, self.period)
+        torch.cuda.current_stream(self.device).wait_stream(self._stream)
+        self.restore(before)
+        gc.collect()  # a population that is freed during a capture would break it
 
     # ---------------------------------------------------------------- logging
 

@@ -75,6 +75,12 @@ class TrainingProgress:
     rows: tuple[MemberProgress, ...] = ()
     ended: bool = False
 
+    @property
+    def title(self) -> str:
+        """What is at work, in words."""
+        jobs = f"{self.members} job" if self.members == 1 else f"{self.members} jobs"
+        return f"{self.label} ({self.population + 1}/{self.populations}), {jobs}"
+
 
 class Work(Protocol):
     """A job at work, as a reporter sees it: `curves` and `returns` grow at their ends."""

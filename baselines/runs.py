@@ -46,10 +46,12 @@ if TYPE_CHECKING:
     import polars as pl
     import torch
 
-    from assay.baselines.networks import Network
+    from assay.baselines.networks import FixedNetwork
 
-__all__ = ["Job", "PendingEvaluation", "Plan", "Run", "hardware"]
+__all__ = ["Job", "PendingEvaluation", "Plan", "Run", "hardware", "multiplies_bfloat16"]
 
+PRECISIONS = ("highest", "high", "medium", "bf16")
+STORAGES = ("float32", "float16", "bfloat16")
 SCHEMA_VERSION = 1
 _PENDING = "evaluating/"  # before the names of a pending evaluation's tensors
 _CURVES = {"update": "Int64", "metric": "String", "value": "Float64"}
@@ -150,12 +152,19 @@ class PendingEvaluation:
 
 @dataclass(frozen=True)
 class Plan:
-    """How jobs are trained: what, besides the job itself, its result depends on."""
+    """How jobs are trained: what, besides the job itself, its result depends on; the parameters are those of `train`."""
 
     steps: int
     evaluation: Evaluation | None
     precision: str
     storage: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"steps={self.steps} must be at least 1")
+        for name, known in (("precision", PRECISIONS), ("storage", STORAGES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
 
     @property
     def bf16(self) -> bool:
@@ -211,13 +220,23 @@ def _evaluation_as_plain(evaluation: Evaluation) -> dict[str, Any]:
     return plain
 
 
+def _processor(field: str) -> str | None:
+    """Return what Linux says about the processor, or None."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.exists() else ""
+    found = re.search(rf"^({field})\s*:\s*(.+)$", text, re.MULTILINE)
+    return found.group(2) if found else None
+
+
+def multiplies_bfloat16() -> bool | None:
+    """Return whether the processor has instructions for bfloat16 products; None where it does not say."""
+    flags = _processor("flags|Features")
+    return None if flags is None else not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags.split())
+
+
 def hardware(device: str) -> dict[str, Any]:
     """Describe the machine that trains."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
-        processor = found.group(1) if found else processor
+    processor = _processor("model name") or platform.processor() or platform.machine()
     described = {"device": device, "processor": processor, "cores": os.cpu_count()}
     if device.startswith("cuda"):
         import torch
@@ -537,18 +556,16 @@ class Run:
 class TrainedPolicy:
     """The networks and scales of a finished run."""
 
-    def __init__(self, acting: Acting, networks: Mapping[str, Network]) -> None:
+    def __init__(self, acting: Acting, networks: Mapping[str, FixedNetwork]) -> None:
         self.acting, self.networks = acting, networks
 
     @classmethod
     def load(cls, file: Path, description: Mapping[str, Any]) -> TrainedPolicy:
         """Read what `Run.write_policy` wrote."""
-        import torch
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        from assay.baselines.networks import Network
-        from assay.baselines.randomness import Draws
+        from assay.baselines.networks import FixedNetwork
 
         if not file.exists():
             raise DatasetIntegrityError(f"{file} is missing: the run is {description['status']}")
@@ -560,11 +577,11 @@ class TrainedPolicy:
             first = int(tensors["action/first"]) if "action/first" in tensors else None
             action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
             algorithm = algorithm_named(description["job"]["algorithm"], description["job"]["parameters"])
-            draws = Draws([0], torch.zeros(1, dtype=torch.int64), tensors["actor/parameters"].dtype)
-            networks = {}
-            for name, spec in algorithm.networks(len(observation.mean), len(action.center)).items():
-                networks[name] = Network(name, spec, draws)
-                networks[name].buffer.copy_(tensors[f"{name}/parameters"])
+            specs = algorithm.networks(len(observation.mean), len(action.center))
+            networks = {
+                name: FixedNetwork(name, spec, tensors[f"{name}/parameters"].view(spec.ensemble, spec.size))
+                for name, spec in specs.items()
+            }
             acting = Acting(algorithm, observation, action, float(tensors["return/best"]))
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise DatasetIntegrityError(f"{file} is damaged: {error}") from error

@@ -16,7 +16,14 @@ from assay.baselines.population import Member, Population
 from assay.datasets import memory
 from assay.datasets.transitions import Transitions
 
-__all__ = ["available_memory", "bytes_per_member", "choose_size", "like_population", "seconds_per_update"]
+__all__ = [
+    "available_memory",
+    "bytes_per_member",
+    "choose_size",
+    "kept_for_backward",
+    "like_population",
+    "seconds_per_update",
+]
 
 _ROWS = 4_096  # of the data that a trial trains on
 _SECONDS = 0.2  # of a trial
@@ -101,12 +108,12 @@ def bytes_per_member(algorithm: Algorithm, observation_size: int, action_size: i
         for size in _SMALL_BATCHES
     )
     state = sum(network.buffer.nbytes * (6 if network.spec.target else 5) for network in small.networks.values())
-    kept = _kept_for_backward(small)
-    per_row = (_kept_for_backward(large) - kept) / (_SMALL_BATCHES[1] - _SMALL_BATCHES[0])
+    kept = kept_for_backward(small)
+    per_row = (kept_for_backward(large) - kept) / (_SMALL_BATCHES[1] - _SMALL_BATCHES[0])
     return state + int(1.5 * (kept + per_row * (algorithm.batch_size - _SMALL_BATCHES[0])))
 
 
-def _kept_for_backward(population: Population) -> int:
+def kept_for_backward(population: Population) -> int:
     """Return the bytes that autograd keeps during one period of updates, each storage once and without weights."""
     kept: dict[int, int] = {}
     weights = {network.buffer.untyped_storage().data_ptr() for network in population.networks.values()}

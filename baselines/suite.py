@@ -111,9 +111,7 @@ class Suite(BaseModel):
     algorithms: dict[str, dict[str, Any] | None]
     victims: dict[str, dict[str, Any] | None] = {}
     seeds: tuple[int, ...] = (0,)
-    evaluation: Literal["final", "sparse", "published"] | Evaluation | None = (
-        Evaluation()
-    )  # a preset's name, or settings
+    evaluation: Literal["final", "sparse", "published"] | Evaluation | None = Evaluation()  # a preset, or settings
     quality: Quality = Quality()
     budgets: dict[str, Budget]
 
@@ -431,8 +429,9 @@ def plan_suite(
 ) -> TrainingPlan:
     """Plan what `run_suite` would do with the same arguments; nothing is written.
 
-    The variants are built, as for a run, but victims are not trained: random corruption stands for what needs one. A source that would have to be collected first is not: its plan is made from a
-    sample of 2,000 steps, with the memory of the data in proportion.
+    The variants are built, as for a run, but victims are not trained: random corruption stands for what needs one. A source
+    that would have to be collected first is not: its plan is made from a sample of 2,000 steps, with the memory of the data
+    in proportion.
 
     Returns
     -------

@@ -7,10 +7,10 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -20,15 +20,13 @@ from assay.baselines.evaluator import Evaluator
 from assay.baselines.logging.logger import Logger
 from assay.baselines.population import Population
 from assay.baselines.progress import Reporter, TrainingProgress
-from assay.baselines.runs import Job, Plan, Run, hardware
-from assay.baselines.work import Work, WorkGroup, build_population, form_populations, lay_out
+from assay.baselines.runs import Job, Plan, Run, hardware, multiplies_bfloat16
+from assay.baselines.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
 from assay.datasets.device import check_device
-from assay.datasets.errors import AssayError, ConfigError
+from assay.datasets.errors import AssayError, AssayWarning, ConfigError
 
 __all__ = ["train"]
 
-PRECISIONS = ("highest", "high", "medium", "bf16")
-STORAGES = ("float32", "float16", "bfloat16")
 _LOG_POINTS = 100
 _UPDATES_PER_SLICE = 64  # between looks at the clock and at Ctrl-C
 
@@ -80,7 +78,7 @@ def train(
     checkpoint_seconds : float
         Time between checkpoints.
     workers : int, optional
-        Simulator processes for evaluation; default one per core.
+        Simulator processes for evaluation; default one per core, less one where there are more than two.
     progress : callable, optional
         Called with a TrainingProgress at log points and while evaluating.
     loggers : sequence of Logger
@@ -109,20 +107,14 @@ def train(
     >>> run.status, run.policy(dataset.observations[:2]).shape
     ('finished', (2, 1))
     """
-    check_settings(steps, precision, population, storage)
     plan = Plan(steps, evaluation, precision, storage)
-    work = [Work(job, plan, Path(runs)) for job in jobs]
-    for item in work:
-        item.check()
-    for item in work:
-        item.look_up()
+    work = look_up(jobs, plan, runs)
     if ray is None:
         check_device(device)
     if compile and torch.device(device).type != "cuda":
         raise ConfigError(
             "compile=True is for CUDA: on a CPU the matrix products take the time, and those are the same"
         )
-    populations = form_populations(work, population, device if ray is None else "cpu")
     if ray is not None:
         from assay.baselines.cluster import train_on_cluster
 
@@ -136,35 +128,34 @@ def train(
             "workers": workers,
             "loggers": loggers,
         }
+        populations = form_populations(work, population, "cpu")
         errors = train_on_cluster(populations, address=ray, device=device, options=options, progress=progress)
         for group, error in zip(populations, errors):
             if error is not None:
                 _fail([Run(item.folder) for item in group.members], error)
         return [Run(item.folder) for item in work]
     trained_on = hardware(device) | {"compiled": compile}
-    for group in populations:
-        for item in group.members:
-            item.begin(trained_on, group.company)
-    with matmul_precision(precision):
+    with matmul_precision(precision, device):
+        populations = form_populations(work, population, device)
+        for group in populations:
+            for item in group.members:
+                item.begin(trained_on, group.company)
         for number, group in enumerate(populations):
             report = Reporter(progress, loggers, number, len(populations), group.members, steps)
             _train_population(group, plan, device, compile, checkpoint_seconds, workers, report)
     return [Run(item.folder) for item in work]
 
 
-def check_settings(steps: int, precision: str, population: int | str, storage: str = "float32") -> None:
-    """Raise ConfigError where a setting is impossible."""
-    if steps < 1 or (population < 1 if isinstance(population, int) else population != "auto"):
-        raise ConfigError(f"steps={steps} and population={population!r} must be at least 1, or population='auto'")
-    if storage not in STORAGES:
-        raise ConfigError(f"storage={storage!r} is not one of {', '.join(STORAGES)}")
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}")
-
-
 @contextmanager
-def matmul_precision(precision: str) -> Iterator[None]:
-    """Multiply float32 matrices as precisely as this while the block runs."""
+def matmul_precision(precision: str, device: str) -> Iterator[None]:
+    """Multiply float32 matrices as precisely as this while the block runs; warns where that cannot pay on the device."""
+    if precision in ("medium", "bf16") and torch.device(device).type == "cpu" and multiplies_bfloat16() is False:
+        cost = "multiplies in float32 here, as 'highest' does" if precision == "medium" else "is many times slower here"
+        warnings.warn(
+            f"this processor has no instructions for bfloat16 products: precision={precision!r} {cost}",
+            AssayWarning,
+            stacklevel=4,
+        )
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest" if precision == "bf16" else precision)
     try:
@@ -254,13 +245,15 @@ def _advance(
                     save()
                     raise KeyboardInterrupt
                 evaluator.start(population.completed, population.actor())
-            started = time.monotonic()
             stop = _next_multiple(population.completed, _UPDATES_PER_SLICE, every, evaluate_every, plan.steps)
+            started = time.monotonic()
             population.advance(stop - population.completed)
+            logs = stop % every == 0 or stop == plan.steps
+            if logs:
+                _log(work, population)  # a GPU's work is waited for here
             for item in work:
                 item.seconds += (time.monotonic() - started) / len(work)
-            if stop % every == 0 or stop == plan.steps:
-                _log(work, population)
+            if logs:
                 report(stop)
             if evaluator is not None:
                 _record(work, evaluator.collect_finished())

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from assay.baselines.algorithms.algorithm import Algorithm
-from assay.baselines.networks import MLP, Network
-from assay.baselines.randomness import Draws
+from assay.baselines.networks import MLP, FixedNetwork
 from assay.baselines.runs import Job, Run
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError
@@ -93,21 +92,16 @@ class RunVictim:
         spec = self.critic.spec
         if not isinstance(spec, MLP) or spec.layer_norm or spec.output != "linear" or spec.state_independent:
             return None
-        weights = [tensor.detach().double() for tensor in self.critic.parameters]
+        weights = [tensor.detach().double() for tensor in self.critic.weights["frozen"]]
         mean, scale, center, half_range = self._exact
         offset, width = torch.cat([mean, center]), torch.cat([scale, half_range])
         first = weights[0] / width[:, None]
         return [(first, weights[1] - offset[None] @ first), *zip(weights[2::2], weights[3::2])]
 
 
-def _moved(network: Network, device: str) -> Network:
+def _moved(network: FixedNetwork, device: str) -> FixedNetwork:
     """Return a network on a device."""
-    if network.buffer.device == torch.device(device):
-        return network
-    draws = Draws([0], torch.zeros(1, dtype=torch.int64, device=device), network.buffer.dtype)
-    moved = Network(network.name, network.spec, draws)
-    moved.buffer.copy_(network.buffer)
-    return moved
+    return FixedNetwork(network.name, network.spec, network.buffer.to(device))
 
 
 def train_victim(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from assay.baselines.runs import Job, PendingEvaluation, Plan, Run
 from assay.baselines.sizing import available_memory, bytes_per_member, choose_size, like_population, seconds_per_update
 from assay.datasets.errors import AssayError, AssayWarning, ConfigError
 
-__all__ = ["Work", "WorkGroup", "build_population", "form_populations", "lay_out"]
+__all__ = ["Work", "WorkGroup", "build_population", "form_populations", "lay_out", "look_up"]
 
 _LARGEST = 64  # members of a population, where its size is chosen here
 _FEW = 4  # that train together without a timing: it would cost more than it could gain
@@ -115,6 +116,16 @@ class Work:
         self.run.write_checkpoint(self.number, population.state(member), evaluated, progress)
 
 
+def look_up(jobs: Sequence[Job], plan: Plan, runs: str | os.PathLike[str]) -> list[Work]:
+    """Check all jobs, then find out what there is of each already; nothing is written."""
+    work = [Work(job, plan, Path(runs)) for job in jobs]
+    for item in work:
+        item.check()
+    for item in work:
+        item.look_up()
+    return work
+
+
 def _leaves(*values: Any) -> Iterator[np.ndarray]:
     for value in values:
         if isinstance(value, dict):
@@ -156,7 +167,14 @@ def form_populations(
     device : str
     memory : int, optional
         Bytes that a population may take; default is what the device has left.
+
+    Raises
+    ------
+    ConfigError
+        If a population were to have no member.
     """
+    if population < 1 if isinstance(population, int) else population != "auto":
+        raise ConfigError(f"population={population!r} must be at least 1, or 'auto'")
     unfinished = list({item.folder: item for item in reversed(work) if not item.finished}.values())[::-1]
     _take_up_checkpoints(unfinished)
     kinds: dict[Hashable, list[Work]] = {}

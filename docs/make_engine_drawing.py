@@ -83,9 +83,7 @@ def main() -> None:
     axes.add_patch(
         FancyBboxPatch((5.4, 0.65), 7.5, 5.05, boxstyle="round,pad=0,rounding_size=0.12", fc="none", ec=MUTED, ls="--")
     )
-    axes.text(
-        5.55, 0.78, "16 updates unrolled in one CUDA graph; the same functions run eagerly on a CPU", fontsize=7.5
-    )
+    axes.text(5.55, 0.78, "up to 16 updates in one CUDA graph; the same functions run eagerly on a CPU", fontsize=7.5)
     box(axes, 0.2, 2.6, 2.3, 0.9, "curves, checkpoints\nread at log points only", STATE, 7.5)
     box(axes, 2.75, 2.6, 2.3, 0.9, "frozen snapshots act\nfor simulators on worker\nprocesses, meanwhile", STATE, 7.5)
     arrow(axes, (5.38, 3.0), (5.08, 3.0))

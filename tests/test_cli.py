@@ -344,6 +344,20 @@ def test_a_suite_runs_is_skipped_when_finished_and_reported(capsys, dataset, tmp
     assert "noisy" in page
 
 
+def test_two_suites_in_one_folder_each_show_their_own_scores(capsys, dataset, tmp_path):
+    runs, changed, suite = tmp_path / "runs", tmp_path / "changed", tmp_path / "tiny.yaml"
+    made = assay.load(dataset)
+    assay.save(made.replace({"rewards": made.rewards + 1.0}), changed)  # of the same id
+    for source, seeds in ((dataset, [0, 1]), (changed, [0, 1, 2])):
+        suite.write_text(SUITE.format(source=source).replace("[0, 1]", str(seeds)))
+        text = run(capsys, "run", suite, "--budget", "smoke", "--runs", runs, "--workers", 0)
+        shown = re.findall(r"(\S+) │ clean │ (\d)", text)
+        assert shown == [(name, str(len(seeds))) for name in ("BC", "iql-sharp")]
+    text = run(capsys, "report", runs, "-o", tmp_path / "report.html", status=1)
+    assert "different content" in text
+    assert "a folder of its own" in text
+
+
 def test_a_dry_run_prints_jobs_and_populations_and_writes_nothing(capsys, dataset, tmp_path):
     suite, runs = tmp_path / "tiny.yaml", tmp_path / "runs"
     suite.write_text(SUITE.format(source=dataset))

@@ -17,7 +17,7 @@ import pydantic
 import torch
 
 from assay.baselines.data import ActionScale, TrainingData
-from assay.baselines.networks import Network, Specification
+from assay.baselines.networks import FixedNetwork, Network, Specification
 from assay.baselines.randomness import Draws
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
@@ -112,7 +112,9 @@ class Algorithm(ABC):
     def phases(self) -> tuple[Phase, ...]:
         """List the parts of one update, in order."""
 
-    def act(self, networks: Mapping[str, Network], observations: torch.Tensor, **history: torch.Tensor) -> torch.Tensor:
+    def act(
+        self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, **history: torch.Tensor
+    ) -> torch.Tensor:
         """Return the actions [P, n, action] in [-1, 1] taken in evaluation, for normalized observations [P, n, ...].
 
         An algorithm with a `sequence_length` is given the last steps, [P, n, t, ...], and what else was in them.

@@ -26,7 +26,7 @@ from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting, register_algorithm
 from assay.baselines.algorithms.policies import gaussian_log_probability
-from assay.baselines.networks import MLP, Network
+from assay.baselines.networks import MLP, FixedNetwork
 
 __all__ = ["AWAC"]
 
@@ -76,7 +76,9 @@ class AWAC(Algorithm):
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
         return Phase(critic_loss), Phase(actor_loss, follow=("critic",))
 
-    def act(self, networks: Mapping[str, Network], observations: torch.Tensor, **history: torch.Tensor) -> torch.Tensor:
+    def act(
+        self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, **history: torch.Tensor
+    ) -> torch.Tensor:
         """Return the clipped means."""
         return networks["actor"](observations, weights="frozen").clamp(-1.0, 1.0)
 

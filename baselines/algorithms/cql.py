@@ -48,7 +48,7 @@ from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting, register_algorithm
 from assay.baselines.algorithms.policies import TanhGaussian
-from assay.baselines.networks import MLP, Network, Scalars, Specification
+from assay.baselines.networks import MLP, FixedNetwork, Network, Scalars, Specification
 
 __all__ = ["CQL"]
 
@@ -116,7 +116,9 @@ class CQL(Algorithm):
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
         return (Phase(self.losses, follow=("critic",)),)
 
-    def act(self, networks: Mapping[str, Network], observations: torch.Tensor, **history: torch.Tensor) -> torch.Tensor:
+    def act(
+        self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, **history: torch.Tensor
+    ) -> torch.Tensor:
         """Return the tanh of the means."""
         mean, _ = networks["actor"](observations, weights="frozen").chunk(2, -1)
         return torch.tanh(mean)

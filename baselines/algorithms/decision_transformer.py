@@ -26,7 +26,7 @@ import torch
 from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting, register_algorithm
-from assay.baselines.networks import Network
+from assay.baselines.networks import FixedNetwork
 from assay.baselines.transformer import SequenceTransformer
 
 __all__ = ["DecisionTransformer"]
@@ -77,7 +77,9 @@ class DecisionTransformer(Algorithm):
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
         return (Phase(actor_loss),)
 
-    def act(self, networks: Mapping[str, Network], observations: torch.Tensor, **history: torch.Tensor) -> torch.Tensor:
+    def act(
+        self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, **history: torch.Tensor
+    ) -> torch.Tensor:
         """Return the next actions [P, n, action] in [-1, 1], given the last t <= T steps of each episode.
 
         Parameters

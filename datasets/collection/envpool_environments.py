@@ -46,7 +46,7 @@ class EnvPoolEnvironments:
         if environment_id not in self._envpool.list_all_envs():
             raise ConfigError(f"EnvPool has no environment {environment_id}; `envpool.list_all_envs()` lists its own")
         self.environment_id, self.environments = environment_id, environments
-        self._threads = max(1, usable_cores() if workers is None else workers)
+        self.workers = max(1, usable_cores() if workers is None else workers)
         self.failures: Sequence[Any] = ()  # none is started anew: an error in C++ ends the process
         self.lost = np.zeros(environments, bool)
         self._batch_of = np.full(environments, -1)
@@ -60,7 +60,7 @@ class EnvPoolEnvironments:
         one.close()
 
     def _make(self, seeds: Sequence[int]) -> Any:
-        threads = min(self._threads, len(seeds))
+        threads = min(self.workers, len(seeds))
         return self._envpool.make_gymnasium(
             self.environment_id, num_envs=len(seeds), seed=list(seeds), num_threads=threads
         )

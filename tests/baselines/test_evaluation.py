@@ -111,6 +111,18 @@ def test_a_member_is_evaluated_as_if_it_were_alone_bit_for_bit() -> None:
         assert alone.lengths[0].tolist() == together.lengths[seed].tolist()
 
 
+@pytest.mark.parametrize(("cores", "batches"), [(2, 1), (3, 2)])
+def test_batches_take_turns_only_where_the_policy_has_a_core_and_nothing_depends_on_it(monkeypatch, cores, batches):
+    evaluation, actor = Evaluation(episodes=3), actor_for(HOPPER, range(5))
+    expected = evaluate(actor, "Hopper-v5", evaluation, workers=0)
+    monkeypatch.setattr("assay.baselines.evaluation.usable_cores", lambda: cores)
+    begun, begin = [], actor.begin
+    monkeypatch.setattr(actor, "begin", lambda members, episodes: begun.append(members) or begin(members, episodes))
+    found = evaluate(actor, "Hopper-v5", evaluation, workers=2)
+    assert len(begun) == batches
+    np.testing.assert_array_equal(found.returns, expected.returns)
+
+
 def test_few_simulators_serve_many_members_and_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluation = Evaluation(episodes=3)
     assert (simulators(1, evaluation), simulators(64, Evaluation()), simulators(2, Evaluation(episodes=400))) == (

@@ -6,13 +6,19 @@ import os
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
-from assay.baselines import BC, IQL, TD3BC
+from assay.baselines import BC, CQL, IQL, TD3BC
 from assay.baselines.grouping import Candidate, form_groups
-from assay.baselines.sizing import available_memory, bytes_per_member, choose_size, like_population
+from assay.baselines.sizing import (
+    available_memory,
+    bytes_per_member,
+    choose_size,
+    kept_for_backward,
+    like_population,
+)
 
 candidates = st.lists(
     st.builds(
@@ -80,15 +86,19 @@ def test_a_larger_batch_takes_more_memory_in_proportion():
     assert np.isclose((large - smaller) / (small - smaller), (2560 - 26) / (256 - 26), rtol=0.05)
 
 
-def test_memory_and_time_grow_linearly_in_members():
-    def size(members):
-        made = like_population(TD3BC(hidden=(32, 32)), members, 5, 2)
-        return sum(tensor.nbytes for network in made.networks.values() for tensor in network.tensors().values())
+@pytest.mark.parametrize("algorithm", [TD3BC(hidden=(32, 32)), CQL(hidden=(32, 32))], ids=lambda item: item.name)
+def test_memory_and_work_grow_linearly_in_members_and_their_data_does_not(algorithm):
+    def cost(members):
+        made = like_population(algorithm, members, 5, 2)
+        state = sum(tensor.nbytes for network in made.networks.values() for tensor in network.tensors().values())
+        with FlopCounterMode(display=False) as flops:
+            made.advance(made.period)
+        return state, flops.get_total_flops(), kept_for_backward(made), made.batches.rows.nbytes
 
-    assert size(8) == 8 * size(1)
-    made = like_population(TD3BC(hidden=(32, 32)), 8, 5, 2)
-    assert made.batches.rows.nbytes == like_population(TD3BC(hidden=(32, 32)), 1, 5, 2).batches.rows.nbytes
-    assert made.networks["critic"].buffer.dtype == torch.float32
+    (state, flops, kept, rows), eight = cost(1), cost(8)
+    assert eight[:2] == (8 * state, 8 * flops)
+    assert np.isclose(eight[2], 8 * kept, rtol=0.05)
+    assert eight[3] == rows
 
 
 def test_memory_that_caches_files_counts_as_available():

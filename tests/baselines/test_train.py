@@ -7,14 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from assay.baselines import BC, IQL, TD3BC, Evaluation, Job, Run, train
+from assay.baselines.train import matmul_precision
 from assay.datasets.errors import AssayError, ConfigError, DatasetIntegrityError
 from tests.baselines.problems import pendulum_like
 
@@ -56,8 +59,6 @@ def test_a_finished_run_holds_what_it_promises(tmp_path):
 
 
 def test_a_policy_acts_and_values_as_the_trained_population_did(tmp_path):
-    import torch
-
     from assay.baselines.data import TrainingData
     from assay.baselines.population import Member, Population
 
@@ -290,6 +291,26 @@ def test_killed_at_any_moment_and_given_again_the_numbers_are_those_of_an_undist
         assert left.curves["update"].to_list() == right.curves["update"].to_list()
         assert left.curves["metric"].to_list() == right.curves["metric"].to_list()
         assert np.allclose(left.curves["value"], right.curves["value"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("known", "precision", "said"),
+    [
+        (False, "medium", "multiplies in float32"),
+        (False, "bf16", "many times slower"),
+        (False, "high", None),
+        (True, "medium", None),
+        (None, "bf16", None),
+    ],
+)
+def test_a_precision_that_the_processor_has_no_instructions_for_is_said(monkeypatch, known, precision, said):
+    monkeypatch.setattr(sys.modules["assay.baselines.train"], "multiplies_bfloat16", lambda: known)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with matmul_precision(precision, "cpu"):
+            assert torch.get_float32_matmul_precision() == ("highest" if precision == "bf16" else precision)
+    assert [said in str(item.message) for item in caught] == ([] if said is None else [True])
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_the_seeds_of_evaluation_do_not_depend_on_training(tmp_path):
