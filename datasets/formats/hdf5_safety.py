@@ -140,7 +140,7 @@ def _follow_free_blocks(content: mmap.mmap, base: int, heap: int, left: int, whe
     return left
 
 
-def check_names(group: h5g.GroupID, content: mmap.mmap, base: int, path: Path) -> None:
+def check_names(address: int, content: mmap.mmap, base: int, path: Path) -> None:
     """Refuse a group whose heap of names loops; before HDF5 looks a name up in it.
 
     What `check_heaps` does for a whole file, for one group: its object header says where its heap is, so that a large
@@ -148,7 +148,8 @@ def check_names(group: h5g.GroupID, content: mmap.mmap, base: int, path: Path) -
 
     Parameters
     ----------
-    group : GroupID
+    address : int
+        Of the group, as HDF5 has it.
     content : mmap
         Of the file.
     base : int
@@ -156,7 +157,7 @@ def check_names(group: h5g.GroupID, content: mmap.mmap, base: int, path: Path) -
     path : Path
         Of the file, for messages.
     """
-    place = base + h5o.get_info(group).addr
+    place = base + address
     header = content[place : place + 16]
     if header[:1] != b"\1":
         return
@@ -367,9 +368,9 @@ class VariableLengthReader:
             self._content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         self._base = base_address(self._content)
 
-    def check_names(self, group: h5g.GroupID) -> None:
-        """Refuse a group whose heap of names loops."""
-        check_names(group, self._content, self._base, self.file)
+    def check_names(self, group: h5g.GroupID, address: int | None = None) -> None:
+        """Refuse a group whose heap of names loops; to look its address up takes as long as the rest."""
+        check_names(h5o.get_info(group).addr if address is None else address, self._content, self._base, self.file)
 
     def __enter__(self) -> VariableLengthReader:
         return self

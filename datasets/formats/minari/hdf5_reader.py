@@ -259,9 +259,9 @@ class HDF5Reader:
         """Read the attributes of an episode, and find its columns."""
         self.place.episode, self.place.column = number, None
         path = b"episode_%d" % number
-        check_hard_link(root, path, self.place)
+        address = check_hard_link(root, path, self.place)
         group = h5g.open(root, path)
-        self.values.check_names(group)
+        self.values.check_names(group, address)
         if not number:
             self._set_up(group)
         self._check_members(group)
@@ -289,11 +289,12 @@ class HDF5Reader:
     def _count(self, group: h5g.GroupID, path: bytes) -> int:
         if not path:
             return int(group.get_num_objs())
-        if path not in group:
+        try:
+            address = check_hard_link(group, path, self.place)
+        except KeyError:
             return -1
-        check_hard_link(group, path, self.place)
         below = h5g.open(group, path)
-        self.values.check_names(below)
+        self.values.check_names(below, address)
         return int(below.get_num_objs())
 
     def _read_episode(self, root: h5g.GroupID, number: int, start: int) -> int:
