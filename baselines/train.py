@@ -115,6 +115,8 @@ def train(
         raise ConfigError(
             "compile=True is for CUDA: on a CPU the matrix products take the time, and those are the same"
         )
+    if all(item.finished for item in work):
+        return [Run(item.folder) for item in work]
     if ray is not None:
         from assay.baselines.cluster import train_on_cluster
 
