@@ -114,8 +114,7 @@ def multimodality(states: np.ndarray, actions: np.ndarray) -> float:
     >>> multimodality(states, signs + 0.1 * generator.standard_normal((200, 1)))
     1.0
     """
-    states, actions = np.asarray(states, np.float64), np.asarray(actions, np.float64)
-    return float(_split(actions, nearest(Scaling.of(states)(states), MODE_NEIGHBOURS).rows).mean())
+    return _share(_split, states, actions)
 
 
 def _variance(actions: np.ndarray, neighbours: Neighbours, k: int, keep: np.ndarray) -> float:
@@ -163,13 +162,21 @@ def mixture_modes(states: np.ndarray, actions: np.ndarray) -> float:
     >>> mixture_modes(states, signs + 0.1 * generator.standard_normal((200, 1)))
     1.0
     """
+    return _share(_mixed, states, actions)
+
+
+def _share(test: Callable[[np.ndarray, np.ndarray], np.ndarray], states: np.ndarray, actions: np.ndarray) -> float:
+    """Return the share of neighbourhoods that pass a test of their actions."""
     states, actions = np.asarray(states, np.float64), np.asarray(actions, np.float64)
-    rows = nearest(Scaling.of(states)(states), MODE_NEIGHBOURS).rows
-    return float((mixture_gain(_projected(actions, rows)) > 0).mean())
+    return float(test(actions, nearest(Scaling.of(states)(states), MODE_NEIGHBOURS).rows).mean())
 
 
 def _split(actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.array([dip(values) > _REJECTED for values in _projected(actions, rows)])
+
+
+def _mixed(actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return mixture_gain(_projected(actions, rows)) > 0
 
 
 def _projected(actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -216,7 +223,5 @@ def measures(basis: Basis) -> Measures:
     return {
         "action_variance": variance,
         "multimodality": lambda: modes(_split, "dip test, Hartigan and Hartigan 1985"),
-        "mixture_modes": lambda: modes(
-            lambda actions, rows: mixture_gain(_projected(actions, rows)) > 0, "two Gaussians or one, by BIC"
-        ),
+        "mixture_modes": lambda: modes(_mixed, "two Gaussians or one, by BIC"),
     }

@@ -28,7 +28,7 @@ __all__ = ["RowGroup", "check_parquet"]
 Content: TypeAlias = mmap.mmap | bytes
 _MAGIC = b"PAR1"
 _TRUE, _FALSE, _BYTE, _INT16, _INT32, _INT64, _DOUBLE, _BINARY, _LIST, _STRUCT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 12  # types
-_DEEPEST = 16  # structs within structs; the footer has six
+_DEEPEST = 32  # values within values; the footer has about a dozen
 
 
 class RowGroup(NamedTuple):
@@ -121,8 +121,6 @@ def _struct(content: Content, place: int, depth: int = 0) -> tuple[dict[int, Any
     """Return the fields of a struct by their numbers, and where it ends."""
     fields: dict[int, Any] = {}
     number = 0
-    if depth > _DEEPEST:
-        raise ValueError("structs are nested too deep")
     while start := content[place]:
         place += 1
         if start >> 4:
@@ -138,11 +136,14 @@ def _struct(content: Content, place: int, depth: int = 0) -> tuple[dict[int, Any
 
 
 def _value(content: Content, place: int, kind: int, depth: int) -> tuple[Any, int]:
+    if depth > _DEEPEST:
+        raise ValueError("values are nested too deep")
     if kind in (_INT16, _INT32, _INT64):
         return _integer(content, place)
     if kind in (_TRUE, _FALSE, _BYTE):  # of a list
         return content[place], place + 1
     if kind == _DOUBLE:
+        content[place + 7]  # else a list of them could go on for ever behind the end
         return None, place + 8
     if kind == _BINARY:
         length, place = _varint(content, place)
@@ -154,7 +155,7 @@ def _value(content: Content, place: int, kind: int, depth: int) -> tuple[Any, in
             size, place = _varint(content, place)
         values = []
         for _ in range(size):
-            value, place = _value(content, place, kind, depth)
+            value, place = _value(content, place, kind, depth + 1)
             values.append(value)
         return values, place
     if kind == _STRUCT:

@@ -590,7 +590,22 @@ def test_a_damaged_footer_is_refused_or_read_and_never_ends_the_process(data: st
         content[place] = data.draw(st.sampled_from([0, 1, 0x0C, 0x15, 0x16, 0x1C, 0x26, 0x82, 0xFF]))
         file.write_bytes(content)
         with suppress(FormatError), open_parquet(file) as damaged:
-            damaged.column("a")
+            assert len(damaged.column("a")) == damaged.rows
+
+
+@pytest.mark.parametrize(
+    "footer",
+    [
+        b"\x19\xf7" + b"\xff" * 8 + b"\x7f",  # field 1: a list of 2^63 doubles
+        b"\x19" * 5000,  # a list of lists of lists ...
+        b"\x1c" * 5000,  # a struct in a struct in a struct ...
+        b"\x18\xff\xff\x03",  # a text of 65,535 bytes
+    ],
+    ids=["doubles", "lists", "structs", "text"],
+)
+def test_a_footer_that_claims_values_without_end_is_refused(footer: bytes) -> None:
+    with pytest.raises(FormatError, match="damaged"):
+        check_parquet(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1", "a.parquet")
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5000])
