@@ -99,9 +99,12 @@ class NpzFile:
             If it is damaged.
         """
         try:
+            left = self._members[name].file_size
             with self._archive.open(self._members[name]) as stream:
-                while stream.read(_CHUNK_BYTES):
-                    pass
+                while part := stream.read(_CHUNK_BYTES):
+                    left -= len(part)
+            if left:
+                raise ValueError(f"{left} bytes are missing")
         except Exception as error:
             raise _damaged(f"{self.path}: array {name}", error) from error
 
