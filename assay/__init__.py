@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from assay.moved import install
+
 __version__ = "0.1.0"
 
 __all__ = ["AssayError", "Dataset", "Recipe", "concatenate", "load", "replay", "save"]
@@ -34,6 +36,9 @@ _HOME_OF = {
     "replay": "assay.datasets.recipe",
 }
 _ROOMS = ("analysis", "augmentation", "baselines", "corruption", "datasets", "metrics", "relabeling", "reweighting")
+
+
+install()
 
 
 def __getattr__(name: str) -> Any:

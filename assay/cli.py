@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from assay.baselines import Run, TrainingPlan, TrainingProgress
-    from assay.baselines.online.interaction import Checkpoint
-    from assay.baselines.online.random_search import Iterate
+    from assay.baselines.behaviour.interaction import Checkpoint
+    from assay.baselines.behaviour.random_search import Iterate
     from assay.datasets.collection.network_policy import NetworkPolicy
     from assay.datasets.collection.policies import LinearPolicy
     from assay.datasets.dataset import Dataset
@@ -256,7 +256,7 @@ def train_linear(
     environment: str, changes: list[str], seed: int, steps: int, target_return: float | None, workers: int | None
 ) -> tuple[Iterate, LinearPolicy, dict[str, Any]]:
     """Train by random search; return the best iterate, its policy and how it was trained."""
-    from assay.baselines.online.random_search import SETTINGS, RandomSearchConfig, random_search
+    from assay.baselines.behaviour.random_search import SETTINGS, RandomSearchConfig, random_search
 
     config = configured(SETTINGS.get(environment, RandomSearchConfig()), changes)
     with progress_bar(f"training on {environment}") as draw:
@@ -292,9 +292,9 @@ def train_network(
     checkpoints: Path | None,
 ) -> tuple[Checkpoint, NetworkPolicy, dict[str, Any]]:
     """Train by SAC or DQN; return the best checkpoint, its policy and how it was trained."""
-    from assay.baselines.online.checkpoints import learning_curve, read_checkpoints, write_checkpoint
-    from assay.baselines.online.dqn import DQNConfig, train_dqn
-    from assay.baselines.online.sac import SACConfig, train_sac
+    from assay.baselines.behaviour.checkpoints import learning_curve, read_checkpoints, write_checkpoint
+    from assay.baselines.behaviour.dqn import DQNConfig, train_dqn
+    from assay.baselines.behaviour.sac import SACConfig, train_sac
     from assay.datasets.loading import save
 
     config = configured(SACConfig() if algorithm == "sac" else DQNConfig(), changes)
@@ -334,7 +334,7 @@ def configured(config: Configuration, changes: list[str]) -> Configuration:
     from pydantic import ValidationError
 
     from assay.datasets.errors import UnknownNameError
-    from assay.datasets.transform import describe_validation_error
+    from assay.datasets.registry import describe_validation_error
 
     values = dict(map(assignment, changes))
     known = [item.name for item in fields(cast(Any, config))]
@@ -575,7 +575,7 @@ def corrupt(
 def victim_folder(victim: str, dataset: Any, steps: int | None, settings: Sequence[str], device: str) -> str:
     """Return the folder of a victim: the one that was named, or that of an algorithm which is trained if need be."""
     from assay.baselines import algorithm_named, algorithms, train_victim
-    from assay.baselines.victim import VICTIM_STEPS
+    from assay.baselines.training.run_victim import VICTIM_STEPS
 
     if victim not in algorithms() and Path(victim).is_dir():
         if steps is not None or settings:
@@ -878,8 +878,8 @@ def train(
 
     from assay.baselines import Evaluation, Job, ObservationNoise, algorithm_named
     from assay.baselines import train as train_jobs
-    from assay.baselines.logging import logger_named
-    from assay.datasets.transform import describe_validation_error
+    from assay.baselines.training.logging import logger_named
+    from assay.datasets.registry import describe_validation_error
 
     chosen = algorithm_named(algorithm, dict(map(assignment, set)))
     dataset = load(name)
@@ -948,7 +948,7 @@ def run(
         dry_run: Only print jobs, populations, memory and an estimate of the time, from a short timing here.
     """
     from assay.baselines import Suite, plan_suite, run_suite
-    from assay.baselines.logging import logger_named
+    from assay.baselines.training.logging import logger_named
     from assay.metrics import assess
 
     loaded = Suite.from_yaml(suite)
@@ -1272,7 +1272,7 @@ def training_display() -> Iterator[tuple[Callable[[str, int, int], None], Callab
         return
     from rich.live import Live
 
-    from assay.baselines.live_table import LiveTable
+    from assay.baselines.training.live_table import LiveTable
 
     table = LiveTable()
     with Live(table, console=err, transient=True):

@@ -3,27 +3,33 @@
 if __name__ != "assay.baselines":
     raise ImportError(f"import this package as assay.baselines, not as {__name__}")
 
-from assay.baselines.algorithms.algorithm import Algorithm, algorithm_named, algorithms
-from assay.baselines.algorithms.awac import AWAC
-from assay.baselines.algorithms.bc import BC
-from assay.baselines.algorithms.cql import CQL
-from assay.baselines.algorithms.decision_transformer import DecisionTransformer
-from assay.baselines.algorithms.edac import EDAC
-from assay.baselines.algorithms.iql import IQL
-from assay.baselines.algorithms.percent_bc import PercentBC
-from assay.baselines.algorithms.rebrac import ReBRAC
-from assay.baselines.algorithms.riql import RIQL
-from assay.baselines.algorithms.sac_n import SACN
-from assay.baselines.algorithms.td3_bc import TD3BC
-from assay.baselines.dry_run import TrainingPlan, plan_training
-from assay.baselines.evaluation import Evaluation
-from assay.baselines.observation_noise import ObservationNoise
-from assay.baselines.off_policy import fitted_q_evaluation, initial_value
-from assay.baselines.progress import MemberProgress, TrainingProgress
-from assay.baselines.runs import Job, Run
-from assay.baselines.suite import Suite, plan_suite, run_suite
-from assay.baselines.train import train
-from assay.baselines.victim import RunVictim, train_victim
+from typing import TYPE_CHECKING, Any
+
+from assay.baselines.algorithms.registry import algorithm_named, algorithms
+
+if TYPE_CHECKING:
+    from assay.baselines.algorithms.actor_critic.awac import AWAC
+    from assay.baselines.algorithms.actor_critic.cql import CQL
+    from assay.baselines.algorithms.actor_critic.edac import EDAC
+    from assay.baselines.algorithms.actor_critic.iql import IQL
+    from assay.baselines.algorithms.actor_critic.rebrac import ReBRAC
+    from assay.baselines.algorithms.actor_critic.riql import RIQL
+    from assay.baselines.algorithms.actor_critic.sac_n import SACN
+    from assay.baselines.algorithms.actor_critic.td3_bc import TD3BC
+    from assay.baselines.algorithms.algorithm import Algorithm
+    from assay.baselines.algorithms.imitation.bc import BC
+    from assay.baselines.algorithms.imitation.percent_bc import PercentBC
+    from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
+    from assay.baselines.evaluation.evaluation import Evaluation
+    from assay.baselines.evaluation.observation_noise import ObservationNoise
+    from assay.baselines.evaluation.off_policy import fitted_q_evaluation, initial_value
+    from assay.baselines.runs.job import Job
+    from assay.baselines.runs.run import Run
+    from assay.baselines.suites.suite import Suite, plan_suite, run_suite
+    from assay.baselines.training.dry_run import TrainingPlan, plan_training
+    from assay.baselines.training.progress import MemberProgress, TrainingProgress
+    from assay.baselines.training.run_victim import RunVictim, train_victim
+    from assay.baselines.training.train import train
 
 __all__ = [
     "AWAC",
@@ -57,3 +63,47 @@ __all__ = [
     "train",
     "train_victim",
 ]
+
+_HOME_OF = {
+    "AWAC": "assay.baselines.algorithms.actor_critic.awac",
+    "Algorithm": "assay.baselines.algorithms.algorithm",
+    "BC": "assay.baselines.algorithms.imitation.bc",
+    "CQL": "assay.baselines.algorithms.actor_critic.cql",
+    "DecisionTransformer": "assay.baselines.algorithms.sequence.decision_transformer",
+    "EDAC": "assay.baselines.algorithms.actor_critic.edac",
+    "Evaluation": "assay.baselines.evaluation.evaluation",
+    "IQL": "assay.baselines.algorithms.actor_critic.iql",
+    "Job": "assay.baselines.runs.job",
+    "MemberProgress": "assay.baselines.training.progress",
+    "ObservationNoise": "assay.baselines.evaluation.observation_noise",
+    "PercentBC": "assay.baselines.algorithms.imitation.percent_bc",
+    "RIQL": "assay.baselines.algorithms.actor_critic.riql",
+    "ReBRAC": "assay.baselines.algorithms.actor_critic.rebrac",
+    "Run": "assay.baselines.runs.run",
+    "RunVictim": "assay.baselines.training.run_victim",
+    "SACN": "assay.baselines.algorithms.actor_critic.sac_n",
+    "Suite": "assay.baselines.suites.suite",
+    "TD3BC": "assay.baselines.algorithms.actor_critic.td3_bc",
+    "TrainingPlan": "assay.baselines.training.dry_run",
+    "TrainingProgress": "assay.baselines.training.progress",
+    "fitted_q_evaluation": "assay.baselines.evaluation.off_policy",
+    "initial_value": "assay.baselines.evaluation.off_policy",
+    "plan_suite": "assay.baselines.suites.suite",
+    "plan_training": "assay.baselines.training.dry_run",
+    "run_suite": "assay.baselines.suites.suite",
+    "train": "assay.baselines.training.train",
+    "train_victim": "assay.baselines.training.run_victim",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are looked up when first used: reading run folders needs no torch.
+    from importlib import import_module
+
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'assay.baselines' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

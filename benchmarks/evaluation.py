@@ -25,10 +25,10 @@ import numpy as np
 import torch
 
 from assay.baselines import TD3BC, Evaluation
-from assay.baselines.evaluation import evaluate, simulators
-from assay.baselines.population import Population
-from assay.baselines.sizing import like_population
-from assay.datasets.collection.environments import EnvironmentPool, usable_cores
+from assay.baselines.engine.population import Population
+from assay.baselines.evaluation.evaluation import evaluate, simulators
+from assay.baselines.training.sizing import like_population
+from assay.datasets.environments.pool import EnvironmentPool, usable_cores
 
 
 class Recorded:

@@ -47,7 +47,7 @@ def jobs(names: list[str]) -> dict[str, Job]:
     for name, kind in algorithms().items():
         if names and name not in names:
             continue
-        fields = {field: value for field, value in SMALL.items()}
+        fields = dict(SMALL)
         found |= {
             f"{name}/clean": Job(kind(**fields), clean, seed=0),
             f"{name}/noisy": Job(kind(**fields), noisy, seed=1, variant="noisy"),

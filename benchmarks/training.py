@@ -26,8 +26,8 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
 from assay.baselines import BC, CQL, IQL, TD3BC
-from assay.baselines.data import ActionScale, TrainingData
-from assay.baselines.population import Member, Population
+from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.baselines.engine.population import Member, Population
 from assay.datasets.transitions import Transitions
 
 OBSERVATION, ACTION, BATCH, STEPS = 17, 6, 256, 200_000

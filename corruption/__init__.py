@@ -4,6 +4,7 @@ if __name__ != "assay.corruption":
     raise ImportError(f"import this package as assay.corruption, not as {__name__}")
 
 from assay.corruption.adversarial import AdversarialCorruption
+from assay.corruption.attacks.victim import LayeredVictim, Victim
 from assay.corruption.episodes import DownsampleEpisodes, DropEpisodes, DuplicateEpisodes, ReorderEpisodes
 from assay.corruption.faults import (
     ClippedSensors,
@@ -17,7 +18,6 @@ from assay.corruption.presets import grid, preset
 from assay.corruption.random import RandomCorruption
 from assay.corruption.repair import DynamicsFilter, OracleFilter, OutlierFilter, RewardFilter, detection
 from assay.corruption.segments import FlipTerminations, MergeEpisodes, SegmentEpisodes, TruncateEpisodes
-from assay.corruption.victim import LayeredVictim, Victim
 
 __all__ = [
     "AdversarialCorruption",

@@ -53,8 +53,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from assay.corruption import columns
-from assay.corruption.columns import (
+from assay.corruption.attacks.victim import Victim, describe_victim, digest_of, folder_of, open_victim
+from assay.corruption.shared import elements
+from assay.corruption.shared.elements import (
     action_bounds,
     follow_states,
     open_element,
@@ -62,13 +63,12 @@ from assay.corruption.columns import (
     standard_deviation,
     writable,
 )
-from assay.corruption.steps import StepCorruption, with_mask
-from assay.corruption.victim import Victim, describe_victim, digest_of, folder_of, open_victim
+from assay.corruption.shared.steps import StepCorruption, with_mask
 from assay.datasets.dataset import Dataset
 from assay.datasets.device import check_device
 from assay.datasets.errors import DatasetError
+from assay.datasets.generators import block_generator, blocks, random_rows
 from assay.datasets.memory import copy
-from assay.datasets.randomness import block_generator, blocks, random_rows
 from assay.datasets.streaming import StepReader
 from assay.datasets.transform import Progress, register
 
@@ -86,7 +86,7 @@ class AdversarialCorruption(StepCorruption):
     element : "observations", "actions", "rewards", "dynamics" or "states"
         What to touch; as in `RandomCorruption`, but of flat columns only.
     victim : path, Run or Victim
-        Folder of a finished run with a critic, or an object as in `assay.corruption.victim`, which works as well but
+        Folder of a finished run with a critic, or an object as in `assay.corruption.attacks.victim`, which works as well but
         cannot be replayed from the record. Rewards need none.
     rate : float in [0, 1]
         Probability that a step is touched.
@@ -209,7 +209,7 @@ class AdversarialCorruption(StepCorruption):
         progress: Progress | None,
     ) -> np.ndarray:
         """Change the touched rows of a column in place."""
-        from assay.corruption.descent import Descent
+        from assay.corruption.attacks.descent import Descent
 
         std = standard_deviation(reader, name)
         bounds = action_bounds(reader.dataset, name) if self.clip else None
@@ -252,7 +252,7 @@ class AdversarialCorruption(StepCorruption):
         generator = block_generator(self.seed, self.name, f"{self.element}:{name}", block)
         width = reader.dataset.column(name).shape[1]
         draws = [np.zeros((0, width), np.float32)]
-        for steps in reader.chunks(name, columns.CHUNK_BYTES, rows):
+        for steps in reader.chunks(name, elements.CHUNK_BYTES, rows):
             draws.append(random_rows(generator, (steps.stop - steps.start, width), np.flatnonzero(mask[steps])))
         return np.concatenate(draws)
 

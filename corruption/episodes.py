@@ -35,10 +35,10 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from assay.corruption.pieces import mark_episodes, take_pieces
+from assay.corruption.shared.pieces import mark_episodes, take_pieces
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
-from assay.datasets.randomness import uniform_numbers
+from assay.datasets.generators import uniform_numbers
 from assay.datasets.transform import Transform, register
 
 __all__ = ["DownsampleEpisodes", "DropEpisodes", "DuplicateEpisodes", "EpisodeCorruption", "ReorderEpisodes"]

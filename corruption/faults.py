@@ -26,11 +26,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from assay.corruption.columns import extremes, moments
-from assay.corruption.sensors import Chunk, Fault, HoldLast, SensorCorruption
+from assay.corruption.shared.elements import extremes, moments
+from assay.corruption.shared.sensors import Chunk, Fault, HoldLast, SensorCorruption
 from assay.datasets.errors import ConfigError
+from assay.datasets.generators import block_generator
 from assay.datasets.memory import empty
-from assay.datasets.randomness import block_generator
 from assay.datasets.streaming import StepReader
 from assay.datasets.transform import register
 

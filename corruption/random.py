@@ -39,7 +39,7 @@ What differs from the paper or its code, on purpose:
   the first observation of the next episode there, and drops steps that timed out.
 - std is summed in float64 over the steps of the whole dataset. Noise is drawn and added in the column's precision
   (float64 for float64 columns, float32 for float32 and shorter ones); the code draws float64 and rounds the sum.
-- The stream is Assay's (`assay.datasets.randomness`), one generator per block of steps, so no draw repeats the code's.
+- The stream is Assay's (`assay.datasets.generators`), one generator per block of steps, so no draw repeats the code's.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from assay.corruption import columns
-from assay.corruption.columns import (
+from assay.corruption.shared import elements
+from assay.corruption.shared.elements import (
     action_bounds,
     extremes,
     floating_leaves,
@@ -60,11 +60,11 @@ from assay.corruption.columns import (
     standard_deviation,
     writable,
 )
-from assay.corruption.steps import StepCorruption, with_mask
+from assay.corruption.shared.steps import StepCorruption, with_mask
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.generators import block_generator, blocks, random_rows
 from assay.datasets.memory import copy
-from assay.datasets.randomness import block_generator, blocks, random_rows
 from assay.datasets.streaming import StepReader
 from assay.datasets.transform import register
 
@@ -161,7 +161,7 @@ class RandomCorruption(StepCorruption):
         purpose = f"{self.element}:rows" if self.distribution == "replacement" else f"{self.element}:{name}"
         for block, rows in blocks(len(mask)):
             generator = block_generator(self.seed, self.name, purpose, block)
-            for steps in reader.chunks(name, columns.CHUNK_BYTES, rows):
+            for steps in reader.chunks(name, elements.CHUNK_BYTES, rows):
                 touched = np.flatnonzero(mask[steps])
                 part, places = column[steps], touched
                 if starts_from_observations:

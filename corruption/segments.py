@@ -27,10 +27,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from assay.corruption.episodes import EpisodeCorruption, smallest
-from assay.corruption.pieces import mark_episodes, take_pieces
+from assay.corruption.shared.pieces import mark_episodes, take_pieces
 from assay.datasets.dataset import Dataset, is_under
+from assay.datasets.generators import uniform_numbers
 from assay.datasets.memory import copy, take_ranges
-from assay.datasets.randomness import uniform_numbers
 from assay.datasets.transform import Transform, register
 
 __all__ = ["FlipTerminations", "MergeEpisodes", "SegmentEpisodes", "TruncateEpisodes"]

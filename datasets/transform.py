@@ -17,29 +17,33 @@ minutes overrides `apply_reporting` in place of `apply`, and says so of itself b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from importlib import import_module
-from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
-
-import pydantic
+from typing import Any, ClassVar, TypeVar
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.info import Record, assay_version, json_value
+from assay.datasets.registry import Registry, checked_names, register
 
 __all__ = ["Progress", "Transform", "make_transform", "make_variants", "register", "register_variants", "registered"]
 
 Progress = Callable[[int, int], None]
 
-_ROOMS = ("augmentation", "corruption", "relabeling", "reweighting")
-_REGISTRY: dict[str, type[Transform]] = {}
+_PACKAGES = (
+    "assay.augmentation",
+    "assay.corruption",
+    "assay.relabeling",
+    "assay.reweighting",
+    "assay.datasets.tagging",
+)
 _VARIANTS: dict[str, Callable[..., Mapping[str, list[Any]]]] = {}
 
 
 class Transform(ABC):
     """Base of all transforms; see the module's text for how to write one."""
 
+    registry: ClassVar[Registry[type[Transform]]] = Registry("transform", _PACKAGES, "assay.transforms")
     name: ClassVar[str]
 
     @property
@@ -83,63 +87,9 @@ class Transform(ABC):
         return {item.name: json_value(getattr(self, item.name)) for item in fields(self)}  # type: ignore[arg-type]
 
 
-TransformType = TypeVar("TransformType", bound=type[Transform])
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field,))
-def register(name: str) -> Callable[[TransformType], TransformType]:
-    """Make a class a frozen, validated dataclass and register it under `"room.name"`."""
-
-    def decorate(cls: TransformType) -> TransformType:
-        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
-        made.name = name
-        made.__init__ = _with_clear_errors(name, made.__init__)
-        _REGISTRY[name] = made
-        return cast(TransformType, made)
-
-    return decorate
-
-
-def _with_clear_errors(name: str, init: Callable[..., None]) -> Callable[..., None]:
-    def __init__(self: object, *arguments: Any, **parameters: Any) -> None:
-        try:
-            init(self, *arguments, **parameters)
-        except pydantic.ValidationError as error:
-            parameters_in_order = [item.name for item in fields(self) if not item.kw_only]  # type: ignore[arg-type]
-            raise ConfigError(describe_validation_error(name, error, parameters_in_order)) from error
-
-    __init__.__wrapped__ = init  # type: ignore[attr-defined]  # keeps the signature for help() and for tyro
-    return __init__
-
-
-def describe_validation_error(what: str, error: pydantic.ValidationError, positional: Sequence[str] = ()) -> str:
-    """Say in one line which parameters of `what` are wrong, and why; `positional` names those given by position."""
-    lines = []
-    for item in error.errors():
-        message = item["msg"].removeprefix("Value error, ")
-        message = message[0].lower() + message[1:]
-        if not item["loc"]:  # of several parameters together
-            lines.append(message)
-            continue
-        first, *rest = item["loc"]
-        if isinstance(first, int) and first < len(positional):
-            first = positional[first]
-        place = ".".join(str(part) for part in (first, *rest))
-        if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            lines.append(f"{place} is not a parameter of it")
-        elif item["type"] in ("missing", "missing_argument"):
-            lines.append(f"{place} is missing")
-        else:
-            lines.append(f"{place}={item['input']!r}: {message}")
-    return f"{what}: " + "; ".join(lines)
-
-
 def registered() -> dict[str, type[Transform]]:
     """Return all transforms of all rooms by name."""
-    for room in _ROOMS:
-        import_module(f"assay.{room}")
-    import_module("assay.datasets.tagging")
-    return dict(sorted(_REGISTRY.items()))
+    return Transform.registry.all()
 
 
 VariantsFunction = TypeVar("VariantsFunction", bound=Callable[..., Mapping[str, list[Any]]])
@@ -194,9 +144,4 @@ def make_transform(name: str, parameters: Mapping[str, Any]) -> Transform:
     >>> make_transform("corruption.random", {"element": "rewards", "rate": 0.3}).rate
     0.3
     """
-    known = registered()
-    if name not in known:
-        raise UnknownNameError("transform", name, known)
-    if wrong := [key for key in parameters if not isinstance(key, str)]:
-        raise ConfigError(f"{name}: {wrong[0]!r} is not a parameter of it; parameters have names")
-    return known[name](**parameters)
+    return Transform.registry.find(name)(**checked_names(name, parameters))

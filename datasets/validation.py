@@ -14,7 +14,7 @@ import numpy as np
 import xxhash
 
 from assay.datasets.dataset import Dataset, is_under
-from assay.datasets.randomness import BLOCK_STEPS
+from assay.datasets.generators import BLOCK_STEPS
 from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, leaves
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import torch
 
 import assay
 from assay.baselines import EDAC, train_victim
-from assay.baselines.victim import RunVictim
+from assay.baselines.training.run_victim import RunVictim
 from assay.corruption import preset
 from assay.datasets import Dataset
 from assay.datasets.recipe import transforms_from_plain

@@ -11,18 +11,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import SimpleNamespace
-from typing import Any, ClassVar, TypeAlias, TypeVar, cast, dataclass_transform
+from typing import Any, ClassVar, TypeAlias, cast
 
-import pydantic
 import torch
 
-from assay.baselines.data import ActionScale, TrainingData
+from assay.baselines.algorithms.registry import REGISTRY
+from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.baselines.engine.randomness import Draws
 from assay.baselines.networks import FixedNetwork, Network, Specification
-from assay.baselines.randomness import Draws
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets.errors import ConfigError
+from assay.datasets.registry import Registry
 
-__all__ = ["Algorithm", "Batch", "Losses", "Phase", "Setting", "algorithm_named", "algorithms", "register_algorithm"]
+__all__ = ["Algorithm", "Batch", "Losses", "Phase", "Setting"]
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,9 @@ class Algorithm(ABC):
     the n of n-step returns, or `sequence_length` (int), the T of its batches of sequences.
     """
 
-    name: ClassVar[str]
-    label: ClassVar[str]
+    registry: ClassVar[Registry[type[Algorithm]]] = REGISTRY
+    name: ClassVar[str]  # how configurations name it
+    label: ClassVar[str]  # how papers write it
     extra_columns: ClassVar[tuple[str, ...]] = ()  # of TrainingData.of
     acting: ClassVar[tuple[str, ...]] = ("actor",)  # the networks that `act` uses
     discrete_actions: ClassVar[bool] = False  # whether it learns them, one entry for each
@@ -165,76 +167,3 @@ def stack_hyperparameters(members: list[Algorithm], like: torch.Tensor) -> Any:
     names = members[0].member_fields()
     values = {name: like.new_tensor([[getattr(member, name)] for member in members]) for name in names}
     return SimpleNamespace(**values)
-
-
-AlgorithmType = TypeVar("AlgorithmType", bound=type[Algorithm])
-_REGISTRY: dict[str, type[Algorithm]] = {}
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field,))
-def register_algorithm(name: str, label: str) -> Callable[[AlgorithmType], AlgorithmType]:
-    """Make a class a frozen, validated dataclass and register it under `name`; `label` is how papers write it."""
-
-    def decorate(cls: AlgorithmType) -> AlgorithmType:
-        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
-        made.name, made.label = name, label
-        init = made.__init__
-
-        def checked(self: object, *arguments: Any, **parameters: Any) -> None:
-            from assay.datasets.transform import describe_validation_error
-
-            try:
-                init(self, *arguments, **parameters)
-            except pydantic.ValidationError as error:
-                raise ConfigError(describe_validation_error(name, error)) from error
-
-        checked.__wrapped__ = init  # type: ignore[attr-defined]  # keeps the signature for help()
-        made.__init__ = checked
-        _REGISTRY[name] = made
-        return cast(AlgorithmType, made)
-
-    return decorate
-
-
-def algorithms() -> dict[str, type[Algorithm]]:
-    """Return all algorithms by name.
-
-    Examples
-    --------
-    >>> sorted(algorithms())
-    ['awac', 'bc', 'cql', 'dt', 'edac', 'iql', 'percent_bc', 'rebrac', 'riql', 'sac_n', 'td3_bc']
-    """
-    from assay.baselines.algorithms import (  # noqa: F401  (importing registers them)
-        awac,
-        bc,
-        cql,
-        decision_transformer,
-        edac,
-        iql,
-        percent_bc,
-        rebrac,
-        riql,
-        sac_n,
-        td3_bc,
-    )
-
-    return dict(sorted(_REGISTRY.items()))
-
-
-def algorithm_named(name: str, parameters: Mapping[str, Any] | None = None) -> Algorithm:
-    """Build an algorithm by name.
-
-    Raises
-    ------
-    UnknownNameError, ConfigError
-        If there is no such algorithm, or it has no such parameter or value.
-
-    Examples
-    --------
-    >>> algorithm_named("iql", {"expectile": 0.9}).expectile
-    0.9
-    """
-    known = algorithms()
-    if name not in known:
-        raise UnknownNameError("algorithm", name, known)
-    return known[name](**(parameters or {}))

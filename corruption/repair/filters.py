@@ -22,7 +22,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from assay.corruption.pieces import take_pieces
+from assay.corruption.shared.pieces import take_pieces
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.transform import Transform

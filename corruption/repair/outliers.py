@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from assay.corruption import columns
 from assay.corruption.repair.filters import ScoreFilter
+from assay.corruption.shared import elements
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.memory import empty
@@ -80,10 +80,10 @@ class OutlierFilter(ScoreFilter):
             raise DatasetError(f"{self.name} needs numbers, and {self.element} holds none")
         for name in names:
             for dimension in range(int(np.prod(dataset.column(name).shape[1:], dtype=np.int64))):
-                for steps in reader.chunks(name, columns.CHUNK_BYTES):
+                for steps in reader.chunks(name, elements.CHUNK_BYTES):
                     values[steps] = read(name, steps).reshape(steps.stop - steps.start, -1)[:, dimension]
                 center, spread = center_and_spread(values)
-                for steps in reader.chunks("rewards", columns.CHUNK_BYTES):
+                for steps in reader.chunks("rewards", elements.CHUNK_BYTES):
                     worst[steps] = np.maximum(worst[steps], z_scores(values[steps], center, spread))
         return worst
 
@@ -105,8 +105,8 @@ def center_and_spread(values: np.ndarray) -> tuple[float, float]:
     """
     scratch = empty(values.shape, values.dtype)
     count = 0
-    for start in range(0, len(values), columns.CHUNK_BYTES):
-        part = values[start : start + columns.CHUNK_BYTES]
+    for start in range(0, len(values), elements.CHUNK_BYTES):
+        part = values[start : start + elements.CHUNK_BYTES]
         part = part[np.isfinite(part)]
         scratch[count : count + len(part)] = part
         count += len(part)

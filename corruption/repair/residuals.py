@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from assay.corruption import columns
 from assay.corruption.repair.filters import ScoreFilter
 from assay.corruption.repair.outliers import center_and_spread, z_scores
+from assay.corruption.shared import elements
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.generators import block_generator
 from assay.datasets.memory import empty
-from assay.datasets.randomness import block_generator
 from assay.datasets.streaming import StepReader
 from assay.datasets.transform import register
 
@@ -54,7 +54,7 @@ class _Table:
     def chunks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (steps, x (c, p), y (c, q), usable and finite (c,) bool)."""
         widest = max(self.names["observations"], key=lambda name: np.prod(self.dataset.column(name).shape[1:]))
-        for steps in self.reader.chunks(widest, columns.CHUNK_BYTES):
+        for steps in self.reader.chunks(widest, elements.CHUNK_BYTES):
             parts = {"observations": self._joined("observations", steps), "actions": self._joined("actions", steps)}
             parts["next_observations"] = self._next(steps)
             x = np.concatenate([parts[name] for name in self.inputs], axis=1)
@@ -155,8 +155,8 @@ class _ResidualFilter(ScoreFilter):
         worst = np.zeros(len(table.usable), np.float32)
         for residual in residuals:
             center, spread = center_and_spread(residual)
-            for start in range(0, len(worst), columns.CHUNK_BYTES):
-                rows = slice(start, start + columns.CHUNK_BYTES)
+            for start in range(0, len(worst), elements.CHUNK_BYTES):
+                rows = slice(start, start + elements.CHUNK_BYTES)
                 worst[rows] = np.maximum(worst[rows], z_scores(residual[rows], center, spread))
         worst[~table.usable] = 0.0  # nothing can be said of a step whose next observation was never recorded
         return worst

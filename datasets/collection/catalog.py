@@ -1,9 +1,9 @@
 """Names of datasets that anyone can collect again: body/level, and the recipe behind each.
 
 The policies lie beside this module in ``policies/<body>.json``, each with how it was trained and what it was measured
-to earn (``python -m assay.baselines.online.train_policies`` makes them). A level whose aim no trained policy reached
+to earn (``python -m assay.baselines.behaviour.train_policies`` makes them). A level whose aim no trained policy reached
 is not in the catalog; asking for it says so. Neural policies are files of their own, ``policies/<body>-<level>.safetensors``
-(``python -m assay.baselines.online.train_actors``), and tasks with a written or planned expert are in `scripted`.
+(``python -m assay.baselines.behaviour.train_actors``), and tasks with a written or planned expert are in `scripted`.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.datasets.collection.behaviour import Behaviour
-from assay.datasets.collection.environments import EnvironmentPool
+from assay.datasets.collection.exploration import Behaviour
 from assay.datasets.collection.policies import Policy
-from assay.datasets.collection.worker import row_layout
+from assay.datasets.environments.pool import EnvironmentPool
+from assay.datasets.environments.worker import row_layout
 from assay.datasets.errors import ConfigError
 
 __all__ = ["CollectedEpisodes", "collect", "episode_seed"]

@@ -20,10 +20,10 @@ from typing import Any, cast
 import numpy as np
 
 from assay.datasets.atomic import atomic_write
-from assay.datasets.collection.environments import EnvironmentPool
-from assay.datasets.collection.planners import MAZES, LavaGapPlanner, MazePlanner
 from assay.datasets.collection.policies import LinearPolicy, Policy, UniformPolicy
-from assay.datasets.collection.returns import episode_returns
+from assay.datasets.collection.policy_returns import episode_returns
+from assay.datasets.environments.planners import MAZES, LavaGapPlanner, MazePlanner
+from assay.datasets.environments.pool import EnvironmentPool
 
 __all__ = ["SCRIPTED", "ScriptedTask", "measured_returns"]
 

@@ -29,8 +29,8 @@ import numpy as np
 from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
+from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5, write_rows
 from assay.datasets.formats.flat_hdf5 import block_for, info_from, take_block, with_history
-from assay.datasets.formats.hdf5_file import Hdf5File, members, open_hdf5, write_rows
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
 

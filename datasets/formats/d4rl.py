@@ -25,8 +25,8 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError
+from assay.datasets.formats.containers.hdf5 import members, open_hdf5
 from assay.datasets.formats.flat_hdf5 import Flat, read_flat, write_flat
-from assay.datasets.formats.hdf5_file import members, open_hdf5
 from assay.datasets.formats.rows import dataset_from_rows
 
 __all__ = ["read", "sniff", "write"]

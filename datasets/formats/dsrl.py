@@ -13,8 +13,8 @@ from pathlib import Path
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.formats.containers.hdf5 import members, open_hdf5
 from assay.datasets.formats.flat_hdf5 import read_flat, write_flat
-from assay.datasets.formats.hdf5_file import members, open_hdf5
 from assay.datasets.info import DatasetInfo, ReferenceScores
 
 __all__ = ["read", "sniff", "write"]

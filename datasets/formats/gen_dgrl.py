@@ -26,7 +26,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
-from assay.datasets.formats.npz_file import MOST_DENSE, npz_names, open_npz
+from assay.datasets.formats.containers.npz import MOST_DENSE, npz_names, open_npz
 from assay.datasets.formats.rows import flags, flat, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty

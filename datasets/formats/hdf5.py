@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.formats.hdf5_file import members, open_hdf5
+from assay.datasets.formats.containers.hdf5 import members, open_hdf5
 from assay.datasets.formats.mapping import Arrays, dataset_from_mapping
 from assay.datasets.info import DatasetInfo
 

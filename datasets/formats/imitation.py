@@ -23,7 +23,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError
-from assay.datasets.formats.npz_file import npz_names, open_npz
+from assay.datasets.formats.containers.npz import npz_names, open_npz
 from assay.datasets.formats.rows import episode_lengths_from_ends, flags, flat, naming
 from assay.datasets.info import DatasetInfo
 

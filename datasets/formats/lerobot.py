@@ -41,8 +41,8 @@ import numpy as np
 from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
+from assay.datasets.formats.containers.parquet import open_parquet, values
 from assay.datasets.formats.lerobot_statistics import episode_statistics, statistics
-from assay.datasets.formats.parquet_file import open_parquet, values
 from assay.datasets.formats.rows import flat, in_machine_order, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty

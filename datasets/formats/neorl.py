@@ -22,7 +22,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning
-from assay.datasets.formats.npz_file import npz_names, open_npz
+from assay.datasets.formats.containers.npz import npz_names, open_npz
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_ends, flags, flat, naming
 from assay.datasets.info import DatasetInfo
 

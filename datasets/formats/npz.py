@@ -23,8 +23,8 @@ import numpy as np
 from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import DatasetError, FormatError
+from assay.datasets.formats.containers.npz import NpzFile, npz_names, open_npz, write_npz
 from assay.datasets.formats.mapping import COLUMNS, Arrays, dataset_from_mapping
-from assay.datasets.formats.npz_file import NpzFile, npz_names, open_npz, write_npz
 from assay.datasets.formats.rows import naming
 from assay.datasets.info import DatasetInfo, Record
 

@@ -25,7 +25,7 @@ import numpy as np
 from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, DatasetError
-from assay.datasets.formats.npz_file import npz_names, open_npz, write_npz
+from assay.datasets.formats.containers.npz import npz_names, open_npz, write_npz
 from assay.datasets.formats.rows import flags, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty

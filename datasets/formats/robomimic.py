@@ -40,8 +40,8 @@ import numpy as np
 from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError, UnknownNameError
+from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5, write_rows
 from assay.datasets.formats.flat_hdf5 import block_for, check_final_observations, info_from, take_block, with_history
-from assay.datasets.formats.hdf5_file import Hdf5File, members, open_hdf5, write_rows
 from assay.datasets.formats.rows import dataset_from_rows, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
 

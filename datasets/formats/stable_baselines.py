@@ -21,7 +21,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, DatasetError
-from assay.datasets.formats.npz_file import npz_names, open_npz
+from assay.datasets.formats.containers.npz import npz_names, open_npz
 from assay.datasets.formats.rows import dataset_from_rows, flags, flat, naming
 from assay.datasets.info import DatasetInfo
 

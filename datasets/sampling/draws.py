@@ -17,7 +17,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
-from assay.datasets.randomness import block_generator
+from assay.datasets.generators import block_generator
 
 __all__ = ["Draws"]
 

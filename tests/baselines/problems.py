@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from assay.baselines.data import ActionScale, TrainingData
-from assay.baselines.population import Member, Population
+from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.baselines.engine.population import Member, Population
 from assay.datasets.dataset import Dataset
 from assay.datasets.info import DatasetInfo
 from assay.datasets.spaces import Box

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from assay.baselines import BC, EDAC, IQL, TD3BC, Job, ReBRAC, train
-from assay.baselines.victim import RunVictim, train_victim
+from assay.baselines.training.run_victim import RunVictim, train_victim
 from assay.corruption import AdversarialCorruption, RandomCorruption, preset
-from assay.corruption.descent import start_positions
-from assay.corruption.input_gradients import Target, input_gradient
+from assay.corruption.attacks.descent import start_positions
+from assay.corruption.attacks.input_gradients import Target, input_gradient
 from assay.datasets import Dataset, load, replay, save
 from assay.datasets.errors import ConfigError, DatasetError, DatasetIntegrityError
-from assay.datasets.randomness import BLOCK_STEPS, block_generator
+from assay.datasets.generators import BLOCK_STEPS, block_generator
 from assay.datasets.spaces import Box
 
 ELEMENTS = ("observations", "actions", "dynamics", "states")
@@ -171,7 +171,7 @@ def test_it_equals_a_plain_statement_of_the_definition(element, layered, aggrega
 @pytest.mark.parametrize("aggregate", ["mean", "min"])
 @pytest.mark.parametrize("one_by_one", [True, False])  # as on a CPU, and as on a GPU
 def test_gradients_of_layers_are_those_of_autograd(element, aggregate, one_by_one, monkeypatch):
-    monkeypatch.setattr("assay.corruption.input_gradients._one_by_one", lambda device: one_by_one)
+    monkeypatch.setattr("assay.corruption.attacks.input_gradients._one_by_one", lambda device: one_by_one)
     layered, plain = Perceptrons(layered=True), Perceptrons()
     kind = {"actions": "actions", "dynamics": "policy"}.get(element, "observations")
     generator = torch.Generator().manual_seed(1)
@@ -294,7 +294,7 @@ def test_pieces_in_memory_and_threads_do_not_change_a_bit(layered, monkeypatch):
     pattern = np.tile([[1.0, 1.0], [-1.0, -1.0]], (600, 1)).astype(np.float32)  # whose sums are exact in any order
     dataset, victim = make(1200, actions=pattern), in_float32(layered)
     whole = attack("actions", victim, steps=50)(dataset)
-    monkeypatch.setattr("assay.corruption.columns.CHUNK_BYTES", 1024)
+    monkeypatch.setattr("assay.corruption.shared.elements.CHUNK_BYTES", 1024)
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:

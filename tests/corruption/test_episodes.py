@@ -22,10 +22,10 @@ from assay.corruption import (
     SegmentEpisodes,
     TruncateEpisodes,
 )
-from assay.corruption.pieces import take_pieces
+from assay.corruption.shared.pieces import take_pieces
 from assay.datasets import Dataset, Transform, concatenate
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
-from assay.datasets.randomness import block_generator
+from assay.datasets.generators import block_generator
 from tests.datasets.dataset_strategies import clean_dataset, datasets
 
 EVERY = (

@@ -133,7 +133,7 @@ def test_pieces_of_any_size_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch,
     dataset = clean_dataset(600, 6)
     parameters = {"rate": 0.5} | ({"fill": "last", "dimension_rate": 0.5} if fault == "missing" else {})
     whole = FAULTS[fault](element, **parameters)(dataset)
-    monkeypatch.setattr("assay.corruption.columns.CHUNK_BYTES", 96)
+    monkeypatch.setattr("assay.corruption.shared.elements.CHUNK_BYTES", 96)
     pieces = FAULTS[fault](element, **parameters)(dataset)
     for name in whole.columns:
         one, other = whole.column(name), pieces.column(name)

@@ -13,7 +13,7 @@ from assay.corruption import RandomCorruption
 from assay.datasets import Dataset, make_transform
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.formats import format_named
-from assay.datasets.randomness import BLOCK_STEPS, block_generator
+from assay.datasets.generators import BLOCK_STEPS, block_generator
 
 ELEMENTS = ("observations", "actions", "rewards", "dynamics")
 CHANGED = {
@@ -203,7 +203,7 @@ def test_blocks_join_without_a_seam_and_do_not_depend_on_what_follows() -> None:
 def test_the_size_of_the_pieces_in_memory_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = make(2000)
     whole = RandomCorruption("actions", rate=0.5)(dataset)
-    monkeypatch.setattr("assay.corruption.columns.CHUNK_BYTES", 1024)
+    monkeypatch.setattr("assay.corruption.shared.elements.CHUNK_BYTES", 1024)
     pieces = RandomCorruption("actions", rate=0.5)(dataset)
     assert np.allclose(pieces.actions, whole.actions, rtol=1e-6)
     assert np.array_equal(pieces.masks["actions"], whole.masks["actions"])
@@ -472,7 +472,7 @@ def test_every_distribution_gives_the_same_in_pieces_of_any_size(
 ) -> None:
     dataset, transform = make(2000), RandomCorruption(element, rate=0.5, scale=0.5, distribution=distribution)
     whole = transform(dataset)
-    monkeypatch.setattr("assay.corruption.columns.CHUNK_BYTES", 512)
+    monkeypatch.setattr("assay.corruption.shared.elements.CHUNK_BYTES", 512)
     pieces = transform(dataset)
     field = "observations" if element == "states" else element
     assert np.allclose(touched_field(pieces, field), touched_field(whole, field), rtol=1e-6)

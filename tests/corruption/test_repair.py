@@ -251,7 +251,7 @@ def test_scores_do_not_depend_on_the_size_of_pieces(monkeypatch: pytest.MonkeyPa
         OutlierFilter("dynamics", action="flag"),
     )
     whole = [item(noisy) for item in filters]
-    monkeypatch.setattr("assay.corruption.columns.CHUNK_BYTES", 2048)
+    monkeypatch.setattr("assay.corruption.shared.elements.CHUNK_BYTES", 2048)
     for item, before in zip(filters, whole):
         name = f"suspicion/{item.label}"
         assert np.allclose(item(noisy).column(name), before.column(name), rtol=1e-4, atol=1e-5)

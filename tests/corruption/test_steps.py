@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from assay.corruption import RandomCorruption
 from assay.datasets import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
-from assay.datasets.randomness import BLOCK_STEPS, block_generator
+from assay.datasets.generators import BLOCK_STEPS, block_generator
 
 
 def make(lengths: list[int], tags: dict[str, list[bool]] | None = None, **columns: np.ndarray) -> Dataset:

@@ -15,7 +15,7 @@ import assay
 from assay.corruption import RandomCorruption
 from assay.datasets import Dataset, Recipe, Record, Transform, concatenate, make_transform, register, replay, save
 from assay.datasets.errors import AssayError, ConfigError, DatasetIntegrityError, UnknownNameError
-from assay.datasets.transform import _REGISTRY, registered
+from assay.datasets.transform import registered
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def shift() -> Iterator[type[Transform]]:
             return dataset.replace({name: dataset.column(name) + self.by for name in self.names})
 
     yield Shift
-    del _REGISTRY["corruption.shift"]
+    Transform.registry.remove("corruption.shift")
 
 
 def make(seed: int = 0, episodes: int = 6) -> Dataset:

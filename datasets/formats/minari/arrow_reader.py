@@ -39,9 +39,10 @@ import pyarrow as pa
 
 from assay.datasets.dataset import is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
-from assay.datasets.formats.hdf5_safety import check_declared_size
+from assay.datasets.formats.containers.arrow import check_layout
+from assay.datasets.formats.containers.hdf5_safety import check_declared_size
+from assay.datasets.formats.containers.parquet_safety import check_parquet
 from assay.datasets.formats.minari.assembly import DERIVED, Parts
-from assay.datasets.formats.minari.ipc_safety import check_layout
 from assay.datasets.formats.minari.metadata import METADATA, own_block, text_width
 from assay.datasets.formats.minari.place import Place
 from assay.datasets.formats.minari.values import (
@@ -54,7 +55,6 @@ from assay.datasets.formats.minari.values import (
     shape_of,
     text_column,
 )
-from assay.datasets.formats.parquet_safety import check_parquet
 from assay.datasets.spaces import Box, Discrete, Space, leaves
 
 __all__ = ["ArrowReader"]

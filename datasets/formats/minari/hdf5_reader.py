@@ -34,8 +34,8 @@ import numpy as np
 from h5py import h5d, h5g, h5s, h5t
 
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
-from assay.datasets.formats.hdf5_chunks import Chunks, find_chunks
-from assay.datasets.formats.hdf5_safety import (
+from assay.datasets.formats.containers.hdf5_chunks import Chunks, find_chunks
+from assay.datasets.formats.containers.hdf5_safety import (
     VariableLengthReader,
     check_declared_size,
     check_hard_link,

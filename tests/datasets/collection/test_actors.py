@@ -11,10 +11,10 @@ import pytest
 
 import assay.datasets.collection
 from assay.datasets.collection.catalog import BODIES, catalog, find, read_actors, shipped_policies
-from assay.datasets.collection.environments import EnvironmentPool
 from assay.datasets.collection.network_policy import NetworkPolicy
 from assay.datasets.collection.policy_file import open_policy_file
-from assay.datasets.collection.returns import episode_returns
+from assay.datasets.collection.policy_returns import episode_returns
+from assay.datasets.environments.pool import EnvironmentPool
 
 FOLDER = Path(str(assay.datasets.collection.__path__[0])) / "policies"
 NAMES = [f"{body}/{level}" for body in BODIES for level in read_actors(body)]
@@ -38,7 +38,7 @@ def test_a_file_is_small_and_tells_how_it_was_made(name: str) -> None:
     body, _, level = name.partition("/")
     training = file.training
     assert file.environment_id == shipped_policies(body)["environment_id"]
-    assert training["command"] == f"python -m assay.baselines.online.train_actors {body}"
+    assert training["command"] == f"python -m assay.baselines.behaviour.train_actors {body}"
     assert training["algorithm"].lower() == level.partition("-")[0]
     assert {"gymnasium", "mujoco", "numpy", "torch"} == set(training["versions"])
     curve = training["learning_curve"]

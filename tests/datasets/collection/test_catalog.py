@@ -9,10 +9,10 @@ import pytest
 
 from assay.datasets.collection.catalog import BODIES, catalog, find, shipped_policies
 from assay.datasets.collection.collect import collect
-from assay.datasets.collection.environments import EnvironmentPool
 from assay.datasets.collection.policies import LinearPolicy, UniformPolicy
-from assay.datasets.collection.returns import episode_returns
+from assay.datasets.collection.policy_returns import episode_returns
 from assay.datasets.collection.scripted import SCRIPTED, measured_returns
+from assay.datasets.environments.pool import EnvironmentPool
 from assay.datasets.errors import UnknownNameError
 
 SAME_POLICIES = {"pendulum-sparse": "pendulum"}

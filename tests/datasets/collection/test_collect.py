@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from assay.datasets.collection.collect import CollectedEpisodes, collect, episode_seed, split_steps
-from assay.datasets.collection.environments import EnvironmentPool
 from assay.datasets.collection.policies import LinearPolicy, UniformPolicy
-from assay.datasets.collection.returns import episode_returns
+from assay.datasets.collection.policy_returns import episode_returns
+from assay.datasets.environments.pool import EnvironmentPool
 from assay.datasets.errors import CollectionError, ConfigError
 
 COLUMNS = [field.name for field in dataclasses.fields(CollectedEpisodes) if field.type.startswith("NDArray")]

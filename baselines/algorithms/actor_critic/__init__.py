@@ -1,0 +1,1 @@
+"""Actor-critic methods: a critic learned from the data, and a policy that stays near it."""

@@ -1,0 +1,1 @@
+"""Imitation: what is learned is what the data does."""

@@ -1,0 +1,1 @@
+"""Sequence models: policies that read the last steps of an episode."""

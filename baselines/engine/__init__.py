@@ -1,0 +1,1 @@
+"""The population engine: data on the device, batches, draws, updates, and acting."""

@@ -1,0 +1,434 @@
+"""The population engine: many jobs of one algorithm trained together as one program.
+
+::
+
+    one update          draw [P, B] rows -> one gather -> losses [P] -> one batched product per layer, one Adam step
+                        per network on its flat buffer, one target update per network
+
+Everything an update reads is on the device, and the update counter is a tensor there. On CUDA updates are captured in
+graphs and replayed, whatever their number (`pieces`); on a CPU the same functions run eagerly. Where asked, the updates
+are first traced, backward pass included, and compiled, which fuses the small operations. Losses are added up on the device
+and read when somebody logs, so nothing waits for the host in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting, stack_hyperparameters
+from assay.baselines.engine.acting import Acting, Actor, actor_of
+from assay.baselines.engine.batches import Batches
+from assay.baselines.engine.data import TrainingData
+from assay.baselines.engine.randomness import Draws
+from assay.baselines.networks import Network
+from assay.datasets.errors import ConfigError
+
+__all__ = ["Member", "Population", "State", "pieces"]
+
+_UPDATES_PER_GRAPH = 16
+_ALIVE = -1  # in `frozen_at`
+
+
+@dataclass(frozen=True)
+class State:
+    """What training changes.
+
+    Parameters
+    ----------
+    update : int
+        Updates done.
+    optimizer_steps : mapping
+        Adam's step count per network.
+    tensors : mapping
+        `"network/tensor"` -> its rows.
+    metrics : sequence of mapping
+        Per phase: name -> sums since the last log point, one per member, and their count as the last entry.
+    frozen_at : sequence of int
+        Update in which each member's loss was first not finite, or -1.
+    """
+
+    update: int
+    optimizer_steps: Mapping[str, int]
+    tensors: Mapping[str, torch.Tensor]
+    metrics: Sequence[Mapping[str, Sequence[float]]]
+    frozen_at: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A job inside a population."""
+
+    algorithm: Algorithm
+    seed: int
+    data: int  # index of its TrainingData
+
+
+def pieces(first: int, updates: int, period: int, longest: int) -> Iterator[tuple[int, int]]:
+    """Cut a stretch of updates into pieces of few kinds, each of which is captured once.
+
+    A piece ends where the period does, or is a power of two of whole periods, as many as fit; the last is what is left.
+
+    Parameters
+    ----------
+    first, updates : int
+        Number of the first update, and how many there are.
+    period : int
+        After which the updates repeat.
+    longest : int
+        The period times a power of two.
+
+    Yields
+    ------
+    first, updates of a piece, the first as its place in the period
+
+    Examples
+    --------
+    >>> list(pieces(13, 30, period=2, longest=16))
+    [(1, 1), (0, 16), (0, 8), (0, 4), (0, 1)]
+    """
+    end = first + updates
+    while first < end:
+        place, left = first % period, end - first
+        length = min(period - place, left)
+        if length == period:
+            length = longest
+            while length > left:
+                length //= 2
+        yield place, length
+        first += length
+
+
+class _Sums:
+    """Logged numbers of one phase, added up on the device; the host knows how many were added."""
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+        self.values = torch.zeros(0)  # [names, P] float64
+        self.count = 0
+
+    def add(self, metrics: Mapping[str, torch.Tensor]) -> None:
+        """Add one number per name and member; the first call fixes the names."""
+        added = torch.stack([value.detach() for value in metrics.values()])
+        if not self.names:
+            self.names = tuple(metrics)
+            self.values = torch.zeros_like(added, dtype=torch.float64)
+        self.values.add_(added)
+
+    def restore(self, metrics: Mapping[str, Sequence[float]], members: slice, like: torch.Tensor) -> None:
+        """Set the sums of some members; the last number of each row counts the summands."""
+        if not self.names:
+            self.names = tuple(metrics)
+            self.values = torch.zeros(len(metrics), len(like), dtype=torch.float64, device=like.device)
+        for row, name in zip(self.values, self.names):
+            row[members] = row.new_tensor(metrics[name][:-1]) if name in metrics else 0.0
+        self.count = next((int(numbers[-1]) for numbers in metrics.values()), 0)
+
+
+class Population:
+    """Members of one algorithm, with equal static parameters and shapes, trained in step.
+
+    A member whose loss stops being finite takes no further step, and its weights stay finite; its neighbours do not notice.
+
+    Parameters
+    ----------
+    members : sequence of Member
+    data : sequence of TrainingData
+        Each dataset once, however many members train on it.
+    steps : int
+        Updates in the whole training; learning-rate schedules end there.
+    device : str or torch.device
+    dtype : torch.dtype
+        float64 is for tests of equality.
+    storage : torch.dtype, optional
+        Of the data on the device; float16 and bfloat16 halve it. Default as `dtype`.
+    streaming : bool
+        Keep the data in host memory and send each batch.
+    bf16 : bool
+        Keep activations in bfloat16 too (weights, optimizer and losses stay as they are).
+    compile : str, optional
+        Trace the updates and give them to this backend of `torch.compile`, such as `"inductor"` (CUDA only).
+    graph : bool, optional
+        Capture updates in a CUDA graph; default on CUDA.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        data: Sequence[TrainingData],
+        steps: int,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        storage: torch.dtype | None = None,
+        streaming: bool = False,
+        bf16: bool = False,
+        compile: str | None = None,
+        graph: bool | None = None,
+    ) -> None:
+        self.members, self.data, self.steps = tuple(members), tuple(data), steps
+        self.device, self.dtype, self.bf16 = torch.device(device), dtype, bf16
+        self.algorithm = self.members[0].algorithm
+        for member in self.members:
+            if (
+                type(member.algorithm) is not type(self.algorithm)
+                or member.algorithm.static_parameters() != self.algorithm.static_parameters()
+            ):
+                raise ConfigError(f"{member.algorithm} and {self.algorithm} cannot share a population")
+        shapes = {(item.observation_size, item.action_size) for item in self.data}
+        if len(shapes) != 1:
+            raise ConfigError(f"datasets of different shapes {sorted(shapes)} cannot share a population")
+        ((self.observation_size, self.action_size),) = shapes
+        if compile == "inductor" and self.device.type == "cpu":
+            # Its vectorized integer code reads out of bounds (PyTorch 2.13), and matrix products bound a CPU anyway.
+            raise ConfigError("compiled updates are for CUDA; on a CPU they are no faster")
+        if compile and streaming:
+            raise ConfigError("compiled updates need their data on the device; streaming=True keeps it on the host")
+
+        self.update = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self.completed = 0  # the host's copy of `update`
+        self.draws = Draws([member.seed for member in self.members], self.update, dtype)
+        self.batches = Batches(
+            self.data,
+            [member.data for member in self.members],
+            self.algorithm,
+            self.draws,
+            storage or dtype,
+            streaming=streaming,
+        )
+        specs = self.algorithm.networks(self.observation_size, self.action_size)
+        self.networks = {name: Network(name, spec, self.draws, fused=not compile) for name, spec in specs.items()}
+        self.hyperparameters = stack_hyperparameters(
+            [member.algorithm for member in self.members], torch.zeros(0, dtype=dtype, device=self.device)
+        )
+        self.phases = self.algorithm.phases()
+        self.period = math.lcm(*(phase.every for phase in self.phases))  # after which the unrolled updates repeat
+        self.unroll = self.period << max(0, (_UPDATES_PER_GRAPH // self.period).bit_length() - 1)  # most in one graph
+        self._sums = [_Sums() for _ in self.phases]
+        self._frozen_at = torch.full((len(self.members), 1), _ALIVE, dtype=torch.int64, device=self.device)
+        on_cuda = self.device.type == "cuda"
+        self._use_graph = on_cuda if graph is None else graph
+        if self._use_graph and not on_cuda:
+            raise ConfigError("a CUDA graph needs a CUDA device")
+        self._compile, self._tracing = compile, False
+        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
+        self._period_updates: Callable[[], object] | None = None
+
+    # ---------------------------------------------------------------- one update
+
+    def _one_update(self, number: int, slot: int = 0) -> None:
+        """Train by the update with this number; only its remainder by `period` matters, and the slot when streaming."""
+        batch = self.batches.batch(slot, getattr(self.hyperparameters, "discount", None))
+        for phase, sums in zip(self.phases, self._sums):
+            if (number + 1) % phase.every:
+                continue
+            with self._activations():
+                losses = phase.losses(Setting(self.networks, batch, self.hyperparameters, self.draws))
+            self._descend(phase, losses)
+            if losses.metrics:
+                sums.add(losses.metrics)
+        self.update += 1
+
+    def _activations(self) -> contextlib.AbstractContextManager[object]:
+        if not self.bf16:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
+
+    def _descend(self, phase: Phase, losses: Losses) -> None:
+        finite = torch.isfinite(torch.stack([loss.detach() for loss in losses.of.values()])).all(0)[:, None]
+        newly_frozen = (self._frozen_at == _ALIVE) & ~finite
+        self._frozen_at.copy_(torch.where(newly_frozen, self.update, self._frozen_at))
+        alive = self._frozen_at == _ALIVE  # [P, 1]
+        # On a CPU looking is cheaper than masking; on a GPU it would wait.
+        mask = None if self.device.type == "cpu" and not self._tracing and bool(alive.all()) else alive
+        for name, loss in losses.of.items():
+            spec = self.networks[name].spec
+            self.networks[name].descend(
+                loss.sum(),
+                self._learning_rate(name),
+                weight_decay=getattr(self.hyperparameters, spec.weight_decay) if spec.weight_decay else None,
+                gradient_clip=getattr(self.hyperparameters, spec.gradient_clip) if spec.gradient_clip else None,
+                alive=mask,
+            )
+        for name in phase.follow:
+            rate = self.hyperparameters.target_update_rate
+            self.networks[name].follow(rate if mask is None else rate.masked_fill(~mask, 0.0))
+
+    def _learning_rate(self, network: str) -> torch.Tensor:
+        spec = self.networks[network].spec
+        rate: torch.Tensor = getattr(self.hyperparameters, spec.learning_rate)  # [P, 1]
+        if spec.warmup:
+            rate = rate * ((self.update + 1) / spec.warmup).clamp(max=1.0).to(self.dtype)
+        if spec.schedule == "cosine":
+            rate = rate * (0.5 * (1.0 + torch.cos(self.update * (math.pi / self.steps))))
+        return rate
+
+    # ---------------------------------------------------------------- many updates
+
+    def advance(self, updates: int) -> None:
+        """Train every member by so many updates."""
+        for first, together in pieces(self.completed, updates, self.period, self.unroll):
+            graph = self._captured(first, together) if self._use_graph else None
+            if self.batches.streaming:
+                self.batches.prepare(self.completed, together)
+            if graph is None:
+                self._run(first, together)
+            else:
+                graph.replay()
+            for phase, sums in zip(self.phases, self._sums):
+                sums.count += (self.completed + together) // phase.every - self.completed // phase.every
+            self.completed += together
+
+    def _run(self, first: int, updates: int) -> None:
+        """Train by some updates, whole periods as compiled where that is asked for."""
+        slot = 0
+        while slot < updates:
+            if self._compile and (first + slot) % self.period == 0 and updates - slot >= self.period:
+                compiled = self._compiled()
+                with torch.no_grad():
+                    compiled()
+                slot += self.period
+            else:
+                self._one_update(first + slot, slot)
+                slot += 1
+
+    def _compiled(self) -> Callable[[], object]:
+        if self._period_updates is None:
+            self._period_updates = self._trace_and_compile()
+        return self._period_updates
+
+    def _trace_and_compile(self) -> Callable[[], object]:
+        """Record one period of updates, backward passes and optimizer steps included, as one program, and compile it.
+
+        torch.compile does not look into torch.autograd.grad; what make_fx records has the derivatives written out.
+        """
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        assert self._compile is not None
+        before = self.state()
+
+        def period() -> None:
+            for network in self.networks.values():
+                network.renew_views()  # so that the program knows what is a view of which buffer
+            for number in range(self.period):
+                self._one_update(number)
+
+        self._tracing = True
+        try:
+            for number in range(self.period):
+                self._one_update(number)  # creates what the first update creates
+            program = make_fx(period)()
+        finally:
+            self._tracing = False
+            for network in self.networks.values():
+                network.renew_views()
+            self.restore(before)
+        compiled: Callable[[], object] = torch.compile(program, backend=self._compile, fullgraph=True)
+        return compiled
+
+    def _captured(self, first: int, updates: int) -> torch.cuda.CUDAGraph:
+        """Capture some updates when they are first wanted; `first` is their place in the period."""
+        if not self._graphs:
+            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            if self.batches.streaming:
+                self.batches.prepare(0, self.unroll)  # makes the places that every graph reads from
+            self._warm_up()
+            # What a graph allocates is dead at its end and they run one after the other: they can share their memory.
+            self._pool = torch.cuda.graph_pool_handle()
+        if (first, updates) not in self._graphs:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                self._run(first, updates)
+            self._graphs[first, updates] = graph
+        return self._graphs[first, updates]
+
+    def _warm_up(self) -> None:
+        """Run what is to be captured, so that all that lasts is made before; what this changes is put back."""
+        before = self.state()
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._stream):
+            for _ in range(3):
+                self._run(0, self.period)
+        torch.cuda.current_stream(self.device).wait_stream(self._stream)
+        self.restore(before)
+        gc.collect()  # a population that is freed during a capture would break it
+
+    # ---------------------------------------------------------------- logging
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """Return the mean [P] of every logged number since the last call, and start anew; waits for the device."""
+        means: dict[str, np.ndarray] = {}
+        for sums in self._sums:
+            if sums.count:
+                values = sums.values.cpu().numpy() / sums.count
+                means |= dict(zip(sums.names, values))
+            sums.values.zero_()
+            sums.count = 0
+        return means
+
+    @property
+    def frozen_at(self) -> list[int | None]:
+        """The update in which each member's loss was first not finite, or None; waits for the device."""
+        return [None if update == _ALIVE else update for update in self._frozen_at[:, 0].tolist()]
+
+    # ---------------------------------------------------------------- acting
+
+    def actor(self) -> Actor:
+        """Return a snapshot of what every member acts with now; training on does not change it."""
+        acting = [
+            Acting(member.algorithm, data.observation_scale, data.action_scale, data.best_return)
+            for member, data in ((member, self.data[member.data]) for member in self.members)
+        ]
+        return actor_of(acting, self.networks)
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Return each member's actions at the start of episodes, in the environment's units.
+
+        Parameters
+        ----------
+        observations : (P, n, observation) array
+
+        Returns
+        -------
+        (P, n, action) float64 array
+        """
+        members, episodes, _ = observations.shape
+        return self.actor().begin(slice(0, members), episodes).act(observations, np.zeros((members, episodes)))
+
+    # ---------------------------------------------------------------- state
+
+    def state(self, member: int | None = None) -> State:
+        """Copy everything that training changes, of one member or of all.
+
+        A member's state fits into any population that has the same job, at any place in it.
+        """
+        tensors: dict[str, torch.Tensor] = {}
+        for name, network in self.networks.items():
+            rows = slice(None) if member is None else network.rows(member)
+            tensors |= {f"{name}/{key}": value[rows].clone() for key, value in network.tensors().items()}
+        steps = {name: network.optimizer.steps for name, network in self.networks.items()}
+        chosen = slice(None) if member is None else slice(member, member + 1)
+        metrics = [
+            {name: [*row[chosen].tolist(), sums.count] for name, row in zip(sums.names, sums.values)}
+            for sums in self._sums
+        ]
+        return State(self.completed, steps, tensors, metrics, self._frozen_at[chosen, 0].tolist())
+
+    def restore(self, state: State, member: int | None = None) -> None:
+        """Set what `state` returned; all members must be restored to the same update."""
+        for name, network in self.networks.items():
+            prefix = f"{name}/"
+            own = {key.removeprefix(prefix): value for key, value in state.tensors.items() if key.startswith(prefix)}
+            network.restore(own, state.optimizer_steps[name], slice(None) if member is None else network.rows(member))
+        chosen = slice(None) if member is None else slice(member, member + 1)
+        for sums, metrics in zip(self._sums, state.metrics):
+            sums.restore(metrics, chosen, like=self._frozen_at[:, 0])
+        self._frozen_at[chosen, 0] = self._frozen_at.new_tensor(state.frozen_at)
+        self.completed = state.update
+        self.update.fill_(state.update)

@@ -1,0 +1,295 @@
+"""Networks for a whole population: stacked weights in one flat buffer each.
+
+::
+
+    member 0   critic 0   | W1 (in x h) | b1 | W2 (h x h) | b2 | W3 (h x out) | b3 |     one row, n numbers
+               critic 1   | ...                                                    |
+    member 1   critic 0   | ...                                                    |     R = P x K rows
+               critic 1   | ...                                                    |
+
+Every layer is a view [R, in, out] of the buffer, so a forward pass is one batched product per layer, and the optimizer,
+target updates and checkpoints work on the buffer as a whole. An ensemble of K is K rows per member.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from assay.baselines.engine.randomness import Draws
+from assay.baselines.networks.optimizer import Adam
+
+__all__ = ["FixedNetwork", "Network", "Parameter", "Specification"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tensor of a network and how it begins: uniform in [-bound, bound], normal, orthogonal, or constant.
+
+    Parameters
+    ----------
+    name : str
+        Part of the purpose of its initial draws.
+    shape : tuple of int
+    bound : float, optional
+    std : float, optional
+    orthogonal : float, optional
+        Gain of a matrix with orthonormal columns (or rows, where it is wide).
+    value : float
+        Where none of them is given.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bound: float | None = None
+    std: float | None = None
+    orthogonal: float | None = None
+    value: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Count of its numbers."""
+        return math.prod(self.shape)
+
+    def fill(self, tensor: torch.Tensor, draws: Draws, purpose: str) -> None:
+        """Set [P * K, *shape] initial values, from the draws of each member."""
+        copies = len(tensor) // len(draws.seeds)
+        if self.bound is not None:
+            numbers = draws.uniform(purpose, copies * self.size)
+            tensor.copy_((2.0 * numbers - 1.0).mul_(self.bound).view(tensor.shape))
+        elif self.std is not None:
+            tensor.copy_(draws.normal(purpose, copies * self.size).mul_(self.std).view(tensor.shape))
+        elif self.orthogonal is not None:
+            # One by one in float64, so that a member's matrix does not depend on its company.
+            gaussian = draws.normal(purpose, copies, *self.shape).flatten(0, 1).double().cpu()
+            tensor.copy_(torch.stack([_orthonormal(matrix) for matrix in gaussian]) * self.orthogonal)
+        else:
+            tensor.fill_(self.value)
+
+
+def _orthonormal(matrix: torch.Tensor) -> torch.Tensor:
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    q, r = torch.linalg.qr(tall)
+    q *= r.diagonal().sign()  # makes the distribution uniform
+    orthonormal: torch.Tensor = q if tall is matrix else q.T
+    return orthonormal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specification(ABC):
+    """What a kind of network looks like and how it is trained.
+
+    Parameters
+    ----------
+    learning_rate : str
+        Name of the algorithm's field that holds the learning rate.
+    ensemble : int
+        Copies per member, K.
+    target : bool
+        Whether a slowly following copy is kept.
+    schedule : "constant" or "cosine"
+        Of the learning rate over the whole training; cosine ends at zero.
+    warmup : int
+        Updates over which the learning rate grows linearly from zero.
+    weight_decay : str, optional
+        Name of the algorithm's field with the decoupled weight decay (AdamW).
+    gradient_clip : str, optional
+        Name of the algorithm's field with the largest norm of a member's gradient.
+    """
+
+    learning_rate: str
+    ensemble: int = 1
+    target: bool = False
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = 0
+    weight_decay: str | None = None
+    gradient_clip: str | None = None
+
+    @abstractmethod
+    def parameters(self) -> tuple[Parameter, ...]:
+        """List the tensors of one copy, in the order in which they lie in a row of the buffer."""
+
+    @abstractmethod
+    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:
+        """Apply R networks, given their tensors [R, *shape], to inputs [R, B, ...]."""
+
+    @property
+    def size(self) -> int:
+        """Numbers per row of the buffer."""
+        return sum(parameter.size for parameter in self.parameters())
+
+
+class FixedNetwork:
+    """Networks of one kind as they act: weights, without what training needs.
+
+    Parameters
+    ----------
+    name : str
+    spec : Specification
+    buffer : [R, n] tensor
+        Ensemble copies of one member are neighbours.
+    """
+
+    def __init__(self, name: str, spec: Specification, buffer: torch.Tensor) -> None:
+        self.name, self.spec, self.buffer = name, spec, buffer
+        self.members = len(buffer) // spec.ensemble
+        self.weights = {"frozen": self._views(buffer)}
+
+    def _views(self, buffer: torch.Tensor) -> list[torch.Tensor]:
+        views, start = [], 0
+        for parameter in self.spec.parameters():
+            views.append(buffer[:, start : start + parameter.size].view(len(buffer), *parameter.shape))
+            start += parameter.size
+        return views
+
+    def __call__(
+        self,
+        *inputs: torch.Tensor,
+        weights: Literal["learned", "frozen", "target"] = "learned",
+        first: bool = False,
+        repeated: bool = False,
+        **options: Any,
+    ) -> torch.Tensor:
+        """Apply the network.
+
+        Parameters
+        ----------
+        *inputs : tensors
+            [P, B, in], or what else the specification takes; an ensemble gives them to each copy.
+        weights : "learned", "frozen" or "target"
+            With gradients to the weights, without, or the slowly following copy.
+        first : bool
+            Use only the first copy of the ensemble.
+        repeated : bool
+            The inputs are [P, K, B, in], one for each copy of the ensemble.
+        **options
+            For `Specification.forward`.
+
+        Returns
+        -------
+        [P, B, out] tensor, or [P, K, B, out] for an ensemble that is used whole; in the dtype of the inputs
+        """
+        assert weights in self.weights, f"{self.name} has no {weights} weights"
+        chosen = self.weights[weights]
+        copies = self.spec.ensemble
+        if first and copies > 1:
+            chosen, copies = [tensor[::copies] for tensor in chosen], 1
+        if repeated:
+            inputs = tuple(item.flatten(0, 1) for item in inputs)
+        elif copies > 1:
+            inputs = tuple(
+                item.unsqueeze(1).expand(len(item), copies, *item.shape[1:]).reshape(-1, *item.shape[1:])
+                for item in inputs
+            )
+        outputs = self.spec.forward(chosen, *inputs, **options).to(self.buffer.dtype)
+        return outputs if copies == 1 else outputs.view(self.members, copies, *outputs.shape[1:])
+
+    def rows(self, member: int) -> slice:
+        """Return the rows of one member."""
+        return slice(member * self.spec.ensemble, (member + 1) * self.spec.ensemble)
+
+
+class Network(FixedNetwork):
+    """The networks of one kind of a population, with their optimizer state.
+
+    Parameters
+    ----------
+    name : str
+        Part of the purpose of the initial draws, so that networks of one member differ.
+    spec : Specification
+    draws : Draws
+        For the initial weights.
+    fused : bool
+        Whether the optimizer is one fused operation, or elementary ones for a compiler to fuse.
+    """
+
+    def __init__(self, name: str, spec: Specification, draws: Draws, *, fused: bool = True) -> None:
+        rows, device = len(draws.seeds) * spec.ensemble, draws.update.device
+        super().__init__(name, spec, torch.zeros(rows, spec.size, dtype=draws.dtype, device=device))
+        for parameter, tensor in zip(spec.parameters(), self.weights["frozen"]):
+            parameter.fill(tensor, draws, f"{name}/{parameter.name}")
+        self.target_buffer = self.buffer.clone() if spec.target else None
+        self.gradient = torch.zeros_like(self.buffer)
+        self.optimizer = Adam(self.buffer, fused=fused)
+        self.renew_views()
+
+    def renew_views(self) -> None:
+        """Make the tensors of the layers anew as views of the buffers."""
+        self.parameters = [tensor.detach().requires_grad_() for tensor in self._views(self.buffer)]
+        self.weights = {"learned": self.parameters, "frozen": self._views(self.buffer)}
+        if self.target_buffer is not None:
+            self.weights["target"] = self._views(self.target_buffer)
+
+    @property
+    def state_independent(self) -> torch.Tensor:
+        """[P, 1, n] free parameters beside the layers."""
+        return self.parameters[-1]
+
+    @torch.no_grad()
+    def descend(
+        self,
+        loss: torch.Tensor,
+        rate: torch.Tensor,
+        *,
+        weight_decay: torch.Tensor | None = None,
+        gradient_clip: torch.Tensor | None = None,
+        alive: torch.Tensor | None = None,
+    ) -> None:
+        """Take one optimizer step down the gradient of `loss` (a scalar).
+
+        Parameters
+        ----------
+        loss : scalar tensor
+            Sum over members of what each minimizes.
+        rate : [P, 1] tensor
+            Learning rates.
+        weight_decay, gradient_clip : [P, 1] tensors, optional
+        alive : [P, 1] bool tensor, optional
+            Members that are False keep their weights.
+        """
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(loss, self.parameters, retain_graph=True)
+        torch.cat([gradient.flatten(1) for gradient in gradients], dim=1, out=self.gradient)
+        if alive is not None:
+            rate = rate.masked_fill(~alive, 0.0)
+            self.gradient.masked_fill_(~self._per_row(alive), 0.0)
+        if gradient_clip is not None:
+            norm = torch.linalg.vector_norm(self.gradient.view(self.members, -1), dim=1, keepdim=True)
+            self.gradient.mul_(self._per_row((gradient_clip / (norm + 1e-6)).clamp(max=1.0)))
+        if weight_decay is not None:
+            self.buffer.mul_(self._per_row(1.0 - rate * weight_decay))
+        self.optimizer.step(self.gradient, self._per_row(rate))
+
+    @torch.no_grad()
+    def follow(self, rate: torch.Tensor) -> None:
+        """Move the target weights towards the learned ones: target += rate (learned - target), rate [P, 1]."""
+        assert self.target_buffer is not None
+        self.target_buffer.lerp_(self.buffer, self._per_row(rate))
+
+    def _per_row(self, values: torch.Tensor) -> torch.Tensor:
+        """Repeat [P, 1] values for every copy of the ensemble: [R, 1]."""
+        if self.spec.ensemble == 1:
+            return values
+        return values[:, None].expand(-1, self.spec.ensemble, -1).reshape(-1, 1)
+
+    # ---------------------------------------------------------------- state
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return every [R, n] tensor that training changes, by name."""
+        tensors = {"parameters": self.buffer, **self.optimizer.moments()}
+        return tensors if self.target_buffer is None else {**tensors, "target": self.target_buffer}
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, torch.Tensor], optimizer_steps: int, rows: slice) -> None:
+        """Set some rows to what `tensors` and `optimizer.steps` returned."""
+        self.optimizer.restart(optimizer_steps)
+        for name, tensor in self.tensors().items():
+            if name in tensors:
+                tensor[rows].copy_(tensors[name])
+            else:
+                tensor[rows].zero_()  # the moments of a network that has not taken a step

@@ -1,0 +1,1 @@
+"""Suites: standardized experiments written as YAML."""

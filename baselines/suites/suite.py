@@ -1,0 +1,495 @@
+"""Suites: datasets x variants x algorithms x seeds x budget, one standardized experiment as YAML.
+
+::
+
+    name: quickstart
+    title: How much noise does replay data survive?
+    source: hopper/medium-replay
+    variants:
+      clean: []
+      random-rewards: [corruption.random: {element: rewards, rate: 0.3, scale: 1.0}]
+      noise: {corruption.grid: {elements: [actions, states], rates: [0.1, 0.3], clean: false}}  # four variants
+    algorithms:
+      td3_bc: {}
+      iql: {expectile: 0.7}
+    seeds: [0, 1, 2]
+    evaluation: {episodes: 10}                     # and, for test-time noise, observation_noise: {scale: 0.1}
+    quality: {bins: 100}
+    budgets:
+      smoke: {steps: 200, dataset_steps: 5000, seeds: [0], episodes: 2}
+      paper: {steps: 1000000, dataset_steps: 1000000}
+
+An algorithm's key is its label in the tables; where that is not the algorithm's name, `algorithm:` names it. One with
+`preset: variant` takes what its authors chose for the environment and the corruption of each variant.
+
+Several datasets are `sources:`, a mapping of labels to names; every variant is made of each, and called by both labels.
+A transform that needs a victim names one of `victims:` (written as algorithms are), or an algorithm; it is trained on the
+clean source for the budget's `victim_steps`, once, and kept under the folder of `assay.datasets.loading.home`; so is what
+an attack makes of the source.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from assay.baselines.algorithms.algorithm import Algorithm
+from assay.baselines.algorithms.registry import algorithm_named
+from assay.baselines.evaluation.evaluation import Evaluation
+from assay.baselines.runs.job import Job
+from assay.baselines.runs.run import Run
+from assay.baselines.training.dry_run import TrainingPlan, plan_training
+from assay.baselines.training.logging.logger import Logger
+from assay.baselines.training.progress import TrainingProgress
+from assay.baselines.training.run_victim import VICTIM_STEPS, check_victim, train_victim, with_victims
+from assay.baselines.training.train import train
+from assay.datasets.atomic import atomic_write
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
+from assay.datasets.recipe import Recipe, read_yaml, transforms_from_plain, variants_from_plain
+from assay.datasets.registry import describe_validation_error
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Budget", "Suite", "plan_suite", "run_suite"]
+
+_SAMPLE_STEPS = 2000  # stand for a source that is not collected yet, in a plan
+
+
+class Budget(BaseModel):
+    """How much to spend on a suite; what is None is as the suite or the catalog says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(gt=0)  # updates of each job
+    dataset_steps: int | None = Field(None, gt=0)  # size of a catalog dataset
+    seeds: tuple[int, ...] | None = None
+    episodes: int | None = Field(None, gt=0)  # of each evaluation
+    evaluate_every: int | None = Field(None, gt=0)  # updates
+    precision: Literal["highest", "high", "medium", "bf16"] = "highest"  # of matrix products
+    victim_steps: int = Field(VICTIM_STEPS, gt=0)  # updates of each victim
+    victim_parameters: dict[str, Any] = {}  # for every victim
+    algorithm_parameters: dict[str, Any] = {}  # for every algorithm, such as a smaller batch
+    algorithms: dict[str, dict[str, Any]] = {}  # for the algorithm of this label, over those of the suite
+
+
+class Quality(BaseModel):
+    """How the variants of a suite are measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bins: int = Field(100, ge=2)  # edges per column of the grid that SACo counts on; fewer where many columns saturate
+    metrics: tuple[str, ...] = ("size", "returns", "quality", "state_actions", "corruption")  # or groups of them
+
+
+class Suite(BaseModel):
+    """One standardized experiment.
+
+    Examples
+    --------
+    >>> suite = Suite.from_plain({
+    ...     "name": "example", "source": "hopper/medium", "variants": {"clean": []},
+    ...     "algorithms": {"bc": {}}, "budgets": {"small": {"steps": 10}}})
+    >>> suite.make_algorithms(suite.budgets["small"])["bc"].batch_size
+    256
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    title: str = ""
+    question: str = ""
+    source: str = ""
+    sources: dict[str, str] = {}
+    variants: dict[str, list[Any]]
+    algorithms: dict[str, dict[str, Any] | None]
+    victims: dict[str, dict[str, Any] | None] = {}
+    seeds: tuple[int, ...] = (0,)
+    evaluation: Literal["final", "sparse", "published"] | Evaluation | None = Evaluation()  # a preset, or settings
+    quality: Quality = Quality()
+    budgets: dict[str, Budget]
+
+    @classmethod
+    def from_plain(cls, plain: Any, where: str = "suite") -> Suite:
+        """Build a suite from the mapping that its YAML holds, checking every part of it; errors name `where`."""
+        if not isinstance(plain, Mapping):
+            raise ConfigError(f"{where}: expected a mapping with the keys {', '.join(cls.model_fields)}")
+        known = {key: value for key, value in plain.items() if key in cls.model_fields}
+        if len(known) < len(plain):
+            misspelt = next(str(key) for key in plain if key not in cls.model_fields)
+            raise ConfigError(f"{where}: {UnknownNameError('key', misspelt, cls.model_fields)}")
+        if isinstance(known.get("variants"), Mapping):
+            known["variants"] = variants_from_plain(known["variants"], where)
+        try:
+            suite = cls.model_validate(known)
+        except ValidationError as error:
+            raise ConfigError(describe_validation_error(where, error)) from error
+        if bool(suite.source) == bool(suite.sources):
+            raise ConfigError(f"{where}: give either source, or sources with a label for each")
+        for name, transforms in suite.variants.items():
+            transforms_from_plain(transforms, f"{where}: variant {name}")
+        for budget in suite.budgets.values():
+            suite.make_algorithms(budget, where)
+            for name, transforms in suite.variants.items():
+                with_victims(transforms, partial(suite._check_victim, budget, f"{where}: variant {name}"))
+        return suite
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str]) -> Suite:
+        """Read a suite file."""
+        return cls.from_plain(read_yaml(os.fspath(path)), os.fspath(path))
+
+    def budget(self, name: str) -> Budget:
+        """Return a budget by name."""
+        if name not in self.budgets:
+            raise UnknownNameError("budget", name, self.budgets)
+        return self.budgets[name]
+
+    def make_algorithms(
+        self, budget: Budget, where: str = "suite", dataset: Dataset | None = None
+    ) -> dict[str, Algorithm]:
+        """Build the algorithms by their labels; for a variant, with what their authors chose for it."""
+        for label in budget.algorithms:
+            if label not in self.algorithms:
+                raise ConfigError(f"{where}: budget: {UnknownNameError('algorithm', label, self.algorithms)}")
+        return {
+            label: _algorithm(
+                label,
+                {**budget.algorithm_parameters, **(given or {}), **budget.algorithms.get(label, {})},
+                f"{where}: algorithm {label}",
+                dataset,
+            )
+            for label, given in self.algorithms.items()
+        }
+
+    def make_victim(self, budget: Budget, victim: str, where: str = "suite") -> Algorithm:
+        """Build the algorithm of a victim by its label or the algorithm's name."""
+        given = self.victims.get(victim) or {}
+        algorithm = _algorithm(victim, {**budget.victim_parameters, **given}, f"{where}: victim {victim}")
+        try:
+            check_victim(algorithm)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: victim {victim}: {error}") from error
+        return algorithm
+
+    def _check_victim(self, budget: Budget, where: str, victim: str) -> str:
+        if victim in self.victims or not os.path.isdir(victim):
+            self.make_victim(budget, victim, where)
+        return victim
+
+    def folder(self, budget: str, runs: str | os.PathLike[str] | None = None) -> Path:
+        """Return the folder of the results: `runs`, or `runs/<suite>-<budget>`."""
+        return Path(runs if runs is not None else f"runs/{self.name}-{budget}")
+
+    def make_evaluation(self, budget: Budget) -> Evaluation | None:
+        """Return the evaluation with the budget's changes."""
+        chosen = self.evaluation
+        if chosen is None:
+            return None
+        if isinstance(chosen, str):
+            chosen = Evaluation.preset(chosen, budget.steps)
+        return replace(chosen, episodes=budget.episodes or chosen.episodes, every=budget.evaluate_every or chosen.every)
+
+    @property
+    def sources_by_label(self) -> dict[str, str]:
+        """The datasets; a single one has no label."""
+        return self.sources or {"": self.source}
+
+    def load_sources(
+        self, budget: Budget, progress: Callable[[str, int, int], None] | None = None
+    ) -> dict[str, Dataset]:
+        """Load every source, collecting what is not there yet; `progress` is called with (name, done, total)."""
+        from assay.datasets.collection.catalog import catalog
+        from assay.datasets.loading import load
+
+        loaded = {}
+        for label, name in self.sources_by_label.items():
+            options: dict[str, Any] = {}
+            if name in catalog():
+                options["progress"] = None if progress is None else partial(progress, name)
+                if budget.dataset_steps is not None:
+                    options["steps"] = budget.dataset_steps
+            loaded[label] = load(name, **options)
+        return loaded
+
+    def variants_of(
+        self,
+        sources: Mapping[str, Dataset],
+        find_victim: Callable[[Dataset, str], str | os.PathLike[str]] | None = None,
+        device: str = "cpu",
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> list[Variant]:
+        """Apply the transforms of every variant to every source.
+
+        Parameters
+        ----------
+        sources : mapping
+            As from `load_sources`.
+        find_victim : callable, optional
+            Gives the folder of a run for a source and the label of its victim. Without one nothing is trained: random
+            corruption of the same elements stands for what needs a victim.
+        device : str
+            Where victims are attacked.
+        progress : callable, optional
+            Called with (variant, done, total) by transforms that take minutes; what those give is kept under
+            `home()/variants`, and found again.
+        """
+        variants = []
+        for label, source in sources.items():
+            for name, transforms in self.variants.items():
+                if find_victim is None:
+                    transforms = [_stand_in(entry) for entry in transforms]
+                else:
+                    transforms = with_victims(transforms, partial(find_victim, source), device)
+                recipe = Recipe(self.sources_by_label[label], transforms_from_plain(transforms, f"variant {name}"))
+                called = f"{label} {name}".strip()
+                report = None if progress is None else partial(progress, called)
+                variants.append(Variant(called, recipe.apply(source, keep=True, progress=report), source))
+        return variants
+
+    def steps_to_collect(self, budget: Budget) -> int | None:
+        """Return how many steps of catalog sources are to be collected first; None where all data is there."""
+        from assay.datasets.collection.catalog import catalog
+        from assay.datasets.loading import DEFAULT_STEPS, cached_path
+
+        steps = budget.dataset_steps or DEFAULT_STEPS
+        names = [name for name in self.sources_by_label.values() if name in catalog()]
+        missing = [name for name in names if not cached_path(name, steps=steps).exists()]
+        return steps if missing else None
+
+    def make_jobs(self, budget: Budget, variants: Sequence[Variant]) -> list[Job]:
+        """List the jobs: variants x algorithms x seeds, in that order."""
+        return [
+            Job(
+                algorithm,
+                variant.dataset,
+                seed,
+                variant.label,
+                algorithm.label if label == algorithm.name else label,
+                float(variant.source.returns.mean()),  # of the clean data, whatever a variant did to the rewards
+                self._chosen_by_variant(budget, label, algorithm, variant.dataset),
+            )
+            for variant in variants
+            for label, algorithm in self.make_algorithms(budget, dataset=variant.dataset).items()
+            for seed in budget.seeds or self.seeds
+        ]
+
+    def _chosen_by_variant(self, budget: Budget, label: str, algorithm: Algorithm, dataset: Dataset) -> tuple[str, ...]:
+        given = {**budget.algorithm_parameters, **(self.algorithms[label] or {}), **budget.algorithms.get(label, {})}
+        return tuple(key for key in algorithm.values_for(dataset) if key not in given) if "preset" in given else ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A dataset of a suite, and the clean one that it was made of."""
+
+    label: str
+    dataset: Dataset
+    source: Dataset
+
+
+def _algorithm(label: str, parameters: dict[str, Any], where: str, dataset: Dataset | None = None) -> Algorithm:
+    """Build an algorithm as suites write them: `algorithm` is its name, `preset` asks for its authors' values."""
+    try:
+        name, preset = str(parameters.pop("algorithm", label)), parameters.pop("preset", None)
+        if preset not in (None, "variant"):
+            raise ConfigError(f"preset={preset!r} is not 'variant'")
+        if preset is not None and dataset is not None:
+            parameters = {**type(algorithm_named(name)).values_for(dataset), **parameters}
+        return algorithm_named(name, parameters)
+    except AssayError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _stand_in(entry: Any) -> Any:
+    """Replace a transform that needs a victim by random corruption, which gives a dataset of the same shape."""
+    if isinstance(entry, Mapping):
+        ((_, parameters),) = entry.items()
+        if isinstance(parameters, Mapping) and "victim" in parameters:
+            return {"corruption.random": {"element": parameters["element"], "rate": parameters.get("rate", 0.3)}}
+    return entry
+
+
+def run_suite(
+    suite: Suite | str | os.PathLike[str],
+    budget: str,
+    *,
+    runs: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    storage: str = "float32",
+    compile: bool = False,
+    population: int | Literal["auto"] = "auto",
+    measure: Callable[..., pl.DataFrame] | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
+    collecting: Callable[[str, int, int], None] | None = None,
+    preparing: Callable[[str, int, int], None] | None = None,
+    workers: int | None = None,
+    checkpoint_seconds: float = 120.0,
+    loggers: Sequence[Logger] = (),
+    ray: str | None = None,
+    command: str | None = None,
+) -> list[Run]:
+    """Run a suite: build its variants, measure them, train every job and write the runs.
+
+    What is finished is skipped, what is not is resumed; the command can be given again after any interruption.
+
+    Parameters
+    ----------
+    suite : Suite or path of its YAML
+    budget : str
+        One of the suite's budgets.
+    runs : path, optional
+        Default `runs/<suite>-<budget>`.
+    device, storage, compile, population, workers, checkpoint_seconds, progress, loggers, ray
+        As in `train`.
+    precision : str, optional
+        Default is the budget's.
+    measure : callable, optional
+        (variant, first variant, bins=, select=) -> frame of metric, value, interval (struct of low, high), unit, source;
+        written to `quality.parquet` with the interval as two columns. `assay.metrics.assess` is one.
+    collecting : callable, optional
+        Called with (name, steps done, steps in all) while a source is collected.
+    preparing : callable, optional
+        Called with (variant, done, total) while a transform takes its time, such as an attack.
+    command : str, optional
+        What was typed; shown in the report.
+
+    Returns
+    -------
+    list of Run
+        Variants x algorithms x seeds, in that order.
+    """
+    if not isinstance(suite, Suite):
+        suite = Suite.from_yaml(suite)
+    chosen = suite.budget(budget)
+    root = suite.folder(budget, runs)
+    loaded = suite
+
+    def find_victim(source: Dataset, victim: str) -> Run | str:
+        if victim not in loaded.victims and os.path.isdir(victim):
+            return victim
+        algorithm = loaded.make_victim(chosen, victim)
+        options: dict[str, Any] = {"device": device, "precision": precision or chosen.precision, "progress": progress}
+        return train_victim(algorithm, source, steps=chosen.victim_steps, **options)
+
+    variants = suite.variants_of(suite.load_sources(chosen, collecting), find_victim, device, preparing)
+    described = {
+        "schema": "assay-suite",
+        "schema_version": 1,
+        "name": suite.name,
+        "title": suite.title,
+        "question": suite.question,
+        "budget": budget,
+        "budget_parameters": chosen.model_dump(),
+        "variants": [variant.label for variant in variants],
+        "algorithms": list(suite.algorithms),
+        "seeds": list(chosen.seeds or suite.seeds),
+        "source": ", ".join(suite.sources_by_label.values()),
+        "command": command,
+    }
+    atomic_write(root / "suite.json", json.dumps(described, indent=1))
+    if measure is not None:
+        _write_quality(
+            root / "quality.parquet", variants, partial(measure, bins=suite.quality.bins, select=suite.quality.metrics)
+        )
+    return train(
+        suite.make_jobs(chosen, variants),
+        steps=chosen.steps,
+        runs=root,
+        device=device,
+        evaluation=suite.make_evaluation(chosen),
+        precision=precision or chosen.precision,
+        storage=storage,
+        compile=compile,
+        population=population,
+        checkpoint_seconds=checkpoint_seconds,
+        workers=workers,
+        progress=progress,
+        loggers=loggers,
+        ray=ray,
+    )
+
+
+def plan_suite(
+    suite: Suite | str | os.PathLike[str],
+    budget: str,
+    *,
+    runs: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    storage: str = "float32",
+    population: int | Literal["auto"] = "auto",
+) -> TrainingPlan:
+    """Plan what `run_suite` would do with the same arguments; nothing is written.
+
+    The variants are built, as for a run, but victims are not trained: random corruption stands for what needs one. A source
+    that would have to be collected first is not: its plan is made from a sample of 2,000 steps, with the memory of the data
+    in proportion.
+
+    Returns
+    -------
+    TrainingPlan
+        With the estimated time of training on this machine; measuring the variants and evaluation are not included.
+    """
+    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.loading import collect_entry, load
+
+    if not isinstance(suite, Suite):
+        suite = Suite.from_yaml(suite)
+    chosen = suite.budget(budget)
+    collects = suite.steps_to_collect(chosen)
+    if collects is None:
+        sources = suite.load_sources(chosen)
+    else:
+        steps = min(collects, _SAMPLE_STEPS)
+        named = suite.sources_by_label.items()
+        sources = {
+            label: collect_entry(name, steps=steps, workers=0) if name in catalog() else load(name)
+            for label, name in named
+        }
+    variants = suite.variants_of(sources)
+    plan = plan_training(
+        suite.make_jobs(chosen, variants),
+        steps=chosen.steps,
+        runs=suite.folder(budget, runs),
+        device=device,
+        evaluation=suite.make_evaluation(chosen),
+        precision=precision or chosen.precision,
+        storage=storage,
+        population=population,
+    )
+    if collects is None:
+        return plan
+    share = collects / max(source.total_steps for source in sources.values())
+    return TrainingPlan(
+        tuple(replace(job, status="unknown") for job in plan.jobs),
+        tuple(replace(item, data_bytes=round(share * item.data_bytes)) for item in plan.populations),
+        collects,
+    )
+
+
+def _write_quality(
+    file: Path, variants: Sequence[Variant], measure: Callable[[Dataset, Dataset], pl.DataFrame]
+) -> None:
+    import io
+
+    import polars as pl
+
+    references: dict[int, Dataset] = {}  # the first variant of each source
+    tables = []
+    for variant in variants:
+        reference = references.setdefault(id(variant.source), variant.dataset)
+        measured = measure(variant.dataset, reference).unnest("interval")
+        tables.append(measured.select(pl.lit(variant.label).alias("variant"), pl.all().exclude("seconds")))
+    content = io.BytesIO()
+    pl.concat(tables).write_parquet(content)
+    atomic_write(file, content.getvalue())

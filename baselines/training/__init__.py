@@ -1,0 +1,1 @@
+"""From jobs to runs: grouping, training, checkpoints and progress."""

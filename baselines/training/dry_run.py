@@ -1,0 +1,185 @@
+"""A dry run: what a training would do, how much memory it needs and about how long it takes. Nothing is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from assay.baselines.evaluation.evaluation import Evaluation
+from assay.baselines.runs.job import Job
+from assay.baselines.runs.plan import Plan
+from assay.baselines.training.sizing import seconds_per_update
+from assay.baselines.training.train import matmul_precision
+from assay.baselines.training.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
+from assay.datasets.device import check_device
+
+__all__ = ["PlannedJob", "PlannedPopulation", "TrainingPlan", "plan_training"]
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job and what there is of it already.
+
+    Parameters
+    ----------
+    label, variant, seed
+        Its algorithm and dataset as tables call them, and its training seed.
+    folder : Path
+    status : str
+        `"finished"` or `"diverged"` (not trained again), `"resumes"`, `"new"`, or `"unknown"`.
+    update : int
+        Where it resumes.
+    """
+
+    label: str
+    variant: str
+    seed: int
+    folder: Path
+    status: str
+    update: int = 0
+
+
+@dataclass(frozen=True)
+class PlannedPopulation:
+    """Jobs that would be trained together.
+
+    Parameters
+    ----------
+    label : str
+        The algorithm.
+    members, datasets : int
+    observation_size, action_size : int
+    updates : int
+        That are left to each member.
+    state_bytes : int
+        Weights and optimizer on the device, of all members.
+    data_bytes : int
+        Datasets on the device.
+    peak_bytes : int or None
+        On CUDA, the most that was allocated while it was timed, with all of the above and working space.
+    seconds_per_update : float
+        Of all members, timed on this machine just now.
+    error : str or None
+        Why it would fail; the sizes are then 0.
+    """
+
+    label: str
+    members: int
+    datasets: int
+    observation_size: int = 0
+    action_size: int = 0
+    updates: int = 0
+    state_bytes: int = 0
+    data_bytes: int = 0
+    peak_bytes: int | None = None
+    seconds_per_update: float = 0.0
+    error: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time to train it, without evaluation."""
+        return self.updates * self.seconds_per_update
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a training would do.
+
+    Parameters
+    ----------
+    jobs : tuple of PlannedJob
+        In the order given.
+    populations : tuple of PlannedPopulation
+        In the order in which they would be trained.
+    collects : int or None
+        Steps of the source dataset that would be collected first. The populations were then timed on a sample, and what
+        is finished is not known, because runs are recognized by their data.
+    """
+
+    jobs: tuple[PlannedJob, ...]
+    populations: tuple[PlannedPopulation, ...]
+    collects: int | None = None
+
+
+def plan_training(
+    jobs: Sequence[Job],
+    *,
+    steps: int,
+    runs: str | os.PathLike[str] = "runs",
+    device: str = "cpu",
+    evaluation: Evaluation | None = Evaluation(),  # noqa: B008  (frozen)
+    precision: str = "highest",
+    storage: str = "float32",
+    population: int | Literal["auto"] = "auto",
+) -> TrainingPlan:
+    """Plan what `train` would do with the same arguments, with a short timing of each population on the device.
+
+    Parameters
+    ----------
+    jobs, steps, runs, device, evaluation, precision, storage, population
+        As in `train`.
+
+    Returns
+    -------
+    TrainingPlan
+
+    Raises
+    ------
+    ConfigError
+        Where `train` would raise it.
+
+    Examples
+    --------
+    >>> import assay
+    >>> from assay.baselines import BC, Job, plan_training
+    >>> jobs = [Job(BC(hidden=(8,)), assay.load("pendulum/random", steps=400), seed) for seed in range(3)]
+    >>> plan = plan_training(jobs, steps=10, runs="no-such-folder")
+    >>> [job.status for job in plan.jobs], plan.populations[0].members, plan.populations[0].updates
+    (['new', 'new', 'new'], 3, 10)
+    """
+    plan = Plan(steps, evaluation, precision, storage)
+    work = look_up(jobs, plan, runs)
+    check_device(device)
+    with matmul_precision(precision, device):
+        groups = form_populations(work, population, device)
+        planned = tuple(_planned_job(item) for item in work)
+        populations = tuple(_planned_population(group, plan, device) for group in groups)
+    return TrainingPlan(planned, populations)
+
+
+def _planned_job(item: Work) -> PlannedJob:
+    job, update = item.job, 0 if item.state is None else item.state.update
+    status = item.run.status if item.finished else "resumes" if update else "new"
+    return PlannedJob(job.name or job.algorithm.label, job.label, job.seed, item.folder, status, update)
+
+
+def _planned_population(group: WorkGroup, plan: Plan, device: str) -> PlannedPopulation:
+    work = group.members
+    label, datasets = work[0].job.algorithm.label, len({item.job.dataset.fingerprint for item in work})
+    on_cuda = device.startswith("cuda")
+    if on_cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    laid_out, failures = lay_out(group)
+    if failures:
+        return PlannedPopulation(label, len(work), datasets, error=str(failures[0][1]))
+    population = build_population(group, laid_out, plan, device)
+    updates = plan.steps - population.completed
+    seconds = seconds_per_update(population)
+    networks = population.networks.values()
+    return PlannedPopulation(
+        label,
+        len(work),
+        datasets,
+        population.observation_size,
+        population.action_size,
+        updates,
+        sum(tensor.nbytes for network in networks for tensor in network.tensors().values()),
+        0 if group.streaming else population.batches.rows.nbytes,
+        torch.cuda.max_memory_allocated(device) if on_cuda else None,
+        seconds,
+    )

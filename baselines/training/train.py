@@ -1,0 +1,349 @@
+"""Training: jobs are grouped into populations, trained, checkpointed, evaluated and written as runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Literal
+
+import torch
+
+from assay.baselines.engine.population import Population
+from assay.baselines.evaluation.evaluation import Evaluation, EvaluationResult
+from assay.baselines.evaluation.evaluator import Evaluator
+from assay.baselines.runs.job import Job
+from assay.baselines.runs.machine import hardware, multiplies_bfloat16
+from assay.baselines.runs.plan import Plan
+from assay.baselines.runs.run import Run
+from assay.baselines.training.logging.logger import Logger
+from assay.baselines.training.progress import Reporter, TrainingProgress
+from assay.baselines.training.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
+from assay.datasets.device import check_device
+from assay.datasets.errors import AssayError, AssayWarning, ConfigError
+
+__all__ = ["train"]
+
+_LOG_POINTS = 100
+_UPDATES_PER_SLICE = 64  # between looks at the clock and at Ctrl-C
+
+
+def train(
+    jobs: Sequence[Job],
+    *,
+    steps: int,
+    runs: str | os.PathLike[str] = "runs",
+    device: str = "cpu",
+    evaluation: Evaluation | None = Evaluation(),  # noqa: B008  (frozen)
+    precision: str = "highest",
+    storage: str = "float32",
+    compile: bool = False,
+    population: int | Literal["auto"] = "auto",
+    checkpoint_seconds: float = 120.0,
+    workers: int | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
+    loggers: Sequence[Logger] = (),
+    ray: str | None = None,
+) -> list[Run]:
+    """Train jobs, many at a time.
+
+    Jobs of one algorithm with equal shapes and static parameters form populations; everything else about a job (seed,
+    dataset variant, learning rates and other float fields) may differ inside one. A finished run with the same job hash
+    is not trained again, an unfinished one resumes from its checkpoint.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    steps : int
+        Updates of each job.
+    runs : path
+        Folder for the run folders.
+    device : str
+        `"cpu"`, `"cuda"`, ...
+    evaluation : Evaluation or None
+        None trains without an environment.
+    precision : "highest", "high", "medium" or "bf16"
+        Of float32 matrix products, as in `torch.set_float32_matmul_precision`; `"medium"` uses bfloat16 operands with
+        float32 accumulation, nearly twice as fast on recent CPUs. `"bf16"` keeps activations in bfloat16 too.
+    storage : "float32", "float16" or "bfloat16"
+        Of the data on the device.
+    compile : bool
+        Compile the updates with `torch.compile` (CUDA only): fewer, larger kernels after a minute or so of compiling.
+    population : int or "auto"
+        Most members to train together; `"auto"` finds it by a short timing where there is much to train. What does not
+        fit into memory is split further, with a warning.
+    checkpoint_seconds : float
+        Time between checkpoints.
+    workers : int, optional
+        Simulator processes for evaluation; default one per core, less one where there are more than two.
+    progress : callable, optional
+        Called with a TrainingProgress at log points and while evaluating.
+    loggers : sequence of Logger
+        Where the curves go besides the run folders, such as `TensorBoard()`.
+    ray : str, optional
+        Address of a Ray cluster, such as `"auto"` or `"host:6379"`; see `assay.baselines.training.cluster`. Every population
+        becomes one of its tasks, and a lost node's populations go on elsewhere from their checkpoints. `runs` must then
+        be a folder that all nodes see under the same path.
+
+    Returns
+    -------
+    list of Run
+        In the order of the jobs; look at `status`, a job that failed or diverged does not stop the others.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is impossible, or a dataset does not suit an algorithm; before anything is trained.
+
+    Examples
+    --------
+    >>> import assay, tempfile
+    >>> from assay.baselines import BC, Evaluation, Job, train
+    >>> dataset = assay.load("pendulum/random", steps=400)
+    >>> run, = train([Job(BC(), dataset)], steps=10, runs=tempfile.mkdtemp(), evaluation=Evaluation(episodes=1))
+    >>> run.status, run.policy(dataset.observations[:2]).shape
+    ('finished', (2, 1))
+    """
+    plan = Plan(steps, evaluation, precision, storage)
+    work = look_up(jobs, plan, runs)
+    if ray is None:
+        check_device(device)
+    if compile and torch.device(device).type != "cuda":
+        raise ConfigError(
+            "compile=True is for CUDA: on a CPU the matrix products take the time, and those are the same"
+        )
+    if all(item.finished for item in work):
+        return [Run(item.folder) for item in work]
+    if ray is not None:
+        from assay.baselines.training.cluster import train_on_cluster
+
+        options = {
+            "steps": steps,
+            "evaluation": evaluation,
+            "precision": precision,
+            "storage": storage,
+            "compile": compile,
+            "checkpoint_seconds": checkpoint_seconds,
+            "workers": workers,
+            "loggers": loggers,
+        }
+        populations = form_populations(work, population, "cpu")
+        errors = train_on_cluster(populations, address=ray, device=device, options=options, progress=progress)
+        for group, error in zip(populations, errors):
+            if error is not None:
+                _fail([Run(item.folder) for item in group.members], error)
+        return [Run(item.folder) for item in work]
+    trained_on = hardware(device) | {"compiled": compile}
+    with matmul_precision(precision, device):
+        populations = form_populations(work, population, device)
+        for group in populations:
+            for item in group.members:
+                item.begin(trained_on, group.company)
+        for number, group in enumerate(populations):
+            report = Reporter(progress, loggers, number, len(populations), group.members, steps)
+            _train_population(group, plan, device, compile, checkpoint_seconds, workers, report)
+    return [Run(item.folder) for item in work]
+
+
+@contextmanager
+def matmul_precision(precision: str, device: str) -> Iterator[None]:
+    """Multiply float32 matrices as precisely as this while the block runs; warns where that cannot pay on the device."""
+    if precision in ("medium", "bf16") and torch.device(device).type == "cpu" and multiplies_bfloat16() is False:
+        cost = "multiplies in float32 here, as 'highest' does" if precision == "medium" else "is many times slower here"
+        warnings.warn(
+            f"this processor has no instructions for bfloat16 products: precision={precision!r} {cost}",
+            AssayWarning,
+            stacklevel=4,
+        )
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest" if precision == "bf16" else precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _train_population(
+    group: WorkGroup,
+    plan: Plan,
+    device: str,
+    compile: bool,
+    checkpoint_seconds: float,
+    workers: int | None,
+    report: Reporter,
+) -> None:
+    """Train, evaluate and write one population; an error in it is written to its runs and does not stop the others."""
+    laid_out, failures = lay_out(group)
+    for item, failure in failures:
+        _fail([item.run], failure)
+    broken = [item for item, _ in failures]
+    group = replace(group, members=[item for item in group.members if item not in broken])
+    work = group.members
+    try:
+        with report:
+            if not work:
+                return
+            population = build_population(group, laid_out, plan, device, compile=compile)
+            with _evaluator(work, plan, workers) as evaluator:
+                if evaluator is not None:
+                    _take_up_evaluation(work, population, evaluator)
+                _advance(work, population, plan, evaluator, checkpoint_seconds, report)
+                if evaluator is not None:
+                    _evaluate_finally(work, population, evaluator, report)
+        for index, item in enumerate(work):
+            item.run.write_table("curves", item.curves)
+            item.run.write_table("returns", item.returns)
+            item.run.write_policy(population, index)
+            diverged = item.diverged_at is not None
+            error = (
+                f"the loss was not finite in update {item.diverged_at}; the networks are as they were then"
+                if diverged
+                else None
+            )
+            item.run.finish(
+                "diverged" if diverged else "finished",
+                seconds=item.seconds,
+                error=error,
+                evaluation_restarts=item.restarts,
+            )
+    except Exception as error:
+        _fail([item.run for item in work], error)
+
+
+def _fail(runs: Sequence[Run], error: Exception) -> None:
+    details = str(error) if isinstance(error, AssayError) else "".join(traceback.format_exception(error))
+    for run in runs:
+        if run.status == "unfinished":
+            run.update(status="failed", error=details)
+
+
+def _advance(
+    work: list[Work],
+    population: Population,
+    plan: Plan,
+    evaluator: Evaluator | None,
+    checkpoint_seconds: float,
+    report: Reporter,
+) -> None:
+    every = max(1, plan.steps // _LOG_POINTS)
+    evaluate_every = None if plan.evaluation is None else plan.evaluation.every
+    saved = time.monotonic()
+
+    def save() -> None:
+        for index, item in enumerate(work):
+            item.checkpoint(population, index, None if evaluator is None else evaluator.pending)
+        for item in work:
+            item.run.keep_checkpoint(item.number)
+
+    with _deferred_interrupt() as interrupt:
+        while population.completed < plan.steps:
+            if evaluator is not None and _is_multiple(population.completed, evaluate_every):
+                # At the start of a turn, so that a training resumed at this update begins the evaluation as well.
+                _record(work, evaluator.collect(until=lambda: interrupt.requested))
+                if interrupt.requested:
+                    save()
+                    raise KeyboardInterrupt
+                evaluator.start(population.completed, population.actor())
+            stop = _next_multiple(population.completed, _UPDATES_PER_SLICE, every, evaluate_every, plan.steps)
+            started = time.monotonic()
+            population.advance(stop - population.completed)
+            logs = stop % every == 0 or stop == plan.steps
+            if logs:
+                _log(work, population)  # a GPU's work is waited for here
+            for item in work:
+                item.seconds += (time.monotonic() - started) / len(work)
+            if logs:
+                report(stop)
+            if evaluator is not None:
+                _record(work, evaluator.collect_finished())
+            if time.monotonic() - saved > checkpoint_seconds or stop == plan.steps or interrupt.requested:
+                save()
+                saved = time.monotonic()
+            if interrupt.requested:
+                raise KeyboardInterrupt
+
+
+def _is_multiple(number: int, period: int | None) -> bool:
+    return period is not None and number > 0 and number % period == 0
+
+
+def _next_multiple(number: int, *periods: int | None) -> int:
+    """Return the smallest multiple of any of the periods above `number`."""
+    return min((number // period + 1) * period for period in periods if period is not None)
+
+
+class _Interrupt:
+    requested = False
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[_Interrupt]:
+    """Note the first Ctrl-C instead of raising it in the middle of an update; a second one raises at once."""
+    interrupt = _Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt  # only the main thread gets signals
+        return
+
+    def note(*_: object) -> None:
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        interrupt.requested = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _log(work: list[Work], population: Population) -> None:
+    metrics = population.metrics()
+    for index, (item, frozen_at) in enumerate(zip(work, population.frozen_at)):
+        if item.diverged_at is None:  # after that there is nothing to log
+            item.curves += [(population.completed, name, float(values[index])) for name, values in metrics.items()]
+            item.diverged_at = frozen_at
+
+
+@contextmanager
+def _evaluator(work: list[Work], plan: Plan, workers: int | None) -> Iterator[Evaluator | None]:
+    """Give what evaluates the population, or None where nothing does."""
+    environment = plan.environment(work[0].job)
+    if plan.evaluation is None or environment is None:
+        yield None
+        return
+    with Evaluator(environment, plan.evaluation, len(work), workers) as evaluator:
+        yield evaluator
+
+
+def _take_up_evaluation(work: list[Work], population: Population, evaluator: Evaluator) -> None:
+    """Begin anew the evaluation that was in flight when the checkpoint was written."""
+    pending = [item.pending for item in work if item.pending is not None]
+    if pending:
+        actor = population.actor()
+        for member, item in enumerate(pending):
+            actor.restore(member, item.tensors)
+        evaluator.start(pending[0].update, actor)
+
+
+def _evaluate_finally(work: list[Work], population: Population, evaluator: Evaluator, report: Reporter) -> None:
+    _record(work, evaluator.collect())
+    evaluator.start(population.completed, population.actor())
+    _record(work, evaluator.collect(watch=lambda share: report(population.completed, share)), final=True)
+
+
+def _record(work: list[Work], evaluated: tuple[int, EvaluationResult] | None, final: bool = False) -> None:
+    """Keep every episode of an evaluation that has come to its end."""
+    if evaluated is None:
+        return
+    update, result = evaluated
+    for index, item in enumerate(work):
+        item.restarts += result.restarts
+        for episode, seed in enumerate(result.seeds):
+            total, length = float(result.returns[index, episode]), int(result.lengths[index, episode])
+            item.returns.append((update, episode, int(seed), total, length, final))

@@ -1,0 +1,300 @@
+"""Jobs at work: what there is of each already, which train together, and the population that they make."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.baselines.engine.acting import Actor
+from assay.baselines.engine.data import TrainingData, check_learnable
+from assay.baselines.engine.population import Member, Population, State
+from assay.baselines.runs.job import Job
+from assay.baselines.runs.plan import Plan
+from assay.baselines.runs.run import PendingEvaluation, Run
+from assay.baselines.training.grouping import Candidate, form_groups
+from assay.baselines.training.sizing import (
+    available_memory,
+    bytes_per_member,
+    choose_size,
+    like_population,
+    seconds_per_update,
+)
+from assay.datasets.errors import AssayError, AssayWarning, ConfigError
+
+__all__ = ["Work", "WorkGroup", "build_population", "form_populations", "lay_out", "look_up"]
+
+_LARGEST = 64  # members of a population, where its size is chosen here
+_FEW = 4  # that train together without a timing: it would cost more than it could gain
+_WORTH_TIMING = 30.0  # seconds of training below which the size does not matter
+
+
+class Work:
+    """A job on its way to a finished run."""
+
+    def __init__(self, job: Job, plan: Plan, root: Path) -> None:
+        self.job, self.plan = job, plan
+        self.folder = root / plan.folder(job)
+        self.state: State | None = None
+        self.pending: PendingEvaluation | None = None
+        self.restarts = 0  # of simulators, in the evaluations of its population
+        self.curves: list[tuple[Any, ...]] = []
+        self.returns: list[tuple[Any, ...]] = []
+        self.seconds = 0.0
+        self.finished = False
+        self.company: str | None = None  # the population in which it was begun
+        self.checkpoints: frozenset[int] = frozenset()
+        self.number = 0  # of the latest checkpoint
+        self.diverged_at: int | None = None
+        self.run: Run
+
+    def check(self) -> None:
+        """Raise ConfigError where the job is impossible, before anything is written for any job."""
+        scale = self.job.action_scale  # raises where the algorithm cannot act
+        dataset = self.job.dataset
+        check_learnable(observations=dataset.observations, actions=dataset.actions, discrete=scale.first is not None)
+        if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
+            raise ConfigError(
+                f"{self.job.label} does not say which environment it comes from; pass Evaluation(environment=...), or "
+                "evaluation=None (--episodes 0) to train without one"
+            )
+
+    def look_up(self) -> None:
+        """Find out what is there already; nothing is written."""
+        if (self.folder / "run.json").exists():
+            self.run = Run(self.folder)
+            self.finished = self.run.status in ("finished", "diverged")
+            if self.run.status == "unfinished":
+                self.company = self.run.description["population"]
+                self.checkpoints = frozenset(self.run.checkpoints())
+
+    def take_up(self, number: int) -> None:
+        """Read a checkpoint."""
+        self.number = number
+        self.state, self.pending, progress = self.run.read_checkpoint(number)
+        self.curves = [tuple(row) for row in progress["curves"]]
+        self.returns = [tuple(row) for row in progress["returns"]]
+        self.seconds, self.diverged_at = progress["seconds"], progress["diverged_at"]
+        self.restarts = progress["restarts"]
+
+    def begin(self, trained_on: dict[str, Any], company: str) -> None:
+        """Make the run's folder, or take up the one that is there; `company` names the job's population."""
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.run = Run.create(self.folder, self.job, self.plan, trained_on, started, company)
+        self.run.keep_checkpoint(self.number)  # a later one lacks its companions
+
+    @property
+    def kind(self) -> str:
+        """Jobs with the same text can share a population."""
+        dataset, algorithm = self.job.dataset, self.job.algorithm
+        shapes = [[str(array.dtype), array.shape[1:]] for array in _leaves(dataset.observations, dataset.actions)]
+        done = 0 if self.state is None else self.state.update
+        pending = None if self.pending is None else self.pending.update
+        environment = self.plan.environment(self.job)
+        scale = self.job.action_scale
+        actions = [len(scale.center), scale.first]
+        same = [algorithm.name, algorithm.static_parameters(), shapes, actions, environment, done, pending]
+        return json.dumps(same, sort_keys=True)
+
+    @property
+    def data_key(self) -> str:
+        """Jobs with the same text share their laid out dataset."""
+        return self.job.dataset.fingerprint + json.dumps(self.job.algorithm.data_parameters())
+
+    def checkpoint(self, population: Population, member: int, pending: tuple[int, Actor] | None) -> None:
+        """Save the member's state, and the policy whose evaluation has not come to its end, beside what was saved."""
+        progress = {
+            "curves": self.curves,
+            "returns": self.returns,
+            "seconds": self.seconds,
+            "diverged_at": self.diverged_at,
+            "restarts": self.restarts,
+        }
+        evaluated = None if pending is None else PendingEvaluation(pending[0], pending[1].tensors(member))
+        self.number += 1
+        self.run.write_checkpoint(self.number, population.state(member), evaluated, progress)
+
+
+def look_up(jobs: Sequence[Job], plan: Plan, runs: str | os.PathLike[str]) -> list[Work]:
+    """Check all jobs, then find out what there is of each already; nothing is written."""
+    work = [Work(job, plan, Path(runs)) for job in jobs]
+    for item in work:
+        item.check()
+    for item in work:
+        item.look_up()
+    return work
+
+
+def _leaves(*values: Any) -> Iterator[np.ndarray]:
+    for value in values:
+        if isinstance(value, dict):
+            yield from _leaves(*value.values())
+        else:
+            yield value
+
+
+@dataclass(frozen=True)
+class WorkGroup:
+    """Jobs that train together.
+
+    Parameters
+    ----------
+    members : list of Work
+    streaming : bool
+        Whether their data stays on the host.
+    """
+
+    members: list[Work]
+    streaming: bool = False
+
+    @property
+    def company(self) -> str:
+        """A name for these jobs together."""
+        return hashlib.sha256("\n".join(item.folder.name for item in self.members).encode()).hexdigest()[:16]
+
+
+def form_populations(
+    work: Sequence[Work], population: int | str, device: str, memory: int | None = None
+) -> list[WorkGroup]:
+    """Group what is not finished into populations.
+
+    Parameters
+    ----------
+    work : sequence of Work
+    population : int or "auto"
+        Most members of one; `"auto"` times some sizes where there is much to train.
+    device : str
+    memory : int, optional
+        Bytes that a population may take; default is what the device has left.
+
+    Raises
+    ------
+    ConfigError
+        If a population were to have no member.
+    """
+    if population < 1 if isinstance(population, int) else population != "auto":
+        raise ConfigError(f"population={population!r} must be at least 1, or 'auto'")
+    unfinished = list({item.folder: item for item in reversed(work) if not item.finished}.values())[::-1]
+    _take_up_checkpoints(unfinished)
+    kinds: dict[Hashable, list[Work]] = {}
+    for item in unfinished:
+        kinds.setdefault(item.kind, []).append(item)
+    available = available_memory(device) if memory is None else memory
+    taken = {kind: bytes_per_member(items[0].job.algorithm, *_sizes(items[0])) for kind, items in kinds.items()}
+
+    def largest(kind: Hashable) -> int:
+        if not isinstance(population, str):
+            return population
+        return _chosen_size(kinds[kind], device, max(1, available // taken[kind]))
+
+    candidates = [Candidate(item.kind, item.data_key, _data_bytes(item), item.company) for item in unfinished]
+    groups = form_groups(candidates, largest, taken.__getitem__, available)
+    made = [WorkGroup([unfinished[index] for index in group.members], group.streaming) for group in groups]
+    for group in made:
+        if group.streaming:
+            first = group.members[0]
+            warnings.warn(
+                f"{first.job.label} does not fit into the {available / 1e9:.3g} GB that are free on {device}: its batches "
+                f"are sent from host memory while {first.job.algorithm.label} trains",
+                AssayWarning,
+                stacklevel=3,
+            )
+    for kind, items in kinds.items():
+        data = {item.data_key: _data_bytes(item) for item in items}
+        needed, parts = (
+            sum(data.values()) + len(items) * taken[kind],
+            sum(group.members[0].kind == kind for group in made),
+        )
+        if needed > available and parts > 1:
+            warnings.warn(
+                f"the {len(items)} jobs of {items[0].job.algorithm.label} need {needed / 1e9:.3g} GB and {device} has "
+                f"{available / 1e9:.3g} GB free: they are trained as {parts} populations, one after the other",
+                AssayWarning,
+                stacklevel=3,
+            )
+    return made
+
+
+def _take_up_checkpoints(unfinished: Sequence[Work]) -> None:
+    """Read the latest checkpoint that all runs of a population have: a kill may have come between two of them."""
+    companies: dict[str, list[Work]] = {}
+    for item in unfinished:
+        if item.company is not None:
+            companies.setdefault(item.company, []).append(item)
+    for members in companies.values():
+        common = frozenset.intersection(*(item.checkpoints for item in members))
+        for item in members:
+            if common:
+                item.take_up(max(common))
+
+
+def _chosen_size(items: list[Work], device: str, fitting: int) -> int:
+    first = items[0]
+    most = min(_LARGEST, fitting)
+    if len(items) <= _FEW:
+        return most
+    algorithm, (observation_size, action_size), bf16 = first.job.algorithm, _sizes(first), first.plan.bf16
+
+    @functools.cache
+    def seconds(members: int) -> float:
+        return seconds_per_update(
+            like_population(algorithm, members, observation_size, action_size, device=device, bf16=bf16)
+        )
+
+    if seconds(1) * first.plan.steps * len(items) < _WORTH_TIMING:
+        return most
+    return choose_size(len(items), seconds, most)
+
+
+def _sizes(item: Work) -> tuple[int, int]:
+    return int(item.job.dataset.observations.shape[1]), len(item.job.action_scale.center)
+
+
+def _data_bytes(item: Work) -> int:
+    observation_size, action_size = _sizes(item)
+    width = 2 * observation_size + action_size + 2 + len(item.job.algorithm.extra_columns) * action_size
+    return item.job.dataset.total_steps * width * item.plan.storage_dtype.itemsize
+
+
+def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work, AssayError]]]:
+    """Lay out the datasets of a group, and say whose cannot be learned from."""
+    laid_out: dict[str, TrainingData] = {}
+    errors: dict[str, AssayError] = {}
+    for item in group.members:
+        if item.data_key not in laid_out and item.data_key not in errors:
+            try:
+                laid_out[item.data_key] = item.job.algorithm.training_data(item.job.dataset, item.job.action_scale)
+            except AssayError as error:
+                errors[item.data_key] = error
+    return laid_out, [(item, errors[item.data_key]) for item in group.members if item.data_key in errors]
+
+
+def build_population(
+    group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, device: str, *, compile: bool = False
+) -> Population:
+    """Make the networks, place the data, and restore what was saved."""
+    numbers = {key: number for number, key in enumerate(laid_out)}
+    population = Population(
+        [Member(item.job.algorithm, item.job.seed, numbers[item.data_key]) for item in group.members],
+        list(laid_out.values()),
+        plan.steps,
+        device=device,
+        storage=plan.storage_dtype,
+        streaming=group.streaming,
+        bf16=plan.bf16,
+        compile="inductor" if compile else None,
+    )
+    for index, item in enumerate(group.members):
+        if item.state is not None:
+            population.restore(item.state, index)
+            item.state = None
+    return population

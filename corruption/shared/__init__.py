@@ -1,0 +1,1 @@
+"""What several corruptions have in common: elements, steps, pieces of episodes, sensors."""

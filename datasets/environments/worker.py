@@ -1,0 +1,291 @@
+"""One process that steps environments for `EnvironmentPool`, and the protocol the two speak.
+
+The worker is started as ``python -m assay.datasets.environments.worker``, so it needs neither pickle nor a main guard and
+works from notebooks, scripts and beside torch threads alike. Numbers pass through shared memory (`Columns`), which the
+worker inherits as an open file without a name; its standard input and output say when they are ready::
+
+    start    pool -> worker    u32 length, JSON {environment_id, kwargs, slots, environments, memory}
+             worker -> pool    u8 0, u32 length, JSON {observation_space, action_space, spec_json}
+    reset    pool -> worker    b"R", u32 n, i64[n] slots     reads seeds, writes observations
+             worker -> pool    u8 0
+    step     pool -> worker    b"S", u32 n, i64[n] slots     reads actions, writes the four outcomes
+             worker -> pool    u8 0
+    failure  worker -> pool    u8 1, u32 length, JSON {slot, doing, cause}; the worker then ends
+    end      pool closes the pipe; the worker ends, also when the pool's process was killed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+import mmap
+import os
+import struct
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from assay.datasets.errors import ConfigError
+from assay.datasets.spaces import space_from_gymnasium, space_to_json
+
+__all__ = ["Columns", "EnvironmentGroup", "SlotError", "main", "row_layout"]
+
+LENGTH = struct.Struct("<I")
+REQUEST = struct.Struct("<cI")
+DONE, FAILED = b"\0", b"\1"
+
+
+class SlotError(Exception):
+    """What an environment raised, with the slot it happened in; the pool turns it into a CollectionError."""
+
+    def __init__(self, slot: int, doing: str, cause: str) -> None:
+        super().__init__(cause)
+        self.slot, self.doing, self.cause = slot, doing, cause
+
+
+LIBRARIES = {
+    "PointMaze_": ("gymnasium_robotics", "robotics"),
+    "AntMaze_": ("gymnasium_robotics", "robotics"),
+    "MiniGrid-": ("minigrid", "minigrid"),
+}
+"""Where environments whose ids begin so are registered, and Assay's extra that brings it."""
+
+
+def register_environments_of(environment_id: str) -> None:
+    """Import what registers an environment; Gymnasium itself does so only for its own and for ``module:id``."""
+    if environment_id.startswith("assay/"):
+        import assay.datasets.environments.tasks  # noqa: F401  (importing registers them)
+    for prefix, (module, extra) in LIBRARIES.items():
+        if environment_id.startswith(prefix):
+            try:
+                importlib.import_module(module)
+            except ModuleNotFoundError as error:
+                raise ConfigError(f"{module} is not installed: pip install 'assay[{extra}]'") from error
+
+
+def describe_space(space: Any, role: str, slot: int) -> str:
+    """Return a space as JSON: Box and Discrete, and for observations Dict and Tuple of them; others are an error."""
+    kinds = {type(part).__name__ for part in parts_of(space)} if role == "observation" else {type(space).__name__}
+    if not kinds <= {"Box", "Discrete"}:
+        also = ", and Dict and Tuple of them" if role == "observation" else ""
+        cause = f"{role} space {space} cannot be collected: only Box and Discrete can{also} (flatten it first)"
+        raise SlotError(slot, "made", cause)
+    return space_to_json(space_from_gymnasium(space))
+
+
+def parts_of(space: Any) -> list[Any]:
+    """Return the spaces that a Dict or Tuple is made of, or the space itself."""
+    kind = type(space).__name__
+    children = space.spaces.values() if kind == "Dict" else space.spaces if kind == "Tuple" else None
+    return [space] if children is None else [part for child in children for part in parts_of(child)]
+
+
+def row_layout(space: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return the dtype and shape of one row: those of a Box or Discrete, a record of its parts for a Dict or Tuple.
+
+    Examples
+    --------
+    >>> from gymnasium.spaces import Box, Dict
+    >>> row_layout(Dict(goal=Box(0, 1, (2,)), here=Box(0, 1, (3,), np.float64)))
+    (dtype([('goal', '<f4', (2,)), ('here', '<f8', (3,))]), ())
+    """
+    kind = type(space).__name__
+    if kind not in ("Dict", "Tuple"):
+        return np.dtype(space.dtype), tuple(space.shape)
+    names = list(space.spaces) if kind == "Dict" else [f"_index_{i}" for i in range(len(space.spaces))]
+    children = list(space.spaces.values()) if kind == "Dict" else list(space.spaces)
+    return np.dtype([(name, *row_layout(child)) for name, child in zip(names, children)]), ()
+
+
+def as_row(observation: Any, space: Any) -> Any:
+    """Return an observation as it is assigned to a row of `row_layout`."""
+    kind = type(space).__name__
+    if kind == "Dict":
+        return tuple(as_row(observation[name], child) for name, child in space.spaces.items())
+    if kind == "Tuple":
+        return tuple(as_row(each, child) for each, child in zip(observation, space.spaces))
+    return observation
+
+
+class Columns:
+    """What a pool and its workers give each other, one row for each slot.
+
+    ::
+
+        seeds [E]      actions [E, ...]                                       written by the pool
+        observations [E, ...]      rewards, terminations, truncations [E]     written by the slot's worker
+
+    Parameters
+    ----------
+    environments
+        E, the slots of the whole pool.
+    observation, action
+        dtype and shape of one row.
+    memory
+        Descriptor of the file that holds the columns; it is made large enough. None keeps them in this process.
+    """
+
+    def __init__(
+        self,
+        environments: int,
+        observation: tuple[np.dtype[Any], tuple[int, ...]],
+        action: tuple[np.dtype[Any], tuple[int, ...]],
+        memory: int | None = None,
+    ) -> None:
+        kinds: list[tuple[np.dtype[Any], tuple[int, ...]]] = [
+            (np.dtype(np.int64), ()),
+            action,
+            observation,
+            (np.dtype(np.float64), ()),
+            (np.dtype(bool), ()),
+            (np.dtype(bool), ()),
+        ]
+        sizes = [environments * math.prod(shape) * dtype.itemsize for dtype, shape in kinds]
+        # Workers write beside each other: every column begins on a cache line of its own.
+        starts = np.cumsum([0, *(-(-size // 64) * 64 for size in sizes)]).tolist()
+        buffer: Any = bytearray(starts[-1])
+        if memory is not None:
+            if os.fstat(memory).st_size < starts[-1]:
+                os.ftruncate(memory, starts[-1])
+            buffer = mmap.mmap(memory, starts[-1])
+        arrays = [
+            np.frombuffer(buffer, dtype, environments * math.prod(shape), start).reshape(environments, *shape)
+            for (dtype, shape), start in zip(kinds, starts)
+        ]
+        self.seeds, self.actions, self.observations, self.rewards, self.terminations, self.truncations = arrays
+
+
+class EnvironmentGroup:
+    """Some slots of a pool, stepped one after the other in the current process.
+
+    Parameters
+    ----------
+    environment_id
+        Registered Gymnasium id, or ``module:id``.
+    kwargs
+        Keyword arguments of ``gymnasium.make``.
+    slots
+        The pool's numbers of the environments made here.
+    """
+
+    def __init__(self, environment_id: str, kwargs: Mapping[str, Any], slots: Sequence[int]) -> None:
+        import gymnasium
+
+        self.environments: dict[int, Any] = {}
+        for slot in slots:
+            try:
+                register_environments_of(environment_id)
+                # The checker costs a third of the speed and warns about things no dataset depends on.
+                self.environments[slot] = gymnasium.make(environment_id, disable_env_checker=True, **kwargs)
+            except Exception as error:
+                raise SlotError(slot, "made", f"{type(error).__name__}: {error}") from error
+        first = self.environments[slots[0]]
+        self.observation_space = first.observation_space
+        self.nested = type(self.observation_space).__name__ in ("Dict", "Tuple")
+        try:
+            spec_json = first.spec.to_json()
+        except Exception:  # an entry point that is an object, not a name, has no JSON form
+            spec_json = None
+        self.description: dict[str, Any] = {
+            "observation_space": describe_space(first.observation_space, "observation", slots[0]),
+            "action_space": describe_space(first.action_space, "action", slots[0]),
+            "spec_json": spec_json,
+        }
+        self.discrete_actions = type(first.action_space).__name__ == "Discrete"
+
+    def columns(self, environments: int, memory: int | None = None) -> Columns:
+        """Lay out the columns for a pool of so many environments like these."""
+        first = next(iter(self.environments.values()))
+        return Columns(environments, row_layout(first.observation_space), row_layout(first.action_space), memory)
+
+    def reset(self, columns: Columns, slots: Sequence[int]) -> None:
+        """Reset each slot with its seed."""
+        for slot, seed in zip(slots, columns.seeds[slots].tolist()):
+            try:
+                observation = self.environments[slot].reset(seed=seed)[0]
+                columns.observations[slot] = as_row(observation, self.observation_space) if self.nested else observation
+            except Exception as error:
+                raise SlotError(slot, "reset", f"{type(error).__name__}: {error}") from error
+
+    def step(self, columns: Columns, slots: Sequence[int]) -> None:
+        """Step each slot once with its action."""
+        # Copied, because some environments keep the action that they are given, or clip it in place.
+        actions = columns.actions[slots]
+        observations, rewards = columns.observations, columns.rewards
+        terminations, truncations = columns.terminations, columns.truncations
+        for slot, action in zip(slots, actions.tolist() if self.discrete_actions else actions):
+            try:
+                observation, *outcome = self.environments[slot].step(action)
+                observations[slot] = as_row(observation, self.observation_space) if self.nested else observation
+                rewards[slot], terminations[slot], truncations[slot] = outcome[:3]
+            except Exception as error:
+                raise SlotError(slot, "stepped", f"{type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Close every environment; an environment that cannot be closed is left to the end of the process."""
+        for environment in self.environments.values():
+            with contextlib.suppress(Exception):  # nothing depends on it, and the data is already with the caller
+                environment.close()
+        self.environments.clear()
+
+
+def read_exactly(stream: BinaryIO, count: int) -> bytes:
+    """Read ``count`` bytes or raise EOFError: half a message means that the other side is gone."""
+    data = stream.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
+
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answer requests until the pipe ends."""
+    config = json.loads(read_exactly(requests, LENGTH.unpack(read_exactly(requests, LENGTH.size))[0]))
+    try:
+        group = EnvironmentGroup(config["environment_id"], config["kwargs"], config["slots"])
+        description = json.dumps(group.description).encode()
+        replies.write(DONE + LENGTH.pack(len(description)) + description)
+        replies.flush()
+        columns = None
+        while header := requests.read(REQUEST.size):
+            if len(header) < REQUEST.size:
+                raise EOFError
+            operation, count = REQUEST.unpack(header)
+            slots = np.frombuffer(read_exactly(requests, 8 * count), np.int64).tolist()
+            if columns is None:
+                columns = group.columns(config["environments"], config["memory"])
+            if operation == b"R":
+                group.reset(columns, slots)
+            else:
+                group.step(columns, slots)
+            replies.write(DONE)
+            replies.flush()
+        group.close()
+    except SlotError as error:
+        message = json.dumps({"slot": error.slot, "doing": error.doing, "cause": error.cause}).encode()
+        replies.write(FAILED + LENGTH.pack(len(message)) + message)
+        replies.flush()
+
+
+def main() -> None:
+    """Serve the process that started this one, until it closes the pipe or dies."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb")
+    # Whatever an environment prints, from Python or from C, must not end up between two messages.
+    os.dup2(2, 1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    try:
+        serve(requests, replies)
+    except (EOFError, BrokenPipeError):  # the pool's process is gone: nobody is left to tell
+        os._exit(0)
+    sys.stderr.flush()
+    os._exit(0)  # a library's exit handlers may hang; the environments are closed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""File containers (HDF5, zip of NumPy arrays, Parquet, Arrow): opening them without trusting them."""
