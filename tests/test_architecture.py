@@ -21,6 +21,8 @@ ALLOWED = {
     "analysis": {"datasets"},
 }
 OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a protocol or registry of the room that asks
+    ("baselines/__init__.py", "*"): "names of its own modules, when they are first used",
+    ("datasets/environments/worker.py", "*"): "modules that register environments, as Gymnasium ids name them",
     ("datasets/registry.py", "*"): "what can be extended registers itself in the packages that its registry names",
     (
         "corruption/attacks/victim.py",
