@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from assay.baselines.engine.population import Population
 from assay.baselines.evaluation.evaluation import Evaluation
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
@@ -169,6 +170,8 @@ def _planned_population(group: WorkGroup, plan: Plan, device: str) -> PlannedPop
         return PlannedPopulation(label, len(work), datasets, error=str(failures[0][1]))
     population = build_population(group, laid_out, plan, device)
     updates = plan.steps - population.completed
+    if not isinstance(population, Population):  # a method without a loop
+        return PlannedPopulation(label, len(work), datasets, updates=updates)
     seconds = seconds_per_update(population)
     networks = population.networks.values()
     return PlannedPopulation(
@@ -179,7 +182,7 @@ def _planned_population(group: WorkGroup, plan: Plan, device: str) -> PlannedPop
         population.action_size,
         updates,
         sum(tensor.nbytes for network in networks for tensor in network.tensors().values()),
-        0 if group.streaming else population.batches.rows.nbytes,
+        0 if group.streaming else population.table.rows.nbytes,
         torch.cuda.max_memory_allocated(device) if on_cuda else None,
         seconds,
     )

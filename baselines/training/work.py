@@ -17,7 +17,8 @@ import numpy as np
 
 from assay.baselines.engine.acting import Actor
 from assay.baselines.engine.data import TrainingData, check_learnable
-from assay.baselines.engine.population import Member, Population, State
+from assay.baselines.engine.learner import Learner, Member, State
+from assay.baselines.engine.population import stage_lengths
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import PendingEvaluation, Run
@@ -59,9 +60,9 @@ class Work:
 
     def check(self) -> None:
         """Raise ConfigError where the job is impossible, before anything is written for any job."""
-        scale = self.job.action_scale  # raises where the algorithm cannot act
-        dataset = self.job.dataset
-        check_learnable(observations=dataset.observations, actions=dataset.actions, discrete=scale.first is not None)
+        algorithm = self.job.algorithm
+        check_learnable(self.job.shapes, self.job.dataset.actions, images=algorithm.image_observations)
+        stage_lengths(algorithm.stages(), self.plan.steps)
         if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
             raise ConfigError(
                 f"{self.job.label} does not say which environment it comes from; pass Evaluation(environment=...), or "
@@ -110,7 +111,7 @@ class Work:
         """Jobs with the same text share their laid out dataset."""
         return self.job.dataset.fingerprint + json.dumps(self.job.algorithm.data_parameters())
 
-    def checkpoint(self, population: Population, member: int, pending: tuple[int, Actor] | None) -> None:
+    def checkpoint(self, population: Learner, member: int, pending: tuple[int, Actor] | None) -> None:
         """Save the member's state, and the policy whose evaluation has not come to its end, beside what was saved."""
         progress = {
             "curves": self.curves,
@@ -256,7 +257,7 @@ def _chosen_size(items: list[Work], device: str, fitting: int) -> int:
 
 
 def _sizes(item: Work) -> tuple[int, int]:
-    return int(item.job.dataset.observations.shape[1]), len(item.job.action_scale.center)
+    return item.job.shapes.observation_size, item.job.shapes.action_size
 
 
 def _data_bytes(item: Work) -> int:
@@ -280,10 +281,10 @@ def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work,
 
 def build_population(
     group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, device: str, *, compile: bool = False
-) -> Population:
+) -> Learner:
     """Make the networks, place the data, and restore what was saved."""
     numbers = {key: number for number, key in enumerate(laid_out)}
-    population = Population(
+    population = group.members[0].job.algorithm.learner(
         [Member(item.job.algorithm, item.job.seed, numbers[item.data_key]) for item in group.members],
         list(laid_out.values()),
         plan.steps,

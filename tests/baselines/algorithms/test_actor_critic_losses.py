@@ -33,7 +33,7 @@ def made(algorithm, **different) -> Setting:
     for network in trained.networks.values():
         size = network.spec.ensemble * network.spec.size
         network.buffer += 0.1 * trained.draws.normal(f"apart/{network.name}", size).view(network.buffer.shape)
-    return Setting(trained.networks, trained.batches.batch(0, None), trained.hyperparameters, trained.draws)
+    return Setting(trained.networks, trained.batches.batches(), trained.hyperparameters, trained.draws)
 
 
 def batch_of(setting: Setting) -> list[np.ndarray]:
@@ -200,7 +200,7 @@ def test_each_part_of_a_sac_n_update_sees_what_the_part_before_did():
     population = Population([Member(SACN(**SMALL, critics=2), 0, 0)], [training_data()], 100, dtype=torch.float64)
     population.advance(3)
     networks, before = population.networks, population.state()
-    setting = Setting(networks, population.batches.batch(0, None), population.hyperparameters, population.draws)
+    setting = Setting(networks, population.batches.batches(), population.hyperparameters, population.draws)
     for phase, name in zip(population.phases, ("temperature", "actor", "critic")):
         losses = phase.losses(setting).of
         assert list(losses) == [name]
