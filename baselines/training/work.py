@@ -22,6 +22,7 @@ from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import PendingEvaluation, Run
 from assay.baselines.training.grouping import Candidate, form_groups
+from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.sizing import (
     available_memory,
     bytes_per_member,
@@ -162,27 +163,18 @@ class WorkGroup:
         return hashlib.sha256("\n".join(item.folder.name for item in self.members).encode()).hexdigest()[:16]
 
 
-def form_populations(
-    work: Sequence[Work], population: int | str, device: str, memory: int | None = None
-) -> list[WorkGroup]:
+def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int | None = None) -> list[WorkGroup]:
     """Group what is not finished into populations.
 
     Parameters
     ----------
     work : sequence of Work
-    population : int or "auto"
-        Most members of one; `"auto"` times some sizes where there is much to train.
-    device : str
+    options : TrainingOptions
+        `population` is the most members of one. With Ray, the memory is that of this machine.
     memory : int, optional
         Bytes that a population may take; default is what the device has left.
-
-    Raises
-    ------
-    ConfigError
-        If a population were to have no member.
     """
-    if population < 1 if isinstance(population, int) else population != "auto":
-        raise ConfigError(f"population={population!r} must be at least 1, or 'auto'")
+    device, population = options.device if options.ray is None else "cpu", options.population
     unfinished = list({item.folder: item for item in reversed(work) if not item.finished}.values())[::-1]
     _take_up_checkpoints(unfinished)
     kinds: dict[Hashable, list[Work]] = {}
@@ -279,7 +271,7 @@ def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work,
 
 
 def build_population(
-    group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, device: str, *, compile: bool = False
+    group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, options: TrainingOptions
 ) -> Population:
     """Make the networks, place the data, and restore what was saved."""
     numbers = {key: number for number, key in enumerate(laid_out)}
@@ -287,11 +279,11 @@ def build_population(
         [Member(item.job.algorithm, item.job.seed, numbers[item.data_key]) for item in group.members],
         list(laid_out.values()),
         plan.steps,
-        device=device,
+        device=options.device,
         storage=plan.storage_dtype,
         streaming=group.streaming,
         bf16=plan.bf16,
-        compile="inductor" if compile else None,
+        compile="inductor" if options.compile else None,
     )
     for index, item in enumerate(group.members):
         if item.state is not None:

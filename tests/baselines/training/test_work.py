@@ -10,6 +10,7 @@ import torch
 
 from assay.baselines import BC, TD3BC, Job
 from assay.baselines.runs.plan import Plan
+from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.sizing import bytes_per_member
 from assay.baselines.training.work import Work, build_population, form_populations, lay_out
 from assay.datasets.errors import AssayWarning
@@ -31,12 +32,12 @@ def test_what_does_not_fit_together_is_split_with_a_warning(tmp_path):
     items = work(tmp_path, [Job(BC(**SMALL), pendulum_like(data), seed) for data in (0, 1) for seed in (0, 1)])
     each = bytes_per_member(BC(**SMALL), 3, 1)
     with pytest.warns(AssayWarning, match=r"4 jobs of BC need .* trained as 2 populations"):
-        groups = form_populations(items, 64, "cpu", memory=2 * each + DATA)
+        groups = form_populations(items, TrainingOptions(population=64), memory=2 * each + DATA)
     assert [[item.job.seed for item in group.members] for group in groups] == [[0, 1], [0, 1]]
     assert len({group.company for group in groups}) == 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (group,) = form_populations(items, 64, "cpu", memory=4 * each + 2 * DATA)
+        (group,) = form_populations(items, TrainingOptions(population=64), memory=4 * each + 2 * DATA)
     assert not group.streaming
 
 
@@ -46,11 +47,11 @@ def test_a_dataset_larger_than_the_memory_is_streamed_with_a_warning(tmp_path):
     memory = 3 * bytes_per_member(TD3BC(**SMALL), 3, 1)
     assert memory < 200 * DATA
     with pytest.warns(AssayWarning, match="sent from host memory while TD3") as caught:
-        (group,) = form_populations(items, 64, "cpu", memory=memory)
+        (group,) = form_populations(items, TrainingOptions(population=64), memory=memory)
     assert len(caught) == 1
     assert group.streaming
-    streamed = build_population(group, lay_out(group)[0], PLAN, "cpu")
-    resident = build_population(replace(group, streaming=False), lay_out(group)[0], PLAN, "cpu")
+    streamed = build_population(group, lay_out(group)[0], PLAN, TrainingOptions())
+    resident = build_population(replace(group, streaming=False), lay_out(group)[0], PLAN, TrainingOptions())
     for population in (streamed, resident):
         population.advance(5)
     assert streamed.batches.streaming
@@ -69,12 +70,12 @@ def test_the_size_is_timed_only_where_there_is_much_to_train(tmp_path, monkeypat
 
     monkeypatch.setattr(module, "seconds_per_update", seconds)
     items = work(tmp_path, [Job(BC(**SMALL), pendulum_like(), seed) for seed in range(6)])
-    (group,) = form_populations(items, "auto", "cpu")
+    (group,) = form_populations(items, TrainingOptions())
     assert len(group.members) == 6
     assert timed == [1]  # ten updates are over before anything could be gained
     for item in items:
         item.plan = Plan(1_000_000, None, "highest")
-    groups = form_populations(items, "auto", "cpu")
+    groups = form_populations(items, TrainingOptions())
     assert [len(group.members) for group in groups] == [1] * 6  # each member is slower in company
     assert timed == [1, 1, 2]
-    assert [len(group.members) for group in form_populations(items, 4, "cpu")] == [4, 2]
+    assert [len(group.members) for group in form_populations(items, TrainingOptions(population=4))] == [4, 2]
