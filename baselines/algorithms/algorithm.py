@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias, cast
 import torch
 
 from assay.baselines.algorithms.registry import REGISTRY
-from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.baselines.engine.data import ActionScale, TrainingData, rows_of_episodes
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.networks import FixedNetwork, Network, Specification
 from assay.datasets.dataset import Dataset
@@ -131,6 +131,10 @@ class Algorithm(ABC):
             normalize=self.normalize_observations,
             extra=self.extra_columns,
         )
+
+    def training_rows(self, dataset: Dataset) -> int:
+        """Return how many rows `training_data` lays out."""
+        return int(rows_of_episodes(dataset).sum())
 
     def data_parameters(self) -> dict[str, Any]:
         """Return what `training_data` depends on; jobs that agree in it share the laid out dataset."""

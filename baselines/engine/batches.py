@@ -23,7 +23,7 @@ from assay.baselines.engine.data import TrainingData
 from assay.baselines.engine.randomness import Draws
 from assay.datasets.errors import ConfigError
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "data_bytes"]
 
 
 class Batches:
@@ -82,6 +82,12 @@ class Batches:
             self._cumulative = torch.from_numpy(np.concatenate(parts)).to(home)
             self._dataset_of_member = torch.tensor(chosen, dtype=torch.float64, device=home)
         self._sent: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the data takes where it lies, as `data_bytes` counts them."""
+        tensors = (self.rows, self._remaining, self._cumulative)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     # ---------------------------------------------------------------- what an update sees
 
@@ -167,6 +173,29 @@ class Batches:
             else:
                 for place, value in zip(self._sent[slot], (rows, lengths)):
                     place.copy_(value, non_blocking=True)
+
+
+def data_bytes(rows: int, columns: Sequence[tuple[str, int]], storage: torch.dtype, *, weighted: bool = False) -> int:
+    """Return the bytes that a dataset takes where its batches are drawn: its rows, what is left of each episode, weights.
+
+    Parameters
+    ----------
+    rows : int
+    columns : sequence of (str, int)
+        As from `row_columns`.
+    storage : torch.dtype
+        Of the rows.
+    weighted : bool
+        Whether rows are drawn by weights.
+
+    Examples
+    --------
+    >>> from assay.baselines.engine.data import row_columns
+    >>> data_bytes(1_000_000, row_columns(11, 3), torch.float16)
+    58000000
+    """
+    width = sum(size for _, size in columns)
+    return rows * (width * storage.itemsize + torch.int32.itemsize + weighted * torch.float64.itemsize)
 
 
 def place_rows(data: Sequence[TrainingData], storage: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.transitions import Transitions
 
-__all__ = ["ActionScale", "ObservationScale", "TrainingData", "check_learnable"]
+__all__ = ["ActionScale", "ObservationScale", "TrainingData", "check_learnable", "row_columns", "rows_of_episodes"]
 
 _STD_OFFSET = 1e-3  # the published normalization divides by std + 1e-3
 
@@ -161,6 +162,8 @@ class TrainingData:
         }
         for name in extra:
             parts |= _EXTRA[name](transitions.rewards, scaled_actions, remaining)
+        columns = row_columns(observations.shape[1], scaled_actions.shape[1], extra)
+        assert columns == tuple((name, part.shape[1]) for name, part in parts.items())
         dtype = np.float32 if observations.dtype == np.float32 else np.float64
         rows = np.concatenate(list(parts.values()), axis=1, dtype=dtype)
         bad = np.flatnonzero(~np.isfinite(rows).all(1))
@@ -172,7 +175,6 @@ class TrainingData:
         weights = transitions.weights
         if weights is not None and (not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0):
             raise ConfigError("weights must be finite and non-negative, and some of them positive")
-        columns = tuple((name, part.shape[1]) for name, part in parts.items())
         best_return = float(np.add.reduceat(transitions.rewards, episode_starts(remaining), dtype=np.float64).max())
         return cls(rows, columns, remaining, scale, action_scale, best_return, weights)
 
@@ -185,6 +187,38 @@ class TrainingData:
     def action_size(self) -> int:
         """Entries of an action."""
         return dict(self.columns)["actions"]
+
+
+def row_columns(observation_size: int, action_size: int, extra: Sequence[str] = ()) -> tuple[tuple[str, int], ...]:
+    """Return the names and sizes of the columns of a row, in order.
+
+    Parameters
+    ----------
+    observation_size, action_size : int
+    extra : sequence of str
+        As in `TrainingData.of`.
+
+    Examples
+    --------
+    >>> sum(size for _, size in row_columns(17, 6, ("returns_to_go", "timesteps")))
+    44
+    """
+    columns = {"observations": observation_size, "actions": action_size, "rewards": 1}
+    columns |= {"next_observations": observation_size, "bootstraps": 1}
+    for name in extra:
+        columns |= {added: action_size if added == "next_actions" else 1 for added in _EXTRA_COLUMNS[name]}
+    return tuple(columns.items())
+
+
+def rows_of_episodes(dataset: Dataset) -> np.ndarray:
+    """Return (E,) int64: how many rows each episode gives, all steps but a last one whose next observation is needed.
+
+    It counts what `dataset.transitions(keep_terminal=True)` holds.
+    """
+    lasts = dataset.episode_starts + dataset.episode_lengths - 1
+    dropped = ~dataset.final_observations_known & ~dataset.terminations[lasts]
+    rows: np.ndarray = dataset.episode_lengths - dropped
+    return rows
 
 
 def rows_remaining(transitions: Transitions[np.ndarray]) -> np.ndarray:
@@ -226,3 +260,8 @@ def _timesteps(rewards: np.ndarray, actions: np.ndarray, remaining: np.ndarray) 
 
 
 _EXTRA = {"next_actions": _next_actions, "returns_to_go": _returns_to_go, "timesteps": _timesteps}
+_EXTRA_COLUMNS = {  # what each of them gives; only actions are wider than one
+    "next_actions": ("next_actions", "has_next_actions"),
+    "returns_to_go": ("returns_to_go",),
+    "timesteps": ("timesteps",),
+}

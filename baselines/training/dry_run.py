@@ -180,7 +180,7 @@ def _planned_population(group: WorkGroup, plan: Plan, options: TrainingOptions) 
         population.action_size,
         updates,
         sum(tensor.nbytes for network in networks for tensor in network.tensors().values()),
-        0 if group.streaming else population.batches.rows.nbytes,
+        0 if group.streaming else population.batches.nbytes,
         torch.cuda.max_memory_allocated(options.device) if options.on_cuda else None,
         seconds,
     )

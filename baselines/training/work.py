@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from assay.baselines.engine.acting import Actor
-from assay.baselines.engine.data import TrainingData, check_learnable
+from assay.baselines.engine.batches import data_bytes
+from assay.baselines.engine.data import TrainingData, check_learnable, row_columns
 from assay.baselines.engine.population import Member, Population, State
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
@@ -32,7 +33,7 @@ from assay.baselines.training.sizing import (
 )
 from assay.datasets.errors import AssayError, AssayWarning, ConfigError
 
-__all__ = ["Work", "WorkGroup", "build_population", "form_populations", "lay_out", "look_up"]
+__all__ = ["Work", "WorkGroup", "build_population", "estimate_data_bytes", "form_populations", "lay_out", "look_up"]
 
 _LARGEST = 64  # members of a population, where its size is chosen here
 _FEW = 4  # that train together without a timing: it would cost more than it could gain
@@ -188,7 +189,11 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
             return population
         return _chosen_size(kinds[kind], device, max(1, available // taken[kind]))
 
-    candidates = [Candidate(item.kind, item.data_key, _data_bytes(item), item.company) for item in unfinished]
+    weighted = {item.kind for item in unfinished if item.job.dataset.weights is not None}
+    candidates = [
+        Candidate(item.kind, item.data_key, estimate_data_bytes(item, weighted=item.kind in weighted), item.company)
+        for item in unfinished
+    ]
     groups = form_groups(candidates, largest, taken.__getitem__, available)
     made = [WorkGroup([unfinished[index] for index in group.members], group.streaming) for group in groups]
     for group in made:
@@ -201,7 +206,7 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
                 stacklevel=3,
             )
     for kind, items in kinds.items():
-        data = {item.data_key: _data_bytes(item) for item in items}
+        data = {item.data: item.data_bytes for item in candidates if item.kind == kind}
         needed, parts = (
             sum(data.values()) + len(items) * taken[kind],
             sum(group.members[0].kind == kind for group in made),
@@ -251,10 +256,11 @@ def _sizes(item: Work) -> tuple[int, int]:
     return int(item.job.dataset.observations.shape[1]), len(item.job.action_scale.center)
 
 
-def _data_bytes(item: Work) -> int:
-    observation_size, action_size = _sizes(item)
-    width = 2 * observation_size + action_size + 2 + len(item.job.algorithm.extra_columns) * action_size
-    return item.job.dataset.total_steps * width * item.plan.storage_dtype.itemsize
+def estimate_data_bytes(item: Work, *, weighted: bool) -> int:
+    """Return what the item's dataset takes in a population, whose data is all drawn by weights if some is."""
+    algorithm = item.job.algorithm
+    columns = row_columns(*_sizes(item), algorithm.extra_columns)
+    return data_bytes(algorithm.training_rows(item.job.dataset), columns, item.plan.storage_dtype, weighted=weighted)
 
 
 def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work, AssayError]]]:

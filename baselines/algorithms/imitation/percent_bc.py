@@ -27,7 +27,7 @@ import numpy as np
 from pydantic import Field
 
 from assay.baselines.algorithms.imitation.bc import BC
-from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.baselines.engine.data import ActionScale, TrainingData, rows_of_episodes
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import register
@@ -54,6 +54,13 @@ class PercentBC(BC):
         transitions = dataset.transitions(keep_terminal=True)
         rows = np.isin(dataset.episode_of_step[transitions.steps], kept)
         return TrainingData.of(take(transitions, rows), action_scale, normalize=self.normalize_observations)
+
+    def training_rows(self, dataset: Dataset) -> int:  # noqa: D102
+        try:
+            kept = best_episodes(dataset, self.fraction, self.discount)
+        except ConfigError:  # `training_data` raises it, in the run that it belongs to
+            return super().training_rows(dataset)
+        return int(rows_of_episodes(dataset)[kept].sum())
 
     def data_parameters(self) -> dict[str, Any]:  # noqa: D102
         return {**super().data_parameters(), "fraction": self.fraction, "discount": self.discount}

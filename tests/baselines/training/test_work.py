@@ -5,20 +5,29 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from assay.baselines import BC, TD3BC, Job
+from assay.baselines import BC, TD3BC, Job, PercentBC, algorithm_named, algorithms
 from assay.baselines.runs.plan import Plan
 from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.sizing import bytes_per_member
-from assay.baselines.training.work import Work, build_population, form_populations, lay_out
+from assay.baselines.training.work import (
+    Work,
+    WorkGroup,
+    build_population,
+    estimate_data_bytes,
+    form_populations,
+    lay_out,
+)
+from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning
 from tests.baselines.problems import pendulum_like
 
 SMALL = {"hidden": (16, 16), "batch_size": 32}
 PLAN = Plan(10, None, "highest")
-DATA = 200 * (2 * 3 + 1 + 2) * 4  # bytes of a pendulum-like dataset on the device
+DATA = 200 * ((2 * 3 + 1 + 2) * 4 + 4)  # bytes of a pendulum-like dataset on the device
 
 
 def work(tmp_path, jobs) -> list[Work]:
@@ -57,6 +66,41 @@ def test_a_dataset_larger_than_the_memory_is_streamed_with_a_warning(tmp_path):
     assert streamed.batches.streaming
     state = resident.state().tensors
     assert all(torch.equal(value, state[name]) for name, value in streamed.state().tensors.items())
+
+
+def incomplete(weighted: bool) -> Dataset:
+    """Episodes of which some end with an unknown final observation, and some of those in a termination."""
+    rng, lengths = np.random.default_rng(0), [3, 5, 7, 2, 9, 4, 6, 8]
+    steps, episodes = sum(lengths), len(lengths)
+    lasts = np.cumsum(lengths) - 1
+    columns = {
+        "observations": rng.normal(size=(steps + episodes, 5)).astype(np.float32),
+        "actions": rng.uniform(-1, 1, (steps, 4)).astype(np.float32),
+        "rewards": rng.normal(size=steps),
+        "terminations": np.isin(np.arange(steps), lasts[::2]),
+        "truncations": np.isin(np.arange(steps), lasts[1::2]),
+    }
+    known = np.arange(episodes) % 4 > 1
+    if weighted:
+        columns["weights"] = rng.random(steps)
+    return Dataset(columns, lengths, episode_columns={"final_observation": known})
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+@pytest.mark.parametrize("name", sorted(algorithms()))
+def test_the_estimate_of_the_data_is_what_is_allocated(name, storage, tmp_path):
+    plan = Plan(10, None, "highest", storage)
+    for weighted in ([False], [True], [False, True]):
+        items = [Work(Job(algorithm_named(name), incomplete(each)), plan, tmp_path) for each in weighted]
+        estimate = sum(estimate_data_bytes(item, weighted=any(weighted)) for item in items)
+        data, _ = lay_out(WorkGroup(items))
+        assert estimate == build_population(WorkGroup(items), data, plan, TrainingOptions()).batches.nbytes
+
+
+def test_what_cannot_be_laid_out_is_no_matter_of_its_size(tmp_path):
+    broken = pendulum_like().replace({"rewards": np.full(200, np.nan)})
+    (group,) = form_populations(work(tmp_path, [Job(PercentBC(**SMALL), broken)]), TrainingOptions())
+    assert "cannot be ranked" in str(lay_out(group)[1][0][1])
 
 
 def test_the_size_is_timed_only_where_there_is_much_to_train(tmp_path, monkeypatch):
