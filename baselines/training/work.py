@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -27,17 +26,12 @@ from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.sizing import (
     available_memory,
     bytes_per_member,
-    choose_size,
-    like_population,
-    seconds_per_update,
+    flops_per_update,
+    most_members,
 )
 from assay.datasets.errors import AssayError, AssayWarning, ConfigError
 
 __all__ = ["Work", "WorkGroup", "build_population", "estimate_data_bytes", "form_populations", "lay_out", "look_up"]
-
-_LARGEST = 64  # members of a population, where its size is chosen here
-_FEW = 4  # that train together without a timing: it would cost more than it could gain
-_WORTH_TIMING = 30.0  # seconds of training below which the size does not matter
 
 
 class Work:
@@ -187,7 +181,8 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
     def largest(kind: Hashable) -> int:
         if not isinstance(population, str):
             return population
-        return _chosen_size(kinds[kind], device, max(1, available // taken[kind]))
+        first = kinds[kind][0]
+        return most_members(options.device, flops_per_update(first.job.algorithm, *_sizes(first)))
 
     weighted = {item.kind for item in unfinished if item.job.dataset.weights is not None}
     candidates = [
@@ -232,24 +227,6 @@ def _take_up_checkpoints(unfinished: Sequence[Work]) -> None:
         for item in members:
             if common:
                 item.take_up(max(common))
-
-
-def _chosen_size(items: list[Work], device: str, fitting: int) -> int:
-    first = items[0]
-    most = min(_LARGEST, fitting)
-    if len(items) <= _FEW:
-        return most
-    algorithm, (observation_size, action_size), bf16 = first.job.algorithm, _sizes(first), first.plan.bf16
-
-    @functools.cache
-    def seconds(members: int) -> float:
-        return seconds_per_update(
-            like_population(algorithm, members, observation_size, action_size, device=device, bf16=bf16)
-        )
-
-    if seconds(1) * first.plan.steps * len(items) < _WORTH_TIMING:
-        return most
-    return choose_size(len(items), seconds, most)
 
 
 def _sizes(item: Work) -> tuple[int, int]:

@@ -1,7 +1,8 @@
-"""Jobs become populations: what does not fit is split or streamed, and says so; sizes are chosen where it matters."""
+"""Jobs become populations: what does not fit is split or streamed, and says so; sizes depend on jobs and memory."""
 
 from __future__ import annotations
 
+import time
 import warnings
 from dataclasses import replace
 
@@ -103,23 +104,25 @@ def test_what_cannot_be_laid_out_is_no_matter_of_its_size(tmp_path):
     assert "cannot be ranked" in str(lay_out(group)[1][0][1])
 
 
-def test_the_size_is_timed_only_where_there_is_much_to_train(tmp_path, monkeypatch):
-    from assay.baselines.training import work as module
+def never(*_: object) -> float:
+    raise AssertionError("the clock was read")
 
-    timed = []
 
-    def seconds(population):
-        timed.append(len(population.members))
-        return 0.01 * len(population.members) ** 1.5
+def test_the_same_jobs_form_the_same_populations_whatever_the_clock_says(tmp_path, monkeypatch):
+    items = work(tmp_path, [Job(make(**SMALL), pendulum_like(), seed) for make in (BC, TD3BC) for seed in range(24)])
+    for clock in ("time", "perf_counter", "monotonic", "process_time", "thread_time"):
+        monkeypatch.setattr(time, clock, never)
+    memory = 40 * bytes_per_member(TD3BC(**SMALL), 3, 1) + DATA
+    formed = [[item.folder for item in group.members] for group in form_populations(items, TrainingOptions())]
+    assert [len(members) for members in formed] == [24, 24], "small jobs of one kind are one population"
+    for free in (memory, 2 * memory, 100 * memory):
+        again = form_populations(items, TrainingOptions(), memory=free)
+        assert [[item.folder for item in group.members] for group in again] == formed
+    assert [len(group.members) for group in form_populations(items, TrainingOptions(population=16))] == [16, 8, 16, 8]
 
-    monkeypatch.setattr(module, "seconds_per_update", seconds)
-    items = work(tmp_path, [Job(BC(**SMALL), pendulum_like(), seed) for seed in range(6)])
-    (group,) = form_populations(items, TrainingOptions())
-    assert len(group.members) == 6
-    assert timed == [1]  # ten updates are over before anything could be gained
-    for item in items:
-        item.plan = Plan(1_000_000, None, "highest")
-    groups = form_populations(items, TrainingOptions())
-    assert [len(group.members) for group in groups] == [1] * 6  # each member is slower in company
-    assert timed == [1, 1, 2]
-    assert [len(group.members) for group in form_populations(items, TrainingOptions(population=4))] == [4, 2]
+
+def test_long_trainings_form_the_same_populations_as_short_ones(tmp_path):
+    jobs = [Job(BC(**SMALL), pendulum_like(), seed) for seed in range(6)]
+    for steps in (1, 10**9):
+        items = [Work(job, Plan(steps, None, "highest"), tmp_path) for job in jobs]
+        assert [len(group.members) for group in form_populations(items, TrainingOptions())] == [6]
