@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from assay.baselines.runs.run import Run
     from assay.baselines.suites.suite import Suite, plan_suite, run_suite
     from assay.baselines.training.dry_run import TrainingPlan, plan_training
+    from assay.baselines.training.options import TrainingOptions
     from assay.baselines.training.progress import MemberProgress, TrainingProgress
     from assay.baselines.training.run_victim import RunVictim, train_victim
     from assay.baselines.training.train import train
@@ -61,6 +62,7 @@ __all__ = [
     "Run",
     "RunVictim",
     "Suite",
+    "TrainingOptions",
     "TrainingPlan",
     "TrainingProgress",
     "algorithm_named",
@@ -99,6 +101,7 @@ _HOME_OF = {
     "SACN": "assay.baselines.algorithms.actor_critic.sac_n",
     "Suite": "assay.baselines.suites.suite",
     "TD3BC": "assay.baselines.algorithms.actor_critic.td3_bc",
+    "TrainingOptions": "assay.baselines.training.options",
     "TrainingPlan": "assay.baselines.training.dry_run",
     "TrainingProgress": "assay.baselines.training.progress",
     "fitted_q_evaluation": "assay.baselines.evaluation.off_policy",

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast, get_t
 import torch
 
 from assay.baselines.algorithms.registry import REGISTRY
-from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.baselines.engine.data import ActionScale, TrainingData, rows_of_episodes
 from assay.baselines.engine.shapes import CategoryCode, Observations, Shapes
 from assay.baselines.engine.streams import BufferLayout, Stream
 from assay.baselines.networks.network import FixedNetwork, Network, Specification
@@ -378,6 +378,10 @@ class Algorithm(ABC):
             category_code=self.category_code,
             images=self.image_observations,
         )
+
+    def training_rows(self, dataset: Dataset) -> int:
+        """Return how many rows `training_data` lays out."""
+        return int(rows_of_episodes(dataset).sum())
 
     def data_parameters(self) -> dict[str, Any]:
         """Return what `training_data` depends on; jobs that agree in it share the laid out dataset."""

@@ -24,7 +24,16 @@ from assay.datasets.dataset import Dataset, map_nested
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.transitions import Transitions
 
-__all__ = ["ActionScale", "Frames", "ObservationScale", "TrainingData", "check_learnable", "transitions_of"]
+__all__ = [
+    "ActionScale",
+    "Frames",
+    "ObservationScale",
+    "TrainingData",
+    "check_learnable",
+    "row_columns",
+    "rows_of_episodes",
+    "transitions_of",
+]
 
 _STD_OFFSET = 1e-3  # the published normalization divides by std + 1e-3
 
@@ -299,6 +308,53 @@ class TrainingData:
         return dict(self.columns)["actions"]
 
 
+def row_columns(
+    observation_size: int, action_size: int, extra: Sequence[str] = (), stored: Mapping[str, int] | None = None
+) -> tuple[tuple[str, int], ...]:
+    """Return the names and sizes of the columns of a row, in order.
+
+    Parameters
+    ----------
+    observation_size, action_size : int
+    extra : sequence of str
+        As in `TrainingData.of`.
+    stored : mapping, optional
+        Entries of those extra columns that the dataset has.
+
+    Examples
+    --------
+    >>> sum(size for _, size in row_columns(17, 6, ("returns_to_go", "timesteps")))
+    44
+    """
+    columns = {"observations": observation_size, "actions": action_size, "rewards": 1}
+    columns |= {"next_observations": observation_size, "bootstraps": 1}
+    for name in extra:
+        if stored is not None and name in stored:
+            columns[name] = stored[name]
+        else:
+            columns |= {key: value.reshape(2, -1).shape[1] for key, value in _derived_of_two(name, columns).items()}
+    return tuple(columns.items())
+
+
+def _derived_of_two(name: str, columns: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Derive a column of an episode of two rows of zeros, to see what it gives."""
+    states, numbers = np.zeros((2, columns["observations"])), np.zeros(2)
+    actions, flags = np.zeros((2, columns["actions"])), np.array([False, True])
+    transitions = Transitions(states, actions, numbers, states, flags, np.zeros(2, bool), np.arange(2))
+    return DERIVATIONS.find(name)(Rows(transitions, actions, np.array([2, 1], np.int32)))
+
+
+def rows_of_episodes(dataset: Dataset) -> np.ndarray:
+    """Return (E,) int64: how many rows each episode gives, all steps but a last one whose next observation is needed.
+
+    It counts what `dataset.transitions(keep_terminal=True)` holds.
+    """
+    lasts = dataset.episode_starts + dataset.episode_lengths - 1
+    dropped = ~dataset.final_observations_known & ~dataset.terminations[lasts]
+    rows: np.ndarray = dataset.episode_lengths - dropped
+    return rows
+
+
 def rows_remaining(transitions: Transitions[np.ndarray]) -> np.ndarray:
     """Return (M,) int32: how many rows of the same episode follow without a gap, the row itself included."""
     count = len(transitions)
@@ -354,5 +410,5 @@ def _frames_of(dataset: Dataset, shapes: Shapes, steps: np.ndarray) -> dict[str,
         if dataset.has_next_observations:
             stored = dataset.column(f"next_observations{name}")
             frames, next_rows = np.concatenate([frames, stored]), len(frames) + steps
-        found[part.name or "image"] = Frames(np.asarray(frames), rows, next_rows)
+        found[part.key] = Frames(np.asarray(frames), rows, next_rows)
     return found

@@ -252,6 +252,16 @@ class Population:
         return later[0] if later else self._stages[-1]
 
     @property
+    def stages(self) -> int:
+        """How many there are."""
+        return len(self._stages)
+
+    def enter_stage(self, number: int) -> None:
+        """Go to the first update of a stage without training; what it costs can then be measured."""
+        self.completed = self._stages[number].start
+        self.update.fill_(self.completed)
+
+    @property
     def batches(self) -> Batches:
         """The batches of the coming update."""
         return self._now.batches

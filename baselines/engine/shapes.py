@@ -58,6 +58,11 @@ class Part:
     first: int = 0
 
     @property
+    def key(self) -> str:
+        """What the image is called in a batch; `"image"` where the observation is nothing else."""
+        return self.name or "image"
+
+    @property
     def size(self) -> int:
         """Count of its numbers in an environment's observation."""
         return math.prod(self.shape)
@@ -150,7 +155,8 @@ class Shapes:
     @cached_property
     def measured(self) -> np.ndarray:
         """(observation_size,) bool: entries that are measurements, which normalization is for; codes are not."""
-        return np.repeat([part.kind == "vector" for part in self.in_vector], [self._width(p) for p in self.in_vector])
+        kinds = np.array([part.kind == "vector" for part in self.in_vector], bool)
+        return np.repeat(kinds, np.array([self._width(part) for part in self.in_vector], int))
 
     def vector(self, observations: Any) -> np.ndarray:
         """Return the vectors (M, n) of a dataset's observations: an array, or a nested dict of them.
@@ -189,7 +195,7 @@ class Shapes:
         vector = np.zeros((len(rows), 0))
         if self.in_vector:
             vector = np.concatenate([self._coded(part, found[part.name]) for part in self.in_vector], axis=1)
-        images = {part.name: found[part.name].astype(np.uint8).reshape(*leading, *part.shape) for part in self.images}
+        images = {part.key: found[part.name].astype(np.uint8).reshape(*leading, *part.shape) for part in self.images}
         return vector.reshape(*leading, -1), images
 
     def _width(self, part: Part) -> int:

@@ -23,7 +23,7 @@ from assay.baselines.engine.randomness import Draws
 from assay.baselines.engine.streams import BufferLayout
 from assay.datasets.errors import ConfigError
 
-__all__ = ["Buffer", "DatasetTable", "place_rows"]
+__all__ = ["Buffer", "DatasetTable", "data_bytes", "place_rows"]
 
 
 class DatasetTable:
@@ -62,6 +62,14 @@ class DatasetTable:
                 parts.append(number + cumulative / cumulative[-1])
             self._cumulative = torch.from_numpy(np.concatenate(parts)).to(device)
             self._dataset_of_member = torch.tensor(chosen, dtype=torch.float64, device=device)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the data takes where it lies, as `data_bytes` counts them."""
+        tensors = [self.rows, self.remaining, *([] if self._cumulative is None else [self._cumulative])]
+        for frames in self.frames.values():
+            tensors += [frames.frames, frames.rows, frames.next_rows]
+        return sum(tensor.nbytes for tensor in tensors)
 
     def draw(self, draws: Draws, purpose: str, count: int) -> torch.Tensor:
         """Return [P, count] row numbers, uniform or by the weights of each member's dataset."""
@@ -208,6 +216,40 @@ class Buffer:
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return what a checkpoint holds of it, one row per member."""
         return {"rows": self.rows, "written": self.written}
+
+
+def data_bytes(
+    rows: int,
+    columns: Sequence[tuple[str, int]],
+    storage: torch.dtype,
+    *,
+    weighted: bool = False,
+    images: Sequence[tuple[int, int]] = (),
+) -> int:
+    """Return the bytes that a dataset takes where its batches are drawn: its rows, what is left of each episode, weights.
+
+    Parameters
+    ----------
+    rows : int
+    columns : sequence of (str, int)
+        As from `row_columns`.
+    storage : torch.dtype
+        Of the rows.
+    weighted : bool
+        Whether rows are drawn by weights.
+    images : sequence of (int, int)
+        Frames of each part that is an image, and bytes of one.
+
+    Examples
+    --------
+    >>> from assay.baselines.engine.data import row_columns
+    >>> data_bytes(1_000_000, row_columns(11, 3), torch.float16)
+    58000000
+    """
+    width = sum(size for _, size in columns)
+    places = 2 * torch.int64.itemsize * rows  # of s and s' among the frames
+    frames = sum(count * size + places for count, size in images)
+    return rows * (width * storage.itemsize + torch.int32.itemsize + weighted * torch.float64.itemsize) + frames
 
 
 def place_rows(data: Sequence[TrainingData], storage: torch.dtype, device: torch.device) -> torch.Tensor:

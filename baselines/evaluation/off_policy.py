@@ -32,9 +32,9 @@ from assay.baselines.networks import MLP
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import Run
+from assay.baselines.training.options import Precision, TrainingOptions
 from assay.baselines.training.train import matmul_precision
 from assay.datasets.dataset import Dataset
-from assay.datasets.device import check_device
 from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def fitted_q_evaluation(
     discount: float = 0.99,
     steps: int = 50_000,
     device: str = "cpu",
-    precision: str = "highest",
+    precision: Precision = "highest",
     population: int = 16,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -147,10 +147,8 @@ def fitted_q_evaluation(
 
     if not 0.0 <= discount < 1.0:
         raise ConfigError(f"discount={discount} must be at least 0 and below 1")
+    TrainingOptions(device=device, precision=precision, population=population).check_device()
     plan = Plan(steps, None, precision)
-    if population < 1:
-        raise ConfigError(f"population={population} must be at least 1")
-    check_device(device)
     initial = initial_observations(dataset)
     for run in runs:
         _check(run, initial)

@@ -16,10 +16,7 @@ from assay.datasets.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PRECISIONS", "STORAGES", "Plan"]
-
-PRECISIONS = ("highest", "high", "medium", "bf16")
-STORAGES = ("float32", "float16", "bfloat16")
+__all__ = ["Plan"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +31,6 @@ class Plan:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ConfigError(f"steps={self.steps} must be at least 1")
-        for name, known in (("precision", PRECISIONS), ("storage", STORAGES)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
 
     @property
     def bf16(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from assay.baselines.engine.acting import act_once
 from assay.baselines.networks import MLP, FixedNetwork
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.run import Run
+from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError
 
@@ -119,10 +120,10 @@ def train_victim(
     *,
     steps: int = VICTIM_STEPS,
     seed: int = 0,
-    device: str = "cpu",
-    precision: str = "highest",
     runs: str | os.PathLike[str] | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
+    options: TrainingOptions = TrainingOptions(),  # noqa: B008  (frozen)
+    **changes: Unpack[OptionChanges],
 ) -> Run:
     """Train a victim on a dataset, or find the one that was; an interrupted training goes on.
 
@@ -136,10 +137,10 @@ def train_victim(
         Updates; 3 million in the paper.
     seed : int
         Of the training.
-    device, precision, progress
-        As in `train`.
     runs : path, optional
         Default `home()/victims`.
+    progress, options, **changes
+        As in `train`.
 
     Raises
     ------
@@ -158,9 +159,8 @@ def train_victim(
         steps=steps,
         runs=root,
         evaluation=None,
-        device=device,
-        precision=precision,
         progress=progress,
+        options=options.with_changes(changes),
     )
     if run.status != "finished":
         reason = (run.error or "").strip().splitlines() or [""]

@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import Field
 
 from assay.baselines.algorithms.imitation.bc import BC
-from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.baselines.engine.data import ActionScale, TrainingData, rows_of_episodes
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import register
@@ -50,6 +50,13 @@ class PercentBC(BC):
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:  # noqa: D102
         kept = best_episodes(dataset, self.fraction, self.discount)
         return TrainingData.of_dataset(dataset, action_scale, normalize=self.normalize_observations, episodes=kept)
+
+    def training_rows(self, dataset: Dataset) -> int:  # noqa: D102
+        try:
+            kept = best_episodes(dataset, self.fraction, self.discount)
+        except ConfigError:  # `training_data` raises it, in the run that it belongs to
+            return super().training_rows(dataset)
+        return int(rows_of_episodes(dataset)[kept].sum())
 
     def data_parameters(self) -> dict[str, Any]:  # noqa: D102
         return {**super().data_parameters(), "fraction": self.fraction, "discount": self.discount}

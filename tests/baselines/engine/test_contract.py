@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
+import pydantic
 import pytest
 import torch
 from scipy.stats import chisquare
@@ -37,7 +38,6 @@ def differs(left: Population, right: Population, member: int = 0) -> float:
 # -------------------------------------------------------------------- streams
 
 
-@dataclass(frozen=True)
 class TwoStreams(BC):
     """Behaviour cloning that also draws goals, of which it makes no use."""
 
@@ -76,7 +76,6 @@ def test_future_rows_stay_in_their_episode_and_come_as_often_as_stated():
 
 
 def test_a_stream_names_what_is_there():
-    @dataclass(frozen=True)
     class Lost(BC):
         def streams(self):
             return {FIRST: Stream(8, table="rollouts")}
@@ -143,7 +142,6 @@ def noise_loss(setting: Setting) -> Losses:
     return Losses({"actor": value}, {"noise": setting.draws.normal("noise", 1)[:, 0]})
 
 
-@dataclass(frozen=True)
 class TwoStages(BC):
     def stages(self):
         streams = self.streams()
@@ -225,11 +223,10 @@ def costly(episodes: int = 3, length: int = 4) -> Dataset:
         rewards=np.arange(steps, dtype=np.float64),
         terminations=ends,
         truncations=np.zeros(steps, bool),
-        costs=10.0 * np.arange(steps),
+        columns={"costs": 10.0 * np.arange(steps)},
     )
 
 
-@dataclass(frozen=True)
 class Careful(TD3BC):
     extra_columns: ClassVar[tuple[str, ...]] = ("costs",)
 
@@ -245,7 +242,6 @@ def test_any_column_of_the_dataset_comes_with_the_batch_and_costs_are_discounted
 
 
 def test_a_column_that_is_nowhere_is_named():
-    @dataclass(frozen=True)
     class Misspelt(BC):
         extra_columns: ClassVar[tuple[str, ...]] = ("cost",)
 
@@ -263,7 +259,7 @@ def test_a_derivation_of_ones_own_is_a_column():
 
     try:
         made = training_data(extra=("reward_ranks",))
-        columns = [name for name, _ in made.columns]
+        columns = [name for name, size in made.columns for _ in range(size)]
         ranks, rewards = (made.rows[:, columns.index(name)] for name in ("reward_ranks", "rewards"))
         assert (np.diff(ranks[rewards.argsort()]) == 1).all()
     finally:
@@ -288,7 +284,7 @@ def test_a_hard_copy_is_made_every_so_many_updates():
 
 
 def test_what_may_differ_between_members_is_told_by_the_type_not_by_how_it_is_written():
-    @dataclass(frozen=True)
+    @pydantic.dataclasses.dataclass(frozen=True)
     class Written(BC):
         weight: Annotated[float, "of something"] = 1.0
         target: float | None = None

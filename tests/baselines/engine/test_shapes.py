@@ -87,7 +87,7 @@ def test_batches_hold_the_frames_of_s_and_of_the_next_s():
     rows = made.batches.draw_indices()
     batch = made.batches.batches()["batch"]
     starts = dataset.observation_rows[rows.numpy()]
-    camera = torch.from_numpy(dataset.observations["camera"])
+    camera = torch.tensor(dataset.observations["camera"])
     assert batch.images["camera"].dtype == torch.uint8
     assert torch.equal(batch.images["camera"], camera[starts])
     assert torch.equal(batch.next_images["camera"], camera[starts + 1])
