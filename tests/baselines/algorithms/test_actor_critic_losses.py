@@ -10,13 +10,14 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from assay.baselines import AWAC, CQL, EDAC, SACN, networks
+from assay.baselines import AWAC, CQL, EDAC, SACN
 from assay.baselines.algorithms.actor_critic import awac, edac, sac_n
 from assay.baselines.algorithms.algorithm import Setting
 from assay.baselines.algorithms.distributions import squashed
+from assay.baselines.engine.acting import act_once
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.randomness import Draws
-from assay.baselines.networks import MLP, Network
+from assay.baselines.networks import MLP, Network, mlp
 from tests.baselines.engine.test_population import forward
 from tests.baselines.problems import training_data
 
@@ -82,7 +83,7 @@ def test_its_log_density_is_finite_where_tanh_rounds_to_one():
 @pytest.mark.parametrize("algorithm", [SACN(**SMALL, critics=2), CQL(**SMALL, sampled_actions=2)], ids=lambda a: a.name)
 def test_the_policy_acts_by_the_tanh_of_its_mean(algorithm):
     setting = made(algorithm)
-    acted = algorithm.act(setting.networks, setting.batch.observations)
+    acted = act_once(algorithm, setting.networks, setting.batch.observations)
     outputs = forward(setting.networks["actor"], MEMBER, 0, setting.batch.observations[MEMBER].numpy(), "learned")
     assert np.allclose(acted[MEMBER].numpy(), np.tanh(outputs[:, :2]))
 
@@ -115,7 +116,7 @@ def test_awac_acts_by_its_clipped_mean():
     s = setting.batch.observations
     mean = forward(setting.networks["actor"], MEMBER, 0, s[MEMBER].numpy(), "learned")
     assert (mean > 1).any()
-    assert np.allclose(AWAC(**SMALL).act(setting.networks, s)[MEMBER].numpy(), np.clip(mean, -1, 1))
+    assert np.allclose(act_once(AWAC(**SMALL), setting.networks, s)[MEMBER].numpy(), np.clip(mean, -1, 1))
 
 
 # -------------------------------------------------------------------- SAC-N and EDAC
@@ -316,7 +317,7 @@ def test_cqls_losses_train_their_own_networks_only():
 
 @pytest.mark.parametrize("held", [1, 3 * 7 * 8, 1 << 20], ids=["one by one", "three and one", "all at once"])
 def test_states_with_candidates_give_what_repeated_states_joined_with_them_give(held, monkeypatch):
-    monkeypatch.setattr(networks, "_CACHED", held)
+    monkeypatch.setattr(mlp, "_CACHED", held)
     network = Network(
         "critic",
         MLP(5, 1, (8, 8), learning_rate="rate", ensemble=2),

@@ -107,7 +107,7 @@ def test_rebrac_losses_are_the_papers(normalize):
     noise = np.clip(made.draws.normal("target policy smoothing", 32, 2).numpy() * 0.3, -0.4, 0.4)
     for member in range(2):
         s, a, r, s2, bootstrap = one_batch(made, member)
-        data_a2, exists = setting.batch.next_actions[member].numpy(), setting.batch.has_next_actions[member].numpy()
+        data_a2, exists = (setting.batch[name][member].numpy() for name in ("next_actions", "has_next_actions"))
         assert 0 < exists.sum() < 32
         a2 = np.clip(forward(made.networks["actor"], member, 0, s2, "target") + noise[member], -1, 1)
         q2 = [forward(made.networks["critic"], member, k, np.hstack([s2, a2]), "target")[:, 0] for k in (0, 1)]

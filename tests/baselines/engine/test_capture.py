@@ -116,6 +116,7 @@ def watch(made: Population) -> Watched:
 def twice(algorithm, **options) -> tuple[Watched, Watched]:
     """Watch a period of updates, and another one after all that happens between them in a training."""
     made = population(algorithm, [0, 1], **options)
+    made.enter_stage(made.stages - 1)
     made.advance(made.period)  # makes what the first update makes
     first = watch(made)
     made.restore(made.state())

@@ -152,7 +152,7 @@ def test_memory_and_work_grow_linearly_in_members_and_their_data_does_not(algori
         state = sum(tensor.nbytes for network in made.networks.values() for tensor in network.tensors().values())
         with FlopCounterMode(display=False) as flops:
             made.advance(made.period)
-        return state, flops.get_total_flops(), kept_for_backward(made), made.batches.rows.nbytes
+        return state, flops.get_total_flops(), kept_for_backward(made), made.table.rows.nbytes
 
     (state, flops, kept, rows), eight = cost(1), cost(8)
     assert eight[:2] == (8 * state, 8 * flops)
