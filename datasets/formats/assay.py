@@ -193,7 +193,8 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             np.save(file, np.ascontiguousarray(array), allow_pickle=False)
             stored[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "hash": dataset.column_hash(name)}
-        dataset.episodes.write_parquet(folder / "episodes.parquet")
+        with (folder / "episodes.parquet").open("wb") as table:  # polars takes no path that is not UTF-8
+            dataset.episodes.write_parquet(table)
         episodes_hash = xxhash.xxh3_128_hexdigest((folder / "episodes.parquet").read_bytes())
         metadata = {
             "schema": _SCHEMA,

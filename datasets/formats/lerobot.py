@@ -43,6 +43,7 @@ from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.containers.parquet import open_parquet, values
 from assay.datasets.formats.lerobot_statistics import episode_statistics, statistics
+from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.rows import flat, in_machine_order, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
@@ -466,7 +467,7 @@ def write(
     dataset = in_machine_order(dataset, TITLE)
     columns = _features(dataset)
     tasks, task_of_episode = _tasks(dataset, known, task)
-    _warn(dataset, columns, path)
+    _report_losses(dataset, columns)
     with atomic_folder(path, overwrite=overwrite) as folder:
         indices = _indices(dataset, fps, task_of_episode)
         features = _described(dataset, columns, indices, known)
@@ -502,6 +503,8 @@ def _features(dataset: Dataset) -> dict[str, str]:
             name = {"rewards": "next.reward", "terminations": "next.terminated", "truncations": "next.truncated"}[
                 column
             ]
+        elif is_under(column, "infos/missing"):  # says of another column what is not there, under this very name
+            continue
         elif top == "infos" and inside and inside not in _INDICES and not _is_ours(inside):
             name = inside
         elif column == "infos/timestamp" and array.dtype == np.float32 and array.shape == (dataset.total_steps,):
@@ -718,16 +721,14 @@ def _write_meta(
     (meta / "stats.json").write_text(json.dumps(summary, indent=4))
 
 
-def _warn(dataset: Dataset, columns: Mapping[str, str], path: Path) -> None:
-    known = dataset.episode_columns.get("final_observation")
-    lost = ["final observations"] if known is None or known.any() else []
-    lost += [name for name in dataset.columns if name not in columns.values()]
-    lost += [
+def _report_losses(dataset: Dataset, columns: Mapping[str, str]) -> None:
+    kept = {*_kept_episode_columns(dataset), "final_observation", "task_index"}
+    lost = [name for name in dataset.columns if name not in columns.values()]
+    lost += [name for name in dataset.episode_columns if name not in kept]
+    others = ["final observations"] if dataset.final_observations_known.any() else []
+    others += [
         f"final rows of {column}"
         for column in columns.values()
         if is_under(column, "infos") and len(dataset.column(column)) != dataset.total_steps
     ]
-    kept = {*_kept_episode_columns(dataset), "final_observation", "task_index"}
-    lost += [f"episode column {name}" for name in dataset.episode_columns if name not in kept]
-    if lost:
-        warnings.warn(f"{path}: LeRobot has no place for {', '.join(lost)}; left out", AssayWarning, stacklevel=4)
+    report_losses(dataset, "LeRobot", lost, others)

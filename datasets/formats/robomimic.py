@@ -42,6 +42,7 @@ from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError, UnknownNameError
 from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5, write_rows
 from assay.datasets.formats.flat_hdf5 import block_for, check_final_observations, info_from, take_block, with_history
+from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.rows import dataset_from_rows, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
 
@@ -404,8 +405,8 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
 
 
 def _what_fits(dataset: Dataset) -> tuple[dict[str, str], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return column -> place in a demonstration, filter keys, and attributes; warn of everything else."""
-    stored, left_out, shortened = {}, [], []
+    """Return column -> place in a demonstration, filter keys, and attributes; report everything else."""
+    stored, left_out, others = {}, [], []
     for name in dataset.columns:
         array = dataset.column(name)
         top, _, rest = name.partition("/")
@@ -418,7 +419,7 @@ def _what_fits(dataset: Dataset) -> tuple[dict[str, str], dict[str, np.ndarray],
         elif top == "infos":
             stored[name] = "states" if rest == "states" else name
             if len(array) != dataset.total_steps:
-                shortened.append(name)
+                others.append(f"the final row of each episode of {name}")
         else:
             left_out.append(name)
     for name in left_out:
@@ -434,17 +435,9 @@ def _what_fits(dataset: Dataset) -> tuple[dict[str, str], dict[str, np.ndarray],
             attributes[name] = values
         else:
             episodes_left_out.append(name)
-    texts = [f"these columns, which are left out: {', '.join(left_out)}"] if left_out else []
-    texts += [f"these episode columns, which are left out: {', '.join(episodes_left_out)}"] if episodes_left_out else []
-    texts += [f"the final row of each episode of {', '.join(shortened)}, which is left out"] if shortened else []
     if f"observations/{_FLAT}" in stored and "obs/flat" in stored.values() and len(_observed(dataset)) == 1:
-        texts.append("a Dict of the single key flat, which comes back as the array")
-    if texts:
-        warnings.warn(
-            f'robomimic has no place for {"; for ".join(texts)}; format="assay" keeps everything',
-            AssayWarning,
-            stacklevel=4,
-        )
+        others.append("a Dict of the single key flat, which comes back as the array")
+    report_losses(dataset, TITLE, [*left_out, *episodes_left_out], others)
     return stored, tags, attributes
 
 

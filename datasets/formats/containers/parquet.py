@@ -134,16 +134,17 @@ def open_parquet(path: Path) -> Iterator[ParquetFile]:
     if not path.is_file():
         raise FormatError(f"{path} is missing; copy the dataset again")
     try:
-        with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            groups = check_parquet(content, path)
-        with pq.ParquetFile(
-            path,
-            page_checksum_verification=True,
-            arrow_extensions_enabled=False,
-            schema_depth_limit=32,
-            pre_buffer=False,
-        ) as file:
-            yield ParquetFile(path, file, groups)
+        with path.open("rb") as handle:  # Arrow itself opens no path that is not UTF-8
+            with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                groups = check_parquet(content, path)
+            with pq.ParquetFile(
+                handle,
+                page_checksum_verification=True,
+                arrow_extensions_enabled=False,
+                schema_depth_limit=32,
+                pre_buffer=False,
+            ) as file:
+                yield ParquetFile(path, file, groups)
     except AssayError:
         raise
     except MemoryError as error:

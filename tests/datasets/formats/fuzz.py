@@ -20,6 +20,7 @@ Each finding is saved with its seed: `--replay FORMAT SEED` runs it again, in th
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import resource
@@ -115,8 +116,9 @@ def make_samples(name: str, folder: Path) -> list[Path]:
         if hasattr(module, "write"):
             for number, dataset in enumerate(sample_datasets(generator)):
                 path = folder / f"sample{number}-v0"
+                lossy = {"drop": dataset.columns} if "drop" in inspect.signature(module.write).parameters else {}
                 with suppress(AssayError):
-                    module.write(dataset, path)
+                    module.write(dataset, path, **lossy)
                     result.append(path)
     for number, maker in enumerate(MAKERS.get(name, [])):
         path = folder / f"made{number}-v0"
