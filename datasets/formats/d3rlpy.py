@@ -40,12 +40,14 @@ __all__ = ["read", "sniff", "write"]
 TITLE = "d3rlpy"
 LAYOUT = "file .h5"
 CANNOT_HOLD = (
-    "observations in a Dict, or nested deeper than one tuple (an error), nested actions (an error), final observations, "
-    "next_observations, truncations beside a termination, flags before the last step, episodes without an end flag "
-    "(which come back truncated), weights, costs, infos and corrupted/... columns, episode columns, "
+    "observations in a Dict, or nested deeper than one tuple (an error), nested actions (an error), "
+    "next_observations that differ, terminations before the last step, weights, costs, corrupted/... and other "
+    "columns that methods may learn from (dropped by name only), infos, final observations, truncations beside a "
+    "termination or before the last step, episodes without an end flag (which come back truncated), episode columns, "
     "foreign byte order"
 )
 
+NEEDED = {"columns", "num_episodes", "version"}  # of version 2
 _VERSION = "2.1"
 _KNOWN = ("observations", "actions", "rewards", "terminated")
 _TUPLE = re.compile(r"observations/_index_(0|[1-9]\d*)")
@@ -58,9 +60,7 @@ def sniff(path: Path) -> bool:
     """Tell whether `path` is an HDF5 file of d3rlpy, of version 1 or 2."""
     found = members(path)
     version_1 = {"observations", "actions", "rewards", "terminals"} <= found
-    return {"columns", "num_episodes", "version"} <= found or (
-        version_1 and bool(found & {"episode_terminals", "discrete_action"})
-    )
+    return found >= NEEDED or (version_1 and bool(found & {"episode_terminals", "discrete_action"}))
 
 
 def read(path: Path) -> Dataset:

@@ -35,16 +35,19 @@ TITLE = "D4RL"
 LAYOUT = "file .hdf5"
 CANNOT_HOLD = (
     "nested observations and actions (an error), episodes that the flags do not tell apart (an error), final "
-    "observations known for some episodes only (an error), weights, costs and corrupted/... columns, episode columns, "
-    "the final row of infos of N+E rows, infos of text, foreign byte order"
+    "observations known for some episodes only (an error), weights, costs, corrupted/... and other columns that "
+    "methods may learn from (dropped by name only), episode columns, the final row of infos of N+E rows, infos of "
+    "text, foreign byte order"
 )
+
+NEEDED = {"observations", "actions", "rewards", "terminals"}
 
 
 def sniff(path: Path) -> bool:
     """Tell whether `path` is a flat HDF5 file with D4RL's names, and neither costs nor d3rlpy's."""
     found = members(path)
     others = {"costs", "episode_terminals", "discrete_action"}
-    return found >= {"observations", "actions", "rewards", "terminals"} and not found & others
+    return found >= NEEDED and not found & others
 
 
 def read(

@@ -26,7 +26,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
-from assay.datasets.formats.containers.npz import MOST_DENSE, npz_names, open_npz
+from assay.datasets.formats.containers.npz import MOST_DENSE, open_npz
 from assay.datasets.formats.rows import flags, flat, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
@@ -37,17 +37,14 @@ TITLE = "gen_dgrl episodes"
 LAYOUT = "folder of .npz files"
 CANNOT_HOLD = "final observations, whether a termination was a time limit, other columns"
 
-_NEEDED = {"observations", "actions", "rewards", "dones"}
+NEEDED = {"observations", "actions", "rewards", "dones"}
 _NAME = re.compile(r"(\d{1,8}T\d{1,6})_(\d{1,18})_(\d{1,12})_(-?\d{1,18})_(-?\d{1,12}(?:\.\d{1,9})?)\.npz", re.ASCII)
 
 
 def sniff(path: Path) -> bool:
-    """Tell whether `path` is a folder of such episodes."""
+    """Tell whether `path` is a folder of files with the names of such episodes."""
     try:
-        if not path.is_dir():
-            return False
-        first = next((file for file in path.iterdir() if _NAME.fullmatch(file.name)), None)
-        return first is not None and npz_names(first) >= _NEEDED
+        return path.is_dir() and any(_NAME.fullmatch(file.name) for file in path.iterdir())
     except OSError:
         return False
 
@@ -163,7 +160,7 @@ def _list(path: Path) -> list[_File]:
 def _set_up(files: list[_File], steps: int) -> dict[str, np.ndarray]:
     """Set the columns aside, as the first file has them."""
     with open_npz(files[0].path) as file:
-        described = {name: file.describe(name) for name in sorted(_NEEDED)}
+        described = {name: file.describe(name) for name in sorted(NEEDED)}
     (dtype, shape), (action_dtype, action_shape) = described["observations"], described["actions"]
     size = sum(file.path.stat().st_size for file in files)
     row = sum(dtype.itemsize * int(np.prod(shape[1:], dtype=object)) for dtype, shape in described.values())
@@ -212,4 +209,4 @@ def _read_episode(file: _File, columns: dict[str, np.ndarray], start: int, numbe
                 )
             place[...] = part
         columns["observations"][first + file.length] = 0 if zero_final else observations[file.length - 1]
-        return set(archive.names) - _NEEDED
+        return set(archive.names) - NEEDED

@@ -41,6 +41,7 @@ import numpy as np
 from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
+from assay.datasets.formats.containers.files import read_json_object
 from assay.datasets.formats.containers.parquet import open_parquet, values
 from assay.datasets.formats.lerobot_statistics import episode_statistics, statistics
 from assay.datasets.formats.losses import report_losses
@@ -56,11 +57,13 @@ __all__ = ["read", "sniff", "write"]
 TITLE = "LeRobot v3.0"
 LAYOUT = "folder"
 CANNOT_HOLD = (
-    "final observations, next_observations, weights, costs and corrupted/... columns, nesting below the first level "
-    "(joined by dots), the name of a single nested observation or action, rows without dimensions (they become rows of "
-    "one number), final rows of infos, text, foreign byte order, info and history"
+    "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "
+    "(dropped by name only), final observations, nesting below the first level (joined by dots), the name of a "
+    "single nested observation or action, rows without dimensions (they become rows of one number), final rows of "
+    "infos, text, foreign byte order, info and history"
 )
 
+MARKS = ("meta/info.json", "meta/episodes", "meta/episodes.jsonl")
 _VERSION = "v3.0"
 _INDICES = {
     "timestamp": {"dtype": "float32", "shape": [1], "names": None},
@@ -200,13 +203,8 @@ def _nest(column: str, prefix: str, names: Sequence[str], table: Mapping[str, np
 
 def _read_info(path: Path) -> dict[str, Any]:
     file = path / "meta" / "info.json"
-    try:
-        info = json.loads(file.read_bytes())
-    except OSError as error:
-        raise FormatError(f"{file} cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{file} is damaged: {error}") from error
-    if not isinstance(info, dict) or not isinstance(info.get("features"), dict):
+    info = read_json_object(file)
+    if not isinstance(info.get("features"), dict):
         raise FormatError(f"{file} is damaged: it describes no features")
     if info.get("codebase_version") != _VERSION:
         raise FormatError(

@@ -21,8 +21,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterable
 
-import numpy as np
-
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError
 from assay.datasets.generators import BLOCK_STEPS
@@ -37,6 +35,7 @@ def changes_learning(dataset: Dataset, name: str) -> bool:
 
     Examples
     --------
+    >>> import numpy as np
     >>> dataset = Dataset.from_arrays(
     ...     observations=np.arange(3.0), actions=np.zeros(2), rewards=[1.0, 1.0], terminations=[False, True],
     ...     truncations=[False, False], columns={"weights": [1.0, 2.0], "infos/height": [0.0, 0.1]})

@@ -35,20 +35,20 @@ __all__ = ["read", "sniff", "write"]
 TITLE = "OGBench"
 LAYOUT = "file .npz"
 CANNOT_HOLD = (
-    "nested observations or actions (an error), rewards, terminations (they become ends of trajectories), flags other "
-    "than one at the end of each episode, the last step of an episode whose final observation is unknown, "
-    "next_observations, weights, costs and corrupted/... columns, infos without a final row, episode columns, info and "
-    "history"
+    "nested observations or actions (an error), rewards, terminations (they become ends of trajectories), "
+    "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "
+    "(dropped by name only), flags other than one at the end of each episode, the last step of an episode whose "
+    "final observation is unknown, infos without a final row, episode columns, info and history"
 )
 
-_NEEDED = {"observations", "actions", "terminals"}
+NEEDED = {"observations", "actions", "terminals"}
 _FOREIGN = {"rewards", "obs", "next_observations"}  # an archive with one of them is in another format
 
 
 def sniff(path: Path) -> bool:
     """Tell whether `path` is an archive with OGBench's arrays."""
     names = npz_names(path)
-    return names >= _NEEDED and names.isdisjoint(_FOREIGN)
+    return names >= NEEDED and names.isdisjoint(_FOREIGN)
 
 
 def read(path: Path) -> Dataset:
@@ -111,7 +111,7 @@ def read(path: Path) -> Dataset:
         }
         left = []
         for name in file.names:
-            if name in _NEEDED:
+            if name in NEEDED:
                 continue
             if file.readable(name) and file.describe(name)[1][:1] == (len(rows),):
                 columns[f"infos/{name}"] = file.read(name)
@@ -196,7 +196,7 @@ def _infos(dataset: Dataset) -> Iterator[tuple[str, np.ndarray]]:
         name = column.removeprefix("infos/")
         array = dataset.column(column)
         has_final_rows = len(array) != dataset.total_steps or not dataset.total_episodes
-        if column.startswith("infos/") and has_final_rows and name not in _NEEDED | _FOREIGN:
+        if column.startswith("infos/") and has_final_rows and name not in NEEDED | _FOREIGN:
             yield name, array
 
 

@@ -51,9 +51,10 @@ __all__ = ["read", "sniff", "write"]
 TITLE = "robomimic"
 LAYOUT = "file .hdf5"
 CANNOT_HOLD = (
-    "nested actions (an error), final observations known for some episodes only (an error), weights, costs and "
-    "corrupted/... columns, infos of text, the final row of infos of N+E rows, foreign byte order, episode columns that "
-    "are neither tags/... nor numbers nor text, observations of the single key flat (which become the array)"
+    "nested actions (an error), final observations known for some episodes only (an error), weights, costs, "
+    "corrupted/... and other columns that methods may learn from (dropped by name only), infos of text, the final "
+    "row of infos of N+E rows, foreign byte order, episode columns that are neither tags/... nor numbers nor text, "
+    "observations of the single key flat (which become the array)"
 )
 
 _DEMO = re.compile(r"demo_(0|[1-9]\d{0,17})")

@@ -20,6 +20,7 @@ import numpy as np
 from h5py import h5d, h5g, h5i, h5l, h5o, h5s, h5t, h5z
 
 from assay.datasets.errors import DatasetError, FormatError
+from assay.datasets.formats.containers.files import require_file
 from assay.datasets.formats.containers.hdf5_safety import (
     NUMERIC_KINDS,
     VariableLengthReader,
@@ -361,10 +362,9 @@ def open_hdf5(path: Path) -> Iterator[Hdf5File]:
     FormatError
         If the file is no HDF5, is damaged, or holds links to elsewhere.
     """
-    if not path.is_file():
-        raise FormatError(f"{path} is not a file")
+    require_file(path)
     if not h5py.is_hdf5(path):
-        raise FormatError(f"{path} is not an HDF5 file")
+        raise FormatError(f"{path} is not an HDF5 file, or its head is damaged; copy it again")
     check_heaps(path)
     with damage_is_a_format_error(path), VariableLengthReader(path) as texts, h5py.File(path, "r") as opened:
         yield Hdf5File(path, opened, texts)

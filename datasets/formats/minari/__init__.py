@@ -28,7 +28,12 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "Minari"
 LAYOUT = "folder"
-CANNOT_HOLD = "unknown final observations (an error), next_observations, weights, costs and corrupted/... columns"
+CANNOT_HOLD = (
+    "unknown final observations (an error), next_observations that differ, weights, costs, corrupted/... and other "
+    "columns that methods may learn from (dropped by name only)"
+)
+
+MARKS = (f"data/{METADATA}", f"data/{MAIN}")
 
 
 def sniff(path: Path) -> bool:
