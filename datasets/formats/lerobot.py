@@ -362,7 +362,7 @@ def _check_order(
             first = wrong[0]
             raise DatasetError(
                 f"{file}: {name} of frame {numbers[first]} is {table[name][rows][first]}, but meta/ makes it "
-                f"{expected[first]}"
+                f"{expected[first]}: rows are missing or mixed up, or two takes were stored as one episode"
             )
 
 
