@@ -21,6 +21,7 @@ from assay.datasets.spaces import space_from_gymnasium
 
 if TYPE_CHECKING:
     from assay.datasets.collection.collect import CollectedEpisodes
+    from assay.datasets.isolation import Limits
 
 __all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "save"]
 
@@ -39,6 +40,7 @@ def load(
     *,
     format: str | None = None,
     progress: Progress | None = None,
+    isolated: bool | Limits = False,
     **options: Any,
 ) -> Dataset:
     """Load a dataset.
@@ -54,6 +56,10 @@ def load(
         Read a path as this format instead of sniffing its content.
     progress : callable, optional
         Called with (steps done, steps in all) while a catalog dataset is collected.
+    isolated : bool or Limits
+        Read the file in a process of its own, for files from strangers: a library that crashes, hangs or takes all
+        memory is then one error. `Limits(memory_gib=..., timeout_seconds=...)` of `assay.datasets.isolation` sets what it
+        may take, by default 4 GiB and 300 seconds.
     **options
         For catalog names: `steps` (default 100,000), `seed` (0), `noise` (the catalog's). For paths: what the format's
         reader takes, such as `verify=False` for Assay's own; an unknown one is an UnknownNameError.
@@ -76,6 +82,8 @@ def load(
     400
     """
     text = os.fsdecode(name)
+    if isolated:
+        return _load_isolated(text, format, options, isolated)
     scheme, _, rest = text.partition(":")
     if scheme == "minari" and rest:
         return _from_path(minari_folder(rest), "minari", text, options)
@@ -94,6 +102,15 @@ def load(
     if path.is_absolute() or text.startswith(".") or path.suffix:
         raise DatasetError(f"{text} does not exist")
     return _from_catalog(find(text).name, progress, options)  # raises with the nearest names
+
+
+def _load_isolated(name: str, format: str | None, options: dict[str, Any], isolated: bool | Limits) -> Dataset:
+    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.isolation import Limits, load_isolated
+
+    if name in catalog():
+        raise ConfigError(f"{name} is made here, not read from a stranger's file; leave isolated out")
+    return load_isolated(name, format, options, isolated if isinstance(isolated, Limits) else Limits())
 
 
 def save(
