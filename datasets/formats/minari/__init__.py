@@ -17,7 +17,7 @@ from typing import Any
 from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, FormatError
-from assay.datasets.formats.containers.hdf5_safety import damage_is_a_format_error
+from assay.datasets.formats.containers.hdf5_guards import damage_is_a_format_error
 from assay.datasets.formats.minari.assembly import assemble
 from assay.datasets.formats.minari.columns import check_final_observations, space_for, writable_columns
 from assay.datasets.formats.minari.hdf5_reader import MAIN, HDF5Reader

@@ -40,7 +40,7 @@ import pyarrow as pa
 from assay.datasets.dataset import is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.containers.arrow import check_layout
-from assay.datasets.formats.containers.hdf5_safety import check_declared_size
+from assay.datasets.formats.containers.hdf5_guards import check_declared_size
 from assay.datasets.formats.containers.parquet_safety import check_parquet
 from assay.datasets.formats.minari.assembly import DERIVED, Parts
 from assay.datasets.formats.minari.metadata import METADATA, own_block, text_width

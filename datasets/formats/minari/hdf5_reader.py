@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,18 @@ from h5py import h5d, h5g, h5s, h5t
 
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.containers.hdf5_chunks import Chunks, find_chunks
-from assay.datasets.formats.containers.hdf5_safety import (
-    VariableLengthReader,
+from assay.datasets.formats.containers.hdf5_guards import (
+    check_booleans,
     check_declared_size,
     check_hard_link,
-    check_met_once,
     check_stored,
-    decode,
     is_filtered,
     is_in_chunks,
-    is_text,
     numeric_dtype,
-    open_member,
     read_array,
-    read_attributes,
+    walk,
 )
+from assay.datasets.formats.containers.hdf5_text import VariableLengthReader, decode, is_text, read_attributes
 from assay.datasets.formats.minari.assembly import DERIVED, Parts
 from assay.datasets.formats.minari.metadata import METADATA, text_width
 from assay.datasets.formats.minari.place import Place
@@ -60,7 +57,6 @@ from assay.datasets.spaces import Box, Space, leaves
 __all__ = ["MAIN", "HDF5Reader"]
 
 MAIN = "main_data.hdf5"
-_DEEPEST = 16  # groups within groups; deeper ones do not come from a space
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -129,8 +125,7 @@ class HDF5Reader:
             width = text_width(self.metadata, name)
             return text_column(column.texts, self.size, f"{self.file}: column {name}", width=width)
         flat = column.flat
-        if flat.dtype == bool and flat.size and flat.view(np.uint8).max() > 1:
-            raise FormatError(f"{self.file}: column {name} is damaged: it holds booleans other than 0 and 1")
+        check_booleans(flat, f"{self.file}: column {name}")
         # Without a space, images of equal length would pass as vectors of bytes.
         if self.spaces.get(name, flat) is None and flat.dtype == np.uint8 and flat[0].tobytes()[:3] == _JPEG:
             raise FormatError(
@@ -161,16 +156,16 @@ class HDF5Reader:
     # ------------------------------------------------ the columns, as the first episode has them
 
     def _set_up(self, group: h5g.GroupID) -> None:
-        found = dict(self._walk(group, b"", 0, set(), self.groups))
+        found, self.groups = self._contents(group)
         known = self._check_against_spaces(list(found))
         for needed in ("observations", "actions", "rewards", "terminations", "truncations"):
             if not any(key == needed or key.startswith(needed + "/") for key in found):
                 raise FormatError(f"{self.place}: {needed} are missing")
-        length = self._rows(found["rewards"][1].shape) if "rewards" in found else 0
+        length = self._rows(found["rewards"].shape) if "rewards" in found else 0
         # Rewards come first: they say how many rows all others need.
         described = [
-            self._describe(name, path, dataset, known.get(name), length)
-            for name, (path, dataset) in sorted(found.items(), key=lambda item: item[0] != "rewards")
+            self._describe(name, name.encode(), dataset, known.get(name), length)
+            for name, dataset in sorted(found.items(), key=lambda item: item[0] != "rewards")
         ]
         self.place.column = None
         self._check_sizes(described)
@@ -204,32 +199,23 @@ class HDF5Reader:
             place = f"{self.file}: {self.steps} steps of {bytes_per_step} bytes"
             check_declared_size(bytes_per_step * self.steps, self.size, place, filtered=dense)
 
-    def _walk(
-        self,
-        group: h5g.GroupID,
-        prefix: bytes,
-        depth: int,
-        met: set[int],
-        seen: dict[bytes, set[bytes]] | None = None,
-    ) -> Iterator[tuple[str, tuple[bytes, h5d.DatasetID]]]:
-        check_met_once(group, met, self.place)
-        self.values.check_names(group)
-        if depth > _DEEPEST:
-            raise FormatError(f"{self.place}: groups are nested more than {_DEEPEST} deep")
-        names = set(group)
-        if seen is not None:
-            seen[prefix.rstrip(b"/")] = names
-        for name in sorted(names):
-            path = prefix + name
-            self.place.column = path.decode()
-            if path == b"infos" and not self.infos:
-                continue
-            entry = open_member(group, name, self.place)
-            if isinstance(entry, h5d.DatasetID):
-                yield path.decode(), (path, entry)
+    def _contents(self, group: h5g.GroupID) -> tuple[dict[str, h5d.DatasetID], dict[bytes, set[bytes]]]:
+        """Return the datasets of an episode by path, and the members of each of its groups."""
+        datasets: dict[str, h5d.DatasetID] = {}
+        groups: dict[bytes, set[bytes]] = {}
+
+        def place(path: str) -> Place:
+            self.place.column = path or None
+            return self.place
+
+        skip = () if self.infos else ("infos",)
+        for path, member in walk(group, place, enter=self.values.check_names, skip=skip):
+            if isinstance(member, h5d.DatasetID):
+                datasets[path] = member
             else:
-                yield from self._walk(entry, path + b"/", depth + 1, met, seen)
+                groups[path.encode()] = set(member)
         self.place.column = None
+        return datasets, groups
 
     def _check_against_spaces(self, names: Sequence[str]) -> dict[str, Space]:
         known: dict[str, Space] = {}
@@ -281,8 +267,8 @@ class HDF5Reader:
             self._explain_members(group)
 
     def _explain_members(self, group: h5g.GroupID) -> None:
-        found = {name for name, _ in self._walk(group, b"", 0, set())}
-        if different := sorted(found ^ self.columns.keys()):
+        found, _ = self._contents(group)
+        if different := sorted(found.keys() ^ self.columns.keys()):
             state = "missing here" if different[0] in self.columns else "not in episode 0"
             raise FormatError(f"{self.place}: column {different[0]} is {state}; all episodes need the same columns")
 

@@ -524,7 +524,7 @@ CHANGES: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     ),
     "a group that contains itself": (
         lambda file: file.__setitem__("episode_0/infos/self", file["episode_0/infos"]),
-        "infos/self is a group that has another name too",
+        "infos/self: the group has two names",
     ),
 }
 
