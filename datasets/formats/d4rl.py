@@ -155,7 +155,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
 
 
 def _truncations(terminations: np.ndarray, horizon: int) -> np.ndarray:
-    """Return flags on every step number `horizon` of an episode that did not terminate there."""
+    """Return flags that truncate an episode every `horizon` steps, except where it terminates."""
     result = np.zeros(len(terminations), bool)
     start = 0
     for end in [*(np.flatnonzero(terminations) + 1).tolist(), len(terminations)]:
@@ -186,7 +186,7 @@ def _as_published(flat: Flat, horizon: int | None, terminate_on_end: bool) -> Da
 
 
 def _published_count(terminals: np.ndarray, horizon: int, terminate_on_end: bool) -> np.ndarray:
-    """Return the steps that `qlearning_dataset` takes for the last ones, counting as it does."""
+    """Return the steps at which `qlearning_dataset` ends an episode, with its own way of counting."""
     result = np.zeros(len(terminals), bool)
     count = 0
     for row, terminal in enumerate(terminals.tolist()):

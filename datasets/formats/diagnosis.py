@@ -103,7 +103,7 @@ def _holds(
 def _candidates(
     names: Collection[str], suffixes: tuple[str, ...], formats: Mapping[str, Any]
 ) -> Iterator[tuple[float, str, list[str]]]:
-    """Yield (share of the needed arrays that are there, title, the missing ones) of formats that are half there."""
+    """Yield (share of the needed arrays that are there, title, missing arrays) for formats with half of their arrays or more."""
     for format in formats.values():
         needed = set(getattr(format, "NEEDED", ()))
         if needed and any(suffix in format.LAYOUT for suffix in suffixes):
@@ -114,7 +114,7 @@ def _candidates(
 
 
 def _of_folder(path: Path, formats: Mapping[str, Any]) -> str:
-    """Return what a format says of a folder that has one of its marks, yet is not recognized."""
+    """Return the error of the format that a folder has a mark of; "" if it has no mark."""
     for format in formats.values():
         marks = [mark for mark in getattr(format, "MARKS", ()) if (path / mark).exists()]
         if not marks:

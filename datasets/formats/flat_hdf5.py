@@ -139,7 +139,7 @@ def _flat(array: np.ndarray, where: str) -> np.ndarray:
 
 
 def _values(file: Hdf5File) -> tuple[dict[str, Any], list[str]]:
-    """Return what is under `metadata` as nested JSON values, and the names of what is too large or no such value."""
+    """Return the values under `metadata` as nested JSON values, and the names of those that are too large or not JSON."""
     result: dict[str, Any] = {}
     left = []
     for name in file.below("metadata"):
@@ -217,7 +217,7 @@ def with_history(dataset: Dataset, block: Mapping[str, Any], where: object) -> D
 
 
 def block_for(dataset: Dataset, **values: Any) -> str:
-    """Return what Assay writes beside a layout: info, history and the fingerprint that they belong to."""
+    """Return the text of the attribute `assay`: info, history, and the fingerprint of the dataset they belong to."""
     return json.dumps(
         {
             "fingerprint": dataset.fingerprint,
@@ -283,7 +283,7 @@ def write_flat(
 
 
 def check_structure(dataset: Dataset, name: str) -> None:
-    """Raise where a layout of flat arrays and flags cannot say what the dataset is."""
+    """Raise DatasetError where flat arrays and flags cannot describe the dataset."""
     for column in ("observations", "actions"):
         if column not in dataset.columns:
             raise DatasetError(f"{name} holds {column} as one array; those of this dataset are nested")
@@ -301,7 +301,7 @@ def check_structure(dataset: Dataset, name: str) -> None:
 
 
 def check_final_observations(dataset: Dataset, name: str) -> None:
-    """Raise where next observations cannot be written because a final one was never recorded."""
+    """Raise DatasetError where next observations are needed and a final observation was never recorded."""
     known = dataset.episode_columns.get("final_observation")
     if known is not None and not known.all() and not dataset.has_next_observations:
         episode = int(np.flatnonzero(~known.astype(bool))[0])

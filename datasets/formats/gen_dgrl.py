@@ -50,7 +50,7 @@ def sniff(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class _File:
+class _EpisodeFile:
     path: Path
     timestamp: str
     index: int
@@ -132,13 +132,13 @@ def read(path: Path, *, horizon: int | None = None, zero_final: bool = False) ->
     )
 
 
-def _list(path: Path) -> list[_File]:
+def _list(path: Path) -> list[_EpisodeFile]:
     files, others = [], []
     for file in path.iterdir() if path.is_dir() else ():
         match = _NAME.fullmatch(file.name)
         if match:
             timestamp, index, length, seed, total = match.groups()
-            files.append(_File(file, timestamp, int(index), int(length), int(seed), float(total)))
+            files.append(_EpisodeFile(file, timestamp, int(index), int(length), int(seed), float(total)))
         elif not file.name.startswith("."):
             others.append(file.name)
     if not files:
@@ -157,7 +157,7 @@ def _list(path: Path) -> list[_File]:
     return files
 
 
-def _set_up(files: list[_File], steps: int) -> dict[str, np.ndarray]:
+def _set_up(files: list[_EpisodeFile], steps: int) -> dict[str, np.ndarray]:
     """Set the columns aside, as the first file has them."""
     with open_npz(files[0].path) as file:
         described = {name: file.describe(name) for name in sorted(NEEDED)}
@@ -176,7 +176,9 @@ def _set_up(files: list[_File], steps: int) -> dict[str, np.ndarray]:
     }
 
 
-def _read_episode(file: _File, columns: dict[str, np.ndarray], start: int, number: int, zero_final: bool) -> set[str]:
+def _read_episode(
+    file: _EpisodeFile, columns: dict[str, np.ndarray], start: int, number: int, zero_final: bool
+) -> set[str]:
     """Read one file into its place; return the names of the arrays that are not of the format."""
     stop, first = start + file.length, start + number
     with open_npz(file.path) as archive, naming(file.path):

@@ -177,7 +177,7 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
 
 
 def _derived(table: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], fps: float) -> Iterator[str]:
-    """Yield the features that the dataset's columns and their order say already."""
+    """Yield the features that need no column: the other columns or the order of the rows determine them."""
     yield from (name for name in _INDICES if name != "timestamp")
     seconds = (table["frame_index"] / fps).astype(np.float32)
     if table["timestamp"].dtype == np.float32 and np.array_equal(seconds, table["timestamp"]):

@@ -278,7 +278,7 @@ def _env_spec(environment: Mapping[str, Any]) -> str:
 
 
 def _episodes(file: Path, episodes: Any, trajectories: _Trajectories) -> list[dict[str, Any]] | None:
-    """Return the entry of each trajectory, after comparing their lengths; None where not every one has an entry."""
+    """Return the entry of each trajectory, after comparing the lengths; None if a trajectory has no entry."""
     if not isinstance(episodes, list) or not all(isinstance(item, dict) for item in episodes):
         raise FormatError(f"{file}: episodes is no list of objects; it is damaged")
     known = {item["episode_id"]: item for item in episodes if type(item.get("episode_id")) is int}

@@ -125,28 +125,28 @@ def read(
     if dones not in ("success", "terminations", "truncations"):
         raise ConfigError(f'dones are "success", "terminations" or "truncations", not {dones!r}')
     with open_hdf5(path) as file:
-        reader = _Reader(file)
+        demonstrations = _Demonstrations(file)
         if filter_key is not None:
-            reader.keep(filter_key)
-        rows = reader.rows()
-        _set_flags(rows, reader, dones)
+            demonstrations.keep(filter_key)
+        rows = demonstrations.rows()
+        _set_flags(rows, demonstrations, dones)
         attributes = file.attributes("data")
         block = take_block(attributes, path)
-        episode_columns, shared = reader.episode_columns()
+        episode_columns, shared = demonstrations.episode_columns()
         default = DatasetInfo(source=f"robomimic file {path.name}", extra=_extra(attributes, shared))
         info = info_from(block, default, path)
-        reader.check_total(attributes.get("total"), complete=filter_key is None)
-        reader.warn()
+        demonstrations.check_total(attributes.get("total"), complete=filter_key is None)
+        demonstrations.warn()
         try:
             dataset = dataset_from_rows(
-                rows, lengths=np.array(reader.lengths), info=info, episode_columns=episode_columns
+                rows, lengths=np.array(demonstrations.lengths), info=info, episode_columns=episode_columns
             )
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
         return with_history(dataset, block, path)
 
 
-class _Reader:
+class _Demonstrations:
     """The demonstrations of one file."""
 
     def __init__(self, file: Hdf5File) -> None:
@@ -301,9 +301,9 @@ def _are_plain(values: Sequence[Any]) -> bool:
     )
 
 
-def _set_flags(rows: dict[str, np.ndarray], reader: _Reader, meaning: str) -> None:
+def _set_flags(rows: dict[str, np.ndarray], demonstrations: _Demonstrations, meaning: str) -> None:
     """Replace the dones by terminations and truncations."""
-    where = reader.file.path
+    where = demonstrations.file.path
     given = rows.pop("dones", None)
     if all(name in rows for name in _FLAGS):  # Assay wrote them
         for name in _FLAGS:
@@ -315,10 +315,10 @@ def _set_flags(rows: dict[str, np.ndarray], reader: _Reader, meaning: str) -> No
     steps = len(rows["rewards"])
     terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
     if given is None:
-        reader.remarks.append("it has no dones, so no episode has an end flag")
+        demonstrations.remarks.append("it has no dones, so no episode has an end flag")
     else:
         done = flags(given, f"{where}: dones")
-        lasts = np.cumsum(reader.lengths) - 1
+        lasts = np.cumsum(demonstrations.lengths) - 1
         solved = rows["rewards"][lasts] == 1
         if meaning == "terminations":
             solved = np.ones(len(lasts), bool)

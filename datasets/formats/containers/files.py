@@ -1,4 +1,4 @@
-"""What every reader asks of a file before its container is opened: that it is there, is a file, and is not empty."""
+"""Checks before a container is opened: the path exists, is a file, and is not empty."""
 
 from __future__ import annotations
 

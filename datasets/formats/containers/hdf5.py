@@ -1,4 +1,4 @@
-"""Reading and writing HDF5 files of arrays that nobody vouches for.
+"""Reading HDF5 files of arrays from strangers, and writing files.
 
 `open_hdf5` walks the file once, over hard links only (`hdf5_guards`), and afterwards reads what is asked for. The datasets
 that are read may together not claim more of the file than it has bytes. Compressed chunks are unpacked here, on all
@@ -113,7 +113,7 @@ class Hdf5File:
         return f"{self.path}: {name}" if name else str(self.path)
 
     def below(self, prefix: str) -> list[str]:
-        """Return the names that datasets below a group have in it; "" for the dataset itself, if it is one."""
+        """Return the paths, inside a group, of the datasets below it; [""] if the path is a dataset."""
         if prefix in self.datasets:
             return [""]
         start = f"{prefix}/"
@@ -225,7 +225,7 @@ class Hdf5File:
         return array
 
     def _unpack(self, dataset: h5d.DatasetID, array: np.ndarray, filters: list[int], where: str, *, keep: bool) -> None:
-        """Unpack the chunks of a dataset into an array, or only find out whether they hold what they declare."""
+        """Unpack the chunks of a dataset into an array; without `keep`, only check that they have the declared size."""
         chunk = dataset.get_create_plist().get_chunk()
         stored_dtype = _stored_dtype(dataset, array.dtype, where)
         size = int(np.prod(chunk, dtype=object)) * stored_dtype.itemsize

@@ -1,4 +1,4 @@
-"""Reading .npz archives that nobody vouches for, and writing them.
+"""Reading .npz archives from strangers, and writing archives.
 
 An archive is a zip file of .npy members. Whatever it declares is checked before memory is set aside: the header of a
 member against its size, its size against what deflate can have made of it, and all members against the archive.

@@ -1,7 +1,7 @@
-"""Reading Parquet files that nobody vouches for.
+"""Reading Parquet files from strangers.
 
-What the footer declares is checked against the size of the file before anything is unpacked, pages keep to it, those
-with checksums are compared with them, rows come in batches, and lists must be as long as the shape that they belong to.
+The footer is compared with the size of the file before anything is unpacked. Pages may not be larger than the footer says,
+and their checksums are verified where there are any. Rows come in batches, and every list must have the length of its shape.
 """
 
 from __future__ import annotations

@@ -148,14 +148,14 @@ def write(
     Warns
     -----
     AssayWarning
-        Once, with the names of the columns that Minari has no place for (`next_observations`, `weights`, `costs`,
-        `corrupted/...`) and that are therefore left out.
+        Once, with the names of the `infos/...` that the format cannot hold and that are therefore left out.
 
     Raises
     ------
     DatasetError
-        If the id is not one that Minari takes, a final observation is unknown (Minari stores T+1), a column cannot be
-        held, or the folder exists and `overwrite` is False.
+        If the id is not one that Minari takes, a final observation is unknown (Minari stores T+1), a column that changes
+        what is learned cannot be held (`next_observations`, `weights`, `costs`, `corrupted/...`), or the folder exists and
+        `overwrite` is False.
     """
     if data_format not in DATA_FORMATS:
         raise ConfigError(f"data_format is {data_format!r}; Minari knows {', '.join(DATA_FORMATS)}")

@@ -1,4 +1,4 @@
-"""Which columns of a dataset Minari has a place for, and the spaces it needs for them."""
+"""Which columns of a dataset Minari can hold, and the spaces it needs for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KINDS = {"hdf5": "biufcSU", "arrow": "biufU", "parquet": "biufU"}  # of the dty
 
 
 def check_final_observations(dataset: Dataset) -> None:
-    """Refuse a dataset whose final observations are not all known: Minari stores T+1."""
+    """Refuse a dataset with an unknown final observation: Minari stores T+1 observations of every episode."""
     known = dataset.episode_columns.get("final_observation")
     if known is not None and not known.all():
         episode = int(np.flatnonzero(~known.astype(bool))[0])

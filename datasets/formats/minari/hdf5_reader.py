@@ -61,7 +61,7 @@ _JPEG = b"\xff\xd8\xff"
 
 
 @dataclass
-class _Column:
+class _ColumnInProgress:
     """One column while it is being filled."""
 
     path: bytes  # inside the group of an episode
@@ -85,7 +85,7 @@ class HDF5Reader:
     spaces: Mapping[str, Space | None]
     infos: bool
     repeat_missing_final: bool
-    columns: dict[str, _Column] = field(default_factory=dict)
+    columns: dict[str, _ColumnInProgress] = field(default_factory=dict)
     groups: dict[bytes, set[bytes]] = field(default_factory=dict)  # their members in episode 0
 
     def __post_init__(self) -> None:
@@ -120,7 +120,7 @@ class HDF5Reader:
         for name, column in self.columns.items():
             self.parts.columns[name] = self._finish(name, column)
 
-    def _finish(self, name: str, column: _Column) -> np.ndarray:
+    def _finish(self, name: str, column: _ColumnInProgress) -> np.ndarray:
         if column.kind == "text":
             width = text_width(self.metadata, name)
             return text_column(column.texts, self.size, f"{self.file}: column {name}", width=width)
@@ -176,14 +176,14 @@ class HDF5Reader:
 
     def _describe(
         self, name: str, path: bytes, dataset: h5d.DatasetID, space: Space | None, length: int
-    ) -> tuple[str, _Column, np.dtype, tuple[int, ...], bool]:
+    ) -> tuple[str, _ColumnInProgress, np.dtype, tuple[int, ...], bool]:
         self.place.column = name
         rows = self._rows(dataset.shape)
         extra = 1 if is_observation(name) or (name.startswith("infos/") and rows == length + 1) else 0
         kind = kind_of(space, jpeg_encoding=bool(self.metadata.get("jpeg_encoding", True)))
         if space is None and name not in ("rewards", "terminations", "truncations") and is_text(dataset.get_type()):
             kind = "text"
-        column = _Column(path, extra, kind)
+        column = _ColumnInProgress(path, extra, kind)
         if kind == "text":
             return name, column, np.dtype("V16"), (), is_filtered(dataset)
         if kind == "images" and isinstance(space, Box):
@@ -192,7 +192,7 @@ class HDF5Reader:
         column.file_type, column.memory_type = dataset.get_type(), h5t.py_create(dtype)
         return name, column, dtype, dataset.shape[1:], is_filtered(dataset)
 
-    def _check_sizes(self, described: Sequence[tuple[str, _Column, np.dtype, tuple[int, ...], bool]]) -> None:
+    def _check_sizes(self, described: Sequence[tuple[str, _ColumnInProgress, np.dtype, tuple[int, ...], bool]]) -> None:
         for dense in (False, True):  # images and what is compressed may be larger than the file
             some = [item for item in described if item[4] is dense]
             bytes_per_step = sum(dtype.itemsize * int(np.prod(shape, dtype=object)) for _, _, dtype, shape, _ in some)
@@ -262,7 +262,7 @@ class HDF5Reader:
         self.parts.attributes.append(self._attributes(group))
 
     def _check_members(self, group: h5g.GroupID) -> None:
-        """Refuse columns that episode 0 has not; the ones that it has are opened anyway."""
+        """Refuse columns that episode 0 does not have; a missing column is noticed when it is opened."""
         if not all(self._count(group, path) == len(names) for path, names in self.groups.items()):
             self._explain_members(group)
 
@@ -324,7 +324,7 @@ class HDF5Reader:
         self.parts.final_observations.append(has_final)
         return length
 
-    def _check_rows(self, column: _Column, rows: int, length: int, repeat: bool) -> None:
+    def _check_rows(self, column: _ColumnInProgress, rows: int, length: int, repeat: bool) -> None:
         if repeat and not self.repeat_missing_final:
             raise DatasetError(
                 f"{self.place} has {rows} rows for {length} steps; {length + 1} belong there, the final "
@@ -335,7 +335,7 @@ class HDF5Reader:
             expected = f"{length + column.extra_rows} as in episode 0" if self.place.episode else f"{length}"
             raise DatasetError(f"{self.place} has {rows} rows for {length} steps; expected {expected}")
 
-    def _read_numbers(self, dataset: h5d.DatasetID, column: _Column, part: np.ndarray) -> None:
+    def _read_numbers(self, dataset: h5d.DatasetID, column: _ColumnInProgress, part: np.ndarray) -> None:
         shape = dataset.shape
         if shape[1:] != part.shape[1:] or not dataset.get_type().equal(column.file_type):
             raise FormatError(
