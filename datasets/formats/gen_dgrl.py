@@ -26,7 +26,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
-from assay.datasets.formats.containers.npz import MOST_DENSE, open_npz
+from assay.datasets.formats.containers.npz import MOST_DENSE, npz_names, open_npz
 from assay.datasets.formats.rows import flags, flat, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
@@ -38,13 +38,17 @@ LAYOUT = "folder of .npz files"
 CANNOT_HOLD = "final observations, whether a termination was a time limit, other columns"
 
 NEEDED = {"observations", "actions", "rewards", "dones"}
+_LOOKED_AT = 8  # files, to recognize a folder by
 _NAME = re.compile(r"(\d{1,8}T\d{1,6})_(\d{1,18})_(\d{1,12})_(-?\d{1,18})_(-?\d{1,12}(?:\.\d{1,9})?)\.npz", re.ASCII)
 
 
 def sniff(path: Path) -> bool:
-    """Tell whether `path` is a folder of files with the names of such episodes."""
+    """Tell whether `path` is a folder of such episodes; one of the first few has to be whole."""
     try:
-        return path.is_dir() and any(_NAME.fullmatch(file.name) for file in path.iterdir())
+        if not path.is_dir():
+            return False
+        named = (file for file in path.iterdir() if _NAME.fullmatch(file.name))
+        return any(npz_names(file) >= NEEDED for file in itertools.islice(named, _LOOKED_AT))
     except OSError:
         return False
 
