@@ -23,8 +23,9 @@ __all__ = ["AssayError", "Dataset", "Recipe", "concatenate", "load", "replay", "
 if TYPE_CHECKING:
     from assay.datasets.dataset import Dataset, concatenate
     from assay.datasets.errors import AssayError
+    from assay.datasets.history import replay
     from assay.datasets.loading import load, save
-    from assay.datasets.recipe import Recipe, replay
+    from assay.datasets.recipe import Recipe
 
 _HOME_OF = {
     "AssayError": "assay.datasets.errors",
@@ -33,7 +34,7 @@ _HOME_OF = {
     "load": "assay.datasets.loading",
     "save": "assay.datasets.loading",
     "Recipe": "assay.datasets.recipe",
-    "replay": "assay.datasets.recipe",
+    "replay": "assay.datasets.history",
 }
 _ROOMS = ("analysis", "augmentation", "baselines", "corruption", "datasets", "metrics", "relabeling", "reweighting")
 

@@ -4,9 +4,10 @@ if __name__ != "assay.datasets":
     raise ImportError(f"import this package as assay.datasets, not as {__name__}")
 
 from assay.datasets.dataset import Dataset, concatenate
+from assay.datasets.history import replay
 from assay.datasets.info import DatasetInfo, Record, ReferenceScores, reference_scores
 from assay.datasets.loading import load, save
-from assay.datasets.recipe import Recipe, replay
+from assay.datasets.recipe import Recipe
 from assay.datasets.transform import Transform, make_transform, register
 from assay.datasets.transitions import Transitions
 

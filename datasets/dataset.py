@@ -26,8 +26,9 @@ import numpy as np
 import xxhash
 
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
-from assay.datasets.info import DatasetInfo, Record, assay_version, json_value
+from assay.datasets.info import BY_HAND, CONCATENATE, INFO, SELECT, DatasetInfo, Record, assay_version, json_value
 from assay.datasets.memory import empty, take_ranges
+from assay.datasets.recording import recording
 from assay.datasets.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -243,28 +244,93 @@ class Dataset:
         info: DatasetInfo | None = None,
         record: Record | None = None,
         episode_columns: Mapping[str, np.ndarray | None] | None = None,
+        episode_lengths: np.ndarray | Sequence[int] | None = None,
     ) -> Dataset:
         """Return a dataset with some columns replaced or added (None removes one); all others are shared.
+
+        A change of the content is recorded in the history as one by hand (`datasets.replace`): the names of the columns,
+        and the fingerprints before and after. `assay.replay` refuses to rebuild it. A change of the info alone is
+        recorded with its values (`datasets.info`), and can be replayed. What changes nothing is not recorded. Inside
+        `Transform.apply` nothing is recorded here, because the transform itself is.
 
         Parameters
         ----------
         columns, episode_columns : mapping of str to array or None, optional
         info : DatasetInfo, optional
         record : Record, optional
-            Appended to the history.
+            Appended to the history in place of the records above.
+        episode_lengths : (E,) integers, optional
+            Another division into episodes. Columns whose number of rows changes with it must be given.
+
+        Examples
+        --------
+        >>> dataset = Dataset.from_arrays(
+        ...     observations=np.arange(5.0), actions=np.zeros(3), rewards=[1.0, 1.0, 4.0],
+        ...     terminations=[False, True, True], truncations=[False, False, False])
+        >>> changed = dataset.replace({"rewards": dataset.rewards * 2})
+        >>> changed.rewards.tolist(), [record.transform for record in changed.history]
+        ([2.0, 2.0, 8.0], ['datasets.replace'])
         """
         changed = dict(columns or {})
         merged = {name: array for name, array in self._columns.items() if name not in changed}
         merged |= {name: array for name, array in changed.items() if array is not None}
         of_episodes = {**self._episode_columns, **(episode_columns or {})}
-        return Dataset(
+        result = Dataset(
             merged,
-            self._lengths,
+            self._lengths if episode_lengths is None else episode_lengths,
             info=info or self.info,
-            history=self.history if record is None else (*self.history, record),
+            history=self.history,
             episode_columns={name: array for name, array in of_episodes.items() if array is not None},
-            _hashes={name: value for name, value in self._hashes.items() if name not in changed},
+            _hashes={
+                name: value for name, value in self._hashes.items() if merged.get(name) is self._columns.get(name)
+            },
         )
+        if record is not None:
+            return result.with_history((*self.history, record))
+        return result.with_history((*self.history, *self._changes(result))) if recording() else result
+
+    def with_history(self, history: Iterable[Record]) -> Dataset:
+        """Return the same content with another history; for whoever changes datasets and records it."""
+        result = object.__new__(Dataset)
+        for name in Dataset.__slots__:
+            object.__setattr__(result, name, getattr(self, name))
+        object.__setattr__(result, "history", tuple(history))
+        return result
+
+    def _recorded(self, transform: str, parameters: Mapping[str, Any], parent: Dataset | None) -> Dataset:
+        """Return this dataset with a record of how it was made of another, or of several."""
+        before = () if parent is None else parent.history
+        if not recording():
+            return self.with_history(before)
+        fingerprint = None if parent is None else parent.fingerprint
+        # Without a fingerprint of the result: it would read every column, and the parameters decide the result alone.
+        return self.with_history((*before, Record(transform, parameters, None, fingerprint, assay_version())))
+
+    def _changes(self, after: Dataset) -> list[Record]:
+        """Return the records of a change by hand: of the content, of the info, of both or of neither."""
+        records = []
+        if self.fingerprint != after.fingerprint:
+            changed: dict[str, Any] = {
+                "columns": _differing(
+                    {name: self._column_identity(name) for name in self._columns},
+                    {name: after._column_identity(name) for name in after._columns},
+                ),
+                "episode_columns": _differing(
+                    {name: json_value(array) for name, array in self._episode_columns.items()},
+                    {name: json_value(array) for name, array in after._episode_columns.items()},
+                ),
+            }
+            if not np.array_equal(self._lengths, after._lengths):
+                changed["episode_lengths"] = True
+            records.append(Record(BY_HAND, changed, None, self.fingerprint, assay_version(), after.fingerprint))
+        before, now = self.info.to_plain(), after.info.to_plain()
+        if fields := {name: now[name] for name in _differing(before, now)}:
+            records.append(Record(INFO, fields, None, after.fingerprint, assay_version(), after.fingerprint))
+        return records
+
+    def _column_identity(self, name: str) -> tuple[Any, ...]:
+        array = self._columns[name]
+        return array.dtype.str, array.shape, self.column_hash(name)
 
     # ---------------------------------------------------------------- columns
 
@@ -575,9 +641,6 @@ class Dataset:
         [4.0]
         """
         chosen = self._episode_indices(episodes)
-        record = Record(
-            "datasets.select", {"episodes": chosen.tolist()}, parent=self.fingerprint, version=assay_version()
-        )
         lengths = self._lengths[chosen]
         starts = self.episode_starts[chosen]
         columns = {
@@ -586,13 +649,13 @@ class Dataset:
             else take_ranges(array, starts + chosen, lengths + 1)
             for name, array in self._columns.items()
         }
-        return Dataset(
+        result = Dataset(
             columns,
             lengths,
             info=self.info,
-            history=(*self.history, record),
             episode_columns={name: array[chosen] for name, array in self._episode_columns.items()},
         )
+        return result._recorded(SELECT, {"episodes": chosen.tolist()}, self)
 
     def _episode_indices(self, episodes: Any) -> np.ndarray:
         if isinstance(episodes, str):
@@ -757,18 +820,22 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
         )
         for name in sorted(shared)
     }
-    record = Record(
-        "datasets.concatenate",
-        {"histories": [[item.to_plain() for item in dataset.history] for dataset in datasets]},
-        version=assay_version(),
-    )
-    return Dataset(
+    joined = Dataset(
         columns,
         np.concatenate([dataset.episode_lengths for dataset in datasets]),
-        info=info or replace(datasets[0].info, id=" + ".join(d.info.id for d in datasets if d.info.id)),
-        history=(record,),
+        info=replace(datasets[0].info, id=" + ".join(d.info.id for d in datasets if d.info.id)),
         episode_columns=episode_columns,
     )
+    histories = [[item.to_plain() for item in dataset.history] for dataset in datasets]
+    joined = joined._recorded(CONCATENATE, {"histories": histories}, None)
+    return joined if info is None else joined.replace(info=info)
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the names of which only one has a value, or whose values differ, sorted."""
+    missing = object()
+    names = before.keys() | after.keys()
+    return sorted(name for name in names if before.get(name, missing) != after.get(name, missing))
 
 
 def _column_or_default(dataset: Dataset, name: str, number: int) -> np.ndarray:

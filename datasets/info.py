@@ -13,6 +13,9 @@ from assay.datasets.d4rl_table import d4rl_table
 from assay.datasets.errors import FormatError
 from assay.datasets.spaces import Space, space_from_json, space_to_json
 
+SOURCE, CONCATENATE = "source", "datasets.concatenate"  # records that a history may begin with
+SELECT, INFO, BY_HAND = "datasets.select", "datasets.info", "datasets.replace"
+
 __all__ = ["DatasetInfo", "Record", "ReferenceScores", "reference_scores"]
 
 
@@ -94,6 +97,8 @@ class Record:
         Fingerprint of the dataset that it was applied to; None for a source.
     version : str
         Version of Assay that applied it.
+    fingerprint : str or None
+        Fingerprint of the dataset that came of it; None where it was not computed, as for a selection.
     """
 
     transform: str
@@ -101,6 +106,7 @@ class Record:
     seed: int | None = None
     parent: str | None = None
     version: str = ""
+    fingerprint: str | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return the record as JSON values."""
@@ -110,9 +116,12 @@ class Record:
     def from_plain(cls, plain: Mapping[str, Any]) -> Record:
         """Build a record from what `to_plain` returned."""
         try:
-            return cls(**plain)
+            record = cls(**plain)
         except TypeError as error:
             raise FormatError(f"not a history record: {error}") from error
+        if not isinstance(record.transform, str) or not isinstance(record.parameters, Mapping):
+            raise FormatError("not a history record: it needs the name of a transform and a mapping of its parameters")
+        return record
 
     @classmethod
     def history_from_plain(cls, plain: Any) -> tuple[Record, ...]:
