@@ -17,7 +17,6 @@ So s' costs nothing. A stored `next_observations` column exists only where it di
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +24,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xxhash
 
+from assay.datasets.column_checks import (
+    REQUIRED,
+    as_array,
+    as_lengths,
+    check_episode,
+    check_roles,
+    check_rows,
+    flatten,
+    floating_dtype,
+    freeze,
+    is_under,
+)
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
 from assay.datasets.info import BY_HAND, CONCATENATE, INFO, SELECT, DatasetInfo, Record, assay_version, json_value
 from assay.datasets.memory import empty, take_ranges
@@ -38,10 +49,8 @@ if TYPE_CHECKING:
 
     from assay.datasets.validation import ValidationReport
 
-__all__ = ["Dataset", "concatenate"]
+__all__ = ["Dataset", "check_episode", "concatenate", "is_under", "map_nested"]
 
-_COLUMN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]*(/[A-Za-z0-9_][A-Za-z0-9_.\- ]*)*")
-_REQUIRED = ("actions", "rewards", "terminations", "truncations")
 RESERVED_EPISODE_COLUMNS = ("episode", "start", "length", "return", "terminated", "truncated")
 _HASH_BLOCK_BYTES = 1 << 24
 _TAGS = "tags/"
@@ -104,28 +113,20 @@ class Dataset:
         episode_columns: Mapping[str, np.ndarray] | None = None,
         _hashes: Mapping[str, str] | None = None,
     ) -> None:
-        lengths = np.array(episode_lengths, dtype=np.int64)
-        if lengths.ndim != 1 or (lengths < 1).any():
-            raise DatasetError("episode_lengths must be a list of lengths of at least 1 step each")
+        for what, value in (("columns", columns), ("episode_columns", episode_columns or {})):
+            if not isinstance(value, Mapping):
+                raise DatasetError(f"{what} must be a mapping of names to arrays, not {type(value).__name__}")
+        if not isinstance(info, DatasetInfo | None):
+            raise DatasetError(f"info must be a DatasetInfo, not {type(info).__name__}")
+        lengths = as_lengths(episode_lengths)
         steps, episodes = int(lengths.sum()), len(lengths)
-        frozen = {name: _freeze(name, array) for name, array in columns.items()}
-        if not any(is_under(name, "observations") for name in frozen):
-            raise DatasetError("column observations is missing")
-        for name in _REQUIRED:
-            if name not in frozen and not (name == "actions" and any(is_under(key, name) for key in frozen)):
-                raise DatasetError(f"column {name} is missing")
+        frozen = {name: freeze(name, array) for name, array in columns.items()}
+        check_roles(frozen)
         for name, array in frozen.items():
             if name.rpartition("/")[0] in frozen:
                 raise DatasetError(f"column {name} lies inside column {name.rpartition('/')[0]}; rename one of them")
-            _check_rows(name, array, steps, episodes)
-        for name in ("terminations", "truncations"):
-            if frozen[name].dtype != bool or frozen[name].ndim != 1:
-                raise DatasetError(
-                    f"column {name} must be flat booleans, not {frozen[name].dtype} {frozen[name].shape}"
-                )
-        if frozen["rewards"].ndim != 1:
-            raise DatasetError(f"column rewards must be flat, not of shape {frozen['rewards'].shape}")
-        extra = {name: _freeze(name, array) for name, array in (episode_columns or {}).items()}
+            check_rows(name, array, steps, episodes)
+        extra = {name: freeze(name, array) for name, array in (episode_columns or {}).items()}
         for name, array in extra.items():
             if name in RESERVED_EPISODE_COLUMNS:
                 raise DatasetError(f"episode column {name} is computed from the steps; choose another name")
@@ -182,33 +183,21 @@ class Dataset:
         >>> dataset.total_steps, dataset.returns.tolist(), dataset.next_observations.ravel().tolist()
         (3, [2.0, 4.0], [1.0, 2.0, 6.0])
         """
-        terminations, truncations = np.array(terminations), np.array(truncations)
-        if episode_lengths is None:
-            if terminations.shape != truncations.shape or terminations.ndim != 1:
-                raise DatasetError(
-                    f"terminations {terminations.shape} and truncations {truncations.shape} must be flat and equal"
-                )
-            ends = np.flatnonzero(terminations.astype(bool) | truncations.astype(bool))
-            if len(terminations) and (not len(ends) or ends[-1] != len(terminations) - 1):
-                raise DatasetError(
-                    f"the last step ({len(terminations) - 1}) has neither a termination nor a truncation; "
-                    "set its truncation flag, or pass episode_lengths"
-                )
-            episode_lengths = np.diff(ends, prepend=-1)
         flat = {
-            **_flatten("observations", observations),
-            **_flatten("actions", actions),
-            "rewards": np.array(rewards),
-            "terminations": terminations,
-            "truncations": truncations,
-            **{name: np.array(array) for name, array in (columns or {}).items()},
+            **flatten("observations", observations),
+            **flatten("actions", actions),
+            "rewards": as_array("rewards", rewards, copy=True),
+            "terminations": as_array("terminations", terminations, copy=True),
+            "truncations": as_array("truncations", truncations, copy=True),
+            **_copied("columns", columns),
         }
-        return cls(
-            flat,
-            episode_lengths,
-            info=info,
-            episode_columns={name: np.array(array) for name, array in (episode_columns or {}).items()},
-        )
+        check_roles({name: freeze(name, array) for name, array in flat.items()})
+        if episode_lengths is None:
+            episode_lengths = _lengths_of(flat["terminations"], flat["truncations"])
+        episode_lengths = as_lengths(episode_lengths)
+        if not len(episode_lengths):
+            raise DatasetError("a dataset needs at least one episode of one step; there is none")
+        return cls(flat, episode_lengths, info=info, episode_columns=_copied("episode_columns", episode_columns))
 
     @classmethod
     def from_episodes(cls, episodes: Iterable[Mapping[str, Any]], *, info: DatasetInfo | None = None) -> Dataset:
@@ -219,22 +208,37 @@ class Dataset:
         DatasetError
             Naming the episode and the column whose length is wrong.
         """
-        flat = [
-            {name: array for key, value in episode.items() for name, array in _flatten(key, value).items()}
-            for episode in episodes
-        ]
+        if isinstance(episodes, Mapping | str | bytes) or not isinstance(episodes, Iterable):
+            raise DatasetError(
+                f"episodes must be a list of mappings, one per episode, not {type(episodes).__name__}; whole columns go "
+                "to Dataset.from_arrays"
+            )
+        flat = []
+        for number, episode in enumerate(episodes):
+            if not isinstance(episode, Mapping):
+                raise DatasetError(
+                    f"episode {number} must be a mapping of column names to arrays, not {type(episode).__name__}"
+                )
+            try:
+                parts = [flatten(str(key), value) for key, value in episode.items()]
+            except DatasetError as error:
+                raise DatasetError(f"episode {number}: {error}") from error
+            flat.append({name: array for part in parts for name, array in part.items()})
         if not flat:
             raise DatasetError("a dataset needs at least one episode")
         lengths = []
-        for number, episode in enumerate(flat):
-            if missing := [name for name in _REQUIRED if not any(is_under(key, name) for key in episode)]:
+        for number, arrays in enumerate(flat):
+            if missing := [name for name in REQUIRED if not any(is_under(key, name) for key in arrays)]:
                 raise DatasetError(f"episode {number} has no column {missing[0]}")
-            if episode.keys() != flat[0].keys():
-                different = sorted(episode.keys() ^ flat[0].keys())
+            if arrays.keys() != flat[0].keys():
+                different = sorted(arrays.keys() ^ flat[0].keys())
                 raise DatasetError(f"episode {number} and episode 0 differ in their columns: {', '.join(different)}")
-            lengths.append(len(episode["rewards"]))
-            check_episode(episode, lengths[-1], f"episode {number}")
-        columns = {name: np.concatenate([episode[name] for episode in flat]) for name in flat[0]}
+            _check_same_rows(arrays, flat[0], number)
+            lengths.append(len(arrays["rewards"]))
+            if not lengths[-1]:
+                raise DatasetError(f"episode {number} has no step; leave it out")
+            check_episode(arrays, lengths[-1], f"episode {number}")
+        columns = {name: np.concatenate([arrays[name] for arrays in flat]) for name in flat[0]}
         return cls(columns, lengths, info=info)
 
     def replace(
@@ -271,6 +275,9 @@ class Dataset:
         >>> changed.rewards.tolist(), [record.transform for record in changed.history]
         ([2.0, 2.0, 8.0], ['datasets.replace'])
         """
+        for what, given in (("columns", columns), ("episode_columns", episode_columns)):
+            if not isinstance(given, Mapping | None):
+                raise DatasetError(f"{what} must be a mapping of names to arrays, not {type(given).__name__}")
         changed = dict(columns or {})
         merged = {name: array for name, array in self._columns.items() if name not in changed}
         merged |= {name: array for name, array in changed.items() if array is not None}
@@ -278,7 +285,7 @@ class Dataset:
         result = Dataset(
             merged,
             self._lengths if episode_lengths is None else episode_lengths,
-            info=info or self.info,
+            info=self.info if info is None else info,
             history=self.history,
             episode_columns={name: array for name, array in of_episodes.items() if array is not None},
             _hashes={
@@ -349,11 +356,12 @@ class Dataset:
         """
         try:
             return self._columns[name]
-        except KeyError:
-            raise UnknownNameError("column", name, self._columns) from None
+        except (KeyError, TypeError):
+            raise UnknownNameError("column", str(name), self._columns) from None
 
     def nested(self, prefix: str) -> Any:
         """Return the column of this name, or a nested dict of the columns below it."""
+        prefix = str(prefix)
         if prefix in self._columns:
             return self._columns[prefix]
         children = dict.fromkeys(
@@ -478,8 +486,10 @@ class Dataset:
         UnknownNameError
             If there is no such tag.
         """
-        if tag not in self.tags:
-            raise UnknownNameError("tag", tag, self.tags, "" if self.tags else "(no episode of this dataset is tagged)")
+        if not isinstance(tag, str) or tag not in self.tags:
+            raise UnknownNameError(
+                "tag", str(tag), self.tags, "" if self.tags else "(no episode of this dataset is tagged)"
+            )
         return self._episode_columns[_TAGS + tag].astype(bool)
 
     @property
@@ -559,7 +569,7 @@ class Dataset:
         >>> dataset.returns_to_go(0.5).tolist()
         [1.5, 1.0, 4.0]
         """
-        if not 0 <= discount <= 1:
+        if not isinstance(discount, int | float | np.number) or not 0 <= discount <= 1:
             raise ConfigError(f"discount must lie in [0, 1], not {discount}")
         result = np.empty(self.total_steps)
         starts = self.episode_starts.tolist()
@@ -588,6 +598,7 @@ class Dataset:
         Transitions
             All N steps, except the last one of an episode whose final observation was never recorded.
         """
+        dtype = floating_dtype(dtype)
         steps = self.usable_steps
         if keep_terminal:
             lasts = (self.episode_starts + self._lengths - 1)[~self.final_observations_known]
@@ -669,7 +680,10 @@ class Dataset:
             patterns = episodes.meta.has_multiple_outputs()  # such as pl.all(), which may name any column
             table = self._episode_table(known if patterns else dict.fromkeys(["episode", *named]))
             episodes = table.select(episodes).to_series().to_numpy()
-        indices = np.asarray(episodes)
+        try:
+            indices = np.asarray(episodes)
+        except ValueError as error:
+            raise DatasetError(f"episodes to select must be a flat list or mask: {error}") from error
         if indices.ndim != 1:
             raise DatasetError(f"episodes to select must be a flat list or mask, not of shape {indices.shape}")
         if indices.dtype == bool:
@@ -725,7 +739,12 @@ class Dataset:
             return tuple(self.select(tag) for tag in self.tags)
         if by not in ("episode", "return"):
             raise UnknownNameError("kind of split", by, ("episode", "return", "tag"))
-        shares = np.asarray([] if fractions is None else fractions, np.float64)
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ConfigError(f"seed must be an integer of 0 or more, not {seed!r}")
+        try:
+            shares = np.asarray([] if fractions is None else fractions, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f"fractions must be numbers that add up to 1, not {fractions!r}") from error
         if shares.ndim != 1 or not len(shares) or not (shares >= 0).all() or not np.isclose(shares.sum(), 1.0):
             raise DatasetError(f"fractions must be non-negative and add up to 1, not {fractions}")
         if by == "return":
@@ -795,6 +814,12 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
     DatasetError
         If there is nothing to join, or a column is missing, of another dtype or of another shape in one of them.
     """
+    if isinstance(datasets, Dataset) or not isinstance(datasets, Iterable):
+        raise DatasetError(f"concatenate needs a list of datasets, not {type(datasets).__name__}")
+    datasets = list(datasets)
+    for number, dataset in enumerate(datasets):
+        if not isinstance(dataset, Dataset):
+            raise DatasetError(f"concatenate: item {number} is no Dataset but {type(dataset).__name__}")
     if not datasets:
         raise DatasetError("concatenate needs at least one dataset")
     names = sorted({name for dataset in datasets for name in dataset.columns})
@@ -851,65 +876,39 @@ def _column_or_default(dataset: Dataset, name: str, number: int) -> np.ndarray:
     raise DatasetError(f"column {name} is missing in dataset {number}; drop it from the others with replace()")
 
 
-def check_episode(episode: Mapping[str, np.ndarray], length: int, where: str) -> None:
-    """Raise DatasetError where a column of one episode of `length` steps has the wrong number of rows."""
-    for name, array in episode.items():
-        rows = len(array)
-        if is_under(name, "observations") and rows == length:
-            raise DatasetError(
-                f"{where}: column {name} has {rows} rows for {length} steps; {length + 1} belong there, the final "
-                "observation included. Without it, repeat the last row and mark the episode in final_observation"
-            )
-        expected = length + 1 if is_under(name, "observations") else length
-        if rows != expected and not (is_under(name, "infos") and rows == length + 1):
-            raise DatasetError(f"{where}: column {name} has {rows} rows for {length} steps; expected {expected}")
+def _copied(what: str, columns: Any) -> dict[str, np.ndarray]:
+    if columns is not None and not isinstance(columns, Mapping):
+        raise DatasetError(f"{what} must be a mapping of names to arrays, not {type(columns).__name__}")
+    return {name: as_array(str(name), array, copy=True) for name, array in (columns or {}).items()}
 
 
-def _check_rows(name: str, array: np.ndarray, steps: int, episodes: int) -> None:
-    rows = len(array)
-    if is_under(name, "observations"):
-        if rows == steps and episodes:
-            raise DatasetError(
-                f"column {name} has {rows} rows, one per step; {steps + episodes} belong there, one more per episode "
-                "for its final observation"
-            )
-        if rows != steps + episodes:
-            raise DatasetError(
-                f"column {name} has {rows} rows; {steps} steps in {episodes} episodes need {steps + episodes}"
-            )
-    elif rows != steps and not (is_under(name, "infos") and rows == steps + episodes):
-        raise DatasetError(f"column {name} has {rows} rows; the dataset has {steps} steps")
-
-
-def _freeze(name: str, array: Any) -> np.ndarray:
-    if not _COLUMN_NAME.fullmatch(name) or ".." in name:
-        raise DatasetError(f"{name!r} is not a column name: letters, digits, _ . - and space, nested by /")
-    array = np.asarray(array)
-    if array.dtype.hasobject or array.dtype.kind == "V":
+def _lengths_of(terminations: np.ndarray, truncations: np.ndarray) -> np.ndarray:
+    """Return the lengths of the episodes that the flags end."""
+    if terminations.shape != truncations.shape:
         raise DatasetError(
-            f"column {name} has dtype {array.dtype}; columns hold numbers, booleans or fixed-length text"
+            f"terminations {terminations.shape} and truncations {truncations.shape} must be flat and equal"
         )
-    if array.ndim == 0:
-        raise DatasetError(f"column {name} is a single value; one row per step is needed")
-    view = array.view()
-    view.setflags(write=False)
-    result: np.ndarray = view
-    return result
+    ends = np.flatnonzero(terminations | truncations)
+    if len(terminations) and (not len(ends) or ends[-1] != len(terminations) - 1):
+        raise DatasetError(
+            f"the last step ({len(terminations) - 1}) has neither a termination nor a truncation; "
+            "set its truncation flag, or pass episode_lengths"
+        )
+    return np.diff(ends, prepend=-1)
 
 
-def is_under(name: str, prefix: str) -> bool:
-    """Tell whether a column is `prefix` itself or nested below it."""
-    return name == prefix or name.startswith(prefix + "/")
-
-
-def _flatten(prefix: str, value: Any) -> dict[str, np.ndarray]:
-    if isinstance(value, Mapping):
-        children = [(str(key), child) for key, child in value.items()]
-    elif isinstance(value, tuple):
-        children = [(f"_index_{i}", child) for i, child in enumerate(value)]
-    else:
-        return {prefix: np.array(value)}
-    return {name: array for key, child in children for name, array in _flatten(f"{prefix}/{key}", child).items()}
+def _check_same_rows(arrays: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray], number: int) -> None:
+    for name, array in arrays.items():
+        if not array.ndim:
+            raise DatasetError(f"episode {number}: column {name} is a single value; one row per step is needed")
+        if array.shape[1:] != first[name].shape[1:]:
+            raise DatasetError(
+                f"episode {number}: a row of column {name} has shape {array.shape[1:]}, in episode 0 {first[name].shape[1:]}"
+            )
+        if array.dtype != first[name].dtype and (
+            array.dtype.kind not in "biufc" or first[name].dtype.kind not in "biufc"
+        ):
+            raise DatasetError(f"episode {number}: column {name} is {array.dtype}, in episode 0 {first[name].dtype}")
 
 
 def map_nested(function: Any, value: Any) -> Any:

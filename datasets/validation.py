@@ -29,6 +29,7 @@ _MOSTLY_CHANGING = 0.9  # share of the steps at which a dimension changes, for a
 _ROUNDED_TO = 1e-3  # standard deviations, for steps to count as nearly the same
 _NEARLY = 0.9  # share of an episode's steps that another one has too, for the two to be near-duplicates
 _SHORTEST = 10  # steps; shorter episodes are too short to tell
+_LARGEST = float(np.finfo(np.float32).max)
 _SIZE_TOLERANCE = 0.01  # of the number of steps that a name promises
 
 
@@ -110,7 +111,8 @@ class ValidationReport:
 def validate(dataset: Dataset) -> ValidationReport:
     """Check a dataset for what training would silently suffer from.
 
-    Errors: NaN or infinite values; both flags on one step; an episode without an end flag, or with one before its last
+    Errors: no episode, or columns without entries; NaN or infinite values; numbers that are infinite in float32; negative
+    weights; both flags on one step; an episode without an end flag, or with one before its last
     step; actions outside their space; shapes that differ from the spaces. Warnings: observations outside a bounded
     space, dtypes that differ from the spaces, stored next observations that differ from the following observation
     where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
@@ -131,7 +133,7 @@ def validate(dataset: Dataset) -> ValidationReport:
     ...     observations=np.arange(4.0), actions=np.array([0.1, 0.2]), rewards=[1.0, np.nan],
     ...     terminations=[True, True], truncations=[False, False])
     >>> print(validate(dataset))
-    15 checks: 1 errors, 0 warnings
+    18 checks: 1 errors, 0 warnings
       error: finite: 1 of 2 rows hold NaN or infinite values (column rewards, episode 1, row 0)
     """
     findings = [finding for check in _CHECKS.values() for finding in check(dataset)]
@@ -199,6 +201,47 @@ def _finite(dataset: Dataset) -> Iterator[Finding]:
         yield from tally.finding(dataset, "finite", "error", "hold NaN or infinite values", name, len(array))
 
 
+def _magnitude(dataset: Dataset) -> Iterator[Finding]:
+    """Find float64 numbers that become infinite in float32, in which learners compute."""
+    for name in dataset.columns:
+        array = dataset.column(name)
+        if array.dtype.kind != "f" or array.dtype.itemsize <= 4 or not _is_learned_from(name):
+            continue
+        tally = _Tally()
+        for start, block in _blocks(array):
+            if block.size and max(block.max(), -block.min()) > _LARGEST:
+                tally.add(start, (np.isfinite(block) & (np.abs(block) > _LARGEST)).any(axis=1))
+            elif block.size and np.isnan(block.max()):  # NaN hides what is beside it
+                tally.add(start, (np.isfinite(block) & (np.abs(np.nan_to_num(block)) > _LARGEST)).any(axis=1))
+        text = f"hold numbers beyond {_LARGEST:.3g}, which are infinite in float32, the precision of training"
+        yield from tally.finding(dataset, "magnitude", "error", text, name, len(array))
+
+
+def _is_learned_from(name: str) -> bool:
+    return any(is_under(name, prefix) for prefix in ("observations", "next_observations", "actions", "rewards"))
+
+
+def _emptiness(dataset: Dataset) -> Iterator[Finding]:
+    if not dataset.total_episodes:
+        yield Finding("empty", "error", "there is no episode", count=0)
+    for name in dataset.columns:
+        shape = dataset.column(name).shape
+        if _is_learned_from(name) and 0 in shape[1:]:
+            yield Finding(
+                "empty", "error", f"a row has shape {list(shape[1:])} and so no entries", name, count=shape[0]
+            )
+
+
+def _weights(dataset: Dataset) -> Iterator[Finding]:
+    if dataset.weights is None or not dataset.total_steps:
+        return
+    tally = _Tally()
+    tally.add(0, dataset.weights < 0)
+    yield from tally.finding(dataset, "weights", "error", "are negative", "weights", dataset.total_steps)
+    if not dataset.weights.any():
+        yield Finding("weights", "error", "all weights are zero: no step can be drawn", "weights")
+
+
 def _zero_rewards(dataset: Dataset) -> Iterator[Finding]:
     if dataset.total_steps and not any(block.any() for _, block in _blocks(dataset.rewards)):
         yield Finding("zero rewards", "warning", "all rewards are zero", "rewards", count=dataset.total_steps)
@@ -259,7 +302,8 @@ def _longest_runs(dataset: Dataset, array: np.ndarray) -> tuple[np.ndarray, tupl
     episodes, places = np.zeros(width, np.int64), np.zeros(width, np.int64)
     unchanged, steps = np.zeros(width), 0
     for episode in range(dataset.total_episodes):
-        block = array[borders[episode] : borders[episode + 1]].reshape(-1, width)
+        block = array[borders[episode] : borders[episode + 1]]
+        block = block.reshape(len(block), width)
         same = block[1:] == block[:-1]
         steps += len(same)
         counts = same.sum(axis=0)
@@ -573,7 +617,7 @@ def _rounding(array: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that rounds 2-D blocks of a column to a fraction of each dimension's standard deviation."""
     width = int(np.prod(array.shape[1:], dtype=np.int64))
     count, total, squares = 0, np.zeros(width), np.zeros(width)
-    shift = np.nan_to_num(array[:1].reshape(-1, width).astype(np.float64), posinf=0.0, neginf=0.0)
+    shift = np.nan_to_num(array[:1].reshape(len(array[:1]), width).astype(np.float64), posinf=0.0, neginf=0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         for _, block in _blocks(array):
             moved = block - shift
@@ -630,9 +674,12 @@ def _promised_size(dataset: Dataset) -> Iterator[Finding]:
 
 
 _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
+    "empty": _emptiness,
     "shape": _shapes,
     "dtype": _dtypes,
     "finite": _finite,
+    "magnitude": _magnitude,
+    "weights": _weights,
     "both flags": _both_flags,
     "episode end": _unended,
     "early flag": _early_flags,

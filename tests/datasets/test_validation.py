@@ -58,7 +58,7 @@ def test_any_dataset_can_be_validated(dataset: Dataset) -> None:
 
 
 def test_an_empty_dataset_can_be_validated() -> None:
-    assert validate(clean_dataset().select([])).ok
+    assert [finding.message for finding in validate(clean_dataset().select([])).findings] == ["there is no episode"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -71,7 +71,8 @@ def test_the_first_place_and_the_count_of_values_that_are_not_finite(name: str, 
 
 
 def test_a_block_whose_sum_overflows_is_still_finite() -> None:
-    assert validate(clean_dataset(rewards=np.where(np.arange(60) % 2, 1e308, 1.7e308))).ok
+    report = validate(clean_dataset(rewards=np.where(np.arange(60) % 2, 1e308, 1.7e308)))
+    assert [finding.check for finding in report.findings] == ["magnitude"]
 
 
 def test_both_flags_on_one_step() -> None:
