@@ -86,7 +86,7 @@ class Dataset:
         How the dataset came to be.
     episode_columns : mapping of str to (E,) array, optional
         Further columns of the episodes table, such as `seed`. `final_observation` (bool) marks the episodes whose
-        final observation is real; where it is False the row repeats the one before and no transition is made of it.
+        final observation was stored; where it is False the final row repeats the one before it, see `transitions`.
 
     Raises
     ------
@@ -469,8 +469,19 @@ class Dataset:
     @property
     def usable_steps(self) -> np.ndarray:
         """(M,) int64 steps with a next observation: all but the last of an episode whose final one is unknown."""
+        return self.transition_steps(keep_terminal=False)
+
+    def transition_steps(self, *, keep_terminal: bool = True) -> np.ndarray:
+        """Return the steps that a learner sees, (M,) int64 in order.
+
+        Parameters
+        ----------
+        keep_terminal : bool
+            As in `transitions`.
+        """
         keep = np.ones(self.total_steps, bool)
-        keep[(self.episode_starts + self._lengths - 1)[~self.final_observations_known]] = False
+        lasts = (self.episode_starts + self._lengths - 1)[~self.final_observations_known]
+        keep[lasts] = self.terminations[lasts] if keep_terminal else False
         return np.flatnonzero(keep)
 
     @property
@@ -581,28 +592,30 @@ class Dataset:
 
     # ---------------------------------------------------------------- learning
 
-    def transitions(self, dtype: Any = np.float32, *, keep_terminal: bool = False) -> Transitions[np.ndarray]:
-        """Lay the dataset out for learning: contiguous arrays, one row per step that has a next observation.
+    def transitions(self, dtype: Any = np.float32, *, keep_terminal: bool = True) -> Transitions[np.ndarray]:
+        """Lay the dataset out for learning: contiguous arrays, one row per step.
+
+        Some formats do not store the final observation of an episode. The last step of such an episode is kept where the
+        MDP terminated: its reward is often the only one of a sparse task, and a learner must not bootstrap there
+        anyway. Its next observation is a placeholder, the last observation repeated; use it only where `terminations`
+        is False. The last step is left out where the episode was truncated: its value would need the missing
+        observation.
 
         Parameters
         ----------
-        dtype : numpy dtype
-            Floating columns are cast to it; integers keep their type.
+        dtype : numpy dtype or None
+            Floating columns are cast to it, integers keep their type. None casts nothing.
         keep_terminal : bool
-            Keep the last step of an episode whose final observation was never recorded where it is a termination. What
-            it has for a next observation, the last one repeated, is for learners that never look at it there, as those
-            do that bootstrap; in sparse tasks its reward may be the only one.
+            Keep terminations whose final observation was not stored; False leaves out every step without a real next
+            observation, as for a model of the dynamics.
 
         Returns
         -------
         Transitions
-            All N steps, except the last one of an episode whose final observation was never recorded.
+            All N steps, except those that are left out as said above.
         """
         dtype = floating_dtype(dtype)
-        steps = self.usable_steps
-        if keep_terminal:
-            lasts = (self.episode_starts + self._lengths - 1)[~self.final_observations_known]
-            steps = np.union1d(steps, lasts[self.terminations[lasts]])
+        steps = self.transition_steps(keep_terminal=keep_terminal)
 
         def take(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
             taken = array if len(rows) == len(array) else array[rows]
@@ -626,9 +639,11 @@ class Dataset:
             episodes=np.repeat(np.arange(self.total_episodes), self._lengths)[steps],
         )
 
-    def to_torch(self, device: str | torch.device = "cpu", dtype: Any = np.float32) -> Transitions[torch.Tensor]:
-        """Return `transitions(dtype)` as tensors on a device."""
-        return self.transitions(dtype).to_torch(device)
+    def to_torch(
+        self, device: str | torch.device = "cpu", dtype: Any = np.float32, *, keep_terminal: bool = True
+    ) -> Transitions[torch.Tensor]:
+        """Return `transitions(dtype, keep_terminal=keep_terminal)` as tensors on a device."""
+        return self.transitions(dtype, keep_terminal=keep_terminal).to_torch(device)
 
     # ---------------------------------------------------------------- subsets
 
@@ -803,9 +818,10 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
     Parameters
     ----------
     datasets : sequence of Dataset
-        Columns, dtypes and shapes must agree. A `next_observations`, `weights` or `corrupted/...` column that only
-        some have is completed for the others (the next row, 1, False); so are the episode columns `corrupted/...`
-        (False) and `final_observation` (True), while other episode columns are kept where all datasets have them.
+        Columns, dtypes and shapes must agree. A `next_observations`, `weights`, `corrupted/...` or `filled/...` column
+        that only some have is completed for the others (the next row, 1, False, False). So are the episode columns
+        `corrupted/...` and `filled/...` (False) and `final_observation` (True). Other episode columns stay where all
+        datasets have them.
     info : DatasetInfo, optional
         Default: that of the first.
 
@@ -835,7 +851,7 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
         columns[name] = np.concatenate(parts, out=empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype))
     shared = set.intersection(*(set(dataset.episode_columns) for dataset in datasets))
     every = {name for dataset in datasets for name in dataset.episode_columns}
-    shared |= {name for name in every if name == "final_observation" or name.startswith("corrupted/")}
+    shared |= {name for name in every if name == "final_observation" or name.startswith(("corrupted/", "filled/"))}
     episode_columns = {
         name: np.concatenate(
             [
@@ -871,7 +887,7 @@ def _column_or_default(dataset: Dataset, name: str, number: int) -> np.ndarray:
         return result
     if name == "weights":
         return np.ones(dataset.total_steps)
-    if name.startswith("corrupted/"):
+    if name.startswith(("corrupted/", "filled/")):
         return np.zeros(dataset.total_steps, bool)
     raise DatasetError(f"column {name} is missing in dataset {number}; drop it from the others with replace()")
 

@@ -358,7 +358,7 @@ def _final_observations(dataset: Dataset) -> Iterator[Finding]:
     if len(unknown):
         message = (
             f"the final observation of {len(unknown):,} of {dataset.total_episodes:,} episodes was never recorded; "
-            "their last transitions are not used"
+            "their last steps are used only where they terminate"
         )
         yield Finding("final observation", "warning", message, "observations", int(unknown[0]), count=len(unknown))
 

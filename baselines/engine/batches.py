@@ -22,6 +22,7 @@ from assay.baselines.algorithms.algorithm import Algorithm, Batch
 from assay.baselines.engine.data import TrainingData
 from assay.baselines.engine.randomness import Draws
 from assay.datasets.errors import ConfigError
+from assay.datasets.sampling.windows import window
 
 __all__ = ["Batches"]
 
@@ -123,8 +124,8 @@ class Batches:
         if self.window == 1:
             return self.rows.index_select(0, indices.flatten()).view(*indices.shape, 1, -1), indices
         lengths = self._remaining.index_select(0, indices.flatten()).view(indices.shape).clamp(max=self.window).long()
-        steps = torch.arange(self.window, device=indices.device)
-        indices = indices[..., None] + torch.minimum(steps, lengths[..., None] - 1)  # repeats the episode's last row
+        ahead = torch.arange(self.window, device=indices.device)
+        indices, _ = window(indices, ahead, after=lengths - 1)  # repeats the episode's last row
         return self.rows.index_select(0, indices.flatten()).view(*indices.shape, -1), lengths
 
     def _sequences(self, columns: dict[str, torch.Tensor], lengths: torch.Tensor) -> Batch:
