@@ -14,6 +14,7 @@ import numpy as np
 import xxhash
 
 from assay.datasets.dataset import Dataset, is_under
+from assay.datasets.environments.specification import time_limit
 from assay.datasets.generators import BLOCK_STEPS
 from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, leaves
 
@@ -117,7 +118,7 @@ def validate(dataset: Dataset) -> ValidationReport:
     space, dtypes that differ from the spaces, stored next observations that differ from the following observation
     where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
     are real numbers), transitions and episodes, near-duplicate episodes, constant columns or dimensions, frozen
-    dimensions, rewards that are all zero, a name that promises another number of steps.
+    dimensions, episodes beyond the environment's time limit, rewards that are all zero, a name that promises another number of steps.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def validate(dataset: Dataset) -> ValidationReport:
     ...     observations=np.arange(4.0), actions=np.array([0.1, 0.2]), rewards=[1.0, np.nan],
     ...     terminations=[True, True], truncations=[False, False])
     >>> print(validate(dataset))
-    18 checks: 1 errors, 0 warnings
+    19 checks: 1 errors, 0 warnings
       error: finite: 1 of 2 rows hold NaN or infinite values (column rewards, episode 1, row 0)
     """
     findings = [finding for check in _CHECKS.values() for finding in check(dataset)]
@@ -361,6 +362,19 @@ def _final_observations(dataset: Dataset) -> Iterator[Finding]:
             "their last steps are used only where they terminate"
         )
         yield Finding("final observation", "warning", message, "observations", int(unknown[0]), count=len(unknown))
+
+
+def _time_limit(dataset: Dataset) -> Iterator[Finding]:
+    """Find episodes that are longer than the environment's time limit allows."""
+    limit = time_limit(dataset.info.env_spec)
+    longer = np.flatnonzero(dataset.episode_lengths > limit) if limit is not None else np.zeros(0, np.int64)
+    if len(longer):
+        length = int(dataset.episode_lengths[longer[0]])
+        message = (
+            f"{len(longer):,} of {dataset.total_episodes:,} episodes are longer than the {limit:,} steps that the "
+            f"environment's spec allows, the first of them {length:,}"
+        )
+        yield Finding("time limit", "warning", message, None, int(longer[0]), limit, len(longer))
 
 
 # -------------------------------------------------------------------- spaces
@@ -683,6 +697,7 @@ _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
     "both flags": _both_flags,
     "episode end": _unended,
     "early flag": _early_flags,
+    "time limit": _time_limit,
     "action bounds": _action_bounds,
     "observation bounds": _observation_bounds,
     "continuity": _continuity,

@@ -179,7 +179,7 @@ def _touching(dataset: Dataset, flagged: np.ndarray, wrong_rows: np.ndarray | No
     if wrong_rows is None:
         return flagged
     rows = dataset.observation_rows
-    touching = flagged | wrong_rows[rows]
+    touching: np.ndarray = flagged | wrong_rows[rows]
     if not dataset.has_next_observations:
         terminal_last = np.zeros(len(flagged), bool)
         lasts = dataset.episode_starts + dataset.episode_lengths - 1

@@ -4,7 +4,7 @@ The worker is started as ``python -m assay.datasets.environments.worker``, so it
 works from notebooks, scripts and beside torch threads alike. Numbers pass through shared memory (`Columns`), which the
 worker inherits as an open file without a name; its standard input and output say when they are ready::
 
-    start    pool -> worker    u32 length, JSON {environment_id, kwargs, slots, environments, memory}
+    start    pool -> worker    u32 length, JSON {environment_id, kwargs, wrappers, slots, environments, memory}
              worker -> pool    u8 0, u32 length, JSON {observation_space, action_space, spec_json}
     reset    pool -> worker    b"R", u32 n, i64[n] slots     reads seeds, writes observations
              worker -> pool    u8 0
@@ -65,6 +65,16 @@ def register_environments_of(environment_id: str) -> None:
                 importlib.import_module(module)
             except ModuleNotFoundError as error:
                 raise ConfigError(f"{module} is not installed: pip install 'assay[{extra}]'") from error
+
+
+def wrapper_named(name: str) -> Any:
+    """Return a class of ``gymnasium.wrappers``; anything else is an error."""
+    import gymnasium
+
+    found = getattr(gymnasium.wrappers, name, None)
+    if not (isinstance(found, type) and issubclass(found, gymnasium.Wrapper)):
+        raise ConfigError(f"gymnasium.wrappers has no wrapper {name}")
+    return found
 
 
 def describe_space(space: Any, role: str, slot: int) -> str:
@@ -170,9 +180,17 @@ class EnvironmentGroup:
         Keyword arguments of ``gymnasium.make``.
     slots
         The pool's numbers of the environments made here.
+    wrappers
+        Names of classes of ``gymnasium.wrappers`` and their keyword arguments, the innermost first.
     """
 
-    def __init__(self, environment_id: str, kwargs: Mapping[str, Any], slots: Sequence[int]) -> None:
+    def __init__(
+        self,
+        environment_id: str,
+        kwargs: Mapping[str, Any],
+        slots: Sequence[int],
+        wrappers: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    ) -> None:
         import gymnasium
 
         self.environments: dict[int, Any] = {}
@@ -180,7 +198,10 @@ class EnvironmentGroup:
             try:
                 register_environments_of(environment_id)
                 # The checker costs a third of the speed and warns about things no dataset depends on.
-                self.environments[slot] = gymnasium.make(environment_id, disable_env_checker=True, **kwargs)
+                made = gymnasium.make(environment_id, disable_env_checker=True, **kwargs)
+                for name, arguments in wrappers:
+                    made = wrapper_named(name)(made, **arguments)
+                self.environments[slot] = made
             except Exception as error:
                 raise SlotError(slot, "made", f"{type(error).__name__}: {error}") from error
         first = self.environments[slots[0]]
@@ -245,7 +266,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until the pipe ends."""
     config = json.loads(read_exactly(requests, LENGTH.unpack(read_exactly(requests, LENGTH.size))[0]))
     try:
-        group = EnvironmentGroup(config["environment_id"], config["kwargs"], config["slots"])
+        group = EnvironmentGroup(config["environment_id"], config["kwargs"], config["slots"], config["wrappers"])
         description = json.dumps(group.description).encode()
         replies.write(DONE + LENGTH.pack(len(description)) + description)
         replies.flush()

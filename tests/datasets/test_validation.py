@@ -346,3 +346,11 @@ def test_known_duplicates_of_real_data_are_found(name: str, duplicates: int) -> 
     assert counts.get("duplicate transitions", 0) == duplicates
     assert "continuity" not in counts
     assert ("constant" in counts) == (name == "Pipeline-high-20000-val") or "Pipeline" not in name
+
+
+def test_episodes_beyond_the_time_limit_of_their_environment_are_found() -> None:
+    spec = '{"id": "Pendulum-v1", "max_episode_steps": %d}'
+    assert validate(clean_dataset(info=DatasetInfo(env_spec=spec % 6))).findings == ()
+    (finding,) = validate(clean_dataset(info=DatasetInfo(env_spec=spec % 5))).findings
+    assert (finding.check, finding.episode, finding.row, finding.count) == ("time limit", 0, 5, 10)
+    assert "longer than the 5 steps" in finding.message
