@@ -43,10 +43,14 @@ from assay.datasets.recording import recording
 from assay.datasets.transitions import Transitions
 
 if TYPE_CHECKING:
+    import os
+
+    import minari
     import pandas as pd
     import polars as pl
     import torch
 
+    from assay.datasets.frames import StepsFrame
     from assay.datasets.validation import ValidationReport
 
 __all__ = ["Dataset", "check_episode", "concatenate", "is_under", "map_nested"]
@@ -510,7 +514,10 @@ class Dataset:
 
     @property
     def episodes(self) -> pl.DataFrame:
-        """Table of the episodes: episode, start, length, return, terminated, truncated, and what the source added."""
+        """Table of the episodes: episode, start, length, return, terminated, truncated, and what the source added.
+
+        A polars frame; `episodes.to_pandas()` serves pandas users.
+        """
         return self._episode_table((*RESERVED_EPISODE_COLUMNS, *self._episode_columns))
 
     def _episode_table(self, names: Iterable[str]) -> pl.DataFrame:
@@ -529,36 +536,57 @@ class Dataset:
             {name: computed[name]() if name in computed else self._episode_columns[name] for name in names}
         )
 
-    def steps(self) -> pl.LazyFrame:
+    def steps(self) -> StepsFrame:
         """Return the flat columns as a polars LazyFrame, one row per step; vectors become Array columns.
 
-        Observations are those that the step starts from; `steps().collect().to_pandas()` serves pandas users.
+        Observations are those that the step starts from. `steps().to_pandas()`, also after a filter, is a pandas frame.
         """
-        import polars as pl
+        from assay.datasets.frames import steps_frame
 
-        data: dict[str, Any] = {"episode": self.episode_of_step, "step": self._step_in_episode()}
-        for name, array in self._columns.items():
-            rows = array if len(array) == self.total_steps else array[self.observation_rows]
-            data[name] = rows
-        return pl.DataFrame(data).lazy()
+        return steps_frame(self)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the steps as a polars frame, one row per step; vectors become Array columns."""
+        return self.steps().collect()
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the steps as a pandas frame with one column per number (`observations_0`, `observations_1`, ...)."""
-        import pandas as pd
+        """Return the steps as a pandas frame with one column per number (`observations_0`, `observations_1`, ...).
 
-        data: dict[str, np.ndarray] = {"episode": self.episode_of_step, "step": self._step_in_episode()}
-        for name, array in self._columns.items():
-            rows = array if len(array) == self.total_steps else array[self.observation_rows]
-            if rows.ndim == 1:
-                data[name] = rows
-            else:
-                flat = rows.reshape(len(rows), -1)
-                data |= {f"{name}_{i}": flat[:, i] for i in range(flat.shape[1])}
-        return pd.DataFrame(data)
+        The table of the episodes is `episodes.to_pandas()`.
+        """
+        from assay.datasets.frames import pandas_steps
 
-    def _step_in_episode(self) -> np.ndarray:
-        result: np.ndarray = np.arange(self.total_steps) - np.repeat(self.episode_starts, self._lengths)
-        return result
+        return pandas_steps(self)
+
+    def to_minari(
+        self,
+        dataset_id: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        **options: Any,
+    ) -> minari.MinariDataset:
+        """Write the dataset into Minari's folder of datasets and return it as a live Minari object.
+
+        Parameters
+        ----------
+        dataset_id : str
+            Such as `"own/hopper-v0"`; `minari.load_dataset` finds it by this id.
+        path : path, optional
+            Another folder for it.
+        overwrite : bool
+            Replace the dataset of this id.
+        **options
+            What `assay.save` takes for the format `"minari"`, such as `data_format="arrow"`.
+
+        Raises
+        ------
+        DatasetError
+            If there is a dataset of this id, or Minari cannot hold this one.
+        """
+        from assay.datasets.minari_exchange import to_minari
+
+        return to_minari(self, dataset_id, path=path, overwrite=overwrite, **options)
 
     def returns_to_go(self, discount: float = 1.0) -> np.ndarray:
         """Return the discounted sum of the rewards from each step to the end of its episode.
@@ -654,8 +682,8 @@ class Dataset:
         ----------
         episodes : sequence of int, bool mask of length E, tag, or polars expression on the episodes table
             Such as `[3, 1]`, `dataset.returns > 100`, `"better"` or `pl.col("length") < 20`. Only what the
-            expression names is computed, and consecutive episodes are shared, not copied. A polars Series is as good
-            as a list or a mask.
+            expression names is computed, and consecutive episodes are shared, not copied. A polars or pandas Series
+            serves as a list or a mask.
 
         Examples
         --------

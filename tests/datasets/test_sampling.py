@@ -191,6 +191,7 @@ def test_within_a_stratum_steps_follow_their_weights_and_nothing_else():
     dataset = counted(
         [3, 4, 5],
         known=[True, True, False],
+        terminated=[True, True, False],
         weights=[1, 2, 0, 3, 1, 1, 5, 2, 4, 1, 1, 9],
         tags={"a": [True, False, True], "b": [False, True, True]},
     )
@@ -221,7 +222,7 @@ def test_episodes_are_drawn_in_proportion_to_the_mean_weight_of_their_steps():
 
 
 def test_uniform_draws_are_uniform_over_usable_steps():
-    sampler = TransitionSampler(counted([2, 3], known=[False, True]), 1000, seed=1)
+    sampler = TransitionSampler(counted([2, 3], known=[False, True], terminated=[False, True]), 1000, seed=1)
     np.testing.assert_allclose(frequencies(sampler, 100, 5), [0.25, 0, 0.25, 0.25, 0.25], atol=0.008)
 
 
