@@ -29,7 +29,7 @@ from assay.datasets.errors import CollectionError, ConfigError
 from assay.datasets.spaces import space_from_json, space_to_gymnasium
 
 if TYPE_CHECKING:
-    from assay.datasets.environments.worker import Columns, EnvironmentGroup, SlotError
+    from assay.datasets.environments.worker import SlotColumns, EnvironmentGroup, SlotError
 
 __all__ = ["EnvironmentPool", "PoolFailure"]
 
@@ -329,11 +329,11 @@ class EnvironmentPool:
             raise CollectionError(self._death(worker).cause)
         return cast(dict[str, Any], json.loads(description))
 
-    def _lay_out(self) -> Columns:
-        from assay.datasets.environments.worker import Columns, row_layout
+    def _lay_out(self) -> SlotColumns:
+        from assay.datasets.environments.worker import SlotColumns, row_layout
 
         observation, action = row_layout(self.observation_space), row_layout(self.action_space)
-        return Columns(self.environments, observation, action, self._memory)
+        return SlotColumns(self.environments, observation, action, self._memory)
 
     def _recover(self, worker: int, failure: PoolFailure) -> None:
         """Start a failed worker anew, or raise what happened where that is not wanted."""

@@ -1,7 +1,7 @@
 """One process that steps environments for `EnvironmentPool`, and the protocol the two speak.
 
 The worker is started as ``python -m assay.datasets.environments.worker``, so it needs neither pickle nor a main guard and
-works from notebooks, scripts and beside torch threads alike. Numbers pass through shared memory (`Columns`), which the
+works from notebooks, scripts and beside torch threads alike. Numbers pass through shared memory (`SlotColumns`), which the
 worker inherits as an open file without a name; its standard input and output say when they are ready::
 
     start    pool -> worker    u32 length, JSON {environment_id, kwargs, wrappers, slots, environments, memory}
@@ -30,9 +30,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from assay.datasets.errors import ConfigError
+from assay.datasets.renamed import former_names
 from assay.datasets.spaces import space_from_gymnasium, space_to_json
 
-__all__ = ["Columns", "EnvironmentGroup", "SlotError", "main", "row_layout"]
+__all__ = ["SlotColumns", "EnvironmentGroup", "SlotError", "main", "row_layout"]
 
 LENGTH = struct.Struct("<I")
 REQUEST = struct.Struct("<cI")
@@ -121,7 +122,7 @@ def as_row(observation: Any, space: Any) -> Any:
     return observation
 
 
-class Columns:
+class SlotColumns:
     """What a pool and its workers give each other, one row for each slot.
 
     ::
@@ -218,12 +219,12 @@ class EnvironmentGroup:
         }
         self.discrete_actions = type(first.action_space).__name__ == "Discrete"
 
-    def columns(self, environments: int, memory: int | None = None) -> Columns:
+    def columns(self, environments: int, memory: int | None = None) -> SlotColumns:
         """Lay out the columns for a pool of so many environments like these."""
         first = next(iter(self.environments.values()))
-        return Columns(environments, row_layout(first.observation_space), row_layout(first.action_space), memory)
+        return SlotColumns(environments, row_layout(first.observation_space), row_layout(first.action_space), memory)
 
-    def reset(self, columns: Columns, slots: Sequence[int]) -> None:
+    def reset(self, columns: SlotColumns, slots: Sequence[int]) -> None:
         """Reset each slot with its seed."""
         for slot, seed in zip(slots, columns.seeds[slots].tolist()):
             try:
@@ -232,7 +233,7 @@ class EnvironmentGroup:
             except Exception as error:
                 raise SlotError(slot, "reset", f"{type(error).__name__}: {error}") from error
 
-    def step(self, columns: Columns, slots: Sequence[int]) -> None:
+    def step(self, columns: SlotColumns, slots: Sequence[int]) -> None:
         """Step each slot once with its action."""
         # Copied, because some environments keep the action that they are given, or clip it in place.
         actions = columns.actions[slots]
@@ -306,6 +307,9 @@ def main() -> None:
         os._exit(0)
     sys.stderr.flush()
     os._exit(0)  # a library's exit handlers may hang; the environments are closed
+
+
+__getattr__ = former_names(__name__, {"Columns": SlotColumns})
 
 
 if __name__ == "__main__":
