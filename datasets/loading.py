@@ -144,7 +144,7 @@ def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any
         dataset = read(path, **options)
     if dataset.history and replay_obstacle(dataset.history) is None:
         return dataset
-    # What was made in memory or changed by hand is rebuilt from the file: replay begins at the latest source.
+    # A dataset that was made in memory or changed by hand is rebuilt from this file: replay begins at the latest source.
     parameters = {"name": name, "format": format, "options": options, "fingerprint": dataset.fingerprint}
     return dataset.replace(record=Record(SOURCE, parameters, version=assay_version()))
 

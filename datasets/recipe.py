@@ -17,8 +17,8 @@ from typing import Any
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
 from assay.datasets.history import replay
-from assay.datasets.kept import apply_or_find
 from assay.datasets.transform import Progress, Transform, make_transform, make_variants, registered
+from assay.datasets.variant_cache import apply_or_find
 
 __all__ = ["Recipe", "read_yaml", "replay", "variants_from_plain"]
 
@@ -87,7 +87,7 @@ class Recipe:
         ----------
         dataset : Dataset
         keep : bool
-            Keep what costly transforms give, and find it again; see `assay.datasets.kept`.
+            Cache the results of costly transforms; see `assay.datasets.variant_cache`.
         progress : callable, optional
             Called with (done, total) by transforms that take minutes.
         """

@@ -50,7 +50,7 @@ class Transform(ABC):
 
     @property
     def costly(self) -> bool:
-        """Whether it takes minutes and its record says all that the result depends on, so that suites keep the result."""
+        """Whether suites cache the result: it takes minutes, and depends only on what the record says."""
         return False
 
     @abstractmethod
@@ -58,11 +58,11 @@ class Transform(ABC):
         """Return the changed dataset, sharing every column that did not change."""
 
     def apply_reporting(self, dataset: Dataset, progress: Progress | None) -> Dataset:
-        """Do as `apply`, and call `progress` with (done, total) where that takes its time."""
+        """Apply as `apply` does, and call `progress` with (done, total) on the way."""
         return self.apply(dataset)
 
     def record_on(self, dataset: Dataset) -> Record:
-        """Return what the history will say of this transform when it is applied to a dataset."""
+        """Return the record that the history of the result gets."""
         parameters = self.parameters()
         return Record(self.name, parameters, parameters.get("seed"), dataset.fingerprint, assay_version())
 

@@ -29,7 +29,7 @@ from assay.datasets.errors import CollectionError, ConfigError
 from assay.datasets.spaces import space_from_json, space_to_gymnasium
 
 if TYPE_CHECKING:
-    from assay.datasets.environments.worker import SlotColumns, EnvironmentGroup, SlotError
+    from assay.datasets.environments.worker import EnvironmentGroup, SlotColumns, SlotError
 
 __all__ = ["EnvironmentPool", "PoolFailure"]
 

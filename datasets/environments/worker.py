@@ -29,11 +29,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from assay.datasets.environments.record import family_of
 from assay.datasets.errors import ConfigError
 from assay.datasets.renamed import former_names
 from assay.datasets.spaces import space_from_gymnasium, space_to_json
 
-__all__ = ["SlotColumns", "EnvironmentGroup", "SlotError", "main", "row_layout"]
+__all__ = ["EnvironmentGroup", "SlotColumns", "SlotError", "main", "row_layout"]
 
 LENGTH = struct.Struct("<I")
 REQUEST = struct.Struct("<cI")
@@ -48,24 +49,16 @@ class SlotError(Exception):
         self.slot, self.doing, self.cause = slot, doing, cause
 
 
-LIBRARIES = {
-    "PointMaze_": ("gymnasium_robotics", "robotics"),
-    "AntMaze_": ("gymnasium_robotics", "robotics"),
-    "MiniGrid-": ("minigrid", "minigrid"),
-}
-"""Where environments whose ids begin so are registered, and Assay's extra that brings it."""
-
-
 def register_environments_of(environment_id: str) -> None:
     """Import what registers an environment; Gymnasium itself does so only for its own and for ``module:id``."""
     if environment_id.startswith("assay/"):
         import assay.datasets.environments.tasks  # noqa: F401  (importing registers them)
-    for prefix, (module, extra) in LIBRARIES.items():
-        if environment_id.startswith(prefix):
-            try:
-                importlib.import_module(module)
-            except ModuleNotFoundError as error:
-                raise ConfigError(f"{module} is not installed: pip install 'assay[{extra}]'") from error
+    family = family_of(environment_id)
+    if family is not None:
+        try:
+            importlib.import_module(family.module)
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"{family.module} is not installed: pip install 'assay[{family.extra}]'") from error
 
 
 def wrapper_named(name: str) -> Any:

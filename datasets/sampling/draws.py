@@ -1,7 +1,7 @@
 """Which rows a batch holds: a function of the seed and the batch's number alone.
 
-Draws are made for a group of batches at a time, from one generator keyed by (seed, group). So a sampler's state is one
-number, any batch can be drawn again, and going on after a stop is the same as never having stopped::
+Draws are made for a group of batches at a time, from one generator keyed by (seed, group). So the state of a sampler is
+one number: any batch can be drawn again, and a resumed sampler gives the batches of one that never stopped::
 
     group 0                 group 1
     batch 0 1 2 ... 63      64 65 ...        fractions [64, batch_size] in [0, 1), from generator (seed, group)
