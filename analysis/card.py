@@ -25,6 +25,7 @@ from assay.analysis.figures import number_text
 from assay.analysis.page import NARROW, WIDE, escape, figure_block, table_block, value_text, writable, write_page
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.history import replay_obstacle
 from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
 if TYPE_CHECKING:
@@ -216,7 +217,10 @@ def _history(dataset: Dataset) -> str:
         rows.append(
             [str(number), f"<td class=text>{escape(record.transform)}</td>", long, escape(record.version or "–")]
         )
-    caption = "How it came to be; <code>assay.replay</code> makes it again from this."
+    obstacle = replay_obstacle(dataset.history)
+    caption = "How it came to be; " + (
+        "<code>assay.replay</code> makes it again from this." if obstacle is None else f"{escape(obstacle)}."
+    )
     return table_block(["#", "Step", "Parameters", "Assay"], rows, caption, text=(1, 2))
 
 

@@ -114,6 +114,8 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Options = []
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
+    from assay.datasets.history import replay_obstacle
+
     dataset = load(name, source_format, option)
     table = Table("column", "dtype", "shape", title=dataset.info.id or name)
     for column in dataset.columns:
@@ -137,6 +139,8 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Options = []
             out.print(f"[bold]{key}[/] {value}", highlight=False)
     for record in dataset.history:
         out.print(f"[bold]history[/] {record.transform} {json.dumps(record.parameters)}", highlight=False)
+    if dataset.history and (obstacle := replay_obstacle(dataset.history)):
+        out.print(f"[bold]replay[/] {obstacle}", highlight=False)
 
 
 @datasets.command

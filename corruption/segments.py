@@ -187,12 +187,8 @@ class MergeEpisodes(EpisodeCorruption):
                 table[name] = dataset.episode_columns[name][last_of_group]
         table.setdefault("origin/episode", first_of_group)
         table.setdefault("origin/step", np.zeros(len(first_of_group), np.int64))
-        merged = Dataset(
-            columns,
-            np.add.reduceat(lengths, first_of_group),
-            info=dataset.info,
-            history=dataset.history,
-            episode_columns=table,
+        merged = dataset.replace(
+            columns, episode_lengths=np.add.reduceat(lengths, first_of_group), episode_columns=table
         )
         steps = np.zeros(dataset.total_steps, bool)
         steps[lasts] = True

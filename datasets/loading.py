@@ -15,7 +15,8 @@ import numpy as np
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayError, ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff, writer_named
-from assay.datasets.info import DatasetInfo, Record, assay_version, reference_scores
+from assay.datasets.info import SOURCE, DatasetInfo, Record, assay_version, reference_scores
+from assay.datasets.recording import unrecorded
 from assay.datasets.remote import d4rl_file, minari_folder
 from assay.datasets.spaces import space_from_gymnasium
 
@@ -244,11 +245,15 @@ def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any
     format = format or sniff(path)
     read = format_named(format).read
     _check_options(read, options, f"option of reading {format}")
-    dataset = read(path, **options)
-    if dataset.history:
+    from assay.datasets.history import replay_obstacle
+
+    with unrecorded():
+        dataset = read(path, **options)
+    if dataset.history and replay_obstacle(dataset.history) is None:
         return dataset
+    # A dataset that was made in memory or changed by hand is rebuilt from this file: replay begins at the latest source.
     parameters = {"name": name, "format": format, "options": options, "fingerprint": dataset.fingerprint}
-    return dataset.replace(record=Record("source", parameters, version=assay_version()))
+    return dataset.replace(record=Record(SOURCE, parameters, version=assay_version()))
 
 
 def _check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str) -> None:
@@ -267,7 +272,8 @@ def _from_d4rl(identifier: str, options: dict[str, Any]) -> Dataset:
         d4rl_file(identifier, verify=bool(options.pop("verify", True))), "d4rl", f"d4rl:{identifier}", options
     )
     references = reference_scores(identifier)
-    return dataset.replace(info=replace(dataset.info, id=identifier, reference_scores=references))
+    with unrecorded():  # the name d4rl:... stands for this info too
+        return dataset.replace(info=replace(dataset.info, id=identifier, reference_scores=references))
 
 
 def cached_path(name: str, *, steps: int = DEFAULT_STEPS, seed: int = 0, noise: float | None = None) -> Path:
@@ -356,7 +362,7 @@ def collect_entry(
     )
     options = {"steps": steps, "seed": seed} | ({} if noise is None else {"noise": noise})
     parameters = {"name": name, "options": options, "fingerprint": dataset.fingerprint}
-    return dataset.replace(record=Record("source", parameters, seed, version=assay_version()))
+    return dataset.replace(record=Record(SOURCE, parameters, seed, version=assay_version()))
 
 
 def collect_policy(

@@ -1,8 +1,8 @@
 """How much memory there is, and arrays that may be larger.
 
-Columns that would take a large part of the free memory are laid out in a temporary file instead, through a memory map:
-the operating system writes them out and reads them back as needed, so ten million steps are worked on with one gigabyte.
-The file has no name, so nothing remains of it however the process ends.
+A column that would take a large part of the free memory lies in a temporary file instead, through a memory map. The
+operating system writes and reads it as needed, so that one gigabyte is enough for ten million steps. The file has no name,
+so nothing remains of it however the process ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from assay.datasets.errors import DatasetError
 __all__ = ["available_memory", "copy", "empty", "scratch_folder", "take_ranges"]
 
 _LARGEST_SHARE = 1 / 16  # of the free memory, for one array
-_SMALL_BYTES = 4 << 20  # so few that to ask how much is free would take a good part of the time to fill them
+_SMALL_BYTES = 4 << 20  # asking how much memory is free would take as long as filling so few
 _BLOCK_ROWS = 1 << 18
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from assay.baselines.engine.derivations import DERIVATIONS, Rows, episode_starts
-from assay.baselines.engine.shapes import CategoryCode, Shapes
+from assay.baselines.engine.shapes import CategoryCode, Shapes, named_arrays
 from assay.datasets.dataset import Dataset, map_nested
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.transitions import Transitions
@@ -149,6 +149,37 @@ class Frames:
     next_rows: np.ndarray
 
 
+def _check_finite(transitions: Transitions[np.ndarray]) -> None:
+    """Raise ConfigError where a number is missing, with its column, dimension and step, before anything spreads it."""
+    found, first, total = [], "", np.zeros(len(transitions), bool)
+    columns = {
+        "/".join(filter(None, (name, path))): array
+        for name in ("observations", "actions", "rewards", "next_observations")
+        for path, array in named_arrays(getattr(transitions, name))
+    }
+    for name, array in columns.items():
+        if array.dtype.kind != "f":
+            continue
+        wrong = ~np.isfinite(array.reshape(len(array), -1))
+        rows = wrong.any(1)
+        if not rows.any():
+            continue
+        found.append(f"{name} at {int(rows.sum()):,}")
+        total |= rows
+        if not first:
+            row = int(rows.argmax())
+            dimensions = ", ".join(map(str, np.flatnonzero(wrong[row])[:8]))
+            within = f"[{dimensions}]" if array.ndim > 1 else ""
+            episode = "" if transitions.episodes is None else f" of episode {int(transitions.episodes[row])}"
+            first = f"step {int(transitions.steps[row])}{episode}, column {name}{within}"
+    if found:
+        raise ConfigError(
+            f"{first} holds NaN or infinity, or a number beyond float32 ({int(total.sum()):,} steps in all: "
+            f"{', '.join(found)}); fill them by corruption.repair.fill, or leave them out by its method split or by "
+            "corruption.repair.outliers; `assay validate` lists them"
+        )
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """The rows of one dataset, the names and sizes of their columns, and what was folded in."""
@@ -209,6 +240,7 @@ class TrainingData:
             raise ConfigError("the dataset has no transition to learn from")
         if not discrete and actions.shape[1] != len(action_scale.center):
             raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
+        _check_finite(transitions)
         scale = scale or ObservationScale.of(observations, normalize, None if shapes.is_one_vector else shapes.measured)
         with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite are reported below
             scale = replace(scale, deviation=observations.std(0, dtype=np.float64))
@@ -234,8 +266,8 @@ class TrainingData:
         bad = np.flatnonzero(~np.isfinite(rows).all(1))
         if len(bad):
             raise ConfigError(
-                f"step {int(transitions.steps[bad[0]])} holds NaN or infinity ({len(bad)} steps in all); repair or "
-                "drop these steps first, `assay validate` lists them"
+                f"step {int(transitions.steps[bad[0]])} is not finite once observations are normalized and actions scaled "
+                f"({len(bad)} steps in all): its numbers are too large; `assay validate` and `assay card` show their range"
             )
         weights = transitions.weights
         if weights is not None and (not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0):

@@ -24,7 +24,7 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.spaces import Discrete, infer_space, leaves
 
-__all__ = ["VECTOR", "CategoryCode", "Observations", "Part", "Shapes", "split_observations"]
+__all__ = ["VECTOR", "CategoryCode", "Observations", "Part", "Shapes", "named_arrays", "split_observations"]
 
 Observations: TypeAlias = torch.Tensor | Mapping[str, torch.Tensor]
 """The vector [..., n]; with images a mapping of `"vector"` (if there is one) and the images' names."""
@@ -113,7 +113,8 @@ class Shapes:
         """
         spaces = {} if dataset.info.observation_space is None else leaves(dataset.info.observation_space, "")
         parts = [
-            _part(name, array, spaces.get(f"/{name}" if name else "")) for name, array in _arrays(dataset.observations)
+            _part(name, array, spaces.get(f"/{name}" if name else ""))
+            for name, array in named_arrays(dataset.observations)
         ]
         return cls(tuple(parts), action_size, discrete_actions, category_code)
 
@@ -166,7 +167,7 @@ class Shapes:
         ConfigError
             If a category is none of the known ones; it is named.
         """
-        arrays = dict(_arrays(observations))
+        arrays = dict(named_arrays(observations))
         if self.is_one_vector:
             return arrays[self.parts[0].name]
         rows = len(next(iter(arrays.values())))
@@ -220,14 +221,14 @@ class Shapes:
         return code
 
 
-def _arrays(observations: Any, path: str = "") -> list[tuple[str, np.ndarray]]:
+def named_arrays(observations: Any, path: str = "") -> list[tuple[str, np.ndarray]]:
     """List the arrays of a nested dict under their paths, in alphabetical order, as Gymnasium keeps them."""
     if not isinstance(observations, Mapping):
         return [(path, observations)]
     return [
         item
         for name in sorted(observations)
-        for item in _arrays(observations[name], f"{path}/{name}" if path else str(name))
+        for item in named_arrays(observations[name], f"{path}/{name}" if path else str(name))
     ]
 
 

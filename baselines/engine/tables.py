@@ -22,6 +22,7 @@ from assay.baselines.engine.data import Frames, TrainingData
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.engine.streams import BufferLayout
 from assay.datasets.errors import ConfigError
+from assay.datasets.sampling.windows import window
 
 __all__ = ["Buffer", "DatasetTable", "data_bytes", "place_rows"]
 
@@ -89,8 +90,8 @@ class DatasetTable:
         if span == 1:
             return self.rows.index_select(0, indices.flatten()).view(*indices.shape, 1, -1), indices
         lengths = self.remaining.index_select(0, indices.flatten()).view(indices.shape).clamp(max=span).long()
-        steps = torch.arange(span, device=indices.device)
-        indices = indices[..., None] + torch.minimum(steps, lengths[..., None] - 1)  # repeats the episode's last row
+        ahead = torch.arange(span, device=indices.device)
+        indices, _ = window(indices, ahead, after=lengths - 1)  # repeats the episode's last row
         return self.rows.index_select(0, indices.flatten()).view(*indices.shape, -1), lengths
 
     def images(

@@ -29,11 +29,13 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 
 from assay.baselines.evaluation.observation_noise import NoisyEpisodes, ObservationNoise
 from assay.datasets.environments.pool import EnvironmentPool, usable_cores
+from assay.datasets.environments.specification import EnvironmentSpec, evaluation_environment
 from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
 
 if TYPE_CHECKING:
     from assay.baselines.engine.acting import Actor, Episodes
     from assay.datasets.environments.envpool import EnvPoolEnvironments
+    from assay.datasets.info import DatasetInfo
 
 __all__ = ["Evaluation", "EvaluationResult", "episode_seeds", "evaluate", "simulators"]
 
@@ -55,7 +57,8 @@ class Evaluation:
     seed : int
         Of the initial states; independent of the training seeds.
     environment : str, optional
-        Gymnasium id; default is the dataset's environment.
+        Gymnasium id, of the environment as it is registered. Default is the dataset's environment, with the keyword
+        arguments, time limit and wrappers that it was recorded with; Minari's evaluation environment where there is one.
     engine : "gymnasium" or "envpool"
         What simulates it. EnvPool is faster and has other random streams and another simulator version: scores of the two
         do not compare exactly.
@@ -78,6 +81,18 @@ class Evaluation:
     environment: str | None = None
     engine: Literal["gymnasium", "envpool"] = "gymnasium"
     observation_noise: ObservationNoise | None = None
+
+    def environment_of(self, info: DatasetInfo) -> EnvironmentSpec | None:
+        """Return where policies learned from a dataset are evaluated; None where nothing says it.
+
+        Raises
+        ------
+        ConfigError
+            If the dataset's environment was recorded inside a wrapper that cannot be applied again.
+        """
+        if self.environment is not None:
+            return EnvironmentSpec(self.environment)
+        return evaluation_environment(info)
 
     @classmethod
     def preset(cls, name: str, steps: int) -> Evaluation:
@@ -137,9 +152,9 @@ def simulators(members: int, evaluation: Evaluation) -> int:
 
 
 def make_simulators(
-    members: int, environment_id: str, evaluation: Evaluation, workers: int | None
+    members: int, environment_id: str | EnvironmentSpec, evaluation: Evaluation, workers: int | None
 ) -> EnvironmentPool | EnvPoolEnvironments:
-    """Make the simulators that an evaluation of so many members uses."""
+    """Make the simulators that an evaluation of so many members uses, of an environment by id or as specified."""
     count = simulators(members, evaluation)
     if workers is None:
         cores = usable_cores()
@@ -166,7 +181,7 @@ def _even_part(total: int, most: int) -> int:
 
 def evaluate(
     actor: Actor,
-    environment_id: str,
+    environment_id: str | EnvironmentSpec,
     evaluation: Evaluation,
     *,
     pool: EnvironmentPool | EnvPoolEnvironments | None = None,
@@ -182,7 +197,7 @@ def evaluate(
     ----------
     actor : Actor
         Members whose actions are not finite act with zeros there.
-    environment_id : str
+    environment_id : str or EnvironmentSpec
     evaluation : Evaluation
     pool : EnvironmentPool or EnvPoolEnvironments, optional
         What `make_simulators` returned; default makes and closes one.

@@ -97,7 +97,7 @@ class Work:
         shapes = [[str(array.dtype), array.shape[1:]] for array in _leaves(dataset.observations, dataset.actions)]
         done = 0 if self.state is None else self.state.update
         pending = None if self.pending is None else self.pending.update
-        environment = self.plan.environment(self.job)
+        environment = str(self.plan.environment(self.job))
         scale = self.job.action_scale
         actions = [len(scale.center), scale.first]
         same = [algorithm.name, algorithm.static_parameters(), shapes, actions, environment, done, pending]

@@ -48,7 +48,7 @@ def take_pieces(dataset: Dataset, firsts: np.ndarray, lengths: np.ndarray) -> Da
     Returns
     -------
     Dataset
-        With the history of `dataset`.
+        Outside of a transform, recorded in the history as a change by hand.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def take_pieces(dataset: Dataset, firsts: np.ndarray, lengths: np.ndarray) -> Da
     if disturbed.any() or TOUCHED_FINAL in episode_columns:
         inherited = episode_columns.get(TOUCHED_FINAL, np.zeros(len(of), bool)) & ~cut
         episode_columns[TOUCHED_FINAL] = inherited | disturbed
-    return Dataset(columns, lengths, info=dataset.info, history=dataset.history, episode_columns=episode_columns)
+    return dataset.replace(columns, episode_lengths=lengths, episode_columns=episode_columns)
 
 
 def _finals_of_cut_pieces(

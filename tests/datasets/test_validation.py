@@ -59,7 +59,7 @@ def test_any_dataset_can_be_validated(dataset: Dataset) -> None:
 
 
 def test_an_empty_dataset_can_be_validated() -> None:
-    assert validate(clean_dataset().select([])).ok
+    assert [finding.message for finding in validate(clean_dataset().select([])).findings] == ["there is no episode"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -72,7 +72,8 @@ def test_the_first_place_and_the_count_of_values_that_are_not_finite(name: str, 
 
 
 def test_a_block_whose_sum_overflows_is_still_finite() -> None:
-    assert validate(clean_dataset(rewards=np.where(np.arange(60) % 2, 1e308, 1.7e308))).ok
+    report = validate(clean_dataset(rewards=np.where(np.arange(60) % 2, 1e308, 1.7e308)))
+    assert [finding.check for finding in report.findings] == ["magnitude"]
 
 
 def test_both_flags_on_one_step() -> None:
@@ -259,7 +260,7 @@ def test_a_name_that_keeps_its_promise_is_in_order(name: str) -> None:
 @pytest.mark.parametrize(("limit", "longer"), [(5, 10), (6, 0), (None, 0), (-1, 0), ("6", 0), (True, 0)])
 def test_episodes_longer_than_the_environments_limit_are_a_warning(limit: Any, longer: int) -> None:
     info = DatasetInfo(env_spec=json.dumps({"id": "Pendulum-v1", "max_episode_steps": limit}))
-    found = [item for item in clean_dataset(info=info).validate().findings if item.check == "episode limit"]
+    found = [item for item in clean_dataset(info=info).validate().findings if item.check == "time limit"]
     assert [(item.count, item.episode, item.row) for item in found] == ([(longer, 0, 5)] if longer else [])
     assert all("5 steps" in item.message and "10 of 10" in item.message for item in found)
 
@@ -376,3 +377,11 @@ def test_known_duplicates_of_real_data_are_found(name: str, duplicates: int) -> 
     assert counts.get("duplicate transitions", 0) == duplicates
     assert "continuity" not in counts
     assert ("constant" in counts) == (name == "Pipeline-high-20000-val") or "Pipeline" not in name
+
+
+def test_episodes_beyond_the_time_limit_of_their_environment_are_found() -> None:
+    spec = '{"id": "Pendulum-v1", "max_episode_steps": %d}'
+    assert validate(clean_dataset(info=DatasetInfo(env_spec=spec % 6))).findings == ()
+    (finding,) = validate(clean_dataset(info=DatasetInfo(env_spec=spec % 5))).findings
+    assert (finding.check, finding.episode, finding.row, finding.count) == ("time limit", 0, 5, 10)
+    assert "longer than the 5 steps" in finding.message
