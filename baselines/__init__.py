@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.actor_critic.sac_n import SACN
     from assay.baselines.algorithms.actor_critic.td3_bc import TD3BC
     from assay.baselines.algorithms.algorithm import Algorithm
+    from assay.baselines.algorithms.direct import DirectAlgorithm
+    from assay.baselines.algorithms.discrete.cql import DiscreteCQL
+    from assay.baselines.algorithms.generative.fql import FQL
+    from assay.baselines.algorithms.generative.ifql import IFQL
     from assay.baselines.algorithms.imitation.bc import BC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
+    from assay.baselines.algorithms.theory.lcb import LCB
     from assay.baselines.evaluation.evaluation import Evaluation
     from assay.baselines.evaluation.observation_noise import ObservationNoise
     from assay.baselines.evaluation.off_policy import fitted_q_evaluation, initial_value
@@ -37,12 +42,17 @@ __all__ = [
     "BC",
     "CQL",
     "EDAC",
+    "FQL",
+    "IFQL",
     "IQL",
+    "LCB",
     "RIQL",
     "SACN",
     "TD3BC",
     "Algorithm",
     "DecisionTransformer",
+    "DirectAlgorithm",
+    "DiscreteCQL",
     "Evaluation",
     "Job",
     "MemberProgress",
@@ -67,6 +77,11 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "DirectAlgorithm": "assay.baselines.algorithms.direct",
+    "DiscreteCQL": "assay.baselines.algorithms.discrete.cql",
+    "FQL": "assay.baselines.algorithms.generative.fql",
+    "IFQL": "assay.baselines.algorithms.generative.ifql",
+    "LCB": "assay.baselines.algorithms.theory.lcb",
     "AWAC": "assay.baselines.algorithms.actor_critic.awac",
     "Algorithm": "assay.baselines.algorithms.algorithm",
     "BC": "assay.baselines.algorithms.imitation.bc",

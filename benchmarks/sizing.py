@@ -20,13 +20,14 @@ import torch
 
 from assay.baselines import BC, CQL, IQL, SACN, TD3BC
 from assay.baselines.engine.population import Population
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.runs.machine import hardware
 from assay.baselines.training.sizing import bytes_per_member, flops_per_update, like_population, most_members
 from assay.datasets.atomic import atomic_write
 
 TABLE = Path(__file__).parent.parent / "baselines" / "training" / "saturation.json"
 COMMAND = "taskset -c 0 env OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python benchmarks/sizing.py"
-OBSERVATION, ACTION = 17, 6
+SHAPES = Shapes.flat(17, 6)
 _ENOUGH = 40.0  # CPU seconds for a row of the table
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 MEMBERS = (
@@ -57,14 +58,14 @@ def seconds(population: Population, least: float) -> float:
 
 def costs(algorithm: Any, device: str, *, rounds: int, least: float, memory: float) -> dict[int, float]:
     """Return the time of an update per member, in that of a member alone, for every size that fits into the memory."""
-    fitting = [size for size in SIZES if size * bytes_per_member(algorithm, OBSERVATION, ACTION) <= memory]
+    fitting = [size for size in SIZES if size * bytes_per_member(algorithm, SHAPES) <= memory]
     best: dict[int, float] = {}
     began = time.process_time()
     for number in range(rounds):
         if number > 1 and time.process_time() - began > _ENOUGH:
             break  # heavy members: their few long updates vary less
         for size in fitting if number % 2 else reversed(fitting):
-            population = like_population(algorithm, size, OBSERVATION, ACTION, device=device)
+            population = like_population(algorithm, size, SHAPES, device=device)
             population.advance(population.unroll if device != "cpu" else population.period)
             best[size] = min(best.get(size, float("inf")), seconds(population, least) / size)
     return {size: best[size] / best[1] for size in fitting}
@@ -81,7 +82,7 @@ def main() -> None:
     kind = torch.device(arguments.device).type
     entries = []
     for algorithm in MEMBERS:
-        flops = flops_per_update(algorithm, OBSERVATION, ACTION)
+        flops = flops_per_update(algorithm, SHAPES)
         found = costs(
             algorithm,
             arguments.device,

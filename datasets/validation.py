@@ -5,8 +5,9 @@ Every check streams over blocks of rows, so memory maps stay on disk and a check
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +30,7 @@ _MOSTLY_CHANGING = 0.9  # share of the steps at which a dimension changes, for a
 _ROUNDED_TO = 1e-3  # standard deviations, for steps to count as nearly the same
 _NEARLY = 0.9  # share of an episode's steps that another one has too, for the two to be near-duplicates
 _SHORTEST = 10  # steps; shorter episodes are too short to tell
+_MISSED_FRAMES = 1.5  # between two steps, from which on one is missing
 _SIZE_TOLERANCE = 0.01  # of the number of steps that a name promises
 
 
@@ -115,7 +117,8 @@ def validate(dataset: Dataset) -> ValidationReport:
     space, dtypes that differ from the spaces, stored next observations that differ from the following observation
     where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
     are real numbers), transitions and episodes, near-duplicate episodes, constant columns or dimensions, frozen
-    dimensions, rewards that are all zero, a name that promises another number of steps.
+    dimensions, rewards that are all zero, a name that promises another number of steps, episodes longer than the
+    environment's limit, time stamps (`infos/timestamp`) that go back or leap inside an episode.
 
     Parameters
     ----------
@@ -131,7 +134,7 @@ def validate(dataset: Dataset) -> ValidationReport:
     ...     observations=np.arange(4.0), actions=np.array([0.1, 0.2]), rewards=[1.0, np.nan],
     ...     terminations=[True, True], truncations=[False, False])
     >>> print(validate(dataset))
-    15 checks: 1 errors, 0 warnings
+    17 checks: 1 errors, 0 warnings
       error: finite: 1 of 2 rows hold NaN or infinite values (column rewards, episode 1, row 0)
     """
     findings = [finding for check in _CHECKS.values() for finding in check(dataset)]
@@ -629,6 +632,59 @@ def _promised_size(dataset: Dataset) -> Iterator[Finding]:
             yield Finding("size in name", "warning", message)
 
 
+def _promised_episode_length(dataset: Dataset) -> Iterator[Finding]:
+    """Find episodes that are longer than the environment's own limit of steps."""
+    try:
+        limit = json.loads(dataset.info.env_spec or "{}")["max_episode_steps"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    if type(limit) is not int or limit < 1:
+        return
+    longer = np.flatnonzero(dataset.episode_lengths > limit)
+    if len(longer):
+        episode = int(longer[0])
+        message = (
+            f"the environment's spec allows {limit:,} steps in an episode, but {len(longer):,} of "
+            f"{dataset.total_episodes:,} episodes have more (this one {dataset.episode_lengths[episode]:,}): the spec is "
+            "another environment's, or takes were joined"
+        )
+        yield Finding("episode limit", "warning", message, None, episode, limit, len(longer))
+
+
+def _timestamps(dataset: Dataset) -> Iterator[Finding]:
+    """Find time stamps that go back, stand still, or leap inside an episode, as where two takes were stored as one."""
+    name = "infos/timestamp"
+    if name not in dataset.columns:
+        return
+    times = dataset.column(name)
+    if times.shape != (dataset.total_steps,) or times.dtype.kind not in "iuf" or dataset.total_steps < 2:
+        return
+    later = np.ones(dataset.total_steps, bool)  # has an earlier step in its episode
+    later[dataset.episode_starts] = False
+    passed = np.diff(times.astype(np.float64), prepend=times[:1])
+    back = later & ~(passed > 0)
+    tally = _Tally()
+    tally.add(0, back)
+    text = "go back or stand still inside an episode, as where two takes were stored as one"
+    yield from tally.finding(dataset, "timestamps", "warning", text, name, dataset.total_steps)
+    frame = _seconds_per_frame(dataset)
+    if frame is None:
+        return
+    tally = _Tally()
+    tally.add(0, later & (passed > _MISSED_FRAMES * frame))
+    text = f"come more than {_MISSED_FRAMES:g} frames of {frame:.4g} s after the step before, so frames are missing"
+    yield from tally.finding(dataset, "timestamps", "warning", text, name, dataset.total_steps)
+
+
+def _seconds_per_frame(dataset: Dataset) -> float | None:
+    """Return the time between two steps, where the source says how many there are in a second."""
+    for source in dataset.info.extra.values():
+        rate = source.get("fps") if isinstance(source, Mapping) else None
+        if isinstance(rate, int | float) and not isinstance(rate, bool) and rate > 0:
+            return 1.0 / rate
+    return None
+
+
 _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
     "shape": _shapes,
     "dtype": _dtypes,
@@ -644,5 +700,7 @@ _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
     "constant": _constant,
     "frozen": _frozen,
     "size in name": _promised_size,
+    "episode limit": _promised_episode_length,
+    "timestamps": _timestamps,
     "zero rewards": _zero_rewards,
 }

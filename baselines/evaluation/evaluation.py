@@ -237,7 +237,11 @@ def _run_part(
         for half_of in halves:
             rows = slice(half_of.start - members.start, half_of.stop - members.start)
             slots = np.arange(m * n).reshape(m, n)[rows]
-            begun = actor.begin(half_of, n) if noise is None else NoisyEpisodes(noise, actor, half_of, seeds)
+            begun = (
+                actor.begin(half_of, n, seeds.tolist())
+                if noise is None
+                else NoisyEpisodes(noise, actor, half_of, seeds)
+            )
             batches.append(_Batch(pool, begun, slots, seeds, wanted[rows]))
         _take_turns(batches)
         totals = np.concatenate([batch.returns for batch in batches]).reshape(m, n)

@@ -27,6 +27,7 @@ from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setti
 from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
@@ -62,8 +63,8 @@ class FittedQ(Algorithm):
     name = "fitted_q"
     label = "fitted Q evaluation"
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
-        inputs = observation_size + action_size
+    def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
+        inputs = shapes.observation_size + shapes.action_size
         return {"critic": MLP(inputs, 1, self.hidden, learning_rate="learning_rate", target=True)}
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
@@ -73,9 +74,8 @@ class FittedQ(Algorithm):
 def critic_loss(setting: Setting) -> Losses:
     """Squared temporal-difference error of the policy's value."""
     critic, batch, h = setting.networks["critic"], setting.batch, setting.hyperparameters
-    assert batch.next_actions is not None
     with torch.no_grad():
-        next_inputs = torch.cat([batch.next_observations, batch.next_actions], -1)
+        next_inputs = torch.cat([batch.next_observations, batch["next_actions"]], -1)
         next_values = critic(next_inputs, weights="target").squeeze(-1)  # [P, B]
         targets = batch.rewards + h.discount * batch.bootstraps * next_values
     values = critic(torch.cat([batch.observations, batch.actions], -1)).squeeze(-1)  # [P, B]
@@ -290,7 +290,7 @@ def _algorithm(run: Run) -> Algorithm:
 
 
 def _has_critic(run: Run) -> bool:
-    return "critic" in _algorithm(run).networks(1, 1)
+    return bool(_algorithm(run).valued_by)
 
 
 def _own_values(run: Run, initial: np.ndarray) -> np.ndarray:
@@ -301,7 +301,7 @@ def _own_values(run: Run, initial: np.ndarray) -> np.ndarray:
 def _check(run: Run, initial: np.ndarray) -> None:
     if run.status not in ("finished", "diverged"):
         raise ConfigError(f"{run.folder} is {run.status}: only finished runs have a policy to estimate")
-    if _algorithm(run).sequence_length:
+    if _algorithm(run).looks_back:
         raise ConfigError(
             f"{run.folder}: {run.description['job']['label']} acts on sequences; off-policy estimates need a policy of "
             "single observations"

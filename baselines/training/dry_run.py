@@ -10,6 +10,7 @@ from typing import Unpack
 
 import torch
 
+from assay.baselines.engine.population import Population
 from assay.baselines.evaluation.evaluation import Evaluation
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
@@ -170,6 +171,8 @@ def _planned_population(group: WorkGroup, plan: Plan, options: TrainingOptions) 
         return PlannedPopulation(label, len(work), datasets, error=str(failures[0][1]))
     population = build_population(group, laid_out, plan, options)
     updates = plan.steps - population.completed
+    if not isinstance(population, Population):  # a method without a loop
+        return PlannedPopulation(label, len(work), datasets, updates=updates)
     seconds = seconds_per_update(population)
     networks = population.networks.values()
     return PlannedPopulation(
@@ -180,7 +183,7 @@ def _planned_population(group: WorkGroup, plan: Plan, options: TrainingOptions) 
         population.action_size,
         updates,
         sum(tensor.nbytes for network in networks for tensor in network.tensors().values()),
-        0 if group.streaming else population.batches.nbytes,
+        0 if group.streaming else population.table.nbytes,
         torch.cuda.max_memory_allocated(options.device) if options.on_cuda else None,
         seconds,
     )

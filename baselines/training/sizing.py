@@ -21,9 +21,11 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from assay.baselines.algorithms.algorithm import Algorithm
-from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.baselines.algorithms.algorithm import Algorithm, describe_networks
+from assay.baselines.algorithms.direct import DirectAlgorithm
+from assay.baselines.engine.data import ActionScale, Frames, TrainingData
 from assay.baselines.engine.population import Member, Population
+from assay.baselines.engine.shapes import Shapes
 from assay.datasets import memory
 from assay.datasets.transitions import Transitions
 
@@ -43,6 +45,7 @@ _ROWS = 4_096  # of the data that a trial trains on
 _SECONDS = 0.2  # of a timing for a plan
 _TOLERANCE = 1.1  # a member's update may be so much slower than in the fastest population: less is noise
 _SMALL_BATCHES = (16, 32)
+_FRAMES = 64  # of images, that a trial shows
 _SHARE_OF_MEMORY = 0.8  # what is free now may not be free later
 _STEPS_PER_DOUBLING = 4  # of memory
 _UNMEASURED = 64  # members, on a device that is not in the table
@@ -75,27 +78,63 @@ def steady_memory(count: int) -> int:
 def like_population(
     algorithm: Algorithm,
     members: int,
-    observation_size: int,
-    action_size: int,
+    shapes: Shapes,
     *,
     device: str = "cpu",
     bf16: bool = False,
+    stored: Mapping[str, int] | None = None,
 ) -> Population:
-    """Make a population of an algorithm on a little made-up data of the same shapes."""
+    """Make a population of an algorithm on a little made-up data of the same shapes.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+    members : int
+    shapes : Shapes
+    device : str
+    bf16 : bool
+    stored : mapping, optional
+        Entries of those extra columns that come from the dataset.
+    """
     rng = np.random.default_rng(0)
+    observations = _made_up(shapes, rng)
+    actions: np.ndarray = rng.uniform(-1, 1, (_ROWS, shapes.action_size)).astype(np.float32)
+    scale = ActionScale.of(-np.ones(shapes.action_size), np.ones(shapes.action_size))
+    if shapes.discrete_actions:
+        actions, scale = rng.integers(0, shapes.action_size, _ROWS), ActionScale.of_discrete(shapes.action_size, 0)
     transitions = Transitions(
-        observations=rng.standard_normal((_ROWS, observation_size), np.float32),
-        actions=rng.uniform(-1, 1, (_ROWS, action_size)).astype(np.float32),
+        observations=observations,
+        actions=actions,
         rewards=rng.standard_normal(_ROWS, np.float32),
-        next_observations=rng.standard_normal((_ROWS, observation_size), np.float32),
+        next_observations=observations,
         terminations=np.zeros(_ROWS, bool),
         truncations=np.zeros(_ROWS, bool),
         steps=np.arange(_ROWS),
+        columns={name: np.zeros((_ROWS, size), np.float32) for name, size in (stored or {}).items()},
     )
-    bounds = np.ones(action_size)
-    data = TrainingData.of(transitions, ActionScale.of(-bounds, bounds), normalize=True, extra=algorithm.extra_columns)
+    places = np.arange(_ROWS) % _FRAMES
+    frames = {
+        part.key: Frames(rng.integers(0, 256, (_FRAMES, *part.shape)).astype(np.uint8), places, places)
+        for part in shapes.images
+    }
+    data = TrainingData.of(
+        transitions, scale, normalize=True, extra=algorithm.extra_columns, shapes=shapes, frames=frames or None
+    )
     made = [Member(algorithm, seed, 0) for seed in range(members)]
     return Population(made, [data], 1_000_000, device=device, bf16=bf16)
+
+
+def _made_up(shapes: Shapes, rng: np.random.Generator) -> Any:
+    """Return observations of so many rows, as a dataset would hold them; images are apart."""
+    found: dict[str, np.ndarray] = {}
+    for part in shapes.parts:
+        if part.kind == "category":
+            found[part.name] = part.first + rng.integers(0, part.categories, _ROWS)
+        elif part.kind == "image":
+            found[part.name] = np.zeros((_ROWS, 0), np.float32)
+        else:
+            found[part.name] = rng.standard_normal((_ROWS, *part.shape), np.float32)
+    return found if list(found) != [""] else found[""]
 
 
 def seconds_per_update(population: Population, seconds: float = _SECONDS) -> float:
@@ -104,7 +143,8 @@ def seconds_per_update(population: Population, seconds: float = _SECONDS) -> flo
     Examples
     --------
     >>> from assay.baselines import BC
-    >>> seconds_per_update(like_population(BC(), 2, 3, 1), seconds=0.01) > 0
+    >>> from assay.baselines.engine.shapes import Shapes
+    >>> seconds_per_update(like_population(BC(), 2, Shapes.flat(3, 1)), seconds=0.01) > 0
     True
     """
 
@@ -122,7 +162,7 @@ def seconds_per_update(population: Population, seconds: float = _SECONDS) -> flo
     return (time.perf_counter() - start) / done
 
 
-def bytes_per_member(algorithm: Algorithm, observation_size: int, action_size: int) -> int:
+def bytes_per_member(algorithm: Algorithm, shapes: Shapes, stored: Mapping[str, int] | None = None) -> int:
     """Estimate what a member takes besides its data: weights, gradients, optimizer state, and activations.
 
     Activations are what the backward passes of one update keep, and half as much for what is in flight. They are measured
@@ -131,15 +171,18 @@ def bytes_per_member(algorithm: Algorithm, observation_size: int, action_size: i
     Examples
     --------
     >>> from assay.baselines import TD3BC
-    >>> bytes_per_member(TD3BC(), 17, 6) > 6 * 4 * 3 * 70_000  # six numbers per parameter, three networks
+    >>> bytes_per_member(TD3BC(), Shapes.flat(17, 6)) > 6 * 4 * 3 * 70_000  # six numbers per parameter, three networks
     True
     """
-    (one,) = _small_populations(algorithm, observation_size, action_size, _SMALL_BATCHES[:1])
+    if isinstance(algorithm, DirectAlgorithm):  # tables in float64, and what is counted into them
+        return sum(4 * 8 * spec.ensemble * spec.size for spec in describe_networks(algorithm, shapes).values())
+    (one,) = _small_populations(algorithm, shapes, stored, _SMALL_BATCHES[:1])
     state = sum(network.buffer.nbytes * (6 if network.spec.target else 5) for network in one.networks.values())
-    return state + int(1.5 * _for_whole_batch(kept_for_backward, algorithm, observation_size, action_size))
+    state += sum(buffer.rows.nbytes for buffer in one.buffers.values())
+    return state + int(1.5 * _for_whole_batch(kept_for_backward, algorithm, shapes, stored))
 
 
-def flops_per_update(algorithm: Algorithm, observation_size: int, action_size: int) -> int:
+def flops_per_update(algorithm: Algorithm, shapes: Shapes, stored: Mapping[str, int] | None = None) -> int:
     """Count the floating-point operations of a member's update, those of matrix products.
 
     They are counted for two small batches, and grow in proportion to the batch.
@@ -147,9 +190,13 @@ def flops_per_update(algorithm: Algorithm, observation_size: int, action_size: i
     Examples
     --------
     >>> from assay.baselines import BC
-    >>> flops_per_update(BC(batch_size=512), 17, 6) == 2 * flops_per_update(BC(batch_size=256), 17, 6)
+    >>> shapes = Shapes.flat(17, 6)
+    >>> flops_per_update(BC(batch_size=512), shapes) == 2 * flops_per_update(BC(batch_size=256), shapes)
     True
     """
+
+    if isinstance(algorithm, DirectAlgorithm):
+        return 0
 
     def count(population: Population) -> int:
         with FlopCounterMode(display=False) as counter:
@@ -157,24 +204,34 @@ def flops_per_update(algorithm: Algorithm, observation_size: int, action_size: i
         total: int = counter.get_total_flops()
         return total // population.period
 
-    return round(_for_whole_batch(count, algorithm, observation_size, action_size))
+    return round(_for_whole_batch(count, algorithm, shapes, stored))
 
 
 def _for_whole_batch(
-    measure: Callable[[Population], int], algorithm: Algorithm, observation_size: int, action_size: int
+    measure: Callable[[Population], int], algorithm: Algorithm, shapes: Shapes, stored: Mapping[str, int] | None
 ) -> float:
-    """Measure a member with small batches, and return what follows for the whole one."""
+    """Measure a member with small batches, in the stage that takes most, and return what follows for the whole batch."""
     low, high = _SMALL_BATCHES
-    at_low, at_high = map(measure, _small_populations(algorithm, observation_size, action_size, _SMALL_BATCHES))
+    at_low, at_high = (
+        _most_of_stages(measure, population)
+        for population in _small_populations(algorithm, shapes, stored, _SMALL_BATCHES)
+    )
     return at_low + (at_high - at_low) / (high - low) * (algorithm.batch_size - low)
 
 
+def _most_of_stages(measure: Callable[[Population], int], population: Population) -> int:
+    found = []
+    for number in range(population.stages):
+        population.enter_stage(number)
+        found.append(measure(population))
+    return max(found)
+
+
 def _small_populations(
-    algorithm: Algorithm, observation_size: int, action_size: int, batches: Sequence[int]
+    algorithm: Algorithm, shapes: Shapes, stored: Mapping[str, int] | None, batches: Sequence[int]
 ) -> list[Population]:
     return [
-        like_population(replace(cast(Any, algorithm), batch_size=size), 1, observation_size, action_size)
-        for size in batches
+        like_population(replace(cast(Any, algorithm), batch_size=size), 1, shapes, stored=stored) for size in batches
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Unpack
 
 import torch
 
-from assay.baselines.engine.population import Population
+from assay.baselines.engine.learner import Learner
 from assay.baselines.evaluation.evaluation import Evaluation, EvaluationResult
 from assay.baselines.evaluation.evaluator import Evaluator
 from assay.baselines.runs.job import Job
@@ -182,7 +182,7 @@ def _fail(runs: Sequence[Run], error: Exception) -> None:
 
 def _advance(
     work: list[Work],
-    population: Population,
+    population: Learner,
     plan: Plan,
     evaluator: Evaluator | None,
     checkpoint_seconds: float,
@@ -259,7 +259,7 @@ def _deferred_interrupt() -> Iterator[_Interrupt]:
         signal.signal(signal.SIGINT, before)
 
 
-def _log(work: list[Work], population: Population) -> None:
+def _log(work: list[Work], population: Learner) -> None:
     metrics = population.metrics()
     for index, (item, frozen_at) in enumerate(zip(work, population.frozen_at)):
         if item.diverged_at is None:  # after that there is nothing to log
@@ -278,7 +278,7 @@ def _evaluator(work: list[Work], plan: Plan, workers: int | None) -> Iterator[Ev
         yield evaluator
 
 
-def _take_up_evaluation(work: list[Work], population: Population, evaluator: Evaluator) -> None:
+def _take_up_evaluation(work: list[Work], population: Learner, evaluator: Evaluator) -> None:
     """Begin anew the evaluation that was in flight when the checkpoint was written."""
     pending = [item.pending for item in work if item.pending is not None]
     if pending:
@@ -288,7 +288,7 @@ def _take_up_evaluation(work: list[Work], population: Population, evaluator: Eva
         evaluator.start(pending[0].update, actor)
 
 
-def _evaluate_finally(work: list[Work], population: Population, evaluator: Evaluator, report: Reporter) -> None:
+def _evaluate_finally(work: list[Work], population: Learner, evaluator: Evaluator, report: Reporter) -> None:
     _record(work, evaluator.collect())
     evaluator.start(population.completed, population.actor())
     _record(work, evaluator.collect(watch=lambda share: report(population.completed, share)), final=True)

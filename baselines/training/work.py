@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -15,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from assay.baselines.engine.acting import Actor
-from assay.baselines.engine.batches import data_bytes
 from assay.baselines.engine.data import TrainingData, check_learnable, row_columns
-from assay.baselines.engine.population import Member, Population, State
+from assay.baselines.engine.learner import Learner, Member, State
+from assay.baselines.engine.population import stage_lengths
+from assay.baselines.engine.tables import data_bytes
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import PendingEvaluation, Run
@@ -55,9 +57,9 @@ class Work:
 
     def check(self) -> None:
         """Raise ConfigError where the job is impossible, before anything is written for any job."""
-        scale = self.job.action_scale  # raises where the algorithm cannot act
-        dataset = self.job.dataset
-        check_learnable(observations=dataset.observations, actions=dataset.actions, discrete=scale.first is not None)
+        algorithm = self.job.algorithm
+        check_learnable(self.job.shapes, self.job.dataset.actions, images=algorithm.image_observations)
+        stage_lengths(algorithm.stages(), self.plan.steps)
         if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
             raise ConfigError(
                 f"{self.job.label} does not say which environment it comes from; pass Evaluation(environment=...), or "
@@ -106,7 +108,7 @@ class Work:
         """Jobs with the same text share their laid out dataset."""
         return self.job.dataset.fingerprint + json.dumps(self.job.algorithm.data_parameters())
 
-    def checkpoint(self, population: Population, member: int, pending: tuple[int, Actor] | None) -> None:
+    def checkpoint(self, population: Learner, member: int, pending: tuple[int, Actor] | None) -> None:
         """Save the member's state, and the policy whose evaluation has not come to its end, beside what was saved."""
         progress = {
             "curves": self.curves,
@@ -176,13 +178,18 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
     for item in unfinished:
         kinds.setdefault(item.kind, []).append(item)
     available = available_memory(device) if memory is None else memory
-    taken = {kind: bytes_per_member(items[0].job.algorithm, *_sizes(items[0])) for kind, items in kinds.items()}
+    taken = {
+        kind: bytes_per_member(items[0].job.algorithm, items[0].job.shapes, stored_columns(items[0].job))
+        for kind, items in kinds.items()
+    }
 
     def largest(kind: Hashable) -> int:
         if not isinstance(population, str):
             return population
         first = kinds[kind][0]
-        return most_members(options.device, flops_per_update(first.job.algorithm, *_sizes(first)))
+        return most_members(
+            options.device, flops_per_update(first.job.algorithm, first.job.shapes, stored_columns(first.job))
+        )
 
     weighted = {item.kind for item in unfinished if item.job.dataset.weights is not None}
     candidates = [
@@ -229,15 +236,23 @@ def _take_up_checkpoints(unfinished: Sequence[Work]) -> None:
                 item.take_up(max(common))
 
 
-def _sizes(item: Work) -> tuple[int, int]:
-    return int(item.job.dataset.observations.shape[1]), len(item.job.action_scale.center)
-
-
 def estimate_data_bytes(item: Work, *, weighted: bool) -> int:
     """Return what the item's dataset takes in a population, whose data is all drawn by weights if some is."""
-    algorithm = item.job.algorithm
-    columns = row_columns(*_sizes(item), algorithm.extra_columns)
-    return data_bytes(algorithm.training_rows(item.job.dataset), columns, item.plan.storage_dtype, weighted=weighted)
+    algorithm, dataset, shapes = item.job.algorithm, item.job.dataset, item.job.shapes
+    columns = row_columns(
+        shapes.observation_size, shapes.action_size, algorithm.extra_columns, stored_columns(item.job)
+    )
+    copies = 2 if dataset.has_next_observations else 1
+    frames = copies * (dataset.total_steps + dataset.total_episodes)
+    images = [(frames, part.size) for part in shapes.images]
+    rows = algorithm.training_rows(dataset)
+    return data_bytes(rows, columns, item.plan.storage_dtype, weighted=weighted, images=images)
+
+
+def stored_columns(job: Job) -> dict[str, int]:
+    """Return the sizes of those extra columns of the algorithm that the dataset has."""
+    names = [name for name in job.algorithm.extra_columns if name in job.dataset.columns]
+    return {name: math.prod(job.dataset.column(name).shape[1:]) for name in names}
 
 
 def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work, AssayError]]]:
@@ -255,10 +270,10 @@ def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work,
 
 def build_population(
     group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, options: TrainingOptions
-) -> Population:
+) -> Learner:
     """Make the networks, place the data, and restore what was saved."""
     numbers = {key: number for number, key in enumerate(laid_out)}
-    population = Population(
+    population = group.members[0].job.algorithm.learner(
         [Member(item.job.algorithm, item.job.seed, numbers[item.data_key]) for item in group.members],
         list(laid_out.values()),
         plan.steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,36 @@ def test_a_name_that_promises_another_size_is_a_warning(name: str, promised: int
 @pytest.mark.parametrize("name", ["hopper-medium-v2", "task-1000-train", "task-1k", "world2d-v1"])
 def test_a_name_that_keeps_its_promise_is_in_order(name: str) -> None:
     assert validate(clean_dataset(steps=1000, length=10, info=DatasetInfo(id=name))).findings == ()
+
+
+@pytest.mark.parametrize(("limit", "longer"), [(5, 10), (6, 0), (None, 0), (-1, 0), ("6", 0), (True, 0)])
+def test_episodes_longer_than_the_environments_limit_are_a_warning(limit: Any, longer: int) -> None:
+    info = DatasetInfo(env_spec=json.dumps({"id": "Pendulum-v1", "max_episode_steps": limit}))
+    found = [item for item in clean_dataset(info=info).validate().findings if item.check == "episode limit"]
+    assert [(item.count, item.episode, item.row) for item in found] == ([(longer, 0, 5)] if longer else [])
+    assert all("5 steps" in item.message and "10 of 10" in item.message for item in found)
+
+
+def test_time_stamps_that_restart_stand_still_or_leap_inside_an_episode_are_found() -> None:
+    times = np.tile(np.arange(6) / 30, 10).astype(np.float32)
+    info = DatasetInfo(extra={"lerobot": {"fps": 30}})
+
+    def found(changed: np.ndarray) -> list[tuple[int, Any, Any]]:
+        dataset = clean_dataset(info=info, **{"infos/timestamp": changed})
+        return [
+            (item.count, item.episode, item.row) for item in dataset.validate().findings if item.check == "timestamps"
+        ]
+
+    assert found(times) == []  # each episode begins anew
+    restarted = times.copy()
+    restarted[15:18] = times[12:15]
+    assert found(restarted) == [(1, 2, 3)]
+    still = times.copy()
+    still[20] = still[19]
+    assert found(still) == [(1, 3, 2), (1, 3, 3)]  # and two frames pass at once afterwards
+    leap = times.copy()
+    leap[9:12] += 7
+    assert found(leap) == [(1, 1, 3)]
 
 
 def test_a_transition_that_differs_in_one_bit_is_no_duplicate() -> None:

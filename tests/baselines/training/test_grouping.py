@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from assay.baselines import BC, CQL, IQL, TD3BC
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.training.grouping import Candidate, form_groups
 from assay.baselines.training.sizing import (
     available_memory,
@@ -120,36 +121,38 @@ def test_the_same_jobs_form_the_same_populations_however_much_memory_a_step_leav
 
 @pytest.mark.parametrize("algorithm", [BC(), TD3BC(), IQL(batch_size=64)], ids=lambda item: item.name)
 def test_the_work_of_a_member_is_that_of_its_whole_update(algorithm):
-    population = like_population(algorithm, 1, 17, 6)
+    population = like_population(algorithm, 1, Shapes.flat(17, 6))
     with FlopCounterMode(display=False) as counter:
         population.advance(population.period)
-    assert flops_per_update(algorithm, 17, 6) == pytest.approx(counter.get_total_flops() / population.period, rel=0.01)
+    assert flops_per_update(algorithm, Shapes.flat(17, 6)) == pytest.approx(
+        counter.get_total_flops() / population.period, rel=0.01
+    )
 
 
 @pytest.mark.parametrize("algorithm", [BC(), TD3BC(), IQL()], ids=lambda item: item.name)
 def test_the_estimate_holds_the_tensors_that_are_really_there(algorithm):
-    population = like_population(algorithm, 1, 17, 6)
+    population = like_population(algorithm, 1, Shapes.flat(17, 6))
     population.advance(4)
     state = sum(tensor.nbytes for network in population.networks.values() for tensor in network.tensors().values())
     hidden = sum(algorithm.hidden) * algorithm.batch_size * 4  # what one network's backward pass keeps at least
-    estimate = bytes_per_member(algorithm, 17, 6)
+    estimate = bytes_per_member(algorithm, Shapes.flat(17, 6))
     assert state + hidden < estimate < 20 * (state + hidden)
 
 
 def test_a_larger_batch_takes_more_memory_in_proportion():
-    small, large = (bytes_per_member(IQL(batch_size=size), 17, 6) for size in (256, 2560))
-    smaller = bytes_per_member(IQL(batch_size=26), 17, 6)
+    small, large = (bytes_per_member(IQL(batch_size=size), Shapes.flat(17, 6)) for size in (256, 2560))
+    smaller = bytes_per_member(IQL(batch_size=26), Shapes.flat(17, 6))
     assert np.isclose((large - smaller) / (small - smaller), (2560 - 26) / (256 - 26), rtol=0.05)
 
 
 @pytest.mark.parametrize("algorithm", [TD3BC(hidden=(32, 32)), CQL(hidden=(32, 32))], ids=lambda item: item.name)
 def test_memory_and_work_grow_linearly_in_members_and_their_data_does_not(algorithm):
     def cost(members):
-        made = like_population(algorithm, members, 5, 2)
+        made = like_population(algorithm, members, Shapes.flat(5, 2))
         state = sum(tensor.nbytes for network in made.networks.values() for tensor in network.tensors().values())
         with FlopCounterMode(display=False) as flops:
             made.advance(made.period)
-        return state, flops.get_total_flops(), kept_for_backward(made), made.batches.rows.nbytes
+        return state, flops.get_total_flops(), kept_for_backward(made), made.table.rows.nbytes
 
     (state, flops, kept, rows), eight = cost(1), cost(8)
     assert eight[:2] == (8 * state, 8 * flops)

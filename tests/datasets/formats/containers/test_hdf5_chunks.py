@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from assay.datasets.errors import AssayError
 from assay.datasets.formats.containers.hdf5_chunks import Chunks, find_chunks
-from assay.datasets.formats.containers.hdf5_safety import read_array
+from assay.datasets.formats.containers.hdf5_guards import read_array
 
 DTYPES = ("f8", "f4", "i8", "i4", "u1", "?", "S3")
 
