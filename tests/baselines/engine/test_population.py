@@ -399,6 +399,7 @@ def test_a_cuda_graph_equals_eager_execution(algorithm):
     assert all(np.allclose(graph.metrics()[name], value) for name, value in eager.metrics().items())
 
 
+@pytest.mark.slow  # ten seconds each
 @by_name
 def test_compiled_updates_equal_eager_ones(algorithm):
     compiled = population(algorithm, [0, 1], dtype=torch.float64, compile="aot_eager")

@@ -282,6 +282,7 @@ def evaluating(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
 def test_killed_while_an_evaluation_is_under_way_it_is_run_again_with_the_same_returns(
     tmp_path: Path, ending: signal.Signals
