@@ -13,16 +13,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.analysis.dataset_figures import (
-    Sample,
+from assay.analysis.figures import (
+    DatasetView,
+    number_text,
     plot_episodes,
     plot_frames,
     plot_marginals,
     plot_projection,
     plot_trajectories,
 )
-from assay.analysis.figures import number_text
-from assay.analysis.page import NARROW, WIDE, escape, figure_block, table_block, value_text, writable, write_page
+from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
@@ -88,14 +88,14 @@ def write_card(
     target = writable(output, "card.html", overwrite=overwrite)
     title = name or dataset.info.id or "Dataset"
     report = dataset.validate()
-    sample, beside = Sample(dataset), None if random is None else Sample(random)
+    view, beside = DatasetView(dataset), None if random is None else DatasetView(random)
     figures: list[tuple[str, str, Callable[[int], Figure | None]]] = [
-        ("episodes", "Returns and lengths of the episodes", lambda w: plot_episodes(sample, width_pixels=w)),
-        ("projection", "States on two components", lambda w: plot_projection(sample, beside, width_pixels=w)),
-        ("trajectories", "A few trajectories", lambda w: plot_trajectories(sample, width_pixels=w)),
-        ("frames", "A few frames", lambda w: plot_frames(sample, width_pixels=w)),
-        ("states", "Observations", lambda w: plot_marginals(sample, "observations", beside, width_pixels=w)),
-        ("actions", "Actions", lambda w: plot_marginals(sample, "actions", beside, width_pixels=w)),
+        ("episodes", "Returns and lengths of the episodes", lambda w: plot_episodes(view, width_pixels=w)),
+        ("projection", "States on two components", lambda w: plot_projection(view, beside, width_pixels=w)),
+        ("trajectories", "A few trajectories", lambda w: plot_trajectories(view, width_pixels=w)),
+        ("frames", "A few frames", lambda w: plot_frames(view, width_pixels=w)),
+        ("states", "Observations", lambda w: plot_marginals(view, "observations", beside, width_pixels=w)),
+        ("actions", "Actions", lambda w: plot_marginals(view, "actions", beside, width_pixels=w)),
     ]
     parts = [f"<h1>{escape(title)}</h1>"]
     if dataset.info.description:
@@ -104,7 +104,7 @@ def write_card(
     if report.findings:
         parts.append(_warning(report))
     parts.append("<h2>In figures</h2>")
-    parts += [figure_block(key, draw(WIDE), draw(NARROW), text) for key, text, draw in figures]
+    parts += [figure_block(key, draw, text) for key, text, draw in figures]
     if metrics is not None and len(metrics):
         parts += ["<h2>In numbers</h2>", _metrics(metrics)]
     parts += ["<h2>What it is</h2>", _facts(dataset), _columns(dataset), _history(dataset)]

@@ -23,7 +23,7 @@ from assay.analysis.figures import (
     plot_scores,
     variants_in_order,
 )
-from assay.analysis.page import NARROW, WIDE, escape, figure_block, table_block, value_text, writable, write_page
+from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
 from assay.analysis.runs import RunRecord, load_quality, load_runs, load_suite, read_records
 from assay.analysis.tables import change_table, clean_variant, format_interval, score_table, verdict
 
@@ -409,21 +409,19 @@ def _body(path: Path) -> tuple[str, str]:
             items = "".join(f"<li>{escape(item)}</li>" for item in warnings)
             parts.append(f'<div class="warning"><ul>{items}</ul></div>')
         parts.append("<h2>Scores</h2>" if metric == "score" else "<h2>Returns</h2>")
-        wide, narrow = (plot_scores(runs, metric, width_pixels=width) for width in (WIDE, NARROW))
-        parts.append(
-            figure_block("scores", wide, narrow, "Final result of every algorithm on every variant; same as the table")
-        )
+        text = "Final result of every algorithm on every variant; same as the table"
+        parts.append(figure_block("scores", lambda width: plot_scores(runs, metric, width_pixels=width), text))
         parts.append(_score_section(runs, metric))
     if not quality.is_empty():
         parts.append("<h2>The data</h2>")
-        wide, narrow = (plot_quality(quality, width_pixels=width) for width in (WIDE, NARROW))
-        parts.append(figure_block("quality", wide, narrow, "Quality of every variant's dataset; same as the table"))
+        text = "Quality of every variant's dataset; same as the table"
+        parts.append(figure_block("quality", lambda width: plot_quality(quality, width_pixels=width), text))
         parts.append(_quality_section(quality))
     if not runs.is_empty():
-        curves = [plot_curves(path, width_pixels=width) for width in (WIDE, NARROW)]
-        if curves[0] is not None:
-            parts.append("<h2>Learning curves</h2>")
-            parts.append(figure_block("curves", curves[0], curves[1], "How learning went, over gradient updates"))
+        text = "How learning went, over gradient updates"
+        curves = figure_block("curves", lambda width: plot_curves(path, width_pixels=width), text)
+        if curves:
+            parts += ["<h2>Learning curves</h2>", curves]
         parts.append("<h2>Runs</h2>")
         parts.append(_runs_section(runs, absent, metric))
         parts.append("<h2>How this was made</h2>")
