@@ -18,11 +18,11 @@ import polars as pl
 from assay.analysis.figures import (
     choose_metric,
     distinct_variants,
-    plot_curves,
     plot_quality,
     plot_scores,
     variants_in_order,
 )
+from assay.analysis.figures.curves import CurveTables, draw_curves
 from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
 from assay.analysis.runs import RunRecord, load_quality, load_runs, load_suite, read_records
 from assay.analysis.tables import change_table, clean_variant, format_interval, score_table, verdict
@@ -419,7 +419,8 @@ def _body(path: Path) -> tuple[str, str]:
         parts.append(_quality_section(quality))
     if not runs.is_empty():
         text = "How learning went, over gradient updates"
-        curves = figure_block("curves", lambda width: plot_curves(path, width_pixels=width), text)
+        tables = CurveTables.read(path)
+        curves = figure_block("curves", lambda width: draw_curves(tables, width), text)
         if curves:
             parts += ["<h2>Learning curves</h2>", curves]
         parts.append("<h2>Runs</h2>")

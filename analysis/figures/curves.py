@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_curves"]
+_DASHES: tuple[tuple[float, ...], ...] = (
+    (),
+    (4, 2),
+    (1, 1.5),
+    (5, 1, 1, 1),
+)  # lengths of strokes and gaps in line widths; none is a whole line
+
+__all__ = ["CurveTables", "draw_curves", "plot_curves"]
 
 
 def plot_curves(path: str | os.PathLike[str], *, width_pixels: int = 680) -> Figure | None:
@@ -36,15 +43,35 @@ def plot_curves(path: str | os.PathLike[str], *, width_pixels: int = 680) -> Fig
         With intermediate evaluations: one panel per variant, one line per algorithm (mean over seeds) with the seeds
         as thin lines. Without: one panel per algorithm and loss, one line per variant. None where nothing was logged.
     """
-    runs = distinct_variants(load_runs(path))
-    variant_of = dict(runs.select("run", "variant").iter_rows())
-    returns = load_returns(path).with_columns(pl.col("run").replace_strict(variant_of, default=None).alias("variant"))
-    evaluations = returns.group_by("run").agg(pl.col("update").n_unique())
-    if evaluations.filter(pl.col("update") > 1).height:
-        return _score_curves(runs, returns, width_pixels)
-    curves = load_curves(path).with_columns(pl.col("run").replace_strict(variant_of, default=None).alias("variant"))
-    curves = curves.filter(pl.col("metric").str.contains("loss"), pl.col("value").is_finite())
-    return None if curves.is_empty() else _loss_curves(runs, curves, width_pixels)
+    return draw_curves(CurveTables.read(path), width_pixels)
+
+
+class CurveTables(NamedTuple):
+    """What the curves of a folder of runs are drawn from; read once and drawn at several widths."""
+
+    runs: pl.DataFrame
+    returns: pl.DataFrame
+    losses: pl.DataFrame | None
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> CurveTables:
+        """Read the runs, every evaluation, and the training losses where only the end was evaluated."""
+        runs = distinct_variants(load_runs(path))
+        variant_of = dict(runs.select("run", "variant").iter_rows())
+        named = pl.col("run").replace_strict(variant_of, default=None).alias("variant")
+        returns = load_returns(path).with_columns(named)
+        evaluations = returns.group_by("run").agg(pl.col("update").n_unique())
+        if evaluations.filter(pl.col("update") > 1).height:
+            return cls(runs, returns, None)
+        losses = load_curves(path).filter(pl.col("metric").str.contains("loss"), pl.col("value").is_finite())
+        return cls(runs, returns, losses.with_columns(named))
+
+
+def draw_curves(tables: CurveTables, width: int) -> Figure | None:
+    """Draw what was read, for a width in pixels; None where nothing was logged."""
+    if tables.losses is None:
+        return _score_curves(tables.runs, tables.returns, width)
+    return None if tables.losses.is_empty() else _loss_curves(tables.runs, tables.losses, width)
 
 
 def _marked(index: int) -> dict[str, Any]:
@@ -54,9 +81,7 @@ def _marked(index: int) -> dict[str, Any]:
 
 def _dashed(index: int) -> dict[str, Any]:
     """Return the style of a variant, for lines of too many points to be marked."""
-    styles: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1)))
-    style = styles[(index // len(SERIES) + index) % len(styles)]
-    return {"color": SERIES[index % len(SERIES)], "linestyle": style}
+    return {"color": SERIES[index % len(SERIES)], "dashes": _DASHES[(index // len(SERIES) + index) % len(_DASHES)]}
 
 
 def _columns(count: int, width: float, narrow: int, least: float) -> int:
@@ -66,6 +91,7 @@ def _columns(count: int, width: float, narrow: int, least: float) -> int:
 
 def _score_curves(runs: pl.DataFrame, returns: pl.DataFrame, width: int) -> Figure:
     import seaborn
+    from matplotlib.collections import LineCollection
 
     metric = "score" if returns["score"].is_not_null().any() else "return"
     means = returns.filter(pl.col(metric).is_finite()).group_by("run", "update").agg(pl.col(metric).mean())
@@ -81,27 +107,42 @@ def _score_curves(runs: pl.DataFrame, returns: pl.DataFrame, width: int) -> Figu
         "Horizontal: gradient updates. Vertical: " + label[0].lower() + label[1:].replace("final ", "") + ".",
         shared=True,
     )
+    styles = {label: _marked(index) for index, label in enumerate(labels)}
     column = "behaviour_score" if metric == "score" else "behaviour_return"
     for axes, variant in zip(found, variants, strict=True):
         behaviour = runs.filter(variant=variant)[column].drop_nulls().to_list()
         if behaviour:
             axes.axhline(behaviour[0], color=INK, linewidth=1.1, linestyle=(0, (3, 2)))
-        for index, item in enumerate(labels):
-            rows = means.filter(variant=variant, label=item)
-            if rows.is_empty():
-                continue
-            style = _marked(index)
-            line = {"x": rows["update"].to_numpy(), "y": rows[metric].to_numpy(), "ax": axes, "legend": False}
-            thin = {"color": style["color"], "linewidth": 0.8, "alpha": 0.45}
-            seaborn.lineplot(**line, units=rows["run"].to_numpy(), estimator=None, **thin)
+        rows = means.filter(variant=variant)
+        for seeds in rows.partition_by("label", maintain_order=True):
+            lines = [run.select("update", metric).to_numpy() for run in seeds.partition_by("run", maintain_order=True)]
+            color = styles[seeds["label"][0]]["color"]
+            axes.add_collection(LineCollection(lines, colors=color, linewidths=0.8, alpha=0.45))
+        if not rows.is_empty():
             # a seed that stopped early must not move the mean where it is missing
-            reached = pl.len().over("update")
-            whole = rows.filter(reached == reached.max())
-            line |= {"x": whole["update"].to_numpy(), "y": whole[metric].to_numpy()}
-            seaborn.lineplot(**line, estimator="mean", errorbar=None, linewidth=2.0, markeredgewidth=0, **style)
+            count = pl.len().over("label", "update")
+            whole = rows.filter(count == count.max().over("label"))
+            seaborn.lineplot(
+                whole.select("update", metric, "label").to_dict(as_series=False),
+                x="update",
+                y=metric,
+                hue="label",
+                style="label",
+                palette={label: style["color"] for label, style in styles.items()},
+                markers={label: style["marker"] for label, style in styles.items()},
+                dashes=False,
+                estimator="mean",
+                errorbar=None,
+                linewidth=2.0,
+                markersize=4.5,
+                markeredgewidth=0,
+                legend=False,
+                ax=axes,
+            )
+        axes.autoscale_view()
         axes.set(xlabel="", ylabel="")
     _share_limits(found)
-    legend(figure, labels, [_marked(index) for index in range(len(labels))], width)
+    legend(figure, labels, list(styles.values()), width)
     return figure
 
 
@@ -118,6 +159,7 @@ def _loss_curves(runs: pl.DataFrame, curves: pl.DataFrame, width: int) -> Figure
     pairs = curves.select("label", "metric").unique(maintain_order=True).rows()
     variants = variants_in_order(runs)
     clean = clean_variant(runs)
+    styles = {variant: _dashed(index) for index, variant in enumerate(variants)}
     figure, found = panels(
         [f"{label}: {metric.replace('_', ' ')}" for label, metric in pairs],
         width,
@@ -132,20 +174,21 @@ def _loss_curves(runs: pl.DataFrame, curves: pl.DataFrame, width: int) -> Figure
         values = shown["value"]
         if values.min() > 0 and values.max() > 100 * values.min():  # type: ignore[operator]
             axes.set_yscale("log")
-        for index, variant in enumerate(variants):
-            rows = shown.filter(variant=variant)
-            if rows.is_empty():
-                continue
-            seaborn.lineplot(
-                x=rows["update"].to_numpy(),
-                y=rows["value"].to_numpy(),
-                estimator="mean",
-                errorbar=None,
-                linewidth=2.4 if variant == clean else 1.4,
-                legend=False,
-                ax=axes,
-                **_dashed(index),
-            )
+        seaborn.lineplot(
+            shown.select("update", "value", "variant").to_dict(as_series=False),
+            x="update",
+            y="value",
+            hue="variant",
+            style="variant",
+            size="variant",
+            palette={variant: style["color"] for variant, style in styles.items()},
+            dashes={variant: style["dashes"] for variant, style in styles.items()},
+            sizes={variant: 2.4 if variant == clean else 1.4 for variant in variants},
+            estimator="mean",
+            errorbar=None,
+            legend=False,
+            ax=axes,
+        )
         axes.set(xlabel="", ylabel="")
-    legend(figure, variants, [_dashed(index) for index in range(len(variants))], width)
+    legend(figure, variants, list(styles.values()), width)
     return figure
