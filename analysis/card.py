@@ -1,8 +1,8 @@
 """The dataset card: what a dataset holds, on one self-contained HTML page.
 
-Facts, figures, metrics and the findings of validation, computed from the dataset alone; nothing is fetched, and every
-text from a file is escaped. The metrics are a table that the caller made (`assay.metrics.assess`), so that this room
-depends on no other.
+It shows facts, figures, metrics and the findings of validation. All are computed from the dataset; nothing is fetched,
+and every text from a file is escaped. The caller passes the table of metrics (`assay.metrics.assess`), because this
+room must not import `assay.metrics`.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def write_card(
     output : path
         The file to write. It appears whole or not at all.
     metrics : polars.DataFrame, optional
-        What `assay.metrics.assess` returned for it.
+        Table from `assay.metrics.assess`.
     random : Dataset, optional
         Data of random actions in the same environment; drawn beside the dataset.
     name : str
-        How the dataset is called; default its id.
+        Title of the card; default: the id of the dataset.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -175,7 +175,7 @@ def _facts(dataset: Dataset) -> str:
 
 
 def _space(space: Space) -> str:
-    """Say what a space is, in a line."""
+    """Describe a space in one line."""
     match space:
         case Box(shape, dtype):
             lows, highs = space.bounds()

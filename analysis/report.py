@@ -1,7 +1,7 @@
 """A report that a person can open anywhere: one HTML file with the figures, the tables and how they were made.
 
-Everything is computed from the run folder, nothing is fetched, and every text from a file is escaped. Comparisons are
-worded by what the seeds can carry: where intervals overlap the report says that there is no clear difference.
+Everything is computed from the run folder. Nothing is fetched, and every text from a file is escaped. If the intervals
+of two means overlap, the report says that there is no clear difference.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _expected(suite: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 
 def _progress(runs: pl.DataFrame, absent: int) -> str:
-    """Say how many runs there are, and what became of them."""
+    """Return a sentence with the number of runs by status."""
     counts = Counter(runs["status"].to_list())
     total, finished = runs.height + absent, counts["finished"]
     if total == 0:
@@ -63,7 +63,7 @@ def _progress(runs: pl.DataFrame, absent: int) -> str:
 
 
 def _ranking(runs: pl.DataFrame, metric: str, clean: str) -> str:
-    """Say who is best on the clean data, as far as the seeds can tell."""
+    """Return a sentence about the best algorithm on the clean data, with no more certainty than the seeds allow."""
     table = score_table(runs.filter(variant=clean), metric, ["label"]).drop_nulls("mean").sort("mean", descending=True)
     rows = table.to_dicts()
     noun = "score" if metric == "score" else "mean return"
@@ -97,7 +97,7 @@ def _digits(metric: str, rows: Sequence[dict[str, Any]]) -> int:
 
 
 def _harm(runs: pl.DataFrame, metric: str, clean: str) -> list[str]:
-    """Say, for every algorithm, which variant lies furthest below the clean one."""
+    """Return a sentence per algorithm about the variant furthest below the clean one."""
     if runs["variant"].n_unique() < 2:
         return []
     changes = change_table(runs, metric, ["label"], clean=clean)
@@ -335,7 +335,7 @@ def _duration(seconds: float) -> str:
 
 
 def _warnings(runs: pl.DataFrame) -> list[str]:
-    """Find what makes runs less comparable than their names suggest."""
+    """Return warnings about runs that cannot be compared although their names are equal."""
     found = []
     for group in runs.partition_by("variant", maintain_order=True):
         marks = group["fingerprint"].drop_nulls().unique()
