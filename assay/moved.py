@@ -13,6 +13,7 @@ from types import ModuleType
 __all__ = ["MOVED", "install"]
 
 MOVED = {
+    "assay.analysis.dataset_figures": "assay.analysis.figures",
     "assay.baselines.acting": "assay.baselines.engine.acting",
     "assay.baselines.algorithms.awac": "assay.baselines.algorithms.actor_critic.awac",
     "assay.baselines.algorithms.bc": "assay.baselines.algorithms.imitation.bc",
