@@ -315,7 +315,7 @@ class TrainingData:
         """
         shapes = Shapes.of(dataset, len(action_scale.center), action_scale.first is not None, category_code)
         check_learnable(shapes, dataset.actions, images=images)
-        transitions = transitions_of(dataset, extra)
+        transitions = transitions_of(dataset, shapes, extra)
         if episodes is not None:
             transitions = _take(transitions, np.isin(dataset.episode_of_step[transitions.steps], episodes))
         frames = _frames_of(dataset, shapes, transitions.steps) if shapes.images else None
@@ -400,8 +400,8 @@ def rows_remaining(transitions: Transitions[np.ndarray]) -> np.ndarray:
     return found.astype(np.int32)
 
 
-def transitions_of(dataset: Dataset, extra: Sequence[str] = ()) -> Transitions[np.ndarray]:
-    """Return the transitions of a dataset that are learned from, with the extra columns that it has.
+def transitions_of(dataset: Dataset, shapes: Shapes, extra: Sequence[str] = ()) -> Transitions[np.ndarray]:
+    """Return the transitions of a dataset that are learned from, with the extra columns that it has, and without images.
 
     Raises
     ------
@@ -409,13 +409,39 @@ def transitions_of(dataset: Dataset, extra: Sequence[str] = ()) -> Transitions[n
         If an extra column is neither in the dataset nor a derivation.
     """
     derived = DERIVATIONS.all()
-    transitions = dataset.transitions(keep_terminal=True)
     stored = [name for name in extra if name in dataset.columns]
     for name in extra:
         if name not in derived and name not in stored:
             raise UnknownNameError("column", name, [*dataset.columns, *derived])
+    transitions = _without_images(dataset, shapes) if shapes.images else dataset.transitions()
     columns = {name: dataset.column(name)[transitions.steps] for name in stored}
     return replace(transitions, columns={**transitions.columns, **columns})
+
+
+def _without_images(dataset: Dataset, shapes: Shapes) -> Transitions[np.ndarray]:
+    """Return `dataset.transitions()` without the images, which would be copied twice; they come as columns of width 0."""
+    steps = dataset.transition_steps()
+    rows = dataset.observation_rows[steps]
+
+    def parts(prefix: str, at: np.ndarray) -> dict[str, np.ndarray]:
+        found = {part.name: np.zeros((len(steps), 0), np.float32) for part in shapes.images}
+        for part in shapes.in_vector:
+            array = dataset.column(f"{prefix}/{part.name}")[at]
+            found[part.name] = array.astype(np.float32) if array.dtype.kind == "f" else array
+        return found
+
+    following = parts("next_observations", steps) if dataset.has_next_observations else parts("observations", rows + 1)
+    return Transitions(
+        observations=parts("observations", rows),
+        actions=dataset.actions[steps],
+        rewards=dataset.rewards[steps].astype(np.float32),
+        next_observations=following,
+        terminations=dataset.terminations[steps],
+        truncations=dataset.truncations[steps],
+        steps=steps,
+        weights=None if dataset.weights is None else dataset.weights[steps].astype(np.float32),
+        episodes=dataset.episode_of_step[steps],
+    )
 
 
 def _take(transitions: Transitions[np.ndarray], rows: np.ndarray) -> Transitions[np.ndarray]:

@@ -19,9 +19,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -299,10 +299,10 @@ class _Batch:
         self.pool, self.episodes, self.shape, self.slots = pool, episodes, slots.shape, slots.ravel()
         count, chosen = slots.size, wanted.ravel()
         self.ended = ~chosen
-        self.observations = np.zeros((count, math.prod(pool.observation_space.shape)))
+        self.observations = np.zeros((count, _row_size(pool.observation_space)))
         self.rewards, self.returns, self.lengths = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)
         first = pool.reset(self.slots[chosen], np.broadcast_to(seeds, slots.shape)[wanted])
-        self.observations[chosen] = first.reshape(len(first), -1)
+        self.observations[chosen] = _flat_rows(first)
         self.sent = np.zeros(0, np.int64)
 
     def send(self) -> bool:
@@ -320,7 +320,7 @@ class _Batch:
     def receive(self) -> None:
         """Take in what came of it; rows of slots that were lost meanwhile mean nothing and are run again."""
         observations, rewards, terminations, truncations = self.pool.step_wait()
-        self.observations[self.sent] = observations.reshape(len(observations), -1)
+        self.observations[self.sent] = _flat_rows(observations)
         self.rewards[self.sent] = rewards
         self.returns[self.sent] += rewards
         self.lengths[self.sent] += 1
@@ -329,3 +329,18 @@ class _Batch:
             raise CollectionError(
                 f"an evaluation episode of {self.pool.environment_id} did not end in {_LONGEST_EPISODE} steps"
             )
+
+
+def _row_size(space: Any) -> int:
+    """Return how many numbers an observation has, all parts together."""
+    parts = getattr(space, "spaces", None)
+    if parts is None:
+        return math.prod(space.shape)
+    return sum(map(_row_size, parts.values() if isinstance(parts, Mapping) else parts))
+
+
+def _flat_rows(observations: np.ndarray) -> np.ndarray:
+    """Return (n, size) numbers: the parts of an observation one after the other, by name, as `Shapes.split` takes them."""
+    if observations.dtype.names is None:
+        return observations.reshape(len(observations), -1) if observations.size else observations.reshape(0, 0)
+    return np.concatenate([_flat_rows(observations[name]) for name in sorted(observations.dtype.names)], axis=1)
