@@ -155,7 +155,7 @@ def _column_or_false(dataset: Dataset, columns: dict[str, np.ndarray | None], na
 
 def _of_steps(dataset: Dataset, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return which steps, (N,), and which final observations, (E,), lack a number."""
-    rows: np.ndarray = missing.reshape(len(missing), -1).any(axis=1)
+    rows = np.asarray(missing.reshape(len(missing), -1).any(axis=1))
     if len(rows) == dataset.total_steps:
         return rows, None
     lasts = dataset.episode_starts + dataset.episode_lengths - 1

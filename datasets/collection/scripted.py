@@ -58,8 +58,10 @@ class ScriptedTask:
 SCRIPTED: Mapping[str, ScriptedTask] = {
     record.name: ScriptedTask(
         record.environment_id,
-        *(() if record.expert is None else (record.expert.make, record.expert.described, record.expert.noise)),
-        packages=record.packages,
+        None if record.expert is None else record.expert.make,
+        "" if record.expert is None else record.expert.described,
+        0.0 if record.expert is None else record.expert.noise,
+        record.packages,
     )
     for record in records().values()
     if not record.trained
