@@ -1,0 +1,92 @@
+"""Jobs: one algorithm on one dataset with one seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.baselines.algorithms.algorithm import Algorithm
+from assay.baselines.engine.data import ActionScale
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import ConfigError
+from assay.datasets.spaces import Box, Discrete, infer_space
+
+__all__ = ["Job"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One algorithm on one dataset with one seed.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+    dataset : Dataset
+        Or a variant of one.
+    seed : int
+        Of the initial weights, the batches and all other draws of training.
+    variant : str
+        What the dataset is called in tables; default its id.
+    name : str
+        What the algorithm is called in tables; default its label, such as `"TD3+BC"`.
+    behaviour_return : float, optional
+        Mean return of the policies that made the data; default the mean of the dataset's returns, unless its rewards
+        are corrupted, when they do not tell.
+    by_variant : tuple of str
+        Parameters that were chosen for the variant; tables do not tell algorithms apart by them.
+
+    Examples
+    --------
+    >>> import assay
+    >>> from assay.baselines import BC, Job
+    >>> Job(BC(), assay.load("pendulum/random", steps=400)).label
+    'pendulum/random'
+    """
+
+    algorithm: Algorithm
+    dataset: Dataset
+    seed: int = 0
+    variant: str = ""
+    name: str = ""
+    behaviour_return: float | None = None
+    by_variant: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The variant's name, or the dataset's id."""
+        return self.variant or self.dataset.info.id or "dataset"
+
+    @property
+    def known_behaviour_return(self) -> float | None:
+        """Mean true return of the data, where it is known."""
+        if self.behaviour_return is not None:
+            return self.behaviour_return
+        return None if "rewards" in self.dataset.masks else float(self.dataset.returns.mean())
+
+    @property
+    def action_scale(self) -> ActionScale:
+        """The bounds of the actions, from the dataset's action space; from the actions where that is unknown."""
+        space = self.dataset.info.action_space
+        actions = self.dataset.actions
+        if isinstance(actions, np.ndarray) and space is None and actions.size:
+            if actions.dtype.kind == "f":
+                return _range_of(actions)
+            space = infer_space(actions.reshape(len(actions)) if actions.size == len(actions) else actions)
+        if isinstance(space, Discrete) and self.algorithm.discrete_actions and actions.dtype.kind in "iu":
+            return ActionScale.of_discrete(space.n, space.start)
+        if not isinstance(space, Box):
+            kind = "unknown" if space is None else type(space).__name__
+            raise ConfigError(
+                f"{self.algorithm.label} needs a bounded Box action space; that of {self.label} is {kind}"
+            )
+        return ActionScale.of(*space.bounds())
+
+
+def _range_of(actions: np.ndarray) -> ActionScale:
+    """Return the scale of actions whose space is unknown: [-1, 1] where they fit in, else what they span."""
+    flat = actions.reshape(len(actions), -1)
+    low, high = np.minimum(flat.min(0), -1.0), np.maximum(flat.max(0), 1.0)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ConfigError("actions hold NaN or infinity, and no action space says what they span; repair them first")
+    return ActionScale.of(low, high)

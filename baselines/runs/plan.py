@@ -1,0 +1,92 @@
+"""Plans: how jobs are trained, and what identifies the run of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from assay.baselines.evaluation.evaluation import Evaluation
+from assay.baselines.runs.job import Job
+from assay.baselines.runs.schema import SCHEMA_VERSION
+from assay.datasets.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["PRECISIONS", "STORAGES", "Plan"]
+
+PRECISIONS = ("highest", "high", "medium", "bf16")
+STORAGES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How jobs are trained: what, besides the job itself, its result depends on; the parameters are those of `train`."""
+
+    steps: int
+    evaluation: Evaluation | None
+    precision: str
+    storage: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"steps={self.steps} must be at least 1")
+        for name, known in (("precision", PRECISIONS), ("storage", STORAGES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+
+    @property
+    def bf16(self) -> bool:
+        """Whether activations are bfloat16."""
+        return self.precision == "bf16"
+
+    @property
+    def storage_dtype(self) -> torch.dtype:
+        """Of the data on the device."""
+        import torch
+
+        dtype: torch.dtype = getattr(torch, self.storage)
+        return dtype
+
+    def environment(self, job: Job) -> str | None:
+        """Id of the environment that the job is evaluated in."""
+        if self.evaluation is None:
+            return None
+        return self.evaluation.environment or job.dataset.info.environment_id
+
+    def describe(self, job: Job) -> dict[str, Any]:
+        """Return the job as JSON values, as in run.json."""
+        return {
+            "algorithm": job.algorithm.name,
+            "label": job.name or job.algorithm.label,
+            "parameters": job.algorithm.parameters(),
+            "by_variant": list(job.by_variant),
+            "variant": job.label,
+            "seed": job.seed,
+            "steps": self.steps,
+            "evaluation": None if self.evaluation is None else _evaluation_as_plain(self.evaluation),
+        }
+
+    def hash(self, job: Job) -> str:
+        """Identify the job by everything that its result depends on; the variant's name is not part of it."""
+        described = self.describe(job)
+        del described["label"], described["variant"], described["by_variant"]
+        described |= {"dataset": job.dataset.fingerprint, "schema": SCHEMA_VERSION}
+        described |= {"precision": self.precision, "storage": self.storage}
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+    def folder(self, job: Job) -> str:
+        """Name the run's folder."""
+        variant = re.sub(r"[^A-Za-z0-9_.]+", "-", job.label)
+        return f"{job.algorithm.name}-{variant}-seed{job.seed}-{self.hash(job)[:8]}"
+
+
+def _evaluation_as_plain(evaluation: Evaluation) -> dict[str, Any]:
+    """Return it as JSON values; without noise it is described as before there was any, and keeps its job's hash."""
+    plain = asdict(evaluation)
+    if evaluation.observation_noise is None:
+        del plain["observation_noise"]
+    return plain
