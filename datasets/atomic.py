@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from assay.datasets.errors import DatasetError
+from assay.datasets.system_errors import naming_failures
 
 __all__ = ["atomic_file", "atomic_folder", "atomic_write"]
 
@@ -52,7 +53,18 @@ def _flush_folder(folder: Path) -> None:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a small file so that readers see the old content or the new one, never a part."""
+    """Write a small file so that readers see the old content or the new one, never a part.
+
+    Raises
+    ------
+    StorageError
+        If the operating system refuses; with the path and the reason.
+    """
+    with naming_failures(path):
+        _write_whole(path, content)
+
+
+def _write_whole(path: Path, content: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}{_MARK}", dir=path.parent)
     try:
@@ -128,7 +140,15 @@ def atomic_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     ------
     DatasetError
         If `target` exists and `overwrite` is False, or is a folder.
+    StorageError
+        If the operating system refuses; with the path and the reason.
     """
+    with naming_failures(target), _atomic_file(target, overwrite) as part:
+        yield part
+
+
+@contextmanager
+def _atomic_file(target: Path, overwrite: bool) -> Iterator[Path]:
     target = Path(os.path.realpath(target))
     if target.is_dir():
         raise DatasetError(f"{target} is a folder; this format is one file: name it")
@@ -163,7 +183,15 @@ def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     ------
     DatasetError
         If `target` exists and `overwrite` is False, or is a file.
+    StorageError
+        If the operating system refuses; with the path and the reason.
     """
+    with naming_failures(target), _atomic_folder(target, overwrite) as part:
+        yield part
+
+
+@contextmanager
+def _atomic_folder(target: Path, overwrite: bool) -> Iterator[Path]:
     target = Path(os.path.realpath(target))
     _refuse_unasked(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ from __future__ import annotations
 import numpy as np
 
 from assay.metrics.estimates import leaving_out, of_sample
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, sample_steps
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group, sample_steps
 from assay.metrics.neighbours import Sample, kth_without, nearest, paired_rows, search, some_of
 
 __all__ = ["coverage", "inside"]
@@ -124,6 +124,7 @@ def pair(basis: Basis) -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
     return basis.once("pair", draw)
 
 
+@register_group("overlap", order=90)
 def measures(basis: Basis) -> Measures:
     """Return `coverage` and `inside_reference`."""
 

@@ -30,6 +30,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "Assay store"
 LAYOUT = "folder"
+ORDER = 10
 CANNOT_HOLD = ""
 
 SCHEMA_VERSION = 1

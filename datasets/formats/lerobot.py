@@ -54,6 +54,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "LeRobot v3.0"
 LAYOUT = "folder"
+ORDER = 30
 CANNOT_HOLD = (
     "final observations, next_observations, weights, costs and corrupted/... columns, nesting below the first level "
     "(joined by dots), the name of a single nested observation or action, rows without dimensions (they become rows of "

@@ -34,6 +34,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "OGBench"
 LAYOUT = "file .npz"
+ORDER = 130
 CANNOT_HOLD = (
     "nested observations or actions (an error), rewards, terminations (they become ends of trajectories), flags other "
     "than one at the end of each episode, the last step of an episode whose final observation is unknown, "

@@ -28,6 +28,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "Minari"
 LAYOUT = "folder"
+ORDER = 20
 CANNOT_HOLD = "unknown final observations (an error), next_observations, weights, costs and corrupted/... columns"
 
 
