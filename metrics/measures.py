@@ -36,6 +36,7 @@ __all__ = [
     "groups",
     "register_group",
     "register_metric",
+    "remove_metric",
 ]
 
 RESAMPLES = 1_000
@@ -201,7 +202,8 @@ def register_metric(name: str, unit: str, source: str = "", order: int = _LAST) 
     ...     "Mean of the squared actions."
     ...     return (dataset.actions**2).mean()
     >>> dataset = Dataset.from_arrays(
-    ...     observations=np.zeros(3), actions=np.array([1.0, 3.0]), rewards=[0.0, 0.0], terminations=[False, True])
+    ...     observations=np.zeros(3), actions=np.array([1.0, 3.0]), rewards=[0.0, 0.0],
+    ...     terminations=[False, True], truncations=[False, False])
     >>> assess(dataset, select=["example_energy"]).select("metric", "value", "unit", "source").rows()
     [('example_energy', 5.0, 'squared action', 'Mean of the squared actions.')]
     >>> remove_metric("example_energy")

@@ -15,12 +15,12 @@ from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 
+from assay.baselines.algorithms.presets import presets_of
 from assay.baselines.algorithms.registry import REGISTRY
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.networks import FixedNetwork, Network, Specification
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Registry
 
 __all__ = ["Algorithm", "Batch", "Losses", "Phase", "Setting"]
@@ -143,9 +143,9 @@ class Algorithm(ABC):
         Raises
         ------
         ConfigError
-            If the algorithm has no such table.
+            If there is no table of presets beside the algorithm's file, or it has nothing for the dataset.
         """
-        raise ConfigError(f"{cls.label} has no presets by dataset")
+        return presets_of(cls).values_for(dataset)
 
     def parameters(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""

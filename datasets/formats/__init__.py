@@ -67,7 +67,10 @@ _BUILT_IN: list[str] = []  # in the order in which they are tried
 def _discover_built_in() -> None:
     """Find the formats of this package, once."""
     if not _BUILT_IN:
-        modules = {found.name: import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)}
+        modules = {
+            found.name: import_module(f"assay.datasets.formats.{found.name}")
+            for found in pkgutil.iter_modules(__path__)
+        }
         formats = {name: cast(Format, module) for name, module in modules.items() if not _missing(module)}
         for name, module in formats.items():
             _REGISTRY.add(name, module, f"{__name__}.{name}")
