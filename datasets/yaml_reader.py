@@ -41,20 +41,20 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}  # values in a node, once its aliases are written out
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         self._depth += 1
         self._count += 1
         if self._depth > _DEEPEST:
-            raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEEPEST}", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEEPEST}", problem_mark=_mark(event))
         node = super().compose_node(parent, index)
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent) and id(node) not in self._sizes:
             raise yaml.MarkedYAMLError(
-                problem=f"the alias *{event.anchor} stands inside what it names", problem_mark=event.start_mark
+                problem=f"the alias *{event.anchor} stands inside what it names", problem_mark=_mark(event)
             )
         self._sizes.setdefault(id(node), self._size(node))
         if max(self._sizes[id(node)], self._count) > _MOST_VALUES:
-            raise yaml.MarkedYAMLError(problem=f"more than {_MOST_VALUES:,} values", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"more than {_MOST_VALUES:,} values", problem_mark=_mark(event))
         return node
 
     def _size(self, node: yaml.Node | None) -> int:
@@ -64,7 +64,7 @@ class _Loader(yaml.SafeLoader):
             return 1 + sum(self._sizes[id(part)] for pair in node.value for part in pair)
         return 1
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # the stubs have another type than the code
         node = super().compose_mapping_node(anchor)
         seen: set[Hashable] = set()
         for key, _ in node.value:
@@ -73,10 +73,14 @@ class _Loader(yaml.SafeLoader):
             value = self.construct_object(key)
             if value in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {value!r} occurs twice in one mapping", problem_mark=key.start_mark
+                    problem=f"the key {value!r} occurs twice in one mapping", problem_mark=_mark(key)
                 )
             seen.add(value)
         return node
+
+
+def _mark(part: yaml.Event | yaml.Node) -> Any:
+    return part.start_mark
 
 
 def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:

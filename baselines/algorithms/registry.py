@@ -29,8 +29,16 @@ def algorithms() -> dict[str, type[Algorithm]]:
     return REGISTRY.all()
 
 
-def algorithm_named(name: str, parameters: Mapping[str, Any] | None = None) -> Algorithm:
+def algorithm_named(name: str, parameters: Mapping[str, Any] | None = None, hint: str = "") -> Algorithm:
     """Build an algorithm by name.
+
+    Parameters
+    ----------
+    name : str
+    parameters : mapping, optional
+        Its fields; default the published ones.
+    hint : str
+        What to add to the message where there is no such algorithm.
 
     Raises
     ------
@@ -42,7 +50,7 @@ def algorithm_named(name: str, parameters: Mapping[str, Any] | None = None) -> A
     >>> algorithm_named("iql", {"expectile": 0.9}).expectile
     0.9
     """
-    return REGISTRY.find(name)(**checked_names(name, parameters or {}))
+    return REGISTRY.find(name, hint)(**checked_names(name, parameters or {}))
 
 
 def register_algorithm(name: str, label: str) -> Callable[[AlgorithmType], AlgorithmType]:

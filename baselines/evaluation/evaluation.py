@@ -30,6 +30,7 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 from assay.baselines.evaluation.observation_noise import NoisyEpisodes, ObservationNoise
 from assay.datasets.environments.pool import EnvironmentPool, usable_cores
 from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
+from assay.datasets.registry import Integer, Seed
 
 if TYPE_CHECKING:
     from assay.baselines.engine.acting import Actor, Episodes
@@ -72,9 +73,9 @@ class Evaluation:
 
     PRESETS: ClassVar[tuple[str, ...]] = ("final", "sparse", "published")
 
-    episodes: Annotated[int, Field(gt=0)] = 10
-    every: Annotated[int, Field(gt=0)] | None = None
-    seed: int = 0
+    episodes: Annotated[Integer, Field(gt=0)] = 10
+    every: Annotated[Integer, Field(gt=0)] | None = None
+    seed: Seed = 0
     environment: str | None = None
     engine: Literal["gymnasium", "envpool"] = "gymnasium"
     observation_noise: ObservationNoise | None = None

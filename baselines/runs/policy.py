@@ -12,7 +12,8 @@ from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.engine.acting import Acting, Actor, actor_of
 from assay.baselines.engine.data import ActionScale, ObservationScale
 from assay.baselines.networks.network import FixedNetwork
-from assay.datasets.errors import ConfigError, DatasetIntegrityError
+from assay.datasets.errors import ConfigError, DatasetIntegrityError, UnknownNameError
+from assay.datasets.registry import import_hint
 
 __all__ = ["TrainedPolicy"]
 
@@ -38,13 +39,16 @@ class TrainedPolicy:
             observation = ObservationScale(mean, scale, deviation)
             first = int(tensors["action/first"]) if "action/first" in tensors else None
             action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
-            algorithm = algorithm_named(description["job"]["algorithm"], description["job"]["parameters"])
+            job, hint = description["job"], import_hint(description.get("imports", ()))
+            algorithm = algorithm_named(job["algorithm"], job["parameters"], hint)
             specs = algorithm.networks(len(observation.mean), len(action.center))
             networks = {
                 name: FixedNetwork(name, spec, tensors[f"{name}/parameters"].view(spec.ensemble, spec.size))
                 for name, spec in specs.items()
             }
             acting = Acting(algorithm, observation, action, float(tensors["return/best"]))
+        except UnknownNameError:  # a KeyError, too
+            raise
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
         return cls(acting, networks)

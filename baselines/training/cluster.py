@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.run import Run
 from assay.baselines.training.progress import TrainingProgress
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError
+from assay.datasets.registry import defined_in_import, import_file, imported_files
 
 if TYPE_CHECKING:
     from assay.baselines.training.work import WorkGroup
@@ -91,7 +93,8 @@ def train_on_cluster(
                 item.begin({"device": device, "ray": address}, group.company)  # until a node takes it up
             jobs = [store.put(item.job) for item in group.members]
             folders = [item.folder.resolve() for item in group.members]
-            pending[task.remote(jobs, folders, {**options, "device": device}, cores, number, board)] = number
+            settings = {**options, "device": device}
+            pending[task.remote(imported_files(), jobs, folders, settings, cores, number, board)] = number
         try:
             while pending:
                 done, _ = ray.wait(list(pending), timeout=_SECONDS_BETWEEN_LOOKS)
@@ -179,6 +182,8 @@ class _ColumnStore:
         """Return the fields of a job; the columns of its dataset are references."""
         dataset = job.dataset
         plain = {item.name: getattr(job, item.name) for item in fields(job)}
+        if defined_in_import(type(job.algorithm)):  # a worker knows it once it has imported the file
+            plain["algorithm"] = (job.algorithm.name, job.algorithm.parameters())
         plain["dataset"] = {
             "columns": {name: self._reference(dataset, name) for name in dataset.columns},
             "episode_lengths": dataset.episode_lengths,
@@ -201,10 +206,14 @@ def _take(ray: Any, plain: Mapping[str, Any]) -> Job:
     dataset = dict(plain["dataset"])
     names = list(dataset["columns"])
     columns = dict(zip(names, ray.get([dataset["columns"][name] for name in names])))
-    return Job(**{**plain, "dataset": Dataset(**{**dataset, "columns": columns})})
+    algorithm = plain["algorithm"]
+    if isinstance(algorithm, tuple):
+        algorithm = algorithm_named(*algorithm)
+    return Job(**{**plain, "algorithm": algorithm, "dataset": Dataset(**{**dataset, "columns": columns})})
 
 
 def _train(
+    imports: Sequence[Path],
     jobs: Sequence[Mapping[str, Any]],
     folders: Sequence[Path],
     options: Mapping[str, Any],
@@ -218,6 +227,8 @@ def _train(
     from assay.baselines.training.train import train
 
     ray = _import_ray()
+    for file in imports:
+        import_file(file)
     for folder in folders:
         if not (folder / "run.json").exists():
             node = ray.util.get_node_ip_address()

@@ -30,6 +30,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from assay.datasets.errors import ConfigError
+from assay.datasets.registry import import_file
 from assay.datasets.spaces import space_from_gymnasium, space_to_json
 
 __all__ = ["Columns", "EnvironmentGroup", "SlotError", "main", "row_layout"]
@@ -55,8 +56,14 @@ LIBRARIES = {
 """Where environments whose ids begin so are registered, and Assay's extra that brings it."""
 
 
-def register_environments_of(environment_id: str) -> None:
-    """Import what registers an environment; Gymnasium itself does so only for its own and for ``module:id``."""
+def register_environments_of(environment_id: str, imports: Sequence[str] = ()) -> None:
+    """Import what registers an environment; Gymnasium itself does so only for its own and for ``module:id``.
+
+    The user's own files are imported only for an id that nothing else has registered: most of them define algorithms, and
+    would bring torch into every worker.
+    """
+    import gymnasium
+
     if environment_id.startswith("assay/"):
         import assay.datasets.environments.tasks  # noqa: F401  (importing registers them)
     for prefix, (module, extra) in LIBRARIES.items():
@@ -65,6 +72,9 @@ def register_environments_of(environment_id: str) -> None:
                 importlib.import_module(module)
             except ModuleNotFoundError as error:
                 raise ConfigError(f"{module} is not installed: pip install 'assay[{extra}]'") from error
+    if environment_id not in gymnasium.registry:
+        for file in imports:
+            import_file(file)
 
 
 def describe_space(space: Any, role: str, slot: int) -> str:
@@ -170,15 +180,19 @@ class EnvironmentGroup:
         Keyword arguments of ``gymnasium.make``.
     slots
         The pool's numbers of the environments made here.
+    imports
+        Files of the user's own that may register the environment.
     """
 
-    def __init__(self, environment_id: str, kwargs: Mapping[str, Any], slots: Sequence[int]) -> None:
+    def __init__(
+        self, environment_id: str, kwargs: Mapping[str, Any], slots: Sequence[int], imports: Sequence[str] = ()
+    ) -> None:
         import gymnasium
 
         self.environments: dict[int, Any] = {}
         for slot in slots:
             try:
-                register_environments_of(environment_id)
+                register_environments_of(environment_id, imports)
                 # The checker costs a third of the speed and warns about things no dataset depends on.
                 self.environments[slot] = gymnasium.make(environment_id, disable_env_checker=True, **kwargs)
             except Exception as error:
@@ -245,7 +259,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until the pipe ends."""
     config = json.loads(read_exactly(requests, LENGTH.unpack(read_exactly(requests, LENGTH.size))[0]))
     try:
-        group = EnvironmentGroup(config["environment_id"], config["kwargs"], config["slots"])
+        group = EnvironmentGroup(config["environment_id"], config["kwargs"], config["slots"], config["imports"])
         description = json.dumps(group.description).encode()
         replies.write(DONE + LENGTH.pack(len(description)) + description)
         replies.flush()

@@ -116,7 +116,7 @@ def register_format(name: str, format: Format) -> None:
         raise ConfigError(f"{name} is a built-in format; choose another name")
     if missing := _missing(format):
         raise ConfigError(f"format {name} has no {missing[0]}; see assay.datasets.formats.Format")
-    _REGISTRY.add(name, format, getattr(format, "__module__", None) or getattr(format, "__name__", ""))
+    _REGISTRY.add(name, format, str(getattr(format, "__module__", None) or getattr(format, "__name__", "")))
 
 
 def known_formats() -> tuple[str, ...]:
