@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from assay.datasets.errors import DatasetError
+from assay.datasets.errors import DatasetError, StorageError
 from assay.datasets.system_errors import naming_failures
 
 __all__ = ["atomic_file", "atomic_folder", "atomic_write"]
@@ -64,7 +64,18 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         _write_whole(path, content)
 
 
+def _refuse_special(target: Path) -> None:
+    """Raise where the target is no place for a file: renaming would replace a device, such as /dev/null, by one."""
+    try:
+        os.fspath(target).encode()
+    except UnicodeEncodeError:
+        raise StorageError(f"{os.fspath(target)!r} cannot be written: the path is not UTF-8 text") from None
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise StorageError(f"{target} cannot be written: it is a device, a pipe or a socket, not a file")
+
+
 def _write_whole(path: Path, content: bytes | str) -> None:
+    _refuse_special(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}{_MARK}", dir=path.parent)
     try:
@@ -149,6 +160,7 @@ def atomic_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def _atomic_file(target: Path, overwrite: bool) -> Iterator[Path]:
+    _refuse_special(target)
     target = Path(os.path.realpath(target))
     if target.is_dir():
         raise DatasetError(f"{target} is a folder; this format is one file: name it")
@@ -192,6 +204,7 @@ def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def _atomic_folder(target: Path, overwrite: bool) -> Iterator[Path]:
+    _refuse_special(target)
     target = Path(os.path.realpath(target))
     _refuse_unasked(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)

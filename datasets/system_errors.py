@@ -22,7 +22,8 @@ _REASONS = {
     errno.EACCES: "permission denied",
     errno.ENAMETOOLONG: "the name is too long",
     errno.ELOOP: "its symbolic links lead in a circle",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "something that is not a folder is in its place",
+    errno.ENOTDIR: "something in the path is not a folder",
 }
 _NUMBER = re.compile(r"(?:errno = |os error )(\d+)")  # HDF5's and Rust's ways to write it
 _PARTLY = re.compile(r"\d+ requested and \d+ written")  # NumPy's, which does not say why

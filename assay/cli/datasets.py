@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from assay.cli.application import command
 from assay.cli.console import byte_bar, out, progress_bar
-from assay.cli.loading import format_of, load
+from assay.cli.loading import check_free, format_of, load
 from assay.cli.options import Name, OptionalOutput, Settings, SourceFormat, settings
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import check_seed
@@ -143,6 +143,7 @@ def collect(
     if target.exists() and not overwrite:
         out.print(f"{target} exists already; nothing to do (--overwrite collects anew)", soft_wrap=True)
         return
+    check_free(target, overwrite)
     make: Callable[..., Dataset] = collect_policy if own else collect_entry
     if sampled is not None:
         if not own:
@@ -207,6 +208,7 @@ def convert(
     """
     from assay.datasets.loading import save
 
+    check_free(output, overwrite)
     dataset = load(name, source_format, option)
     save(dataset, output, format=format, overwrite=overwrite, **settings(write_option, "--write-option"))
     read_as = format_of(name, source_format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,10 @@ def format_of(name: str, source_format: str | None) -> str:
 
 
 def check_free(output: Path, overwrite: bool) -> None:
-    """Raise ConfigError, before any work is done, where something is in the place of the output."""
+    """Raise, before any work is done, where something is in the place of the output, or nothing can be written there."""
     if output.exists() and not overwrite:
         raise ConfigError(f"{output} exists already; choose another path or pass --overwrite")
+    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        reason = "permission denied" if folder.is_dir() else "it is not a folder"
+        raise ConfigError(f"{output} cannot be written: {folder}: {reason}")
