@@ -132,6 +132,10 @@ class Registry(Generic[Entry]):
         """Forget an entry, such as one of a test's own."""
         del self._entries[name], self._origins[name]
 
+    def known(self, name: str) -> Entry | None:
+        """Return the entry of this name where it has been added already, without looking for it."""
+        return self._entries.get(name)
+
     def all(self) -> dict[str, Entry]:
         """Return every entry by name, in alphabetical order."""
         self.discover()

@@ -3,7 +3,7 @@
 It is PyYAML's safe loader, which builds plain values only, with three differences.
 
 - What hides a mistake is an error: a key that occurs twice (PyYAML keeps the later one in silence).
-- What never ends, or grows when it is read, is an error: a file above a mebibyte, nesting deeper than 50, more than 100,000
+- What never ends, or grows when it is read, is an error: a file above a mebibyte, nesting deeper than 50, more than 20,000
   values once every alias is written out, and an alias inside the value that it names.
 - Numbers are those of JSON too: `1e-4` is a number (YAML 1.1 wants `1.0e-4`). Times such as `12:30` and dates are text.
 """
@@ -23,7 +23,7 @@ __all__ = ["LARGEST_FILE", "parse_yaml", "read_yaml"]
 
 LARGEST_FILE = 1 << 20  # bytes
 _DEEPEST = 50
-_MOST_VALUES = 100_000
+_MOST_VALUES = 20_000
 
 _INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$")
 _FLOAT = re.compile(

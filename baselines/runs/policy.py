@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from assay.baselines.algorithms.registry import algorithm_named
+from assay.baselines.algorithms.registry import algorithm_of_run
 from assay.baselines.engine.acting import Acting, Actor, actor_of
 from assay.baselines.engine.data import ActionScale, ObservationScale
 from assay.baselines.networks.network import FixedNetwork
 from assay.datasets.errors import ConfigError, DatasetIntegrityError, UnknownNameError
-from assay.datasets.registry import import_hint
 
 __all__ = ["TrainedPolicy"]
 
@@ -39,8 +38,7 @@ class TrainedPolicy:
             observation = ObservationScale(mean, scale, deviation)
             first = int(tensors["action/first"]) if "action/first" in tensors else None
             action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
-            job, hint = description["job"], import_hint(description.get("imports", ()))
-            algorithm = algorithm_named(job["algorithm"], job["parameters"], hint)
+            algorithm = algorithm_of_run(description)
             specs = algorithm.networks(len(observation.mean), len(action.center))
             networks = {
                 name: FixedNetwork(name, spec, tensors[f"{name}/parameters"].view(spec.ensemble, spec.size))

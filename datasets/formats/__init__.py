@@ -112,6 +112,8 @@ def register_format(name: str, format: Format) -> None:
         If the name is taken, or something is missing from the format.
     """
     _discover_built_in()
+    if _REGISTRY.known(name) is format:
+        return
     if name in _BUILT_IN:
         raise ConfigError(f"{name} is a built-in format; choose another name")
     if missing := _missing(format):
