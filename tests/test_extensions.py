@@ -81,8 +81,26 @@ def python(*arguments: object, path: Path = ROOT, status: int = 0, folder: Path 
     return re.sub(r"\s+", " ", text)
 
 
-def command(*arguments: object, folder: Path, status: int = 0) -> str:
-    return python("-m", "assay.cli", *arguments, folder=folder, status=status)
+def commands(*lines: str, folder: Path) -> list[tuple[str, int]]:
+    """Run command lines one after the other in a process of their own; return what each printed, and its exit status."""
+    code = (
+        "import sys\n"
+        "from assay.cli import main\n"
+        "for line in sys.argv[1:]:\n"
+        "    status = 0\n"
+        "    try:\n"
+        "        main(line.split())\n"
+        "    except SystemExit as end:\n"
+        "        status = end.code\n"
+        "    print(f'<status {status}>', flush=True)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *lines]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, cwd=folder, env=environment, text=True, **streams)
+    parts = re.findall(r"(.*?)<status (\d+)>", re.sub(r"\s+", " ", done.stdout))
+    assert len(parts) == len(lines), done.stdout
+    return [(text, int(status)) for text, status in parts]
 
 
 def test_the_page_has_one_file_of_each_kind_and_a_stranger_writes_at_most_fifty_lines():
@@ -99,46 +117,67 @@ def test_from_python_they_work_once_their_files_are_imported(own):
 
 
 def test_from_the_command_line_they_work_with_import(own):
-    imports = [item for name in PYTHON_FILES for item in ("--import", name)]
-    text = command("apply", "data", "mine.clip_rewards", "limit=2", "-o", "clipped", *imports, folder=own)
-    assert "written to clipped" in text
-    listed = command("metrics", "clipped", "-s", "action_energy", "--import=my_metric.py", folder=own)
-    assert "action_energy" in listed
-    assert "squared action" in listed
-    command("datasets", "convert", "clipped", "clipped.steps", "--format", "steps", *imports, folder=own)
-    assert "read as steps" in command("--import", "my_format.py", "validate", "clipped.steps", folder=own)
-    train = ("train", "clipped", "--algorithm", "huber_bc", "--set", "hidden=[8]", "--steps", 3, "--episodes", 1)
-    assert "unknown algorithm 'huber_bc'" in command(*train, folder=own, status=1)
-    assert "finished" in command(*train, "--import", "my_method.py", folder=own)
+    train = "train data --algorithm huber_bc --set hidden=[8] --steps 3 --episodes 1 --workers 0"
+    ran = commands(
+        "apply data mine.clip_rewards limit=2 -o clipped",
+        "apply data mine.clip_rewards limit=2 -o clipped --import my_transform.py",
+        "metrics clipped -s action_energy",
+        "metrics clipped -s action_energy --import=my_metric.py",
+        "datasets convert clipped clipped.steps --format steps",
+        "--import my_format.py datasets convert clipped clipped.steps --format steps",
+        "validate clipped.steps --import my_format.py --import my_metric.py",
+        train,
+        f"{train} --import my_method.py",
+        folder=own,
+    )
+    assert [status for _, status in ran] == [1, 0, 1, 0, 1, 0, 0, 1, 0], ran
+    for number, message in {
+        0: "unknown transform 'mine.clip_rewards'",
+        1: "written to clipped",
+        2: "unknown metric 'action_energy'",
+        3: "squared action",
+        4: "unknown format 'steps'",
+        5: "written to clipped.steps as steps",
+        6: "read as steps",
+        7: "unknown algorithm 'huber_bc'",
+        8: "finished",
+    }.items():
+        assert message in ran[number][0]
 
 
 def test_a_run_says_which_file_its_algorithm_needs(own):
-    options = ("--algorithm", "huber_bc", "--set", "hidden=[8]", "--steps", 3, "--episodes", 0, "--runs", "runs")
-    command("train", "data", *options, "--import", "my_method.py", folder=own)
+    train = "train data --algorithm huber_bc --set hidden=[8] --steps 3 --episodes 0 --runs runs --import my_method.py"
+    ((text, status),) = commands(train, folder=own)
+    assert status == 0, text
     (folder,) = (own / "runs").iterdir()
     assert json.loads((folder / "run.json").read_text())["imports"] == [str(own / "my_method.py")]
-    act = f"from assay.baselines import Run; import numpy as np; print(Run({str(folder)!r}).policy(np.zeros((1, 3))))"
-    text = python("-c", act, status=1)
-    assert "unknown algorithm 'huber_bc'" in text
-    assert f"pass --import {own / 'my_method.py'}" in text
-    again = ("evaluate", "runs", "--dataset", "data", "--steps", 3, "--import", "my_method.py")
-    assert "Huber BC" in command(*again, folder=own)
+    evaluate = "evaluate runs --dataset data --steps 3"
+    without, with_it = commands(evaluate, f"{evaluate} --import my_method.py", folder=own)
+    assert "unknown algorithm 'huber_bc'" in without[0]
+    assert f"pass --import {own / 'my_method.py'}" in without[0]
+    assert with_it[1] == 0
+    assert "Huber BC" in with_it[0]
+    act = f"from assay.baselines import Run; import numpy as np; Run({str(folder)!r}).policy(np.zeros((1, 3)))"
+    assert f"pass --import {own / 'my_method.py'}" in python("-c", act, status=1)
 
 
 def test_from_a_suite_they_work_with_imports_relative_to_its_file(own, tmp_path):
-    run = ("run", own / "my_suite.yaml", "--budget", "smoke", "--workers", 0, "--runs", tmp_path / "runs")
-    text = command(*run, folder=tmp_path)
-    assert text.count("Huber BC") == 2
     import polars as pl
 
+    shutil.copy(own / "my_suite.yaml", own / "other.yaml")
+    (own / "other.yaml").write_text(blocks()["my_suite.yaml"].replace("my_metric.py", "my_metrik.py"))
+    run = f"run {own}/my_suite.yaml --budget smoke --workers 0 --runs runs"
+    wrong, right = commands(run.replace("my_suite", "other"), run, folder=tmp_path)
+    assert wrong[1] == 1
+    assert "other.yaml: imports:" in wrong[0]
+    assert "my_metrik.py does not exist" in wrong[0]
+    assert right[1] == 0, right[0]
     quality = pl.read_parquet(tmp_path / "runs" / "quality.parquet")
     assert quality.filter(pl.col("metric") == "action_energy").height == 2
-    (stored, _) = (json.loads(file.read_text()) for file in (tmp_path / "runs").glob("*/run.json"))
-    assert stored["job"]["parameters"]["delta"] == 0.25
-    (own / "my_suite.yaml").write_text(blocks()["my_suite.yaml"].replace("my_metric.py", "my_metrik.py"))
-    text = command(*run, folder=tmp_path, status=1)
-    assert "my_suite.yaml: imports:" in text
-    assert "my_metrik.py does not exist" in text
+    stored = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("*/run.json")]
+    assert [(run["status"], run["job"]["label"]) for run in stored] == [("finished", "Huber BC")] * 2
+    assert [run["job"]["parameters"]["delta"] for run in stored] == [0.25, 0.25]
+    assert all(str(own / "my_method.py") in run["imports"] for run in stored)
 
 
 def test_dropped_into_the_folders_of_the_package_they_are_found(own, tmp_path):
@@ -238,12 +277,20 @@ def test_a_population_of_an_imported_algorithm_crosses_to_another_process_by_nam
 def test_a_file_that_is_wrong_is_one_line_that_names_it(own, content, message):
     (own / "wrong.py").write_text(content)
     select = "mine" if "mine" in content else "size"
-    text = command("metrics", "data", "-s", select, "--import", "wrong.py", folder=own, status=1)
+    ((text, status),) = commands(f"metrics data -s {select} --import wrong.py", folder=own)
+    assert status == 1
     assert message in text
     assert "Traceback" not in text
 
 
 def test_import_wants_a_file_that_is_there(own):
-    assert "absent.py does not exist" in command("metrics", "data", "--import", "absent.py", folder=own, status=1)
-    assert "expected a Python file" in command("metrics", "data", "--import", "my_suite.yaml", folder=own, status=1)
-    assert "is not followed by a file" in command("datasets", "list", "--import", folder=own, status=2)
+    absent, other, none = commands(
+        "metrics data --import absent.py",
+        "metrics data --import my_suite.yaml",
+        "datasets list --import",
+        folder=own,
+    )
+    assert [absent[1], other[1], none[1]] == [1, 1, 2]
+    assert "absent.py does not exist" in absent[0]
+    assert "expected a Python file" in other[0]
+    assert "is not followed by a file" in none[0]
