@@ -27,7 +27,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
-from assay.metrics.measures import RESAMPLES, Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import RESAMPLES, Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.returns import finite_returns
 
 __all__ = ["fraction_above_mean", "potential_for_improvement", "psv", "return_histogram", "return_quantiles"]
@@ -213,6 +213,7 @@ def bootstrap_of(
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("return_structure", order=30)
 def measures(basis: Basis) -> Measures:
     """Return `return_quantile_...`, `psv`, `psv_scaled`, `psv_score`, `potential_for_improvement`, `fraction_above_mean`."""
     dataset = basis.dataset

@@ -115,9 +115,11 @@ def test_corrupt_takes_several_elements_and_the_options_of_random_corruption(cap
     assert [record.parameters["distribution"] for record in noisy.history[1:]] == ["gaussian"] * 2
     run(capsys, "corrupt", dataset, "--simultaneous", "-o", tmp_path / "mixed")
     assert set(assay.load(tmp_path / "mixed").masks) == {"observations", "actions", "rewards", "dynamics"}
-    given = ["--transform", "corruption.random", "--parameters", '{"element": "states"}']
-    run(capsys, "corrupt", dataset, *given, "-o", tmp_path / "states")
-    assert list(assay.load(tmp_path / "states").masks) == ["states"]
+    for which, parameters in enumerate(('{"element": "states"}', "element=states")):
+        given = ["--transform", "corruption.random", "--parameters", parameters]
+        run(capsys, "corrupt", dataset, *given, "-o", tmp_path / f"states{which}")
+    run(capsys, "apply", dataset, "corruption.random", "element=states", "-o", tmp_path / "applied")
+    assert assay.load(tmp_path / "states0") == assay.load(tmp_path / "states1") == assay.load(tmp_path / "applied")
     assert "exists already" in run(capsys, "corrupt", dataset, "-e", "actions", "-o", tmp_path / "noisy", status=1)
     assert "say what to corrupt" in run(capsys, "corrupt", dataset, "-o", tmp_path / "x", status=1)
     wrong = ["-e", "actions", "--mode", "adversarial", "--distribution", "gaussian", "-o", tmp_path / "x"]
@@ -525,7 +527,7 @@ def test_a_file_of_ones_own_is_read_with_a_mapping_from_the_command_line(capsys,
     text = run(capsys, "datasets", "show", tmp_path / "logs.npz", *options)
     assert "read as npz" in text
     text = run(capsys, "datasets", "show", tmp_path / "logs.npz", "--option", "columns", status=1)
-    assert "not of the form KEY=VALUE" in text
+    assert "columns: expected FIELD=VALUE" in text
     text = run(capsys, "datasets", "show", tmp_path / "mine", "--option", "colums=1", status=1)
     assert "colums" in text
 

@@ -12,6 +12,7 @@ from assay.baselines.engine.data import ActionScale
 from assay.baselines.engine.shapes import Shapes
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
+from assay.datasets.registry import check_seed
 from assay.datasets.spaces import Box, Discrete, infer_space
 
 __all__ = ["Job"]
@@ -27,7 +28,7 @@ class Job:
     dataset : Dataset
         Or a variant of one.
     seed : int
-        Of the initial weights, the batches and all other draws of training.
+        Of the initial weights, the batches and all other draws of training; from 0 to 2**63 - 1.
     variant : str
         What the dataset is called in tables; default its id.
     name : str
@@ -37,6 +38,11 @@ class Job:
         are corrupted, when they do not tell.
     by_variant : tuple of str
         Parameters that were chosen for the variant; tables do not tell algorithms apart by them.
+
+    Raises
+    ------
+    ConfigError
+        If the seed is not a whole number from 0 to 2**63 - 1, which is what run folders and generators hold.
 
     Examples
     --------
@@ -53,6 +59,9 @@ class Job:
     name: str = ""
     behaviour_return: float | None = None
     by_variant: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_seed(self.seed))
 
     @property
     def label(self) -> str:

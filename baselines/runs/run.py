@@ -37,6 +37,7 @@ from assay.baselines.runs.schema import CURVES, RETURNS, SCHEMA_VERSION
 from assay.datasets.atomic import atomic_write
 from assay.datasets.errors import DatasetIntegrityError, FormatError
 from assay.datasets.info import ReferenceScores
+from assay.datasets.registry import imported_files
 
 if TYPE_CHECKING:
     import polars as pl
@@ -227,6 +228,7 @@ class Run:
             },
             "references": None if references is None else asdict(references),
             "versions": versions(),
+            "imports": [os.fspath(file) for file in imported_files()],  # of the user's own; reading needs them again
             "hardware": dict(hardware),
             "precision": plan.precision,
             "storage": plan.storage,
