@@ -144,7 +144,7 @@ def plan_training(
     """
     options = options.with_changes(changes)
     if options.ray is not None:
-        raise ConfigError("a plan times this machine, not a Ray cluster; leave ray= (--ray) out")
+        raise ConfigError("a plan times this machine, not a Ray cluster; leave --ray out (ray= in Python)")
     plan = Plan(steps, evaluation, options.matmul_precision, options.storage)
     work = look_up(jobs, plan, runs)
     options.check_device()
