@@ -122,7 +122,8 @@ class RunRecord:
     @property
     def transforms(self) -> list[Mapping[str, Any]]:
         """Transforms between the source and the variant, in order."""
-        return [record for record in self.dataset.get("history") or [] if record.get("transform") != "source"]
+        no_transforms = ("source", "datasets.info")
+        return [record for record in self.dataset.get("history") or [] if record.get("transform") not in no_transforms]
 
     def normalize(self, value: float | None) -> float | None:
         """Map a return to a D4RL score, or to None without references."""

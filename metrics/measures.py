@@ -7,14 +7,15 @@ A metric of one's own is a function of a dataset::
         return float(np.square(dataset.actions).mean())
 
 A metric file of this package offers its functions to everybody and one function `measures(basis)` to the table, which is
-registered by `register_group` and returns for every name a function that computes it. Nothing is computed until it is asked for, and what several measures need is computed
-once, by `basis.once`. A measure that lacks something (a reference, real-valued observations) raises `NotMeasurable` with
+registered by `register_group` and returns for every name a function that computes it. Nothing is computed until it is asked
+for, and what several measures need is computed once, by `basis.cache`. A measure that lacks something (a reference, real-valued observations) raises `NotMeasurable` with
 the reason: the table leaves it out, or shows the reason where it was asked for by name.
 """
 
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -100,12 +101,19 @@ class Basis:
     definition: str = "paper"
     _results: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def once(self, name: str, function: Callable[[], Result]) -> Result:
-        """Return what the function returns, computed when first asked for."""
+    def cache(self, name: str, function: Callable[[], Result]) -> Result:
+        """Return the result of the function, which is called once per name and kept."""
         if name not in self._results:
             self._results[name] = function()
         result: Result = self._results[name]
         return result
+
+    def once(self, name: str, function: Callable[[], Result]) -> Result:
+        """Former name of `cache`."""
+        warnings.warn(
+            "Basis.once is now Basis.cache; the former name goes with the next release", DeprecationWarning, 2
+        )
+        return self.cache(name, function)
 
     def require_reference(self) -> Dataset:
         """Return the reference, or raise NotMeasurable."""

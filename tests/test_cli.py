@@ -186,7 +186,7 @@ def test_a_damaged_dataset_has_a_card_that_says_so(capsys, dataset, tmp_path):
     states[7, 1] = np.nan
     assay.save(made.replace({"observations": states}), tmp_path / "damaged")
     text = run(capsys, "card", tmp_path / "damaged", "-o", tmp_path / "card.html", "--random", "none")
-    assert "no metrics of the group state_actions: column observations[1] is nan at episode 0, step 7" in text
+    assert "column observations[1] is nan at episode 0, step 7" in text
     page = (tmp_path / "card.html").read_text()
     assert "Validation found 1 error" in page
     assert "return mean" in page
@@ -407,7 +407,7 @@ def test_a_suite_goes_on_past_a_failure_lists_it_and_exits_with_1(dataset, tmp_p
         (("steps: 4", "steps: 0"), "budgets.smoke.steps=0"),
         (("steps: 4", "stepz: 4"), "budgets.smoke.stepz is not a parameter"),
         (("expectile: 0.9", "expectile: 1.9"), "algorithm iql-sharp: iql: expectile=1.9"),
-        (("algorithm: iql", "algorithm: iqk"), "unknown algorithm 'iqk'; did you mean 'iql' or 'riql'?"),
+        (("algorithm: iql", "algorithm: iqk"), "unknown algorithm 'iqk'; did you mean 'iql' or 'riql'"),
         (("element: rewards", "elemnt: rewards"), "elemnt is not a parameter"),
         (("rate: 0.5", "rate: 5"), "rate=5"),
         (("corruption.random", "corruption.randm"), "did you mean 'corruption.random'"),
@@ -538,3 +538,12 @@ def test_a_dataset_converts_to_a_file_format_and_is_recognized_again(capsys, dat
     assert "read as" in text
     text = run(capsys, "datasets", "convert", dataset, tmp_path / "x.npz", "--format", "neorl", status=1)
     assert "read, but not written" in text
+
+
+def test_what_a_format_cannot_hold_is_dropped_by_name_only(capsys, dataset, tmp_path):
+    run(capsys, "corrupt", dataset, "--element", "rewards", "--rate", "0.2", "-o", tmp_path / "noisy")
+    convert = ("datasets", "convert", tmp_path / "noisy", tmp_path / "noisy-v0", "--format", "minari")
+    assert "--drop corrupted" in run(capsys, *convert, status=1)
+    assert not (tmp_path / "noisy-v0").exists()
+    run(capsys, *convert, "--drop", "corrupted")
+    assert "corrupted" not in run(capsys, "datasets", "show", tmp_path / "noisy-v0").split("history")[0]

@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 from assay.cli.application import command
 from assay.cli.console import byte_bar, out, progress_bar
 from assay.cli.loading import check_free, format_of, load
-from assay.cli.options import Name, OptionalOutput, Settings, SourceFormat, settings
+from assay.cli.options import Drop, Name, OptionalOutput, Settings, SourceFormat, settings
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import check_seed
 
@@ -76,6 +76,8 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
+    from assay.datasets.history import replay_obstacle
+
     dataset = load(name, source_format, option)
     table = Table("column", "dtype", "shape", title=dataset.info.id or name)
     for column in dataset.columns:
@@ -99,6 +101,8 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
             out.print(f"[bold]{key}[/] {value}", highlight=False)
     for record in dataset.history:
         out.print(f"[bold]history[/] {record.transform} {json.dumps(record.parameters)}", highlight=False)
+    if dataset.history and (obstacle := replay_obstacle(dataset.history)):
+        out.print(f"[bold]replay[/] {obstacle}", highlight=False)
 
 
 @command("datasets", "collect")
@@ -188,6 +192,7 @@ def convert(
     source_format: SourceFormat = None,
     option: Settings = [],  # noqa: B006
     write_option: Settings = [],  # noqa: B006
+    drop: Drop = [],  # noqa: B006
 ) -> None:
     """Convert a dataset to another format.
 
@@ -205,12 +210,13 @@ def convert(
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
         write_option: For the format's writer, such as data_format=arrow for Minari; several times.
+        drop: A column to leave out because the format cannot hold it, such as weights or corrupted; several times.
     """
     from assay.datasets.loading import save
 
     check_free(output, overwrite)
     dataset = load(name, source_format, option)
-    save(dataset, output, format=format, overwrite=overwrite, **settings(write_option, "--write-option"))
+    save(dataset, output, format=format, overwrite=overwrite, drop=drop, **settings(write_option, "--write-option"))
     read_as = format_of(name, source_format)
     out.print(f"{dataset.total_steps:,} steps, read as {read_as}, written to {output} as {format}", soft_wrap=True)
 

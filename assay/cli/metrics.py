@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +14,7 @@ from assay.cli.application import Misuse, command
 from assay.cli.console import drawing, number, out, progress_bar
 from assay.cli.loading import check_free, load
 from assay.cli.options import Name, OptionalOutput, Output, Settings, SourceFormat
-from assay.datasets.errors import AssayWarning, ConfigError, DatasetError
+from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -102,7 +101,7 @@ def card(
 
     check_free(output, overwrite)
     dataset = load(name, source_format, option)
-    table = measure_what_can_be(name, dataset, None if reference is None else load(reference), bins=bins)
+    table = measure(name, dataset, None if reference is None else load(reference), bins=bins)
     title = name if name == dataset.info.id or not dataset.info.id else f"{dataset.info.id} ({name})"
     beside = random_data(dataset, random)
     written = write_card(dataset, output, metrics=table, random=beside, name=title, overwrite=overwrite)
@@ -138,24 +137,6 @@ def measure(name: str, dataset: Any, reference: Any, **options: Any) -> pl.DataF
                 draw(f"measuring {name}" + (f", {following}" if following else ""), done, total)
 
         return assess(dataset, reference, progress=report, **options)
-
-
-def measure_what_can_be(name: str, dataset: Any, reference: Any, **options: Any) -> pl.DataFrame:
-    """Return the metrics of a dataset; of a damaged one those that it still has, with a warning about the others."""
-    import polars as pl
-
-    from assay.metrics.assess import metric_names
-
-    try:
-        return measure(name, dataset, reference, **options)
-    except DatasetError:
-        frames = []
-        for group in metric_names(dataset):
-            try:
-                frames.append(measure(name, dataset, reference, select=[group], **options))
-            except DatasetError as error:
-                warnings.warn(f"no metrics of the group {group}: {error}", AssayWarning, stacklevel=2)
-        return pl.concat(frames)
 
 
 def print_comparison(names: Sequence[str], frames: Sequence[pl.DataFrame]) -> None:

@@ -12,7 +12,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from assay.cli.application import command
 from assay.cli.console import out, progress_bar, training_display
 from assay.cli.loading import check_free, load
-from assay.cli.options import Name, Output, Settings, settings
+from assay.cli.options import Drop, Name, Output, Settings, settings
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import check_seed
 
@@ -32,6 +32,7 @@ class Destination(NamedTuple):
     path: Path
     format: str
     overwrite: bool
+    drop: Sequence[str] = ()
 
 
 @command("corrupt")
@@ -67,6 +68,7 @@ def corrupt(
     parameters: Settings = [],  # noqa: B006
     format: str = "assay",
     overwrite: bool = False,
+    drop: Drop = [],  # noqa: B006
 ) -> None:
     """Corrupt a dataset, with the ground truth of what was touched.
 
@@ -113,12 +115,13 @@ def corrupt(
         parameters: Of --transform; may be given several times, or once as a mapping.
         format: "assay" keeps the masks.
         overwrite: Replace what is there.
+        drop: A column to leave out because the format cannot hold it, such as corrupted; several times.
     """
     from assay.corruption.presets import MODES
     from assay.datasets.transform import make_transform
 
     check_seed(seed)
-    destination = Destination(output, format, overwrite)
+    destination = Destination(output, format, overwrite, drop)
     if transform is not None:
         if element or simultaneous:
             raise ConfigError("--transform says all there is to do: put the element into --parameters")
@@ -191,6 +194,7 @@ def apply(
     output: Output,
     format: str = "assay",
     overwrite: bool = False,
+    drop: Drop = [],  # noqa: B006
 ) -> None:
     """Apply one transform to a dataset, by its name in recipes.
 
@@ -205,10 +209,11 @@ def apply(
         output: Folder to write.
         format: "assay" keeps masks and flags.
         overwrite: Replace what is there.
+        drop: A column to leave out because the format cannot hold it, such as corrupted; several times.
     """
     from assay.datasets.transform import make_transform
 
-    destination = Destination(output, format, overwrite)
+    destination = Destination(output, format, overwrite, drop)
     apply_transforms(name, [make_transform(transform, settings(fields, ""))], destination)
 
 
@@ -230,7 +235,7 @@ def apply_transforms(
     before = result = load(name)
     for transform in transforms(before) if callable(transforms) else transforms:
         result = applied(transform, result)
-    save(result, destination.path, format=destination.format, overwrite=destination.overwrite)
+    save(result, destination.path, format=destination.format, overwrite=destination.overwrite, drop=destination.drop)
     out.print(
         f"{before.total_steps:,} steps in {before.total_episodes:,} episodes became {result.total_steps:,} in "
         f"{result.total_episodes:,}; written to {destination.path}",

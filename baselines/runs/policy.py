@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from assay.baselines.algorithms.algorithm import describe_networks
 from assay.baselines.algorithms.registry import algorithm_of_run
 from assay.baselines.engine.acting import Acting, Actor, actor_of
 from assay.baselines.engine.data import ActionScale, ObservationScale
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks.network import FixedNetwork
 from assay.datasets.errors import ConfigError, DatasetIntegrityError, UnknownNameError
 
@@ -39,12 +42,13 @@ class TrainedPolicy:
             first = int(tensors["action/first"]) if "action/first" in tensors else None
             action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
             algorithm = algorithm_of_run(description)
-            specs = algorithm.networks(len(observation.mean), len(action.center))
+            shapes = _shapes(file, observation, action)
+            specs = describe_networks(algorithm, shapes)
             networks = {
                 name: FixedNetwork(name, spec, tensors[f"{name}/parameters"].view(spec.ensemble, spec.size))
                 for name, spec in specs.items()
             }
-            acting = Acting(algorithm, observation, action, float(tensors["return/best"]))
+            acting = Acting(algorithm, observation, action, float(tensors["return/best"]), shapes)
         except UnknownNameError:  # a KeyError, too
             raise
         except (SafetensorError, KeyError, RuntimeError) as error:
@@ -66,19 +70,33 @@ class TrainedPolicy:
         """Return (K, n) values."""
         import torch
 
-        if "critic" not in self.networks:
-            raise ConfigError("this algorithm has no critic")
+        algorithm, action = self.acting.algorithm, self.acting.action_scale
+        if not algorithm.valued_by:
+            raise ConfigError(f"{algorithm.label} has no critic")
         self._check(observations)
-        observation, action, critic = self.acting.observation_scale, self.acting.action_scale, self.networks["critic"]
-        inputs = np.concatenate(
-            [(observations - observation.mean) / observation.scale, (actions - action.center) / action.half_range], 1
-        )
+        vector, images = self.acting.shapes.split(observations)
+        dtype = self.networks[algorithm.valued_by[0]].buffer.dtype
+        scale = self.acting.observation_scale
+        normalized = torch.from_numpy((vector - scale.mean) / scale.scale)[None].to(dtype)
+        seen = {"vector": normalized, **{name: torch.from_numpy(image)[None] for name, image in images.items()}}
+        encoded = torch.from_numpy(action.encode(actions))[None].to(dtype)
         with torch.no_grad():
-            found = critic(torch.from_numpy(inputs)[None].to(critic.buffer.dtype), weights="frozen")
-        values: np.ndarray = found.view(critic.spec.ensemble, -1).double().numpy()
+            found = algorithm.values(self.networks, seen if images else normalized, encoded)
+        values: np.ndarray = found[0].double().numpy()
         return values
 
     def _check(self, observations: np.ndarray) -> None:
-        size = len(self.acting.observation_scale.mean)
+        size = self.acting.shapes.environment_size
         if observations.ndim != 2 or observations.shape[1] != size:
             raise ConfigError(f"observations have shape {observations.shape}; expected (n, {size})")
+
+
+def _shapes(file: Path, observation: ObservationScale, action: ActionScale) -> Shapes:
+    """Return what the networks were made for; files of flat vectors do not say it."""
+    from safetensors import safe_open
+
+    with safe_open(file, "np") as opened:
+        stored = opened.metadata().get("shapes")
+    if stored is not None:
+        return Shapes.from_plain(json.loads(stored))
+    return Shapes.flat(len(observation.mean), len(action.center), action.first is not None)

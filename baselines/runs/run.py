@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.baselines.engine.acting import Actor
-from assay.baselines.engine.population import Population, State
+from assay.baselines.engine.learner import Learner, State
 from assay.baselines.evaluation.observation_noise import ObservationNoise
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.machine import versions
@@ -322,7 +322,7 @@ class Run:
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DatasetIntegrityError(f"{file} is damaged ({error}); remove it to train this run anew") from error
 
-    def write_policy(self, population: Population, member: int) -> None:
+    def write_policy(self, population: Learner, member: int) -> None:
         """Write the networks and scales of one member."""
         import torch
         from safetensors.torch import save
@@ -344,7 +344,10 @@ class Run:
         if data.observation_scale.deviation is not None:
             tensors["observation/deviation"] = torch.from_numpy(data.observation_scale.deviation)
         tensors["return/best"] = torch.tensor(data.best_return, dtype=torch.float64)
-        atomic_write(self.folder / "policy.safetensors", save(tensors, {"schema": "assay-policy"}))
+        described = {"schema": "assay-policy"}
+        if not data.shapes.is_one_vector:
+            described["shapes"] = json.dumps(data.shapes.to_plain())
+        atomic_write(self.folder / "policy.safetensors", save(tensors, described))
 
     def finish(self, status: str, **fields: Any) -> None:
         """Mark the run as ended and drop its checkpoint."""

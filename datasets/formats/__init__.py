@@ -112,10 +112,10 @@ def register_format(name: str, format: Format) -> None:
         If the name is taken, or something is missing from the format.
     """
     _discover_built_in()
-    if _REGISTRY.known(name) is format:
-        return
     if name in _BUILT_IN:
         raise ConfigError(f"{name} is a built-in format; choose another name")
+    if _REGISTRY.known(name) is format:
+        return
     if missing := _missing(format):
         raise ConfigError(f"format {name} has no {missing[0]}; see assay.datasets.formats.Format")
     _REGISTRY.add(name, format, str(getattr(format, "__module__", None) or getattr(format, "__name__", "")))
@@ -176,12 +176,6 @@ def sniff(path: Path) -> str:
     for name in known_formats():
         if format_named(name).sniff(path):
             return name
-    raise FormatError(f"{path} is in no known format ({', '.join(known_formats())})" + _contents(path))
+    from assay.datasets.formats.diagnosis import reason
 
-
-def _contents(path: Path) -> str:
-    if not path.is_dir():
-        return ""
-    inside = sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-    datasets = [name for name in inside if any(format_named(item).sniff(path / name) for item in known_formats())]
-    return f"; the folder holds the datasets {', '.join(datasets)}" if datasets else ""
+    raise FormatError(reason(path, {name: format_named(name) for name in known_formats()}))
