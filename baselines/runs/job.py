@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 
@@ -27,7 +28,8 @@ class Job:
     seed : int
         Of the initial weights, the batches and all other draws of training.
     variant : str
-        What the dataset is called in tables; default its id.
+        What the dataset is called in tables; default its own name (`Dataset.name`): the one it was given, else its id
+        and its last transforms.
     name : str
         What the algorithm is called in tables; default its label, such as `"TD3+BC"`.
     behaviour_return : float, optional
@@ -52,10 +54,19 @@ class Job:
     behaviour_return: float | None = None
     by_variant: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        try:
+            seed = index(self.seed)
+        except TypeError:
+            raise ConfigError(f"seed={self.seed!r} must be a whole number") from None
+        if isinstance(self.seed, bool) or not -(2**63) <= seed < 2**63:
+            raise ConfigError(f"seed={self.seed!r} must be a whole number of at most 64 bits")
+        object.__setattr__(self, "seed", seed)
+
     @property
     def label(self) -> str:
-        """The variant's name, or the dataset's id."""
-        return self.variant or self.dataset.info.id or "dataset"
+        """What the variant is called: `variant`, or the dataset's own name."""
+        return self.variant or self.dataset.name
 
     @property
     def known_behaviour_return(self) -> float | None:

@@ -24,15 +24,13 @@ class TrainedPolicy:
         self.acting, self.networks = acting, networks
 
     @classmethod
-    def load(cls, file: Path, description: Mapping[str, Any]) -> TrainedPolicy:
-        """Read what `Run.write_policy` wrote."""
+    def load(cls, file: Path, content: bytes, description: Mapping[str, Any]) -> TrainedPolicy:
+        """Read what `Run.write_policy` wrote: the content of this file."""
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
-        if not file.exists():
-            raise DatasetIntegrityError(f"{file} is missing: the run is {description['status']}")
         try:
-            tensors = load_file(file)
+            tensors = load(content)
             deviation = tensors["observation/deviation"].numpy() if "observation/deviation" in tensors else None
             mean, scale = tensors["observation/mean"].numpy(), tensors["observation/scale"].numpy()
             observation = ObservationScale(mean, scale, deviation)

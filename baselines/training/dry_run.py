@@ -15,7 +15,15 @@ from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
 from assay.baselines.training.sizing import seconds_per_update
 from assay.baselines.training.train import matmul_precision
-from assay.baselines.training.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
+from assay.baselines.training.work import (
+    Work,
+    WorkGroup,
+    build_population,
+    form_populations,
+    lay_out,
+    look_up,
+    take_up_checkpoints,
+)
 from assay.datasets.device import check_device
 
 __all__ = ["PlannedJob", "PlannedPopulation", "TrainingPlan", "plan_training"]
@@ -147,6 +155,8 @@ def plan_training(
     check_device(device)
     with matmul_precision(precision, device):
         groups = form_populations(work, population, device)
+        for group in groups:
+            take_up_checkpoints(group)
         planned = tuple(_planned_job(item) for item in work)
         populations = tuple(_planned_population(group, plan, device) for group in groups)
     return TrainingPlan(planned, populations)

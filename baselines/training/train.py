@@ -9,8 +9,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -19,9 +20,11 @@ from assay.baselines.engine.population import Population
 from assay.baselines.evaluation.evaluation import Evaluation, EvaluationResult
 from assay.baselines.evaluation.evaluator import Evaluator
 from assay.baselines.runs.job import Job
+from assay.baselines.runs.lease import Lease, LeaseLostError, Owner, take
 from assay.baselines.runs.machine import hardware, multiplies_bfloat16
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import Run
+from assay.baselines.training.claiming import claim_populations
 from assay.baselines.training.logging.logger import Logger
 from assay.baselines.training.progress import Reporter, TrainingProgress
 from assay.baselines.training.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
@@ -55,7 +58,9 @@ def train(
 
     Jobs of one algorithm with equal shapes and static parameters form populations; everything else about a job (seed,
     dataset variant, learning rates and other float fields) may differ inside one. A finished run with the same job hash
-    is not trained again, an unfinished one resumes from its checkpoint.
+    is not trained again, an unfinished one resumes from its checkpoint. A run belongs to one process at a time: several
+    processes may be given the same jobs, on machines that share the folder; each trains populations that no other has begun,
+    waits for the rest, and returns all runs.
 
     Parameters
     ----------
@@ -137,18 +142,39 @@ def train(
         errors = train_on_cluster(populations, address=ray, device=device, options=options, progress=progress)
         for group, error in zip(populations, errors):
             if error is not None:
-                _fail([Run(item.folder) for item in group.members], error)
+                lease = take([item.folder for item in group.members])
+                if isinstance(lease, Lease):  # else another process is at work on them
+                    with lease:
+                        _fail([Run(item.folder) for item in group.members], error)
         return [Run(item.folder) for item in work]
     trained_on = hardware(device) | {"compiled": compile}
     with matmul_precision(precision, device):
-        populations = form_populations(work, population, device)
-        for group in populations:
-            for item in group.members:
-                item.begin(trained_on, group.company)
-        for number, group in enumerate(populations):
-            report = Reporter(progress, loggers, number, len(populations), group.members, steps)
-            _train_population(group, plan, device, compile, checkpoint_seconds, workers, report)
+        claims = claim_populations(
+            work,
+            lambda unfinished: form_populations(unfinished, population, device),
+            partial(_tell_waiting, progress, steps),
+        )
+        with closing(claims):
+            for claim in claims:
+                group = claim.group
+                for item in group.members:
+                    item.begin(trained_on, group.company, claim.lease)
+                report = Reporter(progress, loggers, claim.number, claim.total, group.members, steps)
+                _train_population(group, plan, device, compile, checkpoint_seconds, workers, report)
     return [Run(item.folder) for item in work]
+
+
+def _tell_waiting(
+    progress: Callable[[TrainingProgress], None] | None,
+    steps: int,
+    group: WorkGroup,
+    owner: Owner,
+    number: int,
+    total: int,
+) -> None:
+    if progress is not None:
+        label, members = group.members[0].job.algorithm.label, len(group.members)
+        progress(TrainingProgress(number, total, label, members, 0, steps, 0.0, waiting_for=str(owner)))
 
 
 @contextmanager
@@ -212,6 +238,8 @@ def _train_population(
                 error=error,
                 evaluation_restarts=item.restarts,
             )
+    except LeaseLostError as error:
+        warnings.warn(str(error), AssayWarning, stacklevel=3)  # the runs are another's, who goes on with them
     except Exception as error:
         _fail([item.run for item in work], error)
 
