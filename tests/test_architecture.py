@@ -7,7 +7,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
@@ -145,8 +147,12 @@ def loaded_by(modules: str) -> set[str]:
 
 
 def distributions(modules: set[str]) -> set[str]:
-    providers = packages_distributions()
-    return {canonical(provider) for name in modules for provider in providers.get(name, [])}
+    return {canonical(provider) for name in modules for provider in _providers().get(name, [])}
+
+
+@cache
+def _providers() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 def test_no_code_reads_pickle_or_evaluates_text():
