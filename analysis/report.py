@@ -425,7 +425,7 @@ def _body(path: Path) -> tuple[str, str]:
         parts.append(figure_block("quality", wide, narrow, "Quality of every variant's dataset; same as the table"))
         parts.append(_quality_section(quality))
     if not runs.is_empty():
-        curves = [plot_curves(path, width_pixels=width) for width in (WIDE, NARROW)]
+        curves = [plot_curves(records, width_pixels=width) for width in (WIDE, NARROW)]
         if curves[0] is not None:
             parts.append("<h2>Learning curves</h2>")
             parts.append(figure_block("curves", curves[0], curves[1], "How learning went, over gradient updates"))

@@ -24,11 +24,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import polars as pl
 
 from assay.baselines.runs.reader import (
     StoredRun,
     empty_table,
+    final_returns,
     mean_return,
     normalized,
     read_runs,
@@ -40,7 +42,7 @@ from assay.datasets.errors import FormatError
 
 __all__ = ["load_curves", "load_quality", "load_returns", "load_runs", "load_suite", "read_folders"]
 
-Folders: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Folders: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]  # runs read before are taken, too
 
 _RUNS: dict[str, Any] = {
     "run": pl.String,
@@ -86,7 +88,7 @@ def read_folders(paths: Folders) -> list[StoredRun]:
     """Read every run.json below one or several folders of runs, folder by folder, each in its suite's order."""
     if isinstance(paths, str | os.PathLike):
         return read_runs(paths)
-    return [run for path in paths for run in read_runs(path)]
+    return [run for path in paths for run in ([path] if isinstance(path, StoredRun) else read_runs(path))]
 
 
 def load_suite(path: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -198,12 +200,11 @@ def _row(run: StoredRun, label: str, variant: str) -> dict[str, Any]:
     mean = best = None
     count = 0
     if run.ended:
-        final = episodes.filter("final")
-        count = final.height
+        final = final_returns(episodes)
+        count = len(final)
         mean = mean_return(final)
         if count < episodes.height:
-            by_update = episodes.group_by("update").agg(pl.col("return").mean())
-            best = mean_return_of_best(by_update)
+            best = _best_mean(episodes)
         if mean is not None and not math.isfinite(mean):  # only a diverged run can hold such returns
             mean = best = None
     noise = (job.get("evaluation") or {}).get("observation_noise")
@@ -236,12 +237,15 @@ def _row(run: StoredRun, label: str, variant: str) -> dict[str, Any]:
     }
 
 
-def mean_return_of_best(by_update: pl.DataFrame) -> float | None:
+def _best_mean(episodes: pl.DataFrame) -> float | None:
     """Return the largest finite mean return of several evaluations; None where there is but one."""
-    if by_update.height < 2:
+    updates, which = np.unique(episodes["update"].to_numpy(), return_inverse=True)
+    if len(updates) < 2:
         return None
-    best: Any = by_update.filter(pl.col("return").is_finite())["return"].max()
-    return None if best is None else float(best)
+    with np.errstate(invalid="ignore"):
+        means = np.bincount(which, episodes["return"].to_numpy()) / np.bincount(which)
+    finite = means[np.isfinite(means)]
+    return float(finite.max()) if len(finite) else None
 
 
 def _last_update(run: StoredRun, episodes: pl.DataFrame) -> int:

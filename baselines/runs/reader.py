@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Container, Mapping
 from functools import cached_property
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "StoredRun",
     "empty_table",
+    "final_returns",
     "mean_return",
     "normalized",
     "read_runs",
@@ -71,6 +73,7 @@ class StoredRun:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.description = self.read_description()
+        self._tables: dict[str, pl.DataFrame] = {}
 
     def read_description(self) -> dict[str, Any]:
         """Return run.json as it is now."""
@@ -156,13 +159,13 @@ class StoredRun:
     @property
     def returns(self) -> np.ndarray:
         """(episodes,) float64 undiscounted returns of the final evaluation."""
-        values: np.ndarray = self.evaluations.filter("final")["return"].to_numpy()
+        values: np.ndarray = final_returns(self.evaluations).to_numpy()
         return values
 
     @property
     def score(self) -> float | None:
         """Mean final D4RL score, or None without references or evaluation."""
-        return normalized(self.references, mean_return(self.evaluations.filter("final")))
+        return normalized(self.references, mean_return(final_returns(self.evaluations)))
 
     # ---------------------------------------------------------------- files
 
@@ -185,7 +188,7 @@ class StoredRun:
             Naming the file that is missing, differs from what was written, or cannot be read.
         """
         for name in TABLES:
-            self._table(name)
+            self._read_table(name)
         for name in self.description.get("files") or {}:
             self.content(name)
 
@@ -201,6 +204,15 @@ class StoredRun:
         return str(files[name])
 
     def _table(self, name: str) -> pl.DataFrame:
+        """Return a table; that of a run that has ended is read once, because it never changes."""
+        if name in self._tables:
+            return self._tables[name]
+        frame = self._read_table(name)
+        if self.ended:
+            self._tables[name] = frame
+        return frame
+
+    def _read_table(self, name: str) -> pl.DataFrame:
         file = self.folder / f"{name}.parquet"
         expected = self._expected_hash(file.name)
         if expected is None and not file.exists():
@@ -228,9 +240,14 @@ class StoredRun:
         return os.fspath(self.folder)
 
 
-def mean_return(episodes: pl.DataFrame) -> float | None:
-    """Return the mean return of evaluation episodes; None where there is none."""
-    mean: Any = episodes["return"].mean()
+def final_returns(episodes: pl.DataFrame) -> pl.Series:
+    """Return the returns of the final evaluation."""
+    return episodes["return"].filter(episodes["final"])
+
+
+def mean_return(returns: pl.Series) -> float | None:
+    """Return the mean of returns; None where there is none."""
+    mean: Any = returns.mean()
     return None if mean is None else float(mean)
 
 
@@ -240,10 +257,10 @@ def normalized(references: ReferenceScores | None, value: float | None) -> float
 
 
 def _check_final(file: Path, frame: pl.DataFrame, asked: int) -> None:
-    final = frame.filter("final")
-    if asked and final.is_empty():
+    final = final_returns(frame).to_numpy()
+    if asked and not len(final):
         raise FormatError(f"{file} holds no final evaluation, though run.json says that the run finished")
-    if not final["return"].is_finite().fill_null(False).all():
+    if not all(map(math.isfinite, final)):  # null is NaN here
         raise FormatError(f"{file} holds a final return that is not a finite number")
 
 
@@ -251,7 +268,13 @@ def empty_table(schema: Mapping[str, str]) -> pl.DataFrame:
     """Return a table of these columns without rows."""
     import polars as pl
 
-    return pl.DataFrame(schema={column: getattr(pl, kind) for column, kind in schema.items()})
+    return pl.DataFrame(schema=_types(schema))
+
+
+def _types(schema: Mapping[str, str]) -> dict[str, Any]:
+    import polars as pl
+
+    return {column: getattr(pl, kind) for column, kind in schema.items()}
 
 
 def read_table(file: Path, schema: Mapping[str, str], expected: str | None = None) -> pl.DataFrame:
@@ -280,11 +303,13 @@ def read_table(file: Path, schema: Mapping[str, str], expected: str | None = Non
     except (Exception, pl.exceptions.PanicException) as error:  # polars raises many kinds on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DatasetIntegrityError(f"{file} is damaged; it cannot be read as Parquet: {reason}") from error
+    if frame.schema == (types := _types(schema)):
+        return frame
     missing = [name for name in schema if name not in frame.columns]
     if missing:
         raise FormatError(f"{file}: the column {missing[0]!r} is missing; found {', '.join(frame.columns) or 'none'}")
     try:
-        return frame.select([pl.col(name).cast(getattr(pl, kind)) for name, kind in schema.items()])
+        return frame.select([pl.col(name).cast(kind) for name, kind in types.items()])
     except pl.exceptions.PolarsError as error:
         raise FormatError(f"{file}: a column has the wrong type: {str(error).splitlines()[0]}") from error
 

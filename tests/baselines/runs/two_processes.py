@@ -1,7 +1,7 @@
 """Rounds of two processes that train the same jobs in one folder and are killed at random; run as a program.
 
 Every round forks two processes. One or both are killed (SIGKILL) after a random time, or none. When all runs of a folder
-are finished they are compared with an undisturbed training, and the next round begins a new folder. Prints the number of
+are finished they are compared with an undisturbed training, byte by byte, and the next round begins a new folder. Prints the number of
 folders that were finished, and of kills.
 """
 
@@ -15,10 +15,11 @@ import time
 import traceback
 from pathlib import Path
 
-from assay.baselines import BC, Job, Run, train
+from assay.baselines import BC, Job, train
+from assay.baselines.runs.reader import StoredRun
 from tests.baselines.problems import pendulum_like
 
-OPTIONS = {"steps": 384, "evaluation": None, "population": 2, "checkpoint_seconds": 0.0}
+OPTIONS = {"steps": 256, "evaluation": None, "population": 2, "checkpoint_seconds": 0.02}
 FILES = ("run.json", "policy.safetensors", "curves.parquet", "returns.parquet")
 
 
@@ -27,66 +28,68 @@ def jobs() -> list[Job]:
     return [Job(BC(hidden=(8,), batch_size=16), dataset, seed) for dataset in data for seed in (0, 1)]
 
 
-def trained_bytes(run: Run) -> tuple[bytes, str]:
-    return (run.folder / "policy.safetensors").read_bytes(), run.curves.write_csv()
-
-
-def finished(folder: Path) -> dict[Path, tuple[object, ...]]:
-    """Bytes and times of all files of the finished runs, which must verify."""
+def finished(folder: Path) -> dict[str, tuple[tuple[bytes, int], ...]]:
+    """Bytes and times of all files of the finished runs."""
     found = {}
     for file in folder.glob("*/run.json"):
-        run = Run(file.parent)
-        if run.status == "finished":
-            run.verify()
-            found[run.folder] = tuple(
-                ((run.folder / name).read_bytes(), (run.folder / name).stat().st_mtime_ns) for name in FILES
-            )
+        if StoredRun(file.parent).status == "finished":
+            files = [file.parent / name for name in FILES]
+            found[file.parent.name] = tuple((path.read_bytes(), path.stat().st_mtime_ns) for path in files)
     return found
 
 
+def trained(folder: Path) -> dict[str, list[bytes]]:
+    """What training left in every finished run, without the times that run.json tells."""
+    return {name: [content for content, _ in files[1:]] for name, files in finished(folder).items()}
+
+
 def fork(folder: Path) -> int:
+    """Train in another process. This one must never train or use Polars itself: threads do not survive a fork."""
     process = os.fork()
     if process:
         return process
     status = 1
     try:
         runs = train(jobs(), runs=folder, **OPTIONS)
+        for run in runs:
+            run.verify()
         status = 0 if all(run.status == "finished" for run in runs) else 2
     except BaseException:
         traceback.print_exc()
     os._exit(status)
 
 
+def ends_well(process: int) -> bool:
+    return os.waitpid(process, 0)[1] == 0
+
+
 def main(root: Path, rounds: int) -> None:
     rng = random.Random(0)
-    whole = [trained_bytes(run) for run in train(jobs(), runs=root / "whole", **OPTIONS)]
     begun = time.monotonic()
-    train(jobs(), runs=root / "timed", **OPTIONS)
+    assert ends_well(fork(root / "whole"))
     usual = time.monotonic() - begun
+    whole = trained(root / "whole")
+    assert len(whole) == len(jobs())
     folders, kills, before = 0, 0, {}
     for number in range(rounds):
         folder = root / f"folder{folders}"
-        processes = [fork(folder), fork(folder)]
-        victims = processes if number == rounds - 1 else rng.sample(processes, rng.choice((0, 1, 1, 2, 2)))
-        killed = set()
-        for process in victims if number < rounds - 1 else []:
+        left = [fork(folder), fork(folder)]
+        for process in rng.sample(left, 0 if number == rounds - 1 else rng.choice((0, 1, 2, 2, 2, 2))):
             time.sleep(rng.uniform(0, usual))
-            if os.waitpid(process, os.WNOHANG) == (0, 0):
-                os.kill(process, signal.SIGKILL)
-                killed.add(process)
-                os.waitpid(process, 0)
-            processes.remove(process)
-        kills += len(killed)
-        for process in processes:
-            _, status = os.waitpid(process, 0)
-            assert status == 0, f"round {number}: a process that nobody killed ended with {status}"
+            left.remove(process)
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if ended:
+                assert status == 0, f"round {number}: a process failed before it was killed"
+                continue
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            kills += 1
+        assert all(ends_well(process) for process in left), f"round {number}: a process that nobody killed failed"
         after = finished(folder)
         assert all(after.get(run) == content for run, content in before.items()), "a finished run was lost or rewritten"
         before = after
-        if processes:  # one was left to the end, so all is done
-            runs = [Run(run.folder) for run in train(jobs(), runs=folder, **OPTIONS)]
-            assert [trained_bytes(run) for run in runs] == whole
-            assert not (folder / ".owners").exists() or killed
+        if len(after) == len(whole):
+            assert trained(folder) == whole
             folders, before = folders + 1, {}
     print(folders, kills)
 
