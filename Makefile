@@ -1,20 +1,31 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv themselves.
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv themselves. `make test` leaves out the
+# tests that are marked slow; `make test-all` runs everything.
 
 PYTHON ?= python3
 VENV ?= .venv
-BUDGET ?= small
+BUDGET ?= demo
 RUNS ?= runs/quickstart-$(BUDGET)
 
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test lint types unit clean
+# On two cores of 2020 to 2025, with a connection of 100 Mbit/s or more for what pip installs.
+DURATION_smoke := 2 minutes
+DURATION_demo := 5 minutes
+DURATION_small := 20 minutes
 
-demo: $(VENV)/installed
+.PHONY: demo announce test test-all lint types unit unit-all notebook clean
+
+demo: announce $(VENV)/installed
 	$(BIN)/assay run suites/quickstart.yaml --budget $(BUDGET) --runs $(RUNS)
 	$(BIN)/assay report $(RUNS) -o report.html
 
-test: lint types unit
+announce:
+	@echo "Installing, then the quickstart suite with the budget '$(BUDGET)': $(if $(DURATION_$(BUDGET)),about $(DURATION_$(BUDGET)) in all,'assay run --dry-run' estimates the time)."
+
+test: lint types unit notebook
+
+test-all: lint types unit-all notebook
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -25,7 +36,12 @@ types: $(VENV)/installed-test
 
 # One thread per test process: the processes already use every core.
 unit: $(VENV)/installed-test
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+unit-all: $(VENV)/installed-test
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+notebook: $(VENV)/installed-test
 	ASSAY_BUDGET=smoke $(BIN)/python -m pytest --nbmake notebooks
 
 $(VENV)/bin/python:

@@ -8,6 +8,11 @@ import shutil
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test depends on how fast the machine is.
+settings.register_profile("assay", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("assay")
 
 if "ASSAY_HOME" not in os.environ:
     # One home for the session: the processes of pytest-xdist inherit it, so a catalog dataset is collected once.

@@ -1,8 +1,8 @@
 """The dataset card: what a dataset holds, on one self-contained HTML page.
 
-Facts, figures, metrics and the findings of validation, computed from the dataset alone; nothing is fetched, and every
-text from a file is escaped. The metrics are a table that the caller made (`assay.metrics.assess`), so that this room
-depends on no other.
+It shows facts, figures, metrics and the findings of validation. All are computed from the dataset; nothing is fetched,
+and every text from a file is escaped. The caller passes the table of metrics (`assay.metrics.assess`), because this
+room must not import `assay.metrics`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.analysis.dataset_figures import (
-    Sample,
+from assay.analysis.figures import (
+    DatasetView,
+    number_text,
     plot_episodes,
     plot_frames,
     plot_marginals,
     plot_projection,
     plot_trajectories,
 )
-from assay.analysis.figures import number_text
-from assay.analysis.page import NARROW, WIDE, escape, figure_block, table_block, value_text, writable, write_page
+from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.history import replay_obstacle
 from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ def write_card(
     output : path
         The file to write. It appears whole or not at all.
     metrics : polars.DataFrame, optional
-        What `assay.metrics.assess` returned for it.
+        Table from `assay.metrics.assess`.
     random : Dataset, optional
         Data of random actions in the same environment; drawn beside the dataset.
     name : str
-        How the dataset is called; default its id.
+        Title of the card; default: the id of the dataset.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -88,14 +89,14 @@ def write_card(
     target = writable(output, "card.html", overwrite=overwrite)
     title = name or dataset.info.id or "Dataset"
     report = dataset.validate()
-    sample, beside = Sample(dataset), None if random is None else Sample(random)
+    view, beside = DatasetView(dataset), None if random is None else DatasetView(random)
     figures: list[tuple[str, str, Callable[[int], Figure | None]]] = [
-        ("episodes", "Returns and lengths of the episodes", lambda w: plot_episodes(sample, width_pixels=w)),
-        ("projection", "States on two components", lambda w: plot_projection(sample, beside, width_pixels=w)),
-        ("trajectories", "A few trajectories", lambda w: plot_trajectories(sample, width_pixels=w)),
-        ("frames", "A few frames", lambda w: plot_frames(sample, width_pixels=w)),
-        ("states", "Observations", lambda w: plot_marginals(sample, "observations", beside, width_pixels=w)),
-        ("actions", "Actions", lambda w: plot_marginals(sample, "actions", beside, width_pixels=w)),
+        ("episodes", "Returns and lengths of the episodes", lambda w: plot_episodes(view, width_pixels=w)),
+        ("projection", "States on two components", lambda w: plot_projection(view, beside, width_pixels=w)),
+        ("trajectories", "A few trajectories", lambda w: plot_trajectories(view, width_pixels=w)),
+        ("frames", "A few frames", lambda w: plot_frames(view, width_pixels=w)),
+        ("states", "Observations", lambda w: plot_marginals(view, "observations", beside, width_pixels=w)),
+        ("actions", "Actions", lambda w: plot_marginals(view, "actions", beside, width_pixels=w)),
     ]
     parts = [f"<h1>{escape(title)}</h1>"]
     if dataset.info.description:
@@ -104,7 +105,7 @@ def write_card(
     if report.findings:
         parts.append(_warning(report))
     parts.append("<h2>In figures</h2>")
-    parts += [figure_block(key, draw(WIDE), draw(NARROW), text) for key, text, draw in figures]
+    parts += [figure_block(key, draw, text) for key, text, draw in figures]
     if metrics is not None and len(metrics):
         parts += ["<h2>In numbers</h2>", _metrics(metrics)]
     parts += ["<h2>What it is</h2>", _facts(dataset), _columns(dataset), _history(dataset)]
@@ -175,7 +176,7 @@ def _facts(dataset: Dataset) -> str:
 
 
 def _space(space: Space) -> str:
-    """Say what a space is, in a line."""
+    """Describe a space in one line."""
     match space:
         case Box(shape, dtype):
             lows, highs = space.bounds()
@@ -216,7 +217,10 @@ def _history(dataset: Dataset) -> str:
         rows.append(
             [str(number), f"<td class=text>{escape(record.transform)}</td>", long, escape(record.version or "–")]
         )
-    caption = "How it came to be; <code>assay.replay</code> makes it again from this."
+    obstacle = replay_obstacle(dataset.history)
+    caption = "How it came to be; " + (
+        "<code>assay.replay</code> makes it again from this." if obstacle is None else f"{escape(obstacle)}."
+    )
     return table_block(["#", "Step", "Parameters", "Assay"], rows, caption, text=(1, 2))
 
 

@@ -1,4 +1,7 @@
-"""Self-contained HTML pages: figures inline as SVG, tables that scroll, one style for light and dark, nothing fetched."""
+"""Self-contained HTML pages: figures inline as SVG, tables that scroll, one style for light and dark, nothing fetched.
+
+A figure is drawn once for each width in `WIDTHS`, and the page shows the drawing that fits, so that text is never scaled.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import html
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -19,9 +22,13 @@ from assay.datasets.errors import ConfigError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NARROW", "WIDE", "escape", "figure_block", "svg", "table_block", "value_text", "writable", "write_page"]
+__all__ = ["WIDTHS", "escape", "figure_block", "svg", "table_block", "value_text", "writable", "write_page"]
 
-WIDE, NARROW = 720, 354  # pixels: the text column on a desk, and on a phone 390 pixels wide
+WIDTHS = {"wide": 1040, "medium": 680, "narrow": 354}
+"""Pixels of the column that a figure fills: on a desk, on a tablet of 720 pixels, and on a phone of 390."""
+_PHONE = WIDTHS["narrow"]
+_CELL = 6.6  # pixels of a character in a table on a phone
+_LONG = 205  # pixels, the least width of a column of sentences on a phone
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
     color: f"--series-{index}" for index, color in enumerate(SERIES)
 }
@@ -55,22 +62,47 @@ def svg(figure: Figure, name: str) -> str:
     return re.sub(r'width="[^"]*pt" height="[^"]*pt"', f'width="{width:.0f}" height="{height:.0f}"', text, count=1)
 
 
-def figure_block(name: str, wide: Figure | None, narrow: Figure | None, description: str) -> str:
-    """Return a figure in two drawings, for a desk and for a phone, of which the page shows one."""
-    if wide is None or narrow is None:
+def figure_block(name: str, draw: Callable[[int], Figure | None], description: str) -> str:
+    """Return a figure drawn for each width of the page, which shows one of the drawings; "" where there is no figure.
+
+    Parameters
+    ----------
+    name : str
+        Begins the ids of the drawings.
+    draw : callable
+        Takes a width in pixels and returns the figure, or None at every width.
+    description : str
+        What a reader who sees no figures is told.
+    """
+    drawings = {size: draw(width) for size, width in WIDTHS.items()}
+    shown = [
+        f'<div class="{size}">{svg(figure, f"{name}-{size}")}</div>'
+        for size, figure in drawings.items()
+        if figure is not None
+    ]
+    if not shown:
         return ""
-    return (
-        f'<figure role="img" aria-label="{escape(description)}">\n'
-        f'<div class="wide">{svg(wide, f"{name}-wide")}</div>\n'
-        f'<div class="narrow">{svg(narrow, f"{name}-narrow")}</div>\n</figure>'
-    )
+    return f'<figure role="img" aria-label="{escape(description)}">\n' + "\n".join(shown) + "\n</figure>"
 
 
 def table_block(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str, text: Sequence[int] = ()) -> str:
-    """Return a table that scrolls inside its frame; cells are HTML already, `text` are the columns set to the left."""
+    """Return a table that scrolls inside its frame, with a hint where a phone does not show all columns.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Names of the columns, as HTML.
+    rows : iterable of sequence of str
+        Cells as HTML; the first one of a row is its heading.
+    caption : str
+        As HTML.
+    text : sequence of int
+        Columns that are set to the left.
+    """
     head = "".join(
         f'<th scope="col"{" class=text" if index in text else ""}>{name}</th>' for index, name in enumerate(header)
     )
+    rows = [list(row) for row in rows]
     lines = []
     for row in rows:
         cells = [
@@ -81,11 +113,25 @@ def table_block(header: Sequence[str], rows: Iterable[Sequence[str]], caption: s
         unscored = " class=unscored" if any(cell.startswith("<td data-status") for cell in cells) else ""
         lines.append(f'<tr{unscored}><th scope="row">{row[0]}</th>{"".join(cells)}</tr>')
     name = re.sub("<[^>]*>", "", caption)  # escaped already, as the cells are
+    hint = '<p class="sideways">Scroll sideways for more columns →</p>\n'
     return (
-        f'<p class="caption">{caption}</p>\n'
+        f'<p class="caption">{caption}</p>\n{hint if _wider_than_a_phone(header, rows) else ""}'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">\n<table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody>\n</table>\n</div>"
     )
+
+
+def _wider_than_a_phone(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether a table is wider than a phone, estimated from the longest line of the cells of each column."""
+    width = 0.0
+    for index, name in enumerate(header):
+        cells = [row[index] for row in rows if index < len(row)]
+        lines = [line for cell in [name, *cells] for line in re.split(r"<small[^>]*>", cell)]
+        longest = _CELL * max(len(html.unescape(re.sub("<[^>]*>", "", line)).strip()) for line in lines)
+        if any(cell.startswith("<td class='text long") for cell in cells):
+            longest = min(longest, _LONG)
+        width += min(longest, 0.42 * _PHONE) + 13 if index == 0 else longest + 13
+    return width > _PHONE
 
 
 def value_text(value: float) -> str:

@@ -1,7 +1,7 @@
 """A report that a person can open anywhere: one HTML file with the figures, the tables and how they were made.
 
-Everything is computed from the run folder, nothing is fetched, and every text from a file is escaped. Comparisons are
-worded by what the seeds can carry: where intervals overlap the report says that there is no clear difference.
+Everything is computed from the run folder. Nothing is fetched, and every text from a file is escaped. If the intervals
+of two means overlap, the report says that there is no clear difference.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import polars as pl
 from assay.analysis.figures import (
     choose_metric,
     distinct_variants,
-    plot_curves,
     plot_quality,
     plot_scores,
     variants_in_order,
 )
-from assay.analysis.page import NARROW, WIDE, escape, figure_block, table_block, value_text, writable, write_page
+from assay.analysis.figures.curves import CurveTables, draw_curves
+from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
 from assay.analysis.runs import load_quality, load_suite, read_folders, table_of_runs, variant_labels
 from assay.analysis.tables import change_table, clean_variant, format_interval, score_table, verdict
 from assay.baselines.runs.reader import StoredRun, suite_label
@@ -51,7 +51,7 @@ def _expected(suite: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 
 def _progress(runs: pl.DataFrame, absent: int) -> str:
-    """Say how many runs there are, and what became of them."""
+    """Return a sentence with the number of runs by status."""
     counts = Counter(runs["status"].to_list())
     total, finished = runs.height + absent, counts["finished"]
     if total == 0:
@@ -64,7 +64,7 @@ def _progress(runs: pl.DataFrame, absent: int) -> str:
 
 
 def _ranking(runs: pl.DataFrame, metric: str, clean: str) -> str:
-    """Say who is best on the clean data, as far as the seeds can tell."""
+    """Return a sentence about the best algorithm on the clean data, with no more certainty than the seeds allow."""
     table = score_table(runs.filter(variant=clean), metric, ["label"]).drop_nulls("mean").sort("mean", descending=True)
     rows = table.to_dicts()
     noun = "score" if metric == "score" else "mean return"
@@ -98,7 +98,7 @@ def _digits(metric: str, rows: Sequence[dict[str, Any]]) -> int:
 
 
 def _harm(runs: pl.DataFrame, metric: str, clean: str) -> list[str]:
-    """Say, for every algorithm, which variant lies furthest below the clean one."""
+    """Return a sentence per algorithm about the variant furthest below the clean one."""
     if runs["variant"].n_unique() < 2:
         return []
     changes = change_table(runs, metric, ["label"], clean=clean)
@@ -336,7 +336,7 @@ def _duration(seconds: float) -> str:
 
 
 def _warnings(records: Sequence[StoredRun], runs: pl.DataFrame) -> list[str]:
-    """Find what makes runs less comparable than their names suggest."""
+    """Return warnings about runs that cannot be compared although their names are equal."""
     found = []
     marks: dict[tuple[Any, ...], set[Any]] = {}
     for record in records:
@@ -414,21 +414,20 @@ def _body(path: Path) -> tuple[str, str]:
             items = "".join(f"<li>{escape(item)}</li>" for item in warnings)
             parts.append(f'<div class="warning"><ul>{items}</ul></div>')
         parts.append("<h2>Scores</h2>" if metric == "score" else "<h2>Returns</h2>")
-        wide, narrow = (plot_scores(runs, metric, width_pixels=width) for width in (WIDE, NARROW))
-        parts.append(
-            figure_block("scores", wide, narrow, "Final result of every algorithm on every variant; same as the table")
-        )
+        text = "Final result of every algorithm on every variant; same as the table"
+        parts.append(figure_block("scores", lambda width: plot_scores(runs, metric, width_pixels=width), text))
         parts.append(_score_section(runs, metric))
     if not quality.is_empty():
         parts.append("<h2>The data</h2>")
-        wide, narrow = (plot_quality(quality, width_pixels=width) for width in (WIDE, NARROW))
-        parts.append(figure_block("quality", wide, narrow, "Quality of every variant's dataset; same as the table"))
+        text = "Quality of every variant's dataset; same as the table"
+        parts.append(figure_block("quality", lambda width: plot_quality(quality, width_pixels=width), text))
         parts.append(_quality_section(quality))
     if not runs.is_empty():
-        curves = [plot_curves(records, width_pixels=width) for width in (WIDE, NARROW)]
-        if curves[0] is not None:
-            parts.append("<h2>Learning curves</h2>")
-            parts.append(figure_block("curves", curves[0], curves[1], "How learning went, over gradient updates"))
+        text = "How learning went, over gradient updates"
+        tables = CurveTables.read(records)
+        curves = figure_block("curves", lambda width: draw_curves(tables, width), text)
+        if curves:
+            parts += ["<h2>Learning curves</h2>", curves]
         parts.append("<h2>Runs</h2>")
         parts.append(_runs_section(runs, absent, metric))
         parts.append("<h2>How this was made</h2>")

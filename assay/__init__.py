@@ -7,7 +7,7 @@ Examples
 --------
 >>> import assay
 >>> sorted(name for name in assay.__all__ if name.islower())
-['concatenate', 'load', 'replay', 'save']
+['concatenate', 'from_minari', 'load', 'replay', 'save']
 """
 
 from __future__ import annotations
@@ -18,22 +18,25 @@ from assay.moved import install
 
 __version__ = "0.1.0"
 
-__all__ = ["AssayError", "Dataset", "Recipe", "concatenate", "load", "replay", "save"]
+__all__ = ["AssayError", "Dataset", "Recipe", "concatenate", "from_minari", "load", "replay", "save"]
 
 if TYPE_CHECKING:
     from assay.datasets.dataset import Dataset, concatenate
     from assay.datasets.errors import AssayError
+    from assay.datasets.history import replay
     from assay.datasets.loading import load, save
-    from assay.datasets.recipe import Recipe, replay
+    from assay.datasets.minari_exchange import from_minari
+    from assay.datasets.recipe import Recipe
 
 _HOME_OF = {
     "AssayError": "assay.datasets.errors",
     "Dataset": "assay.datasets.dataset",
     "concatenate": "assay.datasets.dataset",
+    "from_minari": "assay.datasets.minari_exchange",
     "load": "assay.datasets.loading",
     "save": "assay.datasets.loading",
     "Recipe": "assay.datasets.recipe",
-    "replay": "assay.datasets.recipe",
+    "replay": "assay.datasets.history",
 }
 _ROOMS = ("analysis", "augmentation", "baselines", "corruption", "datasets", "metrics", "relabeling", "reweighting")
 

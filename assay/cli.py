@@ -52,6 +52,7 @@ Element = Literal["observations", "actions", "rewards", "dynamics", "states"]
 SIMULTANEOUS: tuple[Element, ...] = ("observations", "actions", "rewards", "dynamics")  # the published order
 SourceFormat = Annotated[str | None, arg(name="from")]
 Options = Annotated[UseAppendAction[list[str]], arg(metavar="KEY=VALUE")]
+Drop = Annotated[UseAppendAction[list[str]], arg(metavar="COLUMN")]
 STEPS_OF_RANDOM_DATA = 20_000  # to draw beside a dataset
 SECONDS_WITHOUT_PROGRESS = 2.0
 Configuration = TypeVar("Configuration")
@@ -113,6 +114,8 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Options = []
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
+    from assay.datasets.history import replay_obstacle
+
     dataset = load(name, source_format, option)
     table = Table("column", "dtype", "shape", title=dataset.info.id or name)
     for column in dataset.columns:
@@ -136,6 +139,8 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Options = []
             out.print(f"[bold]{key}[/] {value}", highlight=False)
     for record in dataset.history:
         out.print(f"[bold]history[/] {record.transform} {json.dumps(record.parameters)}", highlight=False)
+    if dataset.history and (obstacle := replay_obstacle(dataset.history)):
+        out.print(f"[bold]replay[/] {obstacle}", highlight=False)
 
 
 @datasets.command
@@ -382,6 +387,7 @@ def convert(
     source_format: SourceFormat = None,
     option: Options = [],  # noqa: B006
     write_option: Options = [],  # noqa: B006
+    drop: Drop = [],  # noqa: B006
 ) -> None:
     """Convert a dataset to another format.
 
@@ -399,11 +405,12 @@ def convert(
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
         write_option: For the format's writer, such as data_format=arrow for Minari; several times.
+        drop: A column to leave out because the format cannot hold it, such as weights or corrupted; several times.
     """
     from assay.datasets.loading import save
 
     dataset = load(name, source_format, option)
-    save(dataset, output, format=format, overwrite=overwrite, **dict(map(parsed_option, write_option)))
+    save(dataset, output, format=format, overwrite=overwrite, drop=drop, **dict(map(parsed_option, write_option)))
     read_as = format_of(name, source_format)
     out.print(f"{dataset.total_steps:,} steps, read as {read_as}, written to {output} as {format}", soft_wrap=True)
 
@@ -470,6 +477,7 @@ def corrupt(
     parameters: Annotated[str, arg(metavar="JSON")] = "{}",
     format: str = "assay",
     overwrite: bool = False,
+    drop: Drop = [],  # noqa: B006
 ) -> None:
     """Corrupt a dataset, with the ground truth of what was touched.
 
@@ -516,6 +524,7 @@ def corrupt(
         parameters: Of --transform.
         format: "assay" keeps the masks.
         overwrite: Replace what is there.
+        drop: A column to leave out because the format cannot hold it, such as corrupted; several times.
     """
     from assay.corruption.presets import MODES
     from assay.datasets.loading import save
@@ -566,7 +575,7 @@ def corrupt(
         for item in elements:
             more = attack if item != "rewards" else {}
             corrupted = applied(make_transform(kind, {**options(item), **more}), corrupted)
-    save(corrupted, output, format=format, overwrite=overwrite)
+    save(corrupted, output, format=format, overwrite=overwrite, drop=drop)
     for what, touched in corrupted.masks.items():
         out.print(f"{touched.sum():,} of {len(touched):,} {what} corrupted ({touched.mean():.1%})")
     out.print(f"{corrupted.total_steps:,} steps written to {output}", soft_wrap=True)
@@ -608,6 +617,7 @@ def apply(
     output: Output,
     format: str = "assay",
     overwrite: bool = False,
+    drop: Drop = [],  # noqa: B006
 ) -> None:
     """Apply one transform to a dataset, by its name in recipes.
 
@@ -622,6 +632,7 @@ def apply(
         output: Folder to write.
         format: "assay" keeps masks and flags.
         overwrite: Replace what is there.
+        drop: A column to leave out because the format cannot hold it, such as corrupted; several times.
     """
     from assay.datasets.loading import save
     from assay.datasets.transform import make_transform
@@ -630,7 +641,7 @@ def apply(
     made = make_transform(transform, dict(assignment(text, "") for text in fields))
     before = load(name)
     result = applied(made, before)
-    save(result, output, format=format, overwrite=overwrite)
+    save(result, output, format=format, overwrite=overwrite, drop=drop)
     out.print(
         f"{before.total_steps:,} steps in {before.total_episodes:,} episodes became {result.total_steps:,} in "
         f"{result.total_episodes:,}; written to {output}",

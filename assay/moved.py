@@ -13,6 +13,7 @@ from types import ModuleType
 __all__ = ["MOVED", "install"]
 
 MOVED = {
+    "assay.analysis.dataset_figures": "assay.analysis.figures",
     "assay.baselines.acting": "assay.baselines.engine.acting",
     "assay.baselines.algorithms.awac": "assay.baselines.algorithms.actor_critic.awac",
     "assay.baselines.algorithms.bc": "assay.baselines.algorithms.imitation.bc",
@@ -71,6 +72,7 @@ MOVED = {
     "assay.datasets.collection.minigrid_tasks": "assay.datasets.environments.minigrid",
     "assay.datasets.collection.planners": "assay.datasets.environments.planners",
     "assay.datasets.collection.returns": "assay.datasets.collection.policy_returns",
+    "assay.datasets.kept": "assay.datasets.variant_cache",
     "assay.datasets.collection.tasks": "assay.datasets.environments.tasks",
     "assay.datasets.collection.worker": "assay.datasets.environments.worker",
     "assay.datasets.formats.hdf5_chunks": "assay.datasets.formats.containers.hdf5_chunks",

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.actor_critic.sac_n import SACN
     from assay.baselines.algorithms.actor_critic.td3_bc import TD3BC
     from assay.baselines.algorithms.algorithm import Algorithm
+    from assay.baselines.algorithms.direct import DirectAlgorithm
+    from assay.baselines.algorithms.discrete.cql import DiscreteCQL
+    from assay.baselines.algorithms.generative.fql import FQL
+    from assay.baselines.algorithms.generative.ifql import IFQL
     from assay.baselines.algorithms.imitation.bc import BC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
+    from assay.baselines.algorithms.theory.lcb import LCB
     from assay.baselines.evaluation.evaluation import Evaluation
     from assay.baselines.evaluation.observation_noise import ObservationNoise
     from assay.baselines.evaluation.off_policy import fitted_q_evaluation, initial_value
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from assay.baselines.runs.run import Run
     from assay.baselines.suites.suite import Suite, plan_suite, run_suite
     from assay.baselines.training.dry_run import TrainingPlan, plan_training
+    from assay.baselines.training.options import TrainingOptions
     from assay.baselines.training.progress import MemberProgress, TrainingProgress
     from assay.baselines.training.run_victim import RunVictim, train_victim
     from assay.baselines.training.train import train
@@ -36,12 +42,17 @@ __all__ = [
     "BC",
     "CQL",
     "EDAC",
+    "FQL",
+    "IFQL",
     "IQL",
+    "LCB",
     "RIQL",
     "SACN",
     "TD3BC",
     "Algorithm",
     "DecisionTransformer",
+    "DirectAlgorithm",
+    "DiscreteCQL",
     "Evaluation",
     "Job",
     "MemberProgress",
@@ -51,6 +62,7 @@ __all__ = [
     "Run",
     "RunVictim",
     "Suite",
+    "TrainingOptions",
     "TrainingPlan",
     "TrainingProgress",
     "algorithm_named",
@@ -65,6 +77,11 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "DirectAlgorithm": "assay.baselines.algorithms.direct",
+    "DiscreteCQL": "assay.baselines.algorithms.discrete.cql",
+    "FQL": "assay.baselines.algorithms.generative.fql",
+    "IFQL": "assay.baselines.algorithms.generative.ifql",
+    "LCB": "assay.baselines.algorithms.theory.lcb",
     "AWAC": "assay.baselines.algorithms.actor_critic.awac",
     "Algorithm": "assay.baselines.algorithms.algorithm",
     "BC": "assay.baselines.algorithms.imitation.bc",
@@ -84,6 +101,7 @@ _HOME_OF = {
     "SACN": "assay.baselines.algorithms.actor_critic.sac_n",
     "Suite": "assay.baselines.suites.suite",
     "TD3BC": "assay.baselines.algorithms.actor_critic.td3_bc",
+    "TrainingOptions": "assay.baselines.training.options",
     "TrainingPlan": "assay.baselines.training.dry_run",
     "TrainingProgress": "assay.baselines.training.progress",
     "fitted_q_evaluation": "assay.baselines.evaluation.off_policy",

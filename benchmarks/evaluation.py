@@ -26,6 +26,7 @@ import torch
 
 from assay.baselines import TD3BC, Evaluation
 from assay.baselines.engine.population import Population
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.evaluation.evaluation import evaluate, simulators
 from assay.baselines.training.sizing import like_population
 from assay.datasets.environments.pool import EnvironmentPool, usable_cores
@@ -77,7 +78,7 @@ class Recorded:
 
 def population(environment: str, members: int) -> Population:
     made = gymnasium.make(environment)
-    return like_population(TD3BC(), members, made.observation_space.shape[0], made.action_space.shape[0])
+    return like_population(TD3BC(), members, Shapes.flat(made.observation_space.shape[0], made.action_space.shape[0]))
 
 
 def replay(environment: str, simulators: int, jobs: list[tuple[int, np.ndarray]], start: Any, results: Any) -> None:

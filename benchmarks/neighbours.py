@@ -20,7 +20,7 @@ from rich.table import Table
 
 from assay.datasets import Dataset, DatasetInfo, ReferenceScores
 from assay.metrics import assess, dip, knn_entropy
-from assay.metrics.neighbours import Sample, Scaling, nearest
+from assay.metrics.neighbours import Scaling, StepSample, nearest
 
 REFERENCES = ReferenceScores(random=-280.0, expert=12_135.0, source="D4RL, HalfCheetah")
 
@@ -84,7 +84,7 @@ def entropy(console: Console, dataset: Dataset) -> None:
     nearest(Scaling.of(worst)(worst), 10, np.arange(5_000) * 4)
     console.print(f"the same search among 23 independent normals: {time.process_time() - start:.1f} CPU-seconds")
     start = time.process_time()
-    Sample.of(dataset).numbers("observations")
+    StepSample.of(dataset).numbers("observations")
     console.print(f"drawing the sample: {time.process_time() - start:.2f} CPU-seconds")
 
 

@@ -1,8 +1,9 @@
-r"""Adversarial corruption of one element of the transitions: towards what a victim values least.
+r"""Adversarial corruption of one element of the transitions: towards the lowest value of a victim.
 
 Source: Yang et al., "Towards Robust Offline Reinforcement Learning under Diverse Data Corruption" (RIQL), ICLR 2024,
-arXiv 2310.12955, appendix on corruption; published code `attack.py`. With the critics Q_1 ... Q_K and the policy pi of a
-victim that was trained on the clean data, rate c and scale eps, a touched step (u < c, as in `corruption.random`) gets
+arXiv 2310.12955, appendix on corruption; published code `attack.py`. With the critics Q_1 ... Q_K and the policy pi of
+a victim that was trained on the clean data, rate c and scale eps, a touched step (u < c, as in `corruption.random`)
+gets
 
     observations   s   <-  argmin  mean_k Q_k(x, a)          over |x - s|  <= eps std(s)
     actions        a   <-  argmin  mean_k Q_k(s, x)          over |x - a|  <= eps std(a)
@@ -16,34 +17,36 @@ by T = `steps` steps of projected sign-gradient descent with step eta = `step_si
     z_(t+1)  =  clip(z_t - eta sign(d/dz mean_k Q_k(x + z_t std)), -eps, eps)         x <- x + z_T std
 
 std is the population standard deviation of each dimension before this transform. The published victim is EDAC with 10
-critics of three layers of 256 after 3 million updates; RDT attacks IQL's two. With the published T eta = eps a dimension
-travels half of its box at most: a start in the wrong half does not reach the right corner, which is part of the definition.
-Where only strength and time count, the mode `fast_adversarial` of `corruption.presets` takes fewer steps, twice as far in all.
+critics of three layers of 256 after 3 million updates; RDT attacks IQL's two. With the published T eta = eps a
+dimension travels half the width of its box at most: a start in the wrong half does not reach the right corner. That is
+part of the definition. The mode `fast_adversarial` of `corruption.presets` is stronger and faster: fewer steps, and
+twice the distance.
 
 Decisions where the published code is at odds with the paper or with itself:
 
 - Start (A1). The code multiplies the start by std once too often: z_0 = 2 eps std (u - 1/2), later multiplied by std
-  again, so that where std > 1 a share 1 - 1/std of the starts lies outside the box and is clipped to a corner that
-  half a box of travel cannot leave for the other one, and where std < 1 starts crowd in the middle. The paper says
-  [-eps, eps]: initialization="uniform", the default. initialization="published" reproduces the code, whose first gradient
-  is taken outside the box.
+  again, so that where std > 1 a share 1 - 1/std of the starts lies outside the box and is clipped to a corner that half
+  a box of travel cannot leave for the other one, and where std < 1 starts crowd in the middle. The paper says [-eps,
+  eps]: initialization="uniform", the default. initialization="published" reproduces the code, whose first gradient is
+  taken outside the box.
 - Step (A2). The code makes Adam anew for each step, which is a sign step while gradients are much larger than 1e-8; it
-  divides them by the rows of a chunk times K, so that the attack weakens as the dataset grows. Ours is the exact sign, of
-  each row's own gradient (0 stays where it is). aggregate="min" attacks the smallest critic in place of the mean.
-- Policy (A3). The code samples pi(s'), and crashes before it does. Ours acts as in evaluation: for EDAC by tanh(mu), with
-  the gradient through it.
+  divides them by the rows of a chunk times K, so that the attack weakens as the dataset grows. Ours is the exact sign,
+  of each row's own gradient (0 stays where it is). aggregate="min" attacks the smallest critic in place of the mean.
+- Policy (A3). The code samples pi(s'), and crashes before it does. Ours acts as in evaluation: for EDAC by tanh(mu),
+  with the gradient through it.
 - Seed (A4). The code caches one corrupted dataset for all seeds. Here `seed` is its own, and nothing is shared.
-- Other fields (A5). Gradients see the data as it is when the transform is applied: after another corruption, the corrupted
-  values, as in RIQL's code (RDT's see clean ones). std and the box are always those of the element itself.
-- The mask is Bernoulli, exact with count="exact", and united over repeated corruption, as in `corruption.random`. Actions
-  are not clipped to their space unless clip=True, when the descent is projected onto the intersection of both boxes.
+- Other fields (A5). Gradients see the data as it is when the transform is applied: after another corruption, the
+  corrupted values, as in RIQL's code (RDT's see clean ones). std and the box are always those of the element itself.
+- The mask is Bernoulli, exact with count="exact", and united over repeated corruption, as in `corruption.random`.
+  Actions are not clipped to their space unless clip=True, when the descent is projected onto the intersection of both
+  boxes.
 
-What a step gets depends on the seed, its position, its own values and the std of the column; never on how the data was
-chunked: the touched steps of every absolute block of 65,536 are attacked in parts of a fixed number of rows, the last one
-filled up to a power of two, so that matrix products have the same shapes wherever they run. Equal input gives equal bytes on one machine
-with one version of torch, for any number of threads. At another rate or for a longer dataset a step shares its products
-with other rows, and on another machine products are summed in another order: where a gradient is zero but for rounding,
-its sign may then differ (a dimension at its minimum oscillates by one step around it).
+The result of a step depends on the seed, its position, its own values and the std of the column, and never on how the
+data was chunked. The touched steps of every absolute block of 65,536 are attacked in parts of a fixed number of rows;
+the last part is filled up to a power of two, so that matrix products have the same shapes everywhere. Equal input gives
+equal bytes on one machine with one version of torch, for any number of threads. At another rate, for a longer dataset
+or on another machine, a matrix product may round differently. The sign of a gradient that is zero but for rounding may
+then differ: a dimension at its minimum oscillates by one step around it.
 """
 
 from __future__ import annotations
@@ -74,7 +77,7 @@ from assay.datasets.transform import Progress, register
 
 __all__ = ["AdversarialCorruption"]
 
-ROWS = {"cpu": 256, "cuda": 8192}  # attacked together: what keeps a core's cache, or a GPU, busy
+ROWS = {"cpu": 256, "cuda": 8192}  # rows attacked together: as many as fit the cache of a core, or keep a GPU busy
 
 
 @register("corruption.adversarial")
@@ -84,30 +87,30 @@ class AdversarialCorruption(StepCorruption):
     Parameters
     ----------
     element : "observations", "actions", "rewards", "dynamics" or "states"
-        What to touch; as in `RandomCorruption`, but of flat columns only.
+        Element to touch, as in `RandomCorruption`; its column has to be flat.
     victim : path, Run or Victim
-        Folder of a finished run with a critic, or an object as in `assay.corruption.attacks.victim`, which works as well but
-        cannot be replayed from the record. Rewards need none.
+        Folder of a finished run with a critic, or an object as in `assay.corruption.attacks.victim`. A corruption whose
+        victim is an object cannot be replayed from its record. Rewards need no victim.
     rate : float in [0, 1]
         Probability that a step is touched.
     scale : float >= 0
         Half the width of the box, in standard deviations of each dimension; for rewards the factor.
     steps : int >= 1
-        Steps of the descent.
+        Number of steps of the descent.
     step_size : float > 0
-        Of the descent, times scale; published 0.01.
+        Length of a step of the descent, in units of `scale`; published 0.01.
     seed : int >= 0
-        Of the touched steps and the starts.
+        Seed of the choice of steps and of the starts.
     aggregate : "mean" or "min"
-        What of the critics is minimized.
+        Whether the mean of the critics or the smallest one is minimized.
     initialization : "uniform" or "published"
-        Of the start in its box; see the module.
+        How the start is drawn; the module's text has both (A1).
     clip : bool
         Keep touched actions inside the action space.
     device : str
-        That computes the gradients.
+        Device that computes the gradients, such as "cpu" or "cuda".
     victim_digest : str, optional
-        Of the victim's networks; the record has it, and replay refuses others.
+        Hash of the victim's networks. It is part of the record, and replay refuses other networks.
     granularity, window, count, tag, mask, shared
         Which steps; see `StepCorruption`.
 
@@ -166,7 +169,7 @@ class AdversarialCorruption(StepCorruption):
 
     @property
     def costly(self) -> bool:
-        """Whether there is a descent to be done, against networks that the record names."""
+        """Whether applying takes long: there is a descent, against networks in a folder."""
         return self.element != "rewards" and folder_of(self.victim) is not None
 
     def apply(self, dataset: Dataset) -> Dataset:
@@ -174,7 +177,7 @@ class AdversarialCorruption(StepCorruption):
         return self.apply_reporting(dataset, None)
 
     def apply_reporting(self, dataset: Dataset, progress: Progress | None) -> Dataset:
-        """Do as `apply`, and call `progress` with the numbers of steps attacked and to be attacked."""
+        """Do as `apply`, and call `progress` with the number of steps attacked so far and in all."""
         mask = self.touched_steps(dataset, self.element, self.rate, self.seed)
         if self.element == "rewards":
             changed = {"rewards": self._reverse(StepReader(dataset), mask)}
@@ -240,7 +243,7 @@ class AdversarialCorruption(StepCorruption):
         return column
 
     def _others(self, reader: StepReader, steps: np.ndarray, states: np.ndarray) -> np.ndarray | None:
-        """Return what stays of the pairs that are valued; None where the policy acts."""
+        """Return the fixed part of the pairs (observations or actions); None where the policy acts."""
         if self.element == "dynamics":
             return None
         name, rows = ("observations", states) if self.element == "actions" else ("actions", steps)
@@ -248,7 +251,7 @@ class AdversarialCorruption(StepCorruption):
         return found
 
     def _starts(self, reader: StepReader, name: str, block: int, rows: slice, mask: np.ndarray) -> np.ndarray:
-        """Return the draws in [0, 1) of the touched steps of a block; every step draws, touched or not."""
+        """Return the draws in [0, 1) of the touched steps of a block; all steps draw, so that none depends on the mask."""
         generator = block_generator(self.seed, self.name, f"{self.element}:{name}", block)
         width = reader.dataset.column(name).shape[1]
         draws = [np.zeros((0, width), np.float32)]

@@ -8,20 +8,20 @@
     reorder_episodes       0 4 2 3 1 5             touched ones trade places
     downsample             . 1 . . . .             a share of the trajectories, as in RDT
 
-No step changes, so columns travel with their steps: masks of earlier corruptions, weights, final observations and
-whether they are known. What happened is told by the episodes table: `origin/episode` is the number that each episode had
-in the first dataset, and the missing ones were dropped.
+No step changes. Masks of earlier corruptions, weights and final observations stay with their steps. The episodes table
+holds the ground truth: `origin/episode` is the number that each episode had in the first dataset; numbers that are
+missing were dropped.
 
-Every episode e has one number u_e in [0, 1), a function of the seed, the transform and e alone. Episodes with u_e < rate
-are touched; with count="exact" the round(rate x episodes) of smallest u_e.
+Every episode e has one number u_e in [0, 1), a function of the seed, the transform and e alone. Episodes with u_e <
+rate are touched; with count="exact" the round(rate x episodes) of smallest u_e.
 
 Downsampling follows Robust Decision Transformer (Xu et al., "Tackling Data Corruption in Offline Reinforcement Learning
-via Sequence Modeling", ICLR 2025, arXiv 2407.04285; published code `ratio_dataset.py`): whole trajectories, drawn without
-replacement, a share of their *number*: MuJoCo medium-replay 10 %, medium 2 %, medium-expert 1 %, Adroit 1 %, Kitchen all.
-Deviations, on purpose:
+via Sequence Modeling", ICLR 2025, arXiv 2407.04285; published code `ratio_dataset.py`): whole trajectories, drawn
+without replacement, a share of their *number*: MuJoCo medium-replay 10 %, medium 2 %, medium-expert 1 %, Adroit 1 %,
+Kitchen all. Deviations, on purpose:
 
-- The code draws from Python's generator with the fixed seed 1234 for all runs; here `seed` is a parameter, and a smaller
-  share is part of a larger one of the same seed.
+- The code draws from Python's generator with the fixed seed 1234 for all runs; here `seed` is a parameter, and a
+  smaller share is part of a larger one of the same seed.
 - The number is rounded to the nearest, at least 1. Trajectories keep their order.
 - Where lengths vary much, a tenth of the trajectories may be far more or less than a tenth of the steps:
   unit="steps" takes trajectories in the same order until they hold that share of the steps.
@@ -46,7 +46,7 @@ __all__ = ["DownsampleEpisodes", "DropEpisodes", "DuplicateEpisodes", "EpisodeCo
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
 class EpisodeCorruption(Transform):
-    """What transforms that touch a share of the episodes have in common; given by keyword.
+    """Base of the transforms that touch a share of the episodes; its parameters are given by keyword.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class EpisodeCorruption(Transform):
     def touched_episodes(
         self, dataset: Dataset, rate: float, seed: int, possible: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return which episodes to touch, (E,) bool; only those `possible`, of which `rate` is the share.
+        """Return the episodes to touch, (E,) bool: the share `rate` of those that are `possible`.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class EpisodeCorruption(Transform):
 
 
 def smallest(numbers: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarray:
-    """Return which positions hold the `count` smallest numbers among the candidates, as a mask."""
+    """Return a mask of the `count` candidates with the smallest numbers."""
     chosen = np.zeros(len(numbers), bool)
     chosen[candidates[np.argsort(numbers[candidates], kind="stable")[:count]]] = True
     return chosen
@@ -107,7 +107,8 @@ class DropEpisodes(EpisodeCorruption):
         Probability that an episode is lost.
     seed : int >= 0
     of : "any", "highest_return" or "lowest_return"
-        Whether it hits any episode, or exactly the share `rate` of them that has the highest or lowest returns.
+        "any": episodes are lost at random. Otherwise exactly the share `rate` with the highest (lowest) returns is
+        lost.
     count, tag
         Which episodes; see `EpisodeCorruption`.
 
@@ -154,7 +155,7 @@ class DuplicateEpisodes(EpisodeCorruption):
         Probability that an episode is repeated.
     seed : int >= 0
     copies : int >= 1
-        Of each touched episode, besides itself.
+        Copies of each touched episode, besides itself.
     place : "end" or "beside"
         Whether copies follow after all episodes, or each after its original.
     count, tag
@@ -197,8 +198,8 @@ class DuplicateEpisodes(EpisodeCorruption):
 class ReorderEpisodes(EpisodeCorruption):
     """Let some of the episodes trade places.
 
-    It matters to whatever reads a dataset in order: splits in time, curricula, the learning curve in replay data. Those
-    that moved are marked in the episode column `corrupted/reordered`; no step is wrong, so there is no mask.
+    The order matters for splits by time, curricula, and the learning curve in replay data. Episodes that moved are
+    marked in the episode column `corrupted/reordered`. No step is wrong, so there is no mask.
 
     Parameters
     ----------
@@ -232,7 +233,7 @@ class DownsampleEpisodes(Transform):
     fraction : float in (0, 1]
     seed : int >= 0
     unit : "episodes" or "steps"
-        What the fraction is of.
+        Whether the fraction counts episodes or steps.
 
     Examples
     --------

@@ -11,10 +11,10 @@
     clip                    3.1  3.4  3.5  4.2  4.8     never beyond a limit
     swap_dimensions         numbers of a row trade places, the same ones at every touched step
 
-Robotics and industrial logs have all of these (Kober et al., "Reinforcement Learning in Robotics: A Survey", 2013, names
-delay, noise and partial observation); offline-RL benchmarks of corruption have noise only. Which steps, which
-dimensions and which copies of a reading are touched is said in `SensorCorruption` and `StepCorruption`. Sensors fail for
-a while, so windows and trajectories are the default where that matters.
+Robotics and industrial logs have all of these (Kober et al., "Reinforcement Learning in Robotics: A Survey", 2013,
+names delay, noise and partial observation); offline-RL benchmarks of corruption have noise only. `SensorCorruption` and
+`StepCorruption` say which steps, dimensions and copies of a reading are touched. Sensors fail for a while, so windows
+and trajectories are the default where that matters.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ class MissingValues(SensorCorruption):
     """Lose readings: they become NaN, or keep the last value.
 
     Besides the ground truth in `corrupted/<element>`, the column `infos/missing/<column>` (bool, of the shape of the
-    column) says which numbers are missing: that is known to whoever records data, and may be used by a learner.
+    column) marks the missing numbers. Who records data knows them, so a learner may use this column.
 
     Parameters
     ----------
     element, rate, seed, dimensions, column
         See `SensorCorruption`.
     fill : "nan" or "last"
-        What stands for a missing number. Nothing is known before an episode's first step: with `"last"` its missing
-        numbers are the means of their columns.
+        Value of a missing number. With `"last"`, numbers that are missing at the first step of an episode are the means
+        of their columns.
     dimension_rate : float in [0, 1]
         Probability that each of the dimensions is missing at a touched step.
     granularity, window, count, tag, mask, shared
@@ -163,7 +163,7 @@ class DelayedSensors(SensorCorruption):
     element, rate, seed, dimensions, column
         See `SensorCorruption`.
     steps : int >= 1
-        By how many.
+        Number of steps by which a reading is late.
     granularity : "transition", "window" or "trajectory"
         Default trajectories: a delay lasts.
     window, count, tag, mask, shared

@@ -1,11 +1,12 @@
-"""Severities and grids: suite variants that span element x mode x rate x scale, as plain values.
+"""Presets: variants for suites that span element x mode x rate x scale, as plain values.
 
     severity    rate   scale
     mild        0.1    0.5
     published   0.3    1.0      RIQL, TRACER, RDT and ADG
     severe      0.5    2.0
 
-Besides single elements there are those of the papers, each with rows of its own unless it is `mixed`:
+Besides single elements there are the combinations of the papers. Each element touches its own steps, unless it is
+`mixed`:
 
     simultaneous   observations, actions, rewards, dynamics       TRACER; RIQL's mixed attack, in its order
     mixed          the same four at the same steps
@@ -13,13 +14,14 @@ Besides single elements there are those of the papers, each with rows of its own
 
 and any others joined by a plus sign: "actions+rewards".
 
-A mode is the second part of a transform's name, or stands for a transform with some of its parameters chosen:
+A mode is the second part of a transform's name, or one of these names for a transform with given parameters:
 
     uniform, gaussian, ...   corruption.random       distribution
     fast_adversarial         corruption.adversarial  25 steps of 0.08 in place of the published 100 of 0.01
 
-The published descent travels half of its box. Twice as far, it reaches every corner from every start; with a quarter of
-the steps it takes a quarter of the time, and lowers the victim's value at least as much (docs/corruption.md has a table).
+The published descent travels half the width of its box. The fast one travels the full width, so it reaches every corner
+from every start. It takes a quarter of the steps and of the time, and lowers the victim's value at least as much
+(docs/corruption.md has a table).
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ _TOGETHER = {
     "mixed": ("observations", "actions", "rewards", "dynamics"),
     "full": ("states", "actions", "rewards"),
 }
-MODES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # transform, and what is chosen of its parameters
+MODES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # transform, and its given parameters
     **{
         distribution: ("corruption.random", {"distribution": distribution})
         for distribution in ("uniform", "gaussian", "student_t", "salt_and_pepper", "replacement")
@@ -95,16 +97,17 @@ def grid(
         by a plus sign. Modes that touch whole episodes have no element and occur once.
     modes : sequence of str
         "random", the distributions of `corruption.random` ("gaussian", ...), "adversarial", "fast_adversarial" (see the
-        module), or any other transform of this room by the second part of its name ("freeze", "truncate_episodes", ...).
+        module), or any other transform of this room by the second part of its name ("freeze", "truncate_episodes",
+        ...).
     rates, scales : sequence of float, optional
-        Default 0.3 and 1. A scale is left out where the mode has none; that of salt_and_pepper is a probability, and at
-        most 1.
+        Default 0.3 and 1. Modes without a scale ignore it. The scale of salt_and_pepper is a probability and is cut to
+        1.
     severities : sequence of str, optional
-        Instead of rates and scales.
+        Names of rate and scale together, in place of `rates` and `scales`.
     seeds : sequence of int
-        Of the corruption.
+        Seeds of the corruption.
     clean : bool
-        Whether there is a first variant "clean" that nothing is done to.
+        Whether to begin with the variant "clean", the dataset itself.
     **parameters
         Further parameters, for every mode that takes them, such as `victim="edac"` (rewards need none) or
         `granularity="window"`.
@@ -112,13 +115,13 @@ def grid(
     Returns
     -------
     dict of str to list
-        Name of the variant to its transforms, as in a suite. A name says the mode, the element, and what varies of the
-        rest: `"random-rewards-rate0.1"`.
+        From the name of a variant to its transforms, as in a suite. A name holds the mode, the element, and those other
+        parameters that vary: `"random-rewards-rate0.1"`.
 
     Raises
     ------
     ConfigError
-        If a value is impossible; with the field's name.
+        If a value is impossible; the message names the field.
 
     Examples
     --------
@@ -183,7 +186,7 @@ def _parts(element: str) -> list[str | None]:
 
 
 def _of_part(part: str | None, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters for one element; rewards have no use for a victim."""
+    """Return the parameters for one element; rewards take no victim."""
     if part is None:
         return parameters
     return {"element": part} | {key: value for key, value in parameters.items() if (part, key) != ("rewards", "victim")}

@@ -9,14 +9,14 @@ u < c, u ~ U[0, 1), and then
     rewards        r   <-  r'                          r'     ~ U[-30 eps, 30 eps]
     dynamics       s'  <-  s' + lambda * std(s')       lambda ~ U[-eps, eps]^dim(s)
 
-std is the population standard deviation (ddof 0) of each dimension over the N steps, before this transform. Actions are
-not clipped to their bounds, and the reward's 30 is absolute: about six times a HalfCheetah reward, and of another
-meaning altogether where rewards are sparse. Both are as published, in the paper's text and in its code; `clip` and
-`rewards="added"` are the alternatives.
+std is the population standard deviation (ddof 0) of each dimension over the N steps, before this transform. As
+published, in the text and in the code, actions are not clipped to their bounds (`clip` does it), and rewards are
+replaced in an absolute range (`rewards="added"` disturbs them by their own spread). The 30 is about six times a
+HalfCheetah reward; where rewards are sparse it means something else.
 
-Only the named element changes. A step's s is not the s' of the step before it any more, so the clean s' are stored as
-`next_observations` (unless they already are), and final observations, flags and all other columns stay as they are.
-`corrupted/<element>` is True where a step was touched. Beyond the paper there is
+Only the named element changes. After that, the s of a step differs from the s' of the step before it. So the clean s'
+are stored as `next_observations`, unless they already are. Final observations, flags and all other columns stay as they
+are. `corrupted/<element>` is True where a step was touched. Beyond the paper there is
 
     states         s_t and the s' of step t-1, together: the trajectory stays continuous (as in RDT and ADG, whose
                    sequences hold each state once). Where a stored s' differs from s_t already, it stays as it is.
@@ -30,16 +30,18 @@ and, in place of lambda ~ U[-eps, eps]:
 
 What differs from the paper or its code, on purpose:
 
-- The paper says that c N transitions are sampled; the code draws each with probability c, and so do we by default: the
-  count is binomial. In exchange the touched steps at a lower rate are among those at a higher one, with the same
-  lambda. count="exact" takes exactly c N.
-- `seed` is its own; in the code it is the training seed, so that data and training vary together.
+- The paper says that c N transitions are sampled. The code draws each with probability c, and so do we by default: the
+  count is binomial, and the steps touched at a lower rate are among those at a higher one, with the same lambda.
+  count="exact" takes exactly c N.
+- `seed` is a seed of the corruption alone. In the code it is the training seed, so that data and training vary
+  together.
 - Masks are kept per element and united over repeated corruption; the code returns the last mask only.
 - s' of an episode's last step is its own final observation. D4RL's `qlearning_dataset`, which the code corrupts, takes
   the first observation of the next episode there, and drops steps that timed out.
 - std is summed in float64 over the steps of the whole dataset. Noise is drawn and added in the column's precision
   (float64 for float64 columns, float32 for float32 and shorter ones); the code draws float64 and rounds the sum.
-- The stream is Assay's (`assay.datasets.generators`), one generator per block of steps, so no draw repeats the code's.
+- Random numbers come from `assay.datasets.generators`, one generator per block of steps, so they differ from the
+  code's.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ from assay.datasets.transform import register
 
 __all__ = ["RandomCorruption"]
 
-REWARD_RANGE = 30.0  # of the published code; times scale
+REWARD_RANGE = 30.0  # as in the published code; it is multiplied by the scale
 _REACH = {"uniform": 1.0, "gaussian": 10.0, "student_t": 1e4}  # scales that practically no draw exceeds
 
 
@@ -91,7 +93,7 @@ class RandomCorruption(StepCorruption):
     seed : int >= 0
         The touched steps and their noise depend on seed, element and the step's position alone.
     distribution : "uniform", "gaussian", "student_t", "salt_and_pepper" or "replacement"
-        Of the noise.
+        Distribution of the noise.
     unit : "standard_deviation" or "absolute"
         Whether noise is in standard deviations of its dimension, or in the column's own unit.
     rewards : "replaced" or "added"
@@ -99,7 +101,7 @@ class RandomCorruption(StepCorruption):
     clip : bool
         Keep touched actions inside the action space.
     degrees_of_freedom : float > 0
-        Of Student's distribution; the fewer the heavier its tails.
+        Degrees of freedom of Student's distribution; fewer give heavier tails.
     granularity, window, count, tag, mask, shared
         Which steps; see `StepCorruption`.
 
@@ -147,7 +149,7 @@ class RandomCorruption(StepCorruption):
         """Return the corrupted dataset; columns that do not change are shared."""
         reader, element, changed = open_element(dataset, self.element)
         mask = self.touched_steps(dataset, self.element, self.rate, self.seed)
-        replaces = self.distribution == "replacement"  # by rows elsewhere, so the column is read while it is written
+        replaces = self.distribution == "replacement"  # reads other rows of the column, so the result needs a copy
         for name in reader.leaves(element) if replaces else floating_leaves(reader, element):
             column = copy(reader.dataset.column(name)) if replaces else writable(reader, name, changed)
             changed[name] = self._disturb(reader, name, mask, column)
@@ -160,7 +162,7 @@ class RandomCorruption(StepCorruption):
         change = self._change_of(reader, name, column.dtype)
         starts_from_observations = name.partition("/")[0] == "observations"
         bounds = action_bounds(reader.dataset, name) if self.clip else None
-        # Leaves get noise of their own, but a row that is replaced comes from one other step, whole.
+        # Each leaf has its own noise, but all leaves of a replaced row come from the same other step.
         purpose = f"{self.element}:rows" if self.distribution == "replacement" else f"{self.element}:{name}"
         for block, rows in blocks(len(mask)):
             generator = block_generator(self.seed, self.name, purpose, block)
@@ -178,7 +180,8 @@ class RandomCorruption(StepCorruption):
     def _change_of(self, reader: StepReader, name: str, dtype: np.dtype) -> Any:
         """Return a function (generator, steps, touched, places, column) that gives the new values of touched rows.
 
-        Every step draws, touched or not: what a step gets must not depend on the mask of those before it.
+        Numbers are drawn for every step, touched or not, so that the noise of a step does not depend on the mask of the
+        steps before it.
         """
         if self.distribution == "replacement":
             return self._rows_of_others(reader, name)

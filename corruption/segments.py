@@ -8,15 +8,15 @@
     merge_episodes           s0 ... s5 s0' s1' ...            sT is lost: the step from s5 seems to lead to s0'
     terminations             the flag of the last step changes, or steps inside seem to terminate
 
-An artificial truncation keeps the true next observation as the final one, so a transition across it is as good as any;
-what is lost is where the episode went on. A merged border makes one transition that never happened, and hides that an
-MDP ended. Both occur in published data: D4RL's `qlearning_dataset` joins the last observation of an episode that
-terminated with the first one of the next, and mixing buffers by position (Schweighofer et al. 2022) leaves such a seam.
+An artificial truncation keeps the true next observation as the final one, so that its last transition is correct; only
+the rest of the episode is lost. A merged border makes one transition that never happened, and hides that an MDP ended.
+Both occur in published data: D4RL's `qlearning_dataset` joins the last observation of an episode that terminated with
+the first one of the next, and mixing buffers by position (Schweighofer et al. 2022) leaves such a seam.
 
-Ground truth: `corrupted/truncations`, `corrupted/borders` and `corrupted/terminations` are True at the steps whose end
-is artificial, whose next observation is another episode's, and whose flags are wrong; the episodes table has
-`corrupted/truncated`, `corrupted/merged` and `corrupted/terminated`. `dataset.validate()` finds none of it: each result
-is a dataset as it could have been recorded. Masks of earlier corruptions stay with their steps.
+Ground truth: `corrupted/truncations` marks steps with an artificial end, `corrupted/borders` steps whose next
+observation is another episode's, and `corrupted/terminations` steps with wrong flags. The episodes table has
+`corrupted/truncated`, `corrupted/merged` and `corrupted/terminated`. `dataset.validate()` cannot find any of it,
+because each result could have been recorded like this. Masks of earlier corruptions stay with their steps.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class TruncateEpisodes(EpisodeCorruption):
         Probability that an episode is cut short. Those of a single step cannot be.
     seed : int >= 0
     shortest, longest : float in [0, 1]
-        Between which the share of an episode that is kept is drawn, uniformly; at least its first step is kept, and at
-        least its last one is lost.
+        Range of the share of an episode that is kept, drawn uniformly. At least the first step is kept, and at least
+        the last one is lost.
     count, tag
         Which episodes; see `EpisodeCorruption`.
 
@@ -187,12 +187,8 @@ class MergeEpisodes(EpisodeCorruption):
                 table[name] = dataset.episode_columns[name][last_of_group]
         table.setdefault("origin/episode", first_of_group)
         table.setdefault("origin/step", np.zeros(len(first_of_group), np.int64))
-        merged = Dataset(
-            columns,
-            np.add.reduceat(lengths, first_of_group),
-            info=dataset.info,
-            history=dataset.history,
-            episode_columns=table,
+        merged = dataset.replace(
+            columns, episode_lengths=np.add.reduceat(lengths, first_of_group), episode_columns=table
         )
         steps = np.zeros(dataset.total_steps, bool)
         steps[lasts] = True
@@ -203,18 +199,18 @@ class MergeEpisodes(EpisodeCorruption):
 class FlipTerminations(EpisodeCorruption):
     """Confuse terminations and truncations, or let an episode seem to terminate inside.
 
-    A termination says that no value follows, so that a learner does not bootstrap: a false one hides the future, a
-    missing one invents it. The flags stay at the ends of episodes, for elsewhere a dataset cannot hold them: a
-    termination *inside* an episode ends it there, and its remaining steps are another episode. No observation is lost.
+    A learner does not bootstrap from a termination: a false one hides the future, a missing one invents it. A dataset
+    can hold these flags at the ends of episodes only. So a termination *inside* an episode ends the episode there, and
+    its remaining steps become another episode. No observation is lost.
 
     Parameters
     ----------
     mode : "exchanged", "hidden", "invented" or "inside"
-        Terminations and truncations trade places; terminations become truncations (a limit that was not recorded as
-        one); truncations become terminations (time limits taken for failures, as in data with one `done` flag); or
-        steps that end nothing seem to terminate.
+        "exchanged": terminations and truncations trade places. "hidden": terminations become truncations. "invented":
+        truncations become terminations, as in data with one `done` flag, where a time limit looks like a failure.
+        "inside": steps within an episode become terminations.
     rate : float in [0, 1]
-        Probability that the end of an episode is touched, of those with the flag in question; `inside`: that a step is.
+        Probability that an episode with the flag in question is touched; for "inside", that a step is touched.
     seed : int >= 0
     count, tag
         Which episodes; see `EpisodeCorruption`. `inside` counts steps.

@@ -4,9 +4,11 @@ if __name__ != "assay.datasets":
     raise ImportError(f"import this package as assay.datasets, not as {__name__}")
 
 from assay.datasets.dataset import Dataset, concatenate
+from assay.datasets.history import replay
 from assay.datasets.info import DatasetInfo, Record, ReferenceScores, reference_scores
 from assay.datasets.loading import load, save
-from assay.datasets.recipe import Recipe, replay
+from assay.datasets.minari_exchange import from_minari, to_minari
+from assay.datasets.recipe import Recipe
 from assay.datasets.transform import Transform, make_transform, register
 from assay.datasets.transitions import Transitions
 
@@ -19,10 +21,12 @@ __all__ = [
     "Transform",
     "Transitions",
     "concatenate",
+    "from_minari",
     "load",
     "make_transform",
     "reference_scores",
     "register",
     "replay",
     "save",
+    "to_minari",
 ]

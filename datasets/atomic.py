@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import glob
+import hashlib
 import os
 import shutil
 import tempfile
@@ -23,7 +24,16 @@ __all__ = ["atomic_file", "atomic_folder", "atomic_write"]
 
 _MARK = ".writing-"  # temporary siblings are named .<target>.writing-<random>
 _MANY_FILES = 200  # as formats with a file per episode have
+_LONG_NAME = 200  # bytes; a file system takes 255, and the siblings' names are longer than the target's
 _LOCK = ".lock"  # and their locks .<target>.writing-<random>.lock
+
+
+def _prefix(target: Path) -> str:
+    """Return how the names of temporary siblings begin: with the target's name, or its digest where that is long."""
+    name = os.fsencode(target.name)
+    if len(name) > _LONG_NAME:
+        return f".{hashlib.sha256(name).hexdigest()}{_MARK}"
+    return f".{target.name}{_MARK}"
 
 
 def _flush(path: Path) -> None:
@@ -54,7 +64,7 @@ def _flush_folder(folder: Path) -> None:
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Write a small file so that readers see the old content or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}{_MARK}", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -76,7 +86,7 @@ def _umask() -> int:
 
 
 def _remove_abandoned(target: Path) -> None:
-    for lock in target.parent.glob(f".{glob.escape(target.name)}{_MARK}*{_LOCK}"):
+    for lock in target.parent.glob(f"{glob.escape(_prefix(target))}*{_LOCK}"):
         try:
             descriptor = os.open(lock, os.O_RDWR)
         except FileNotFoundError:
@@ -98,7 +108,7 @@ def _remove_abandoned(target: Path) -> None:
 def _take_lock(target: Path) -> tuple[Path, int]:
     """Create a lock file beside `target` and lock it; return it and its descriptor."""
     while True:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}{_MARK}", suffix=_LOCK, dir=target.parent)
+        descriptor, name = tempfile.mkstemp(prefix=_prefix(target), suffix=_LOCK, dir=target.parent)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.path.exists(name):
             return Path(name), descriptor

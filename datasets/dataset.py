@@ -17,29 +17,43 @@ So s' costs nothing. A stored `next_observations` column exists only where it di
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from assay.datasets.column_checks import (
+    REQUIRED,
+    as_array,
+    as_lengths,
+    check_episode,
+    check_roles,
+    check_rows,
+    flatten,
+    floating_dtype,
+    freeze,
+    is_under,
+)
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
-from assay.datasets.info import DatasetInfo, Record, assay_version, json_value
+from assay.datasets.info import BY_HAND, CONCATENATE, INFO, SELECT, DatasetInfo, Record, assay_version, json_value
 from assay.datasets.memory import empty, take_ranges
+from assay.datasets.recording import recording
 from assay.datasets.transitions import Transitions
 
 if TYPE_CHECKING:
+    import os
+
+    import minari
     import pandas as pd
     import polars as pl
     import torch
 
+    from assay.datasets.frames import StepsFrame
     from assay.datasets.validation import ValidationReport
 
-__all__ = ["Dataset", "concatenate"]
+__all__ = ["Dataset", "check_episode", "concatenate", "is_under", "map_nested"]
 
-_COLUMN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]*(/[A-Za-z0-9_][A-Za-z0-9_.\- ]*)*")
-_REQUIRED = ("actions", "rewards", "terminations", "truncations")
 RESERVED_EPISODE_COLUMNS = ("episode", "start", "length", "return", "terminated", "truncated")
 _HASH_BLOCK_BYTES = 1 << 24
 _TAGS = "tags/"
@@ -77,7 +91,7 @@ class Dataset:
         How the dataset came to be.
     episode_columns : mapping of str to (E,) array, optional
         Further columns of the episodes table, such as `seed`. `final_observation` (bool) marks the episodes whose
-        final observation is real; where it is False the row repeats the one before and no transition is made of it.
+        final observation was stored; where it is False the final row repeats the one before it, see `transitions`.
 
     Raises
     ------
@@ -104,28 +118,20 @@ class Dataset:
         episode_columns: Mapping[str, np.ndarray] | None = None,
         _hashes: Mapping[str, str] | None = None,
     ) -> None:
-        lengths = np.array(episode_lengths, dtype=np.int64)
-        if lengths.ndim != 1 or (lengths < 1).any():
-            raise DatasetError("episode_lengths must be a list of lengths of at least 1 step each")
+        for what, value in (("columns", columns), ("episode_columns", episode_columns or {})):
+            if not isinstance(value, Mapping):
+                raise DatasetError(f"{what} must be a mapping of names to arrays, not {type(value).__name__}")
+        if not isinstance(info, DatasetInfo | None):
+            raise DatasetError(f"info must be a DatasetInfo, not {type(info).__name__}")
+        lengths = as_lengths(episode_lengths)
         steps, episodes = int(lengths.sum()), len(lengths)
-        frozen = {name: _freeze(name, array) for name, array in columns.items()}
-        if not any(is_under(name, "observations") for name in frozen):
-            raise DatasetError("column observations is missing")
-        for name in _REQUIRED:
-            if name not in frozen and not (name == "actions" and any(is_under(key, name) for key in frozen)):
-                raise DatasetError(f"column {name} is missing")
+        frozen = {name: freeze(name, array) for name, array in columns.items()}
+        check_roles(frozen)
         for name, array in frozen.items():
             if name.rpartition("/")[0] in frozen:
                 raise DatasetError(f"column {name} lies inside column {name.rpartition('/')[0]}; rename one of them")
-            _check_rows(name, array, steps, episodes)
-        for name in ("terminations", "truncations"):
-            if frozen[name].dtype != bool or frozen[name].ndim != 1:
-                raise DatasetError(
-                    f"column {name} must be flat booleans, not {frozen[name].dtype} {frozen[name].shape}"
-                )
-        if frozen["rewards"].ndim != 1:
-            raise DatasetError(f"column rewards must be flat, not of shape {frozen['rewards'].shape}")
-        extra = {name: _freeze(name, array) for name, array in (episode_columns or {}).items()}
+            check_rows(name, array, steps, episodes)
+        extra = {name: freeze(name, array) for name, array in (episode_columns or {}).items()}
         for name, array in extra.items():
             if name in RESERVED_EPISODE_COLUMNS:
                 raise DatasetError(f"episode column {name} is computed from the steps; choose another name")
@@ -182,33 +188,21 @@ class Dataset:
         >>> dataset.total_steps, dataset.returns.tolist(), dataset.next_observations.ravel().tolist()
         (3, [2.0, 4.0], [1.0, 2.0, 6.0])
         """
-        terminations, truncations = np.array(terminations), np.array(truncations)
-        if episode_lengths is None:
-            if terminations.shape != truncations.shape or terminations.ndim != 1:
-                raise DatasetError(
-                    f"terminations {terminations.shape} and truncations {truncations.shape} must be flat and equal"
-                )
-            ends = np.flatnonzero(terminations.astype(bool) | truncations.astype(bool))
-            if len(terminations) and (not len(ends) or ends[-1] != len(terminations) - 1):
-                raise DatasetError(
-                    f"the last step ({len(terminations) - 1}) has neither a termination nor a truncation; "
-                    "set its truncation flag, or pass episode_lengths"
-                )
-            episode_lengths = np.diff(ends, prepend=-1)
         flat = {
-            **_flatten("observations", observations),
-            **_flatten("actions", actions),
-            "rewards": np.array(rewards),
-            "terminations": terminations,
-            "truncations": truncations,
-            **{name: np.array(array) for name, array in (columns or {}).items()},
+            **flatten("observations", observations),
+            **flatten("actions", actions),
+            "rewards": as_array("rewards", rewards, copy=True),
+            "terminations": as_array("terminations", terminations, copy=True),
+            "truncations": as_array("truncations", truncations, copy=True),
+            **_copied("columns", columns),
         }
-        return cls(
-            flat,
-            episode_lengths,
-            info=info,
-            episode_columns={name: np.array(array) for name, array in (episode_columns or {}).items()},
-        )
+        check_roles({name: freeze(name, array) for name, array in flat.items()})
+        if episode_lengths is None:
+            episode_lengths = _lengths_of(flat["terminations"], flat["truncations"])
+        episode_lengths = as_lengths(episode_lengths)
+        if not len(episode_lengths):
+            raise DatasetError("a dataset needs at least one episode of one step; there is none")
+        return cls(flat, episode_lengths, info=info, episode_columns=_copied("episode_columns", episode_columns))
 
     @classmethod
     def from_episodes(cls, episodes: Iterable[Mapping[str, Any]], *, info: DatasetInfo | None = None) -> Dataset:
@@ -219,22 +213,37 @@ class Dataset:
         DatasetError
             Naming the episode and the column whose length is wrong.
         """
-        flat = [
-            {name: array for key, value in episode.items() for name, array in _flatten(key, value).items()}
-            for episode in episodes
-        ]
+        if isinstance(episodes, Mapping | str | bytes) or not isinstance(episodes, Iterable):
+            raise DatasetError(
+                f"episodes must be a list of mappings, one per episode, not {type(episodes).__name__}; whole columns go "
+                "to Dataset.from_arrays"
+            )
+        flat = []
+        for number, episode in enumerate(episodes):
+            if not isinstance(episode, Mapping):
+                raise DatasetError(
+                    f"episode {number} must be a mapping of column names to arrays, not {type(episode).__name__}"
+                )
+            try:
+                parts = [flatten(str(key), value) for key, value in episode.items()]
+            except DatasetError as error:
+                raise DatasetError(f"episode {number}: {error}") from error
+            flat.append({name: array for part in parts for name, array in part.items()})
         if not flat:
             raise DatasetError("a dataset needs at least one episode")
         lengths = []
-        for number, episode in enumerate(flat):
-            if missing := [name for name in _REQUIRED if not any(is_under(key, name) for key in episode)]:
+        for number, arrays in enumerate(flat):
+            if missing := [name for name in REQUIRED if not any(is_under(key, name) for key in arrays)]:
                 raise DatasetError(f"episode {number} has no column {missing[0]}")
-            if episode.keys() != flat[0].keys():
-                different = sorted(episode.keys() ^ flat[0].keys())
+            if arrays.keys() != flat[0].keys():
+                different = sorted(arrays.keys() ^ flat[0].keys())
                 raise DatasetError(f"episode {number} and episode 0 differ in their columns: {', '.join(different)}")
-            lengths.append(len(episode["rewards"]))
-            check_episode(episode, lengths[-1], f"episode {number}")
-        columns = {name: np.concatenate([episode[name] for episode in flat]) for name in flat[0]}
+            _check_same_rows(arrays, flat[0], number)
+            lengths.append(len(arrays["rewards"]))
+            if not lengths[-1]:
+                raise DatasetError(f"episode {number} has no step; leave it out")
+            check_episode(arrays, lengths[-1], f"episode {number}")
+        columns = {name: np.concatenate([arrays[name] for arrays in flat]) for name in flat[0]}
         return cls(columns, lengths, info=info)
 
     def replace(
@@ -244,28 +253,96 @@ class Dataset:
         info: DatasetInfo | None = None,
         record: Record | None = None,
         episode_columns: Mapping[str, np.ndarray | None] | None = None,
+        episode_lengths: np.ndarray | Sequence[int] | None = None,
     ) -> Dataset:
         """Return a dataset with some columns replaced or added (None removes one); all others are shared.
+
+        A change of the content is recorded in the history as one by hand (`datasets.replace`): the names of the columns,
+        and the fingerprints before and after. `assay.replay` refuses to rebuild it. A change of the info alone is
+        recorded with its values (`datasets.info`), and can be replayed. What changes nothing is not recorded. Inside
+        `Transform.apply` nothing is recorded here, because the transform itself is.
 
         Parameters
         ----------
         columns, episode_columns : mapping of str to array or None, optional
         info : DatasetInfo, optional
         record : Record, optional
-            Appended to the history.
+            Appended to the history in place of the records above.
+        episode_lengths : (E,) integers, optional
+            Another division into episodes. Columns whose number of rows changes with it must be given.
+
+        Examples
+        --------
+        >>> dataset = Dataset.from_arrays(
+        ...     observations=np.arange(5.0), actions=np.zeros(3), rewards=[1.0, 1.0, 4.0],
+        ...     terminations=[False, True, True], truncations=[False, False, False])
+        >>> changed = dataset.replace({"rewards": dataset.rewards * 2})
+        >>> changed.rewards.tolist(), [record.transform for record in changed.history]
+        ([2.0, 2.0, 8.0], ['datasets.replace'])
         """
+        for what, given in (("columns", columns), ("episode_columns", episode_columns)):
+            if not isinstance(given, Mapping | None):
+                raise DatasetError(f"{what} must be a mapping of names to arrays, not {type(given).__name__}")
         changed = dict(columns or {})
         merged = {name: array for name, array in self._columns.items() if name not in changed}
         merged |= {name: array for name, array in changed.items() if array is not None}
         of_episodes = {**self._episode_columns, **(episode_columns or {})}
-        return Dataset(
+        result = Dataset(
             merged,
-            self._lengths,
-            info=info or self.info,
-            history=self.history if record is None else (*self.history, record),
+            self._lengths if episode_lengths is None else episode_lengths,
+            info=self.info if info is None else info,
+            history=self.history,
             episode_columns={name: array for name, array in of_episodes.items() if array is not None},
-            _hashes={name: value for name, value in self._hashes.items() if name not in changed},
+            _hashes={
+                name: value for name, value in self._hashes.items() if merged.get(name) is self._columns.get(name)
+            },
         )
+        if record is not None:
+            return result.with_history((*self.history, record))
+        return result.with_history((*self.history, *self._changes(result))) if recording() else result
+
+    def with_history(self, history: Iterable[Record]) -> Dataset:
+        """Return the same content with another history; for whoever changes datasets and records it."""
+        result = object.__new__(Dataset)
+        for name in Dataset.__slots__:
+            object.__setattr__(result, name, getattr(self, name))
+        object.__setattr__(result, "history", tuple(history))
+        return result
+
+    def _recorded(self, transform: str, parameters: Mapping[str, Any], parent: Dataset | None) -> Dataset:
+        """Return this dataset with a record of how it was made of another, or of several."""
+        before = () if parent is None else parent.history
+        if not recording():
+            return self.with_history(before)
+        fingerprint = None if parent is None else parent.fingerprint
+        # Without a fingerprint of the result: it would read every column, and the parameters decide the result alone.
+        return self.with_history((*before, Record(transform, parameters, None, fingerprint, assay_version())))
+
+    def _changes(self, after: Dataset) -> list[Record]:
+        """Return the records of a change by hand: of the content, of the info, of both or of neither."""
+        records = []
+        if self.fingerprint != after.fingerprint:
+            changed: dict[str, Any] = {
+                "columns": _differing(
+                    {name: self._column_identity(name) for name in self._columns},
+                    {name: after._column_identity(name) for name in after._columns},
+                ),
+                "episode_columns": _differing(
+                    {name: json_value(array) for name, array in self._episode_columns.items()},
+                    {name: json_value(array) for name, array in after._episode_columns.items()},
+                ),
+            }
+            if not np.array_equal(self._lengths, after._lengths):
+                changed["episode_lengths"] = True
+            records.append(Record(BY_HAND, changed, None, self.fingerprint, assay_version(), after.fingerprint))
+        before, now = self.info.to_plain(), after.info.to_plain()
+        if fields := {name: now[name] for name in _differing(before, now)}:
+            records.append(Record(INFO, fields, None, after.fingerprint, assay_version(), after.fingerprint))
+        return records
+
+    def _column_identity(self, name: str) -> tuple[Any, ...]:
+        array = self._columns[name]
+        return array.dtype.str, array.shape, self.column_hash(name)
 
     @property
     def name(self) -> str:
@@ -297,11 +374,12 @@ class Dataset:
         """
         try:
             return self._columns[name]
-        except KeyError:
-            raise UnknownNameError("column", name, self._columns) from None
+        except (KeyError, TypeError):
+            raise UnknownNameError("column", str(name), self._columns) from None
 
     def nested(self, prefix: str) -> Any:
         """Return the column of this name, or a nested dict of the columns below it."""
+        prefix = str(prefix)
         if prefix in self._columns:
             return self._columns[prefix]
         children = dict.fromkeys(
@@ -409,8 +487,19 @@ class Dataset:
     @property
     def usable_steps(self) -> np.ndarray:
         """(M,) int64 steps with a next observation: all but the last of an episode whose final one is unknown."""
+        return self.transition_steps(keep_terminal=False)
+
+    def transition_steps(self, *, keep_terminal: bool = True) -> np.ndarray:
+        """Return the steps that a learner sees, (M,) int64 in order.
+
+        Parameters
+        ----------
+        keep_terminal : bool
+            As in `transitions`.
+        """
         keep = np.ones(self.total_steps, bool)
-        keep[(self.episode_starts + self._lengths - 1)[~self.final_observations_known]] = False
+        lasts = (self.episode_starts + self._lengths - 1)[~self.final_observations_known]
+        keep[lasts] = self.terminations[lasts] if keep_terminal else False
         return np.flatnonzero(keep)
 
     @property
@@ -426,8 +515,10 @@ class Dataset:
         UnknownNameError
             If there is no such tag.
         """
-        if tag not in self.tags:
-            raise UnknownNameError("tag", tag, self.tags, "" if self.tags else "(no episode of this dataset is tagged)")
+        if not isinstance(tag, str) or tag not in self.tags:
+            raise UnknownNameError(
+                "tag", str(tag), self.tags, "" if self.tags else "(no episode of this dataset is tagged)"
+            )
         return self._episode_columns[_TAGS + tag].astype(bool)
 
     @property
@@ -437,7 +528,10 @@ class Dataset:
 
     @property
     def episodes(self) -> pl.DataFrame:
-        """Table of the episodes: episode, start, length, return, terminated, truncated, and what the source added."""
+        """Table of the episodes: episode, start, length, return, terminated, truncated, and what the source added.
+
+        A polars frame; `episodes.to_pandas()` serves pandas users.
+        """
         return self._episode_table((*RESERVED_EPISODE_COLUMNS, *self._episode_columns))
 
     def _episode_table(self, names: Iterable[str]) -> pl.DataFrame:
@@ -456,36 +550,57 @@ class Dataset:
             {name: computed[name]() if name in computed else self._episode_columns[name] for name in names}
         )
 
-    def steps(self) -> pl.LazyFrame:
+    def steps(self) -> StepsFrame:
         """Return the flat columns as a polars LazyFrame, one row per step; vectors become Array columns.
 
-        Observations are those that the step starts from; `steps().collect().to_pandas()` serves pandas users.
+        Observations are those that the step starts from. `steps().to_pandas()`, also after a filter, is a pandas frame.
         """
-        import polars as pl
+        from assay.datasets.frames import steps_frame
 
-        data: dict[str, Any] = {"episode": self.episode_of_step, "step": self._step_in_episode()}
-        for name, array in self._columns.items():
-            rows = array if len(array) == self.total_steps else array[self.observation_rows]
-            data[name] = rows
-        return pl.DataFrame(data).lazy()
+        return steps_frame(self)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the steps as a polars frame, one row per step; vectors become Array columns."""
+        return self.steps().collect()
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the steps as a pandas frame with one column per number (`observations_0`, `observations_1`, ...)."""
-        import pandas as pd
+        """Return the steps as a pandas frame with one column per number (`observations_0`, `observations_1`, ...).
 
-        data: dict[str, np.ndarray] = {"episode": self.episode_of_step, "step": self._step_in_episode()}
-        for name, array in self._columns.items():
-            rows = array if len(array) == self.total_steps else array[self.observation_rows]
-            if rows.ndim == 1:
-                data[name] = rows
-            else:
-                flat = rows.reshape(len(rows), -1)
-                data |= {f"{name}_{i}": flat[:, i] for i in range(flat.shape[1])}
-        return pd.DataFrame(data)
+        The table of the episodes is `episodes.to_pandas()`.
+        """
+        from assay.datasets.frames import pandas_steps
 
-    def _step_in_episode(self) -> np.ndarray:
-        result: np.ndarray = np.arange(self.total_steps) - np.repeat(self.episode_starts, self._lengths)
-        return result
+        return pandas_steps(self)
+
+    def to_minari(
+        self,
+        dataset_id: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        **options: Any,
+    ) -> minari.MinariDataset:
+        """Write the dataset into Minari's folder of datasets and return it as a live Minari object.
+
+        Parameters
+        ----------
+        dataset_id : str
+            Such as `"own/hopper-v0"`; `minari.load_dataset` finds it by this id.
+        path : path, optional
+            Another folder for it.
+        overwrite : bool
+            Replace the dataset of this id.
+        **options
+            What `assay.save` takes for the format `"minari"`, such as `data_format="arrow"`.
+
+        Raises
+        ------
+        DatasetError
+            If there is a dataset of this id, or Minari cannot hold this one.
+        """
+        from assay.datasets.minari_exchange import to_minari
+
+        return to_minari(self, dataset_id, path=path, overwrite=overwrite, **options)
 
     def returns_to_go(self, discount: float = 1.0) -> np.ndarray:
         """Return the discounted sum of the rewards from each step to the end of its episode.
@@ -507,7 +622,7 @@ class Dataset:
         >>> dataset.returns_to_go(0.5).tolist()
         [1.5, 1.0, 4.0]
         """
-        if not 0 <= discount <= 1:
+        if not isinstance(discount, int | float | np.number) or not 0 <= discount <= 1:
             raise ConfigError(f"discount must lie in [0, 1], not {discount}")
         result = np.empty(self.total_steps)
         starts = self.episode_starts.tolist()
@@ -519,27 +634,30 @@ class Dataset:
 
     # ---------------------------------------------------------------- learning
 
-    def transitions(self, dtype: Any = np.float32, *, keep_terminal: bool = False) -> Transitions[np.ndarray]:
-        """Lay the dataset out for learning: contiguous arrays, one row per step that has a next observation.
+    def transitions(self, dtype: Any = np.float32, *, keep_terminal: bool = True) -> Transitions[np.ndarray]:
+        """Lay the dataset out for learning: contiguous arrays, one row per step.
+
+        Some formats do not store the final observation of an episode. The last step of such an episode is kept where the
+        MDP terminated: its reward is often the only one of a sparse task, and a learner must not bootstrap there
+        anyway. Its next observation is a placeholder, the last observation repeated; use it only where `terminations`
+        is False. The last step is left out where the episode was truncated: its value would need the missing
+        observation.
 
         Parameters
         ----------
-        dtype : numpy dtype
-            Floating columns are cast to it; integers keep their type.
+        dtype : numpy dtype or None
+            Floating columns are cast to it, integers keep their type. None casts nothing.
         keep_terminal : bool
-            Keep the last step of an episode whose final observation was never recorded where it is a termination. What
-            it has for a next observation, the last one repeated, is for learners that never look at it there, as those
-            do that bootstrap; in sparse tasks its reward may be the only one.
+            Keep terminations whose final observation was not stored; False leaves out every step without a real next
+            observation, as for a model of the dynamics.
 
         Returns
         -------
         Transitions
-            All N steps, except the last one of an episode whose final observation was never recorded.
+            All N steps, except those that are left out as said above.
         """
-        steps = self.usable_steps
-        if keep_terminal:
-            lasts = (self.episode_starts + self._lengths - 1)[~self.final_observations_known]
-            steps = np.union1d(steps, lasts[self.terminations[lasts]])
+        dtype = floating_dtype(dtype)
+        steps = self.transition_steps(keep_terminal=keep_terminal)
 
         def take(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
             taken = array if len(rows) == len(array) else array[rows]
@@ -563,9 +681,11 @@ class Dataset:
             episodes=np.repeat(np.arange(self.total_episodes), self._lengths)[steps],
         )
 
-    def to_torch(self, device: str | torch.device = "cpu", dtype: Any = np.float32) -> Transitions[torch.Tensor]:
-        """Return `transitions(dtype)` as tensors on a device."""
-        return self.transitions(dtype).to_torch(device)
+    def to_torch(
+        self, device: str | torch.device = "cpu", dtype: Any = np.float32, *, keep_terminal: bool = True
+    ) -> Transitions[torch.Tensor]:
+        """Return `transitions(dtype, keep_terminal=keep_terminal)` as tensors on a device."""
+        return self.transitions(dtype, keep_terminal=keep_terminal).to_torch(device)
 
     # ---------------------------------------------------------------- subsets
 
@@ -576,8 +696,8 @@ class Dataset:
         ----------
         episodes : sequence of int, bool mask of length E, tag, or polars expression on the episodes table
             Such as `[3, 1]`, `dataset.returns > 100`, `"better"` or `pl.col("length") < 20`. Only what the
-            expression names is computed, and consecutive episodes are shared, not copied. A polars Series is as good
-            as a list or a mask.
+            expression names is computed, and consecutive episodes are shared, not copied. A polars or pandas Series
+            serves as a list or a mask.
 
         Examples
         --------
@@ -589,9 +709,6 @@ class Dataset:
         [4.0]
         """
         chosen = self._episode_indices(episodes)
-        record = Record(
-            "datasets.select", {"episodes": chosen.tolist()}, parent=self.fingerprint, version=assay_version()
-        )
         lengths = self._lengths[chosen]
         starts = self.episode_starts[chosen]
         columns = {
@@ -600,13 +717,13 @@ class Dataset:
             else take_ranges(array, starts + chosen, lengths + 1)
             for name, array in self._columns.items()
         }
-        return Dataset(
+        result = Dataset(
             columns,
             lengths,
             info=self.info,
-            history=(*self.history, record),
             episode_columns={name: array[chosen] for name, array in self._episode_columns.items()},
         )
+        return result._recorded(SELECT, {"episodes": chosen.tolist()}, self)
 
     def _episode_indices(self, episodes: Any) -> np.ndarray:
         if isinstance(episodes, str):
@@ -620,7 +737,10 @@ class Dataset:
             patterns = episodes.meta.has_multiple_outputs()  # such as pl.all(), which may name any column
             table = self._episode_table(known if patterns else dict.fromkeys(["episode", *named]))
             episodes = table.select(episodes).to_series().to_numpy()
-        indices = np.asarray(episodes)
+        try:
+            indices = np.asarray(episodes)
+        except ValueError as error:
+            raise DatasetError(f"episodes to select must be a flat list or mask: {error}") from error
         if indices.ndim != 1:
             raise DatasetError(f"episodes to select must be a flat list or mask, not of shape {indices.shape}")
         if indices.dtype == bool:
@@ -676,7 +796,12 @@ class Dataset:
             return tuple(self.select(tag) for tag in self.tags)
         if by not in ("episode", "return"):
             raise UnknownNameError("kind of split", by, ("episode", "return", "tag"))
-        shares = np.asarray([] if fractions is None else fractions, np.float64)
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ConfigError(f"seed must be an integer of 0 or more, not {seed!r}")
+        try:
+            shares = np.asarray([] if fractions is None else fractions, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f"fractions must be numbers that add up to 1, not {fractions!r}") from error
         if shares.ndim != 1 or not len(shares) or not (shares >= 0).all() or not np.isclose(shares.sum(), 1.0):
             raise DatasetError(f"fractions must be non-negative and add up to 1, not {fractions}")
         if by == "return":
@@ -737,9 +862,10 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
     Parameters
     ----------
     datasets : sequence of Dataset
-        Columns, dtypes and shapes must agree. A `next_observations`, `weights` or `corrupted/...` column that only
-        some have is completed for the others (the next row, 1, False); so are the episode columns `corrupted/...`
-        (False) and `final_observation` (True), while other episode columns are kept where all datasets have them.
+        Columns, dtypes and shapes must agree. A `next_observations`, `weights`, `corrupted/...` or `filled/...` column
+        that only some have is completed for the others (the next row, 1, False, False). So are the episode columns
+        `corrupted/...` and `filled/...` (False) and `final_observation` (True). Other episode columns stay where all
+        datasets have them.
     info : DatasetInfo, optional
         Default: that of the first.
 
@@ -748,6 +874,12 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
     DatasetError
         If there is nothing to join, or a column is missing, of another dtype or of another shape in one of them.
     """
+    if isinstance(datasets, Dataset) or not isinstance(datasets, Iterable):
+        raise DatasetError(f"concatenate needs a list of datasets, not {type(datasets).__name__}")
+    datasets = list(datasets)
+    for number, dataset in enumerate(datasets):
+        if not isinstance(dataset, Dataset):
+            raise DatasetError(f"concatenate: item {number} is no Dataset but {type(dataset).__name__}")
     if not datasets:
         raise DatasetError("concatenate needs at least one dataset")
     names = sorted({name for dataset in datasets for name in dataset.columns})
@@ -763,7 +895,7 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
         columns[name] = np.concatenate(parts, out=empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype))
     shared = set.intersection(*(set(dataset.episode_columns) for dataset in datasets))
     every = {name for dataset in datasets for name in dataset.episode_columns}
-    shared |= {name for name in every if name == "final_observation" or name.startswith("corrupted/")}
+    shared |= {name for name in every if name == "final_observation" or name.startswith(("corrupted/", "filled/"))}
     episode_columns = {
         name: np.concatenate(
             [
@@ -773,18 +905,22 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
         )
         for name in sorted(shared)
     }
-    record = Record(
-        "datasets.concatenate",
-        {"histories": [[item.to_plain() for item in dataset.history] for dataset in datasets]},
-        version=assay_version(),
-    )
-    return Dataset(
+    joined = Dataset(
         columns,
         np.concatenate([dataset.episode_lengths for dataset in datasets]),
-        info=info or replace(datasets[0].info, id=" + ".join(d.info.id for d in datasets if d.info.id)),
-        history=(record,),
+        info=replace(datasets[0].info, id=" + ".join(d.info.id for d in datasets if d.info.id)),
         episode_columns=episode_columns,
     )
+    histories = [[item.to_plain() for item in dataset.history] for dataset in datasets]
+    joined = joined._recorded(CONCATENATE, {"histories": histories}, None)
+    return joined if info is None else joined.replace(info=info)
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the names of which only one has a value, or whose values differ, sorted."""
+    missing = object()
+    names = before.keys() | after.keys()
+    return sorted(name for name in names if before.get(name, missing) != after.get(name, missing))
 
 
 def _column_or_default(dataset: Dataset, name: str, number: int) -> np.ndarray:
@@ -795,70 +931,44 @@ def _column_or_default(dataset: Dataset, name: str, number: int) -> np.ndarray:
         return result
     if name == "weights":
         return np.ones(dataset.total_steps)
-    if name.startswith("corrupted/"):
+    if name.startswith(("corrupted/", "filled/")):
         return np.zeros(dataset.total_steps, bool)
     raise DatasetError(f"column {name} is missing in dataset {number}; drop it from the others with replace()")
 
 
-def check_episode(episode: Mapping[str, np.ndarray], length: int, where: str) -> None:
-    """Raise DatasetError where a column of one episode of `length` steps has the wrong number of rows."""
-    for name, array in episode.items():
-        rows = len(array)
-        if is_under(name, "observations") and rows == length:
-            raise DatasetError(
-                f"{where}: column {name} has {rows} rows for {length} steps; {length + 1} belong there, the final "
-                "observation included. Without it, repeat the last row and mark the episode in final_observation"
-            )
-        expected = length + 1 if is_under(name, "observations") else length
-        if rows != expected and not (is_under(name, "infos") and rows == length + 1):
-            raise DatasetError(f"{where}: column {name} has {rows} rows for {length} steps; expected {expected}")
+def _copied(what: str, columns: Any) -> dict[str, np.ndarray]:
+    if columns is not None and not isinstance(columns, Mapping):
+        raise DatasetError(f"{what} must be a mapping of names to arrays, not {type(columns).__name__}")
+    return {name: as_array(str(name), array, copy=True) for name, array in (columns or {}).items()}
 
 
-def _check_rows(name: str, array: np.ndarray, steps: int, episodes: int) -> None:
-    rows = len(array)
-    if is_under(name, "observations"):
-        if rows == steps and episodes:
-            raise DatasetError(
-                f"column {name} has {rows} rows, one per step; {steps + episodes} belong there, one more per episode "
-                "for its final observation"
-            )
-        if rows != steps + episodes:
-            raise DatasetError(
-                f"column {name} has {rows} rows; {steps} steps in {episodes} episodes need {steps + episodes}"
-            )
-    elif rows != steps and not (is_under(name, "infos") and rows == steps + episodes):
-        raise DatasetError(f"column {name} has {rows} rows; the dataset has {steps} steps")
-
-
-def _freeze(name: str, array: Any) -> np.ndarray:
-    if not _COLUMN_NAME.fullmatch(name) or ".." in name:
-        raise DatasetError(f"{name!r} is not a column name: letters, digits, _ . - and space, nested by /")
-    array = np.asarray(array)
-    if array.dtype.hasobject or array.dtype.kind == "V":
+def _lengths_of(terminations: np.ndarray, truncations: np.ndarray) -> np.ndarray:
+    """Return the lengths of the episodes that the flags end."""
+    if terminations.shape != truncations.shape:
         raise DatasetError(
-            f"column {name} has dtype {array.dtype}; columns hold numbers, booleans or fixed-length text"
+            f"terminations {terminations.shape} and truncations {truncations.shape} must be flat and equal"
         )
-    if array.ndim == 0:
-        raise DatasetError(f"column {name} is a single value; one row per step is needed")
-    view = array.view()
-    view.setflags(write=False)
-    result: np.ndarray = view
-    return result
+    ends = np.flatnonzero(terminations | truncations)
+    if len(terminations) and (not len(ends) or ends[-1] != len(terminations) - 1):
+        raise DatasetError(
+            f"the last step ({len(terminations) - 1}) has neither a termination nor a truncation; "
+            "set its truncation flag, or pass episode_lengths"
+        )
+    return np.diff(ends, prepend=-1)
 
 
-def is_under(name: str, prefix: str) -> bool:
-    """Tell whether a column is `prefix` itself or nested below it."""
-    return name == prefix or name.startswith(prefix + "/")
-
-
-def _flatten(prefix: str, value: Any) -> dict[str, np.ndarray]:
-    if isinstance(value, Mapping):
-        children = [(str(key), child) for key, child in value.items()]
-    elif isinstance(value, tuple):
-        children = [(f"_index_{i}", child) for i, child in enumerate(value)]
-    else:
-        return {prefix: np.array(value)}
-    return {name: array for key, child in children for name, array in _flatten(f"{prefix}/{key}", child).items()}
+def _check_same_rows(arrays: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray], number: int) -> None:
+    for name, array in arrays.items():
+        if not array.ndim:
+            raise DatasetError(f"episode {number}: column {name} is a single value; one row per step is needed")
+        if array.shape[1:] != first[name].shape[1:]:
+            raise DatasetError(
+                f"episode {number}: a row of column {name} has shape {array.shape[1:]}, in episode 0 {first[name].shape[1:]}"
+            )
+        if array.dtype != first[name].dtype and (
+            array.dtype.kind not in "biufc" or first[name].dtype.kind not in "biufc"
+        ):
+            raise DatasetError(f"episode {number}: column {name} is {array.dtype}, in episode 0 {first[name].dtype}")
 
 
 def map_nested(function: Any, value: Any) -> Any:

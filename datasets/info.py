@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 
 from assay.datasets.d4rl_table import d4rl_table
+from assay.datasets.environments.record import families
 from assay.datasets.errors import FormatError
 from assay.datasets.spaces import Space, space_from_json, space_to_json
+
+SOURCE, CONCATENATE = "source", "datasets.concatenate"  # records that a history may begin with
+SELECT, INFO, BY_HAND = "datasets.select", "datasets.info", "datasets.replace"
 
 __all__ = ["DatasetInfo", "Record", "ReferenceScores", "reference_scores"]
 
@@ -44,12 +48,6 @@ class ReferenceScores:
 
 _D4RL = "D4RL {body} references (random {random:g}, expert {expert:g}; d4rl/infos.py), used on {id}"
 _D4RL_ID = "D4RL {id} references (random {random:g}, expert {expert:g}; d4rl/infos.py)"
-_D4RL_RETURNS = {  # d4rl/infos.py; one pair per body, whatever the data version
-    "HalfCheetah": ("halfcheetah", -280.178953, 12135.0),
-    "Hopper": ("hopper", -20.272305, 3234.3),
-    "Walker2d": ("walker2d", 1.629008, 4592.3),
-    "Ant": ("ant", -325.6, 3879.7),
-}
 
 
 def reference_scores(environment_id: str) -> ReferenceScores | None:
@@ -71,11 +69,17 @@ def reference_scores(environment_id: str) -> ReferenceScores | None:
         source = _D4RL_ID.format(id=environment_id, random=entry.random, expert=entry.expert)
         return ReferenceScores(entry.random, entry.expert, source)
     body, _, version = environment_id.rpartition("-v")
-    if body not in _D4RL_RETURNS or not version.isdigit():
+    known = {  # one pair per body, whatever the version of the environment
+        record.environment_id.rpartition("-v")[0]: record.reference_returns
+        for family in families()
+        for record in family.environments
+        if record.reference_returns is not None
+    }
+    if body not in known or not version.isdigit():
         return None
-    name, random, expert = _D4RL_RETURNS[body]
+    random, expert = known[body]
     library = f"Gymnasium {environment_id}" if int(version) >= 4 else f"Gym {environment_id}"
-    return ReferenceScores(random, expert, _D4RL.format(body=name, random=random, expert=expert, id=library))
+    return ReferenceScores(random, expert, _D4RL.format(body=body.lower(), random=random, expert=expert, id=library))
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class Record:
         Fingerprint of the dataset that it was applied to; None for a source.
     version : str
         Version of Assay that applied it.
+    fingerprint : str or None
+        Fingerprint of the dataset that came of it; None where it was not computed, as for a selection.
     """
 
     transform: str
@@ -101,6 +107,7 @@ class Record:
     seed: int | None = None
     parent: str | None = None
     version: str = ""
+    fingerprint: str | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return the record as JSON values."""
@@ -110,9 +117,12 @@ class Record:
     def from_plain(cls, plain: Mapping[str, Any]) -> Record:
         """Build a record from what `to_plain` returned."""
         try:
-            return cls(**plain)
+            record = cls(**plain)
         except TypeError as error:
             raise FormatError(f"not a history record: {error}") from error
+        if not isinstance(record.transform, str) or not isinstance(record.parameters, Mapping):
+            raise FormatError("not a history record: it needs the name of a transform and a mapping of its parameters")
+        return record
 
     @classmethod
     def history_from_plain(cls, plain: Any) -> tuple[Record, ...]:

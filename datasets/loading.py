@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.datasets.dataset import Dataset
-from assay.datasets.errors import ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
+from assay.datasets.dataset import Dataset, is_under
+from assay.datasets.errors import AssayError, ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff, writer_named
-from assay.datasets.info import DatasetInfo, Record, assay_version, reference_scores
+from assay.datasets.info import SOURCE, DatasetInfo, Record, assay_version, reference_scores
+from assay.datasets.recording import unrecorded
 from assay.datasets.remote import d4rl_file, minari_folder
 from assay.datasets.spaces import space_from_gymnasium
 
 if TYPE_CHECKING:
     from assay.datasets.collection.collect import CollectedEpisodes
+    from assay.datasets.isolation import Limits
 
 __all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "save"]
 
@@ -38,6 +41,7 @@ def load(
     *,
     format: str | None = None,
     progress: Progress | None = None,
+    isolated: bool | Limits = False,
     **options: Any,
 ) -> Dataset:
     """Load a dataset.
@@ -53,6 +57,10 @@ def load(
         Read a path as this format instead of sniffing its content.
     progress : callable, optional
         Called with (steps done, steps in all) while a catalog dataset is collected.
+    isolated : bool or Limits
+        Read the file in a process of its own, for files from strangers: a library that crashes, hangs or takes all
+        memory is then one error. `Limits(memory_gib=..., timeout_seconds=...)` of `assay.datasets.isolation` sets what it
+        may take, by default 4 GiB and 300 seconds.
     **options
         For catalog names: `steps` (default 100,000), `seed` (0), `noise` (the catalog's). For paths: what the format's
         reader takes, such as `verify=False` for Assay's own; an unknown one is an UnknownNameError.
@@ -74,7 +82,9 @@ def load(
     >>> assay.load("pendulum/random", steps=400).total_steps
     400
     """
-    text = os.fspath(name)
+    text = os.fsdecode(name)
+    if isolated:
+        return _load_isolated(text, format, options, isolated)
     scheme, _, rest = text.partition(":")
     if scheme == "minari" and rest:
         return _from_path(minari_folder(rest), "minari", text, options)
@@ -84,9 +94,10 @@ def load(
 
     if text in catalog():
         return _from_catalog(text, progress, options)
-    path = Path(text)
-    if path.exists():
-        return _from_path(path, format, text, options)
+    path = _checked_path(text)
+    with _naming_system_errors(path, "read"):
+        if path.exists():
+            return _from_path(path, format, text, options)
     if scheme != text and "/" not in scheme:
         raise UnknownNameError("dataset scheme", f"{scheme}:", ["d4rl:", "minari:"])
     if path.is_absolute() or text.startswith(".") or path.suffix:
@@ -94,8 +105,23 @@ def load(
     return _from_catalog(find(text).name, progress, options)  # raises with the nearest names
 
 
+def _load_isolated(name: str, format: str | None, options: dict[str, Any], isolated: bool | Limits) -> Dataset:
+    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.isolation import Limits, load_isolated
+
+    if name in catalog():
+        raise ConfigError(f"{name} is made here, not read from a stranger's file; leave isolated out")
+    return load_isolated(name, format, options, isolated if isinstance(isolated, Limits) else Limits())
+
+
 def save(
-    dataset: Dataset, path: str | os.PathLike[str], *, format: str = "assay", overwrite: bool = False, **options: Any
+    dataset: Dataset,
+    path: str | os.PathLike[str],
+    *,
+    format: str = "assay",
+    overwrite: bool = False,
+    drop: Collection[str] = (),
+    **options: Any,
 ) -> None:
     """Save a dataset, whole or not at all.
 
@@ -105,19 +131,23 @@ def save(
     path : str or path
         A folder or file to be created.
     format : str
-        `"assay"` keeps everything. `"minari"`, `"d4rl"`, ... write what they can hold and warn about the rest:
-        `assay datasets formats` lists them.
+        `"assay"` keeps everything; `assay datasets formats` lists what the others cannot hold. Where that changes what
+        is learned (`next_observations`, `weights`, `costs`, `corrupted/...`, ...) nothing is written; other things,
+        such as `infos/...`, are left out with a warning.
     overwrite : bool
         Replace what is there; the old content stays until the new one is complete.
+    drop : collection of str
+        Columns to leave out, of the steps or of the episodes table; a name stands for all below it, such as
+        `"corrupted"`. `"rewards"` and `"terminations"` can be dropped only where the format has no place for them.
     **options
         What the format's writer takes, such as `data_format="arrow"` for Minari.
 
     Raises
     ------
     UnknownNameError
-        If there is no such format, or no such option of its writer.
+        If there is no such format, no such option of its writer, or no such column to drop.
     DatasetError
-        If the path exists and `overwrite` is False, or the format cannot hold this dataset at all.
+        If the path exists and `overwrite` is False, the path cannot be written, or the format cannot hold this dataset.
 
     Examples
     --------
@@ -127,27 +157,111 @@ def save(
     >>> assay.save(dataset, folder)
     >>> assay.load(folder) == dataset
     True
+
+    Minari has no place for weights, so they have to be given up by name:
+
+    >>> weighted = dataset.replace({"weights": np.ones(400)})
+    >>> assay.save(weighted, folder.with_name("mine-v0"), format="minari", drop=["weights"])
+    >>> assay.load(folder.with_name("mine-v0")).weights is None
+    True
     """
     write = writer_named(format).write
     _check_options(write, options, f"option of writing {format}")
-    write(dataset, Path(path), overwrite=overwrite, **options)
+    dataset, given_up = _without(dataset, drop)
+    if given_up:
+        if "drop" not in inspect.signature(write).parameters:
+            raise ConfigError(f"{given_up[0]} cannot be dropped: {format} holds it, and every dataset has it")
+        options["drop"] = given_up
+    with _naming_system_errors(path, "written"):
+        write(dataset, _checked_path(path), overwrite=overwrite, **options)
+
+
+def _without(dataset: Dataset, drop: Collection[str]) -> tuple[Dataset, list[str]]:
+    """Return the dataset without the columns named, and those of them that no dataset can be without."""
+    if isinstance(drop, str):
+        raise ConfigError(f"drop is {drop!r}; a list of columns belongs there: drop=[{drop!r}]")
+    columns, of_episodes, given_up = set[str](), set[str](), []
+    for name in drop:
+        found = [column for column in dataset.columns if is_under(column, name)]
+        in_table = [column for column in dataset.episode_columns if is_under(column, name)]
+        if not found and not in_table:
+            known = {column.split("/")[0] for column in (*dataset.columns, *dataset.episode_columns)}
+            raise UnknownNameError("column to drop", name, known)
+        if name in ("rewards", "terminations", "truncations"):
+            given_up.append(name)
+        elif name.split("/")[0] in ("observations", "actions") or name == "final_observation":
+            raise ConfigError(f"{name} cannot be dropped: no dataset is without")
+        else:
+            columns.update(found)
+            of_episodes.update(in_table)
+    if columns or of_episodes:
+        dataset = dataset.replace(dict.fromkeys(columns), episode_columns=dict.fromkeys(of_episodes))
+    return dataset, given_up
+
+
+@contextmanager
+def _naming_system_errors(path: str | os.PathLike[str], done: str) -> Iterator[None]:
+    """Turn what the operating system refuses into a DatasetError with the path: names too long, no room, no right."""
+    try:
+        yield
+    except AssayError:
+        raise
+    except OSError as error:
+        raise DatasetError(f"{os.fspath(path)!r} cannot be {done}: {error.strerror or error}") from error
+    except UnicodeEncodeError as error:
+        if not _is_utf8(path):
+            raise DatasetError(f"{os.fspath(path)!r} cannot be {done} in this format: the path is not UTF-8") from error
+        raise
+
+
+def _is_utf8(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is UTF-8, which some libraries need; file systems take any bytes."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _checked_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that the operating system can take.
+
+    Raises
+    ------
+    DatasetError
+        If it is empty, or holds characters that no file name may have.
+    """
+    text = os.fsdecode(path)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise DatasetError(f"{text!r} is no path: {error.reason} at character {error.start}") from error
+    if not text or "\0" in text:
+        raise DatasetError(f"{text!r} is no path: it {'holds a zero character' if text else 'is empty'}")
+    return Path(text)
 
 
 def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any]) -> Dataset:
     format = format or sniff(path)
     read = format_named(format).read
     _check_options(read, options, f"option of reading {format}")
-    dataset = read(path, **options)
-    if dataset.history:
+    from assay.datasets.history import replay_obstacle
+
+    with unrecorded():
+        dataset = read(path, **options)
+    if dataset.history and replay_obstacle(dataset.history) is None:
         return dataset
+    # A dataset that was made in memory or changed by hand is rebuilt from this file: replay begins at the latest source.
     parameters = {"name": name, "format": format, "options": options, "fingerprint": dataset.fingerprint}
-    return dataset.replace(record=Record("source", parameters, version=assay_version()))
+    return dataset.replace(record=Record(SOURCE, parameters, version=assay_version()))
 
 
 def _check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str) -> None:
     """Raise UnknownNameError where a reader or writer has no such option."""
     parameters = inspect.signature(function).parameters.values()
-    known = [item.name for item in parameters if item.kind is item.KEYWORD_ONLY and item.name != "overwrite"]
+    known = [
+        item.name for item in parameters if item.kind is item.KEYWORD_ONLY and item.name not in ("overwrite", "drop")
+    ]
     for name in options:
         if name not in known:
             raise UnknownNameError(kind, name, known)
@@ -158,7 +272,8 @@ def _from_d4rl(identifier: str, options: dict[str, Any]) -> Dataset:
         d4rl_file(identifier, verify=bool(options.pop("verify", True))), "d4rl", f"d4rl:{identifier}", options
     )
     references = reference_scores(identifier)
-    return dataset.replace(info=replace(dataset.info, id=identifier, reference_scores=references))
+    with unrecorded():  # the name d4rl:... stands for this info too
+        return dataset.replace(info=replace(dataset.info, id=identifier, reference_scores=references))
 
 
 def cached_path(name: str, *, steps: int = DEFAULT_STEPS, seed: int = 0, noise: float | None = None) -> Path:
@@ -247,7 +362,7 @@ def collect_entry(
     )
     options = {"steps": steps, "seed": seed} | ({} if noise is None else {"noise": noise})
     parameters = {"name": name, "options": options, "fingerprint": dataset.fingerprint}
-    return dataset.replace(record=Record("source", parameters, seed, version=assay_version()))
+    return dataset.replace(record=Record(SOURCE, parameters, seed, version=assay_version()))
 
 
 def collect_policy(

@@ -1,8 +1,8 @@
 """How much memory there is, and arrays that may be larger.
 
-Columns that would take a large part of the free memory are laid out in a temporary file instead, through a memory map:
-the operating system writes them out and reads them back as needed, so ten million steps are worked on with one gigabyte.
-The file has no name, so nothing remains of it however the process ends.
+A column that would take a large part of the free memory lies in a temporary file instead, through a memory map. The
+operating system writes and reads it as needed, so that one gigabyte is enough for ten million steps. The file has no name,
+so nothing remains of it however the process ends.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import numpy as np
 
 from assay.datasets.errors import DatasetError
 
-__all__ = ["available_memory", "copy", "empty", "take_ranges"]
+__all__ = ["available_memory", "copy", "empty", "scratch_folder", "take_ranges"]
 
 _LARGEST_SHARE = 1 / 16  # of the free memory, for one array
-_SMALL_BYTES = 4 << 20  # so few that to ask how much is free would take a good part of the time to fill them
+_SMALL_BYTES = 4 << 20  # asking how much memory is free would take as long as filling so few
 _BLOCK_ROWS = 1 << 18
 
 
@@ -64,7 +64,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size < _SMALL_BYTES or size <= available_memory() * _LARGEST_SHARE:
         return np.empty(shape, dtype)
-    folder = _scratch()
+    folder = scratch_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -118,7 +118,8 @@ def take_ranges(array: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> n
     return result
 
 
-def _scratch() -> Path:
+def scratch_folder() -> Path:
+    """Return the folder for temporary files: the environment variable ASSAY_SCRATCH, or `scratch` under `home()`."""
     home = os.environ.get("ASSAY_HOME") or Path.home() / ".assay"
     return Path(os.environ.get("ASSAY_SCRATCH") or Path(home, "scratch"))
 

@@ -19,13 +19,13 @@ from pydantic import Field
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError
-from assay.datasets.info import Record
+from assay.datasets.info import BY_HAND, CONCATENATE, INFO, SELECT, SOURCE, Record
 from assay.datasets.transform import Transform, make_transform, register, summary_of
 
 __all__ = ["NAMED", "Named", "is_transform", "name_from_history", "variant_name"]
 
 NAMED = "datasets.named"
-_NO_TRANSFORMS = ("source", "datasets.concatenate", "datasets.info", NAMED)
+_NO_TRANSFORMS = (SOURCE, CONCATENATE, INFO, NAMED)
 _MOST = 3  # transforms that a name tells
 
 
@@ -84,7 +84,7 @@ def name_from_history(source: str, history: Iterable[Record]) -> str:
     for record in history:
         if record.transform == NAMED:
             base, changes = str(record.parameters.get("variant", "")), []
-        elif record.transform == "datasets.info" and record.parameters.get("id"):
+        elif record.transform == INFO and record.parameters.get("id"):
             base, changes = str(record.parameters["id"]), []
         elif is_transform(record.transform):
             changes.append(_summary(record))
@@ -98,10 +98,10 @@ def is_transform(name: str) -> bool:
 
 
 def _summary(record: Record) -> str:
-    if record.transform == "datasets.select":
+    if record.transform == SELECT:
         count = len(record.parameters.get("episodes") or ())
         return f"{count} episode" if count == 1 else f"{count} episodes"
-    if record.transform == "datasets.replace":
+    if record.transform == BY_HAND:
         return "changed by hand"
     parameters: dict[str, Any] = dict(record.parameters)
     try:

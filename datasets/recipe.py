@@ -1,4 +1,4 @@
-"""Recipes: a source and a list of transforms, as YAML or Python; and replaying a history, which is a recipe.
+"""Recipes: a source and a list of transforms, as YAML or Python.
 
 ::
 
@@ -9,18 +9,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from assay.datasets.dataset import Dataset, concatenate
-from assay.datasets.errors import AssayError, ConfigError, DatasetIntegrityError, UnknownNameError
-from assay.datasets.info import Record
-from assay.datasets.kept import apply_or_find
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
+from assay.datasets.history import replay
 from assay.datasets.transform import Progress, Transform, make_transform, make_variants, registered
+from assay.datasets.variant_cache import apply_or_find
 
 __all__ = ["Recipe", "read_yaml", "replay", "variants_from_plain"]
 
@@ -89,7 +87,7 @@ class Recipe:
         ----------
         dataset : Dataset
         keep : bool
-            Keep what costly transforms give, and find it again; see `assay.datasets.kept`.
+            Cache the results of costly transforms; see `assay.datasets.variant_cache`.
         progress : callable, optional
             Called with (done, total) by transforms that take minutes.
         """
@@ -178,62 +176,3 @@ def read_yaml(path: str | Path) -> Any:
         raise ConfigError(f"{path} does not exist") from None
     except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
-
-
-def replay(history: Iterable[Record]) -> Dataset:
-    """Rebuild a dataset from its history.
-
-    Parameters
-    ----------
-    history : iterable of Record
-        As in `Dataset.history`; the first record names a source that `assay.load` finds.
-
-    Returns
-    -------
-    Dataset
-        With the fingerprint of the original.
-
-    Raises
-    ------
-    ConfigError
-        If the history does not start with a source that can be loaded.
-    DatasetIntegrityError
-        If the data before a step differs from what the step was applied to then.
-    """
-    records = list(history)
-    if not records:
-        raise ConfigError("the history is empty: the dataset was made from arrays in memory and cannot be rebuilt")
-    dataset: Dataset | None = None
-    for record in records:
-        if dataset is None:
-            dataset = _origin(record)
-            continue
-        if record.parent != dataset.fingerprint:
-            raise DatasetIntegrityError(
-                f"before {record.transform} the rebuilt data has fingerprint {dataset.fingerprint}, but it was applied "
-                f"to {record.parent}: the source or a library has changed"
-            )
-        if record.transform == "datasets.select":
-            dataset = dataset.select(np.array(record.parameters["episodes"], np.int64))
-        else:
-            dataset = make_transform(record.transform, record.parameters)(dataset)
-    assert dataset is not None
-    return dataset
-
-
-def _origin(record: Record) -> Dataset:
-    if record.transform == "datasets.concatenate":
-        parts = [Record.history_from_plain(part) for part in record.parameters["histories"]]
-        return concatenate([replay(part) for part in parts])
-    if record.transform != "source":
-        raise ConfigError(f"the history begins with {record.transform}, not with a source: it cannot be rebuilt")
-    from assay.datasets.loading import load
-
-    parameters = record.parameters
-    dataset = load(parameters["name"], format=parameters.get("format"), **parameters.get("options", {}))
-    expected = record.parameters.get("fingerprint")
-    if expected is not None and dataset.fingerprint != expected:
-        raise DatasetIntegrityError(
-            f"{record.parameters['name']} now has fingerprint {dataset.fingerprint}; the history was made from {expected}"
-        )
-    return dataset

@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 from assay.datasets.d4rl_table import D4RLEntry, d4rl_table
 from assay.datasets.download import check_download, download
-from assay.datasets.errors import ConfigError, DatasetError, DownloadError, UnknownNameError
+from assay.datasets.errors import DatasetError, DownloadError, UnknownNameError
 
 __all__ = [
     "d4rl_entry",
@@ -124,8 +123,6 @@ def minari_folder(identifier: str) -> Path:
 def _download_minari(identifier: str) -> Path:
     if not re.fullmatch(r"[-_\w]+(/[-_\w]+)*-v\d+", identifier):
         raise DatasetError(f"minari:{identifier} is not a Minari id: (namespace/)name-v(number)")
-    if find_spec("minari") is None:
-        raise ConfigError("downloads from Minari need Minari; install it: pip install 'assay[minari]'")
     import minari
 
     try:

@@ -1,7 +1,7 @@
 """Reading a dataset step by step in blocks, so that memory-mapped columns never come into memory whole.
 
-Rows of `observations` and of everything else are numbered differently (see `assay.datasets.dataset`); this is the one
-place where code that walks over steps turns one into the other.
+Rows of `observations` are numbered differently from those of all other columns (see `assay.datasets.dataset`). Code that
+walks over steps converts between the two numberings here and nowhere else.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Episode tags: boolean columns `tags/<name>` of the episodes table, which say of each episode whether it is such a one.
+"""Episode tags: boolean columns `tags/<name>` of the episode table, one per tag.
 
-They are what robomimic calls filter keys (Mandlekar et al. 2021, arXiv 2108.03298), kept with the episodes themselves.
+robomimic calls them filter keys (Mandlekar et al. 2021, arXiv 2108.03298). Here they are stored with the episodes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["TagEpisodes"]
 
 @register("datasets.tag")
 class TagEpisodes(Transform):
-    """Tag some episodes, and say of all others that they are not tagged so.
+    """Tag some episodes; the tag is False for all others.
 
     Parameters
     ----------
     tags : mapping of str to sequence of int
-        The episodes of each tag. A tag that the dataset has already is replaced.
+        The episodes of each tag. An existing tag of the same name is replaced.
 
     Examples
     --------
@@ -35,7 +35,7 @@ class TagEpisodes(Transform):
     tags: dict[str, tuple[int, ...]]
 
     def apply(self, dataset: Dataset) -> Dataset:  # noqa: D102
-        columns = dict(dataset.episode_columns)
+        columns: dict[str, np.ndarray | None] = {}
         for name, episodes in self.tags.items():
             column = np.zeros(dataset.total_episodes, bool)
             chosen = np.array(episodes, np.int64)
@@ -43,10 +43,4 @@ class TagEpisodes(Transform):
                 raise ConfigError(f"tag {name}: episodes are 0 to {dataset.total_episodes - 1}, not {chosen.max()}")
             column[chosen] = True
             columns[f"tags/{name}"] = column
-        return Dataset(
-            {name: dataset.column(name) for name in dataset.columns},
-            dataset.episode_lengths,
-            info=dataset.info,
-            history=dataset.history,
-            episode_columns=columns,
-        )
+        return dataset.replace(episode_columns=columns)

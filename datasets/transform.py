@@ -10,20 +10,22 @@ A transform is a frozen pydantic dataclass::
         def apply(self, dataset: Dataset) -> Dataset:
             return dataset.replace({"rewards": ...})
 
-Calling it applies it and appends its name, its parameters and the parent's fingerprint to the history. One that takes
-minutes overrides `apply_reporting` in place of `apply`, and says so of itself by `costly`.
+Calling a transform applies it and appends one record to the history: its name, its parameters, and the fingerprints
+before and after. What `apply` itself does by `replace`, `select` or other transforms is part of that record. A transform
+that takes minutes overrides `apply_reporting` in place of `apply`, and its property `costly` is True.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar, TypeVar
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.info import Record, assay_version, json_value
+from assay.datasets.recording import unrecorded
 from assay.datasets.registry import Registry, checked_names, register
 
 __all__ = ["Progress", "Transform", "make_transform", "make_variants", "register", "register_variants", "registered"]
@@ -51,7 +53,7 @@ class Transform(ABC):
 
     @property
     def costly(self) -> bool:
-        """Whether it takes minutes and its record says all that the result depends on, so that suites keep the result."""
+        """Whether suites cache the result: it takes minutes, and depends only on what the record says."""
         return False
 
     @abstractmethod
@@ -59,11 +61,11 @@ class Transform(ABC):
         """Return the changed dataset, sharing every column that did not change."""
 
     def apply_reporting(self, dataset: Dataset, progress: Progress | None) -> Dataset:
-        """Do as `apply`, and call `progress` with (done, total) where that takes its time."""
+        """Apply as `apply` does, and call `progress` with (done, total) on the way."""
         return self.apply(dataset)
 
     def record_on(self, dataset: Dataset) -> Record:
-        """Return what the history will say of this transform when it is applied to a dataset."""
+        """Return the record that the history of the result gets."""
         parameters = self.parameters()
         return Record(self.name, parameters, parameters.get("seed"), dataset.fingerprint, assay_version())
 
@@ -83,7 +85,9 @@ class Transform(ABC):
             Shares all columns that the transform did not change.
         """
         record = self.record_on(dataset)
-        return self.apply_reporting(dataset, progress).replace(record=record)
+        with unrecorded():
+            result = self.apply_reporting(dataset, progress)
+        return result.with_history((*dataset.history, replace(record, fingerprint=result.fingerprint)))
 
     def summary(self) -> str:
         """Say in a few words what the transform does; variants that have no name of their own are called by it.

@@ -1,4 +1,4 @@
-"""Transitions: a dataset laid out for learning, one contiguous row per usable (s, a, r, s')."""
+"""Transitions: a dataset laid out for learning, one contiguous row per (s, a, r, s')."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Transitions(Generic[Array]):
     Parameters
     ----------
     observations, next_observations : (M, ...) arrays, or a dict of them for structured spaces
+        At a termination the next observation may be a placeholder, where the final one was not stored.
     actions : (M, ...)
     rewards : (M,)
     terminations, truncations : (M,) bool

@@ -6,7 +6,7 @@ Every check streams over blocks of rows, so memory maps stay on disk and a check
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 import xxhash
 
 from assay.datasets.dataset import Dataset, is_under
+from assay.datasets.environments.specification import time_limit
 from assay.datasets.generators import BLOCK_STEPS
 from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, leaves
 
@@ -29,6 +30,8 @@ _MOSTLY_CHANGING = 0.9  # share of the steps at which a dimension changes, for a
 _ROUNDED_TO = 1e-3  # standard deviations, for steps to count as nearly the same
 _NEARLY = 0.9  # share of an episode's steps that another one has too, for the two to be near-duplicates
 _SHORTEST = 10  # steps; shorter episodes are too short to tell
+_MISSED_FRAMES = 1.5  # between two steps, from which on one is missing
+_LARGEST = float(np.finfo(np.float32).max)
 _SIZE_TOLERANCE = 0.01  # of the number of steps that a name promises
 
 
@@ -110,12 +113,14 @@ class ValidationReport:
 def validate(dataset: Dataset) -> ValidationReport:
     """Check a dataset for what training would silently suffer from.
 
-    Errors: NaN or infinite values; both flags on one step; an episode without an end flag, or with one before its last
+    Errors: no episode, or columns without entries; NaN or infinite values; numbers that are infinite in float32; negative
+    weights; both flags on one step; an episode without an end flag, or with one before its last
     step; actions outside their space; shapes that differ from the spaces. Warnings: observations outside a bounded
     space, dtypes that differ from the spaces, stored next observations that differ from the following observation
     where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
     are real numbers), transitions and episodes, near-duplicate episodes, constant columns or dimensions, frozen
-    dimensions, rewards that are all zero, a name that promises another number of steps.
+    dimensions, episodes beyond the environment's time limit, time stamps (`infos/timestamp`) that go back or leap inside an
+    episode, rewards that are all zero, a name that promises another number of steps.
 
     Parameters
     ----------
@@ -131,7 +136,7 @@ def validate(dataset: Dataset) -> ValidationReport:
     ...     observations=np.arange(4.0), actions=np.array([0.1, 0.2]), rewards=[1.0, np.nan],
     ...     terminations=[True, True], truncations=[False, False])
     >>> print(validate(dataset))
-    15 checks: 1 errors, 0 warnings
+    20 checks: 1 errors, 0 warnings
       error: finite: 1 of 2 rows hold NaN or infinite values (column rewards, episode 1, row 0)
     """
     findings = [finding for check in _CHECKS.values() for finding in check(dataset)]
@@ -199,6 +204,47 @@ def _finite(dataset: Dataset) -> Iterator[Finding]:
         yield from tally.finding(dataset, "finite", "error", "hold NaN or infinite values", name, len(array))
 
 
+def _magnitude(dataset: Dataset) -> Iterator[Finding]:
+    """Find float64 numbers that become infinite in float32, in which learners compute."""
+    for name in dataset.columns:
+        array = dataset.column(name)
+        if array.dtype.kind != "f" or array.dtype.itemsize <= 4 or not _is_learned_from(name):
+            continue
+        tally = _Tally()
+        for start, block in _blocks(array):
+            if block.size and max(block.max(), -block.min()) > _LARGEST:
+                tally.add(start, (np.isfinite(block) & (np.abs(block) > _LARGEST)).any(axis=1))
+            elif block.size and np.isnan(block.max()):  # NaN hides what is beside it
+                tally.add(start, (np.isfinite(block) & (np.abs(np.nan_to_num(block)) > _LARGEST)).any(axis=1))
+        text = f"hold numbers beyond {_LARGEST:.3g}, which are infinite in float32, the precision of training"
+        yield from tally.finding(dataset, "magnitude", "error", text, name, len(array))
+
+
+def _is_learned_from(name: str) -> bool:
+    return any(is_under(name, prefix) for prefix in ("observations", "next_observations", "actions", "rewards"))
+
+
+def _emptiness(dataset: Dataset) -> Iterator[Finding]:
+    if not dataset.total_episodes:
+        yield Finding("empty", "error", "there is no episode", count=0)
+    for name in dataset.columns:
+        shape = dataset.column(name).shape
+        if _is_learned_from(name) and 0 in shape[1:]:
+            yield Finding(
+                "empty", "error", f"a row has shape {list(shape[1:])} and so no entries", name, count=shape[0]
+            )
+
+
+def _weights(dataset: Dataset) -> Iterator[Finding]:
+    if dataset.weights is None or not dataset.total_steps:
+        return
+    tally = _Tally()
+    tally.add(0, dataset.weights < 0)
+    yield from tally.finding(dataset, "weights", "error", "are negative", "weights", dataset.total_steps)
+    if not dataset.weights.any():
+        yield Finding("weights", "error", "all weights are zero: no step can be drawn", "weights")
+
+
 def _zero_rewards(dataset: Dataset) -> Iterator[Finding]:
     if dataset.total_steps and not any(block.any() for _, block in _blocks(dataset.rewards)):
         yield Finding("zero rewards", "warning", "all rewards are zero", "rewards", count=dataset.total_steps)
@@ -259,7 +305,8 @@ def _longest_runs(dataset: Dataset, array: np.ndarray) -> tuple[np.ndarray, tupl
     episodes, places = np.zeros(width, np.int64), np.zeros(width, np.int64)
     unchanged, steps = np.zeros(width), 0
     for episode in range(dataset.total_episodes):
-        block = array[borders[episode] : borders[episode + 1]].reshape(-1, width)
+        block = array[borders[episode] : borders[episode + 1]]
+        block = block.reshape(len(block), width)
         same = block[1:] == block[:-1]
         steps += len(same)
         counts = same.sum(axis=0)
@@ -314,9 +361,22 @@ def _final_observations(dataset: Dataset) -> Iterator[Finding]:
     if len(unknown):
         message = (
             f"the final observation of {len(unknown):,} of {dataset.total_episodes:,} episodes was never recorded; "
-            "their last transitions are not used"
+            "their last steps are used only where they terminate"
         )
         yield Finding("final observation", "warning", message, "observations", int(unknown[0]), count=len(unknown))
+
+
+def _time_limit(dataset: Dataset) -> Iterator[Finding]:
+    """Find episodes that are longer than the environment's time limit allows."""
+    limit = time_limit(dataset.info.env_spec)
+    longer = np.flatnonzero(dataset.episode_lengths > limit) if limit is not None else np.zeros(0, np.int64)
+    if len(longer):
+        length = int(dataset.episode_lengths[longer[0]])
+        message = (
+            f"{len(longer):,} of {dataset.total_episodes:,} episodes are longer than the {limit:,} steps that the "
+            f"environment's spec allows, the first of them {length:,}"
+        )
+        yield Finding("time limit", "warning", message, None, int(longer[0]), limit, len(longer))
 
 
 # -------------------------------------------------------------------- spaces
@@ -573,7 +633,7 @@ def _rounding(array: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that rounds 2-D blocks of a column to a fraction of each dimension's standard deviation."""
     width = int(np.prod(array.shape[1:], dtype=np.int64))
     count, total, squares = 0, np.zeros(width), np.zeros(width)
-    shift = np.nan_to_num(array[:1].reshape(-1, width).astype(np.float64), posinf=0.0, neginf=0.0)
+    shift = np.nan_to_num(array[:1].reshape(len(array[:1]), width).astype(np.float64), posinf=0.0, neginf=0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         for _, block in _blocks(array):
             moved = block - shift
@@ -629,13 +689,51 @@ def _promised_size(dataset: Dataset) -> Iterator[Finding]:
             yield Finding("size in name", "warning", message)
 
 
+def _timestamps(dataset: Dataset) -> Iterator[Finding]:
+    """Find time stamps that go back, stand still, or leap inside an episode, as where two takes were stored as one."""
+    name = "infos/timestamp"
+    if name not in dataset.columns:
+        return
+    times = dataset.column(name)
+    if times.shape != (dataset.total_steps,) or times.dtype.kind not in "iuf" or dataset.total_steps < 2:
+        return
+    later = np.ones(dataset.total_steps, bool)  # has an earlier step in its episode
+    later[dataset.episode_starts] = False
+    passed = np.diff(times.astype(np.float64), prepend=times[:1])
+    back = later & ~(passed > 0)
+    tally = _Tally()
+    tally.add(0, back)
+    text = "go back or stand still inside an episode, as where two takes were stored as one"
+    yield from tally.finding(dataset, "timestamps", "warning", text, name, dataset.total_steps)
+    frame = _seconds_per_frame(dataset)
+    if frame is None:
+        return
+    tally = _Tally()
+    tally.add(0, later & (passed > _MISSED_FRAMES * frame))
+    text = f"come more than {_MISSED_FRAMES:g} frames of {frame:.4g} s after the step before, so frames are missing"
+    yield from tally.finding(dataset, "timestamps", "warning", text, name, dataset.total_steps)
+
+
+def _seconds_per_frame(dataset: Dataset) -> float | None:
+    """Return the time between two steps, where the source says how many there are in a second."""
+    for source in dataset.info.extra.values():
+        rate = source.get("fps") if isinstance(source, Mapping) else None
+        if isinstance(rate, int | float) and not isinstance(rate, bool) and rate > 0:
+            return 1.0 / rate
+    return None
+
+
 _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
+    "empty": _emptiness,
     "shape": _shapes,
     "dtype": _dtypes,
     "finite": _finite,
+    "magnitude": _magnitude,
+    "weights": _weights,
     "both flags": _both_flags,
     "episode end": _unended,
     "early flag": _early_flags,
+    "time limit": _time_limit,
     "action bounds": _action_bounds,
     "observation bounds": _observation_bounds,
     "continuity": _continuity,
@@ -644,5 +742,6 @@ _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
     "constant": _constant,
     "frozen": _frozen,
     "size in name": _promised_size,
+    "timestamps": _timestamps,
     "zero rewards": _zero_rewards,
 }

@@ -1,19 +1,19 @@
 """All metrics of a dataset in one table.
 
-Where a value estimates something about the policies that made the data (mean return, mean length, score, TQ) it comes
-with a 95 % percentile bootstrap interval over episodes. Everything else is a count of what is there, and has no interval;
-nor has anything where fewer than two episodes say something about it. What is measured on a subsample says so in its
-source, with the seed's draw and an interval.
+A value that estimates something about the policies behind the data (mean return, mean length, score, TQ) comes with a
+95 % percentile bootstrap interval over episodes, if there are two episodes or more. A value that counts what is there has
+no interval. A value that was measured on a sample of the steps has an interval, and its source names the sample.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, UnknownNameError
 from assay.metrics import (
     behaviour,
     coverage,
@@ -33,7 +33,7 @@ from assay.metrics import (
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 
 if TYPE_CHECKING:
-    import polars as pl
+    from assay.metrics.table import MetricTable
 
 __all__ = ["GROUPS", "assess", "metric_names"]
 
@@ -84,25 +84,25 @@ def assess(
     sample: int = 20_000,
     definition: str = "paper",
     progress: Callable[[int, int, str], None] | None = None,
-) -> pl.DataFrame:
+) -> MetricTable:
     """Measure a dataset.
 
     Parameters
     ----------
     dataset : Dataset
     reference : Dataset, optional
-        What relative metrics compare with, such as the replay dataset of the same environment. Without it there are no
+        Dataset that relative metrics compare with, such as the replay dataset of the same environment. Without it there are no
         rows such as `saco` and `lsaco`, and `unique_state_actions` counts on the dataset's own range.
     select : sequence of str, optional
-        Metrics or groups of them to compute, in this order; default all that this dataset has what they need for.
+        Metrics or groups of them to compute, in this order; default: every metric whose inputs this dataset has.
     bins : int, optional
         Bin edges per column of the state-action grid; default 100, and 5 for the notebook's definition.
     seed : int
-        Of the bootstrap and of subsamples.
+        Seed of the bootstrap and of subsamples.
     sample : int
         Most steps that metrics of quadratic cost look at.
     definition : "paper", "published code" or "d4rl notebook"
-        Of SACo; `assay.metrics.saco` says how they differ.
+        Definition of SACo; `assay.metrics.saco` says how they differ.
     progress : callable, optional
         Called with (metrics done, metrics in all, name of the next).
 
@@ -110,8 +110,9 @@ def assess(
     -------
     polars.DataFrame
         Columns metric, value, interval (a struct of low and high, the 95 % interval, or null), unit, source, seconds
-        (what is shared by several metrics counts for the first);
-        `.unnest("interval")` makes two columns of it. `metric_names(dataset)` lists the metrics by group.
+        (what several metrics share counts for the first of them). `print` shows all rows. `.unnest("interval")` makes two
+        columns of the interval. `metric_names(dataset)` lists the metrics by group. A metric whose columns hold NaN,
+        infinity or missing values is left out; an `AssayWarning` and the table's `skipped` name the reason and the place.
 
     Raises
     ------
@@ -120,7 +121,8 @@ def assess(
     ConfigError
         If a selected metric needs a reference or reference scores that are not there.
     DatasetError
-        If there are no episodes, or values are not finite; with the place.
+        If there are no episodes, or if a metric that is selected by its own name meets a value that is not finite; with
+        the place.
 
     Examples
     --------
@@ -131,6 +133,8 @@ def assess(
     >>> assess(dataset, select=["return_mean", "fraction_terminated"])["value"].to_list()
     [3.0, 0.5]
     """
+    from assay.metrics.table import MetricTable
+
     returns.require_episodes(dataset)
     if isinstance(select, str):
         raise ConfigError(f"select must be a list of metric names, such as [{select!r}]")
@@ -143,6 +147,7 @@ def assess(
             raise UnknownNameError("metric", name, [*known, *groups])
         chosen |= dict.fromkeys(groups.get(name, [name]))
     rows: list[tuple[str, Measure, float]] = []
+    skipped: dict[str, str] = {}
     for number, name in enumerate(chosen):
         if progress is not None:
             progress(number, len(chosen), name)
@@ -153,39 +158,20 @@ def assess(
             if select is not None and name in select:
                 raise NotMeasurable(f"{name}: {reason}") from None
             continue
+        except DatasetError as error:
+            if select is not None and name in select:
+                raise
+            skipped[name] = str(error)
+            continue
         rows.append((name, measure, time.perf_counter() - start))
     if progress is not None:
         progress(len(chosen), len(chosen), "")
-    return _table(rows)
+    table = MetricTable(rows, skipped)
+    for note in table.notes:
+        warnings.warn(note, AssayWarning, stacklevel=2)
+    return table
 
 
 def metric_names(dataset: Dataset) -> dict[str, list[str]]:
     """Return the names of the metrics by group; some depend on the dataset, such as `corrupted_<element>`."""
     return {group: list(measures(Basis(dataset))) for group, measures in GROUPS.items()}
-
-
-def _table(rows: Sequence[tuple[str, Measure, float]]) -> pl.DataFrame:
-    import polars as pl
-
-    measures = [measure for _, measure, _ in rows]
-    return pl.DataFrame(
-        {
-            "metric": [name for name, _, _ in rows],
-            "value": [float(measure.value) for measure in measures],
-            "interval": [
-                None if measure.interval is None else dict(zip(("low", "high"), measure.interval, strict=True))
-                for measure in measures
-            ],
-            "unit": [measure.unit for measure in measures],
-            "source": [measure.source for measure in measures],
-            "seconds": [seconds for _, _, seconds in rows],
-        },
-        schema={
-            "metric": pl.String,
-            "value": pl.Float64,
-            "interval": pl.Struct({"low": pl.Float64, "high": pl.Float64}),
-            "unit": pl.String,
-            "source": pl.String,
-            "seconds": pl.Float64,
-        },
-    )

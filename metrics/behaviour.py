@@ -1,30 +1,30 @@
-"""What the behaviour policy does in one state: how much its actions vary, and whether they form several groups.
+"""The behaviour policy in one state: how much its actions vary, and whether they form several groups.
 
-Around some states lie their k nearest states in the sample, on standardized columns (`assay.metrics.neighbours`), and
-what was done there stands for what the policy does in the state in the middle.
+The actions in the k nearest states of the sample, on standardized columns (`assay.metrics.neighbours`), stand for the
+actions that the policy takes in the state itself.
 
     action_variance = mean_i sum_j var_{N_k(i)}(a_j) / sum_j var(a_j)                                    k = 10
     multimodality   = share of i whose actions in N_k(i) have a dip beyond the 95 % point of uniform ones, k = 50
 
 `action_variance` is after the estimated action stochasticity (EAS) of Swazinna, Udluft and Runkler 2021, "Measuring
-Data Quality for Dataset Selection in Offline Reinforcement Learning"; their estimator is not followed: variances among
-neighbours (ddof 1, the state itself included) are divided by those of all actions, so that 0 is a policy that the state
-determines and 1 one that pays no heed to it. Actions are standardized, discrete ones 0/1 columns: then it is the Gini
-impurity among neighbours over that of all. Low: imitation suffices, and there is nothing better to choose from. High:
-there is a choice to learn from by value; cloning averages it.
+Data Quality for Dataset Selection in Offline Reinforcement Learning". The estimator is ours: variances among neighbours
+(ddof 1, the state itself included) are divided by those of all actions. So a policy that the state determines has 0,
+and a policy that ignores the state has 1. Actions are standardized; a discrete action is one 0/1 column per value, and
+the measure is then the Gini impurity among neighbours over that of all. Low: imitation is enough, because there is
+nothing better to choose. High: a value function can choose between actions, and cloning averages them.
 
 Multimodality projects the actions of a neighbourhood on their direction of largest variance and takes Hartigan's dip
-(`assay.metrics.dip`). Between 0 and 1: near 0 for one Gaussian or uniform source (whose dip is beyond that point in 5 %
-of neighbourhoods at most, the uniform in one dimension), near 1 for two policies or bang-bang control. High: a unimodal
-policy fits what nobody did; mixtures, diffusion or value-filtered cloning are meant for this.
+(`assay.metrics.dip`). Between 0 and 1: at most 0.05 for one Gaussian or uniform source, near 1 for two policies or
+bang-bang control. High: a unimodal policy fits actions that nobody took; mixtures, diffusion policies and cloning
+filtered by value are made for such data.
 
-`mixture_modes` is the share of these neighbourhoods, projected likewise, that a mixture of two Gaussians fits better than
-one by the BIC (`assay.metrics.mixture`). It also counts two groups that overlap or of which one is small, and skewed or
-heavy-tailed actions, which the dip does not; bounded actions at one bound are such.
+`mixture_modes` is the share of these neighbourhoods, projected likewise, that a mixture of two Gaussians fits better
+than one by the BIC (`assay.metrics.mixture`). Other than the dip, it also counts groups that overlap, a group that is
+small, and skewed or heavy-tailed actions, such as bounded actions at one bound.
 
-All are of neighbourhoods, not of points: a policy that changes fast between neighbouring states, in many dimensions or
-a small sample, counts as varying. So they are upper estimates for deterministic policies, and comparable at equal
-sample size.
+All three describe neighbourhoods, not points. In many dimensions or in a small sample, a policy that changes fast
+between neighbouring states counts as varying. So they are upper estimates for deterministic policies. Compare them at
+equal sample size.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def action_variance(states: np.ndarray, actions: np.ndarray, k: int = VARIANCE_N
     ----------
     states : (n, S) floats, finite
     actions : (n, A) floats, finite
-        Discrete ones as one 0/1 column per action. Columns are not scaled here: standardize them where units differ.
+        Discrete ones as one 0/1 column per action. Columns are not scaled here; standardize them if units differ.
     k : int
-        Neighbours, next to the state itself.
+        Number of neighbours, without the state itself.
 
     Returns
     -------
     float
-        0 where the state decides, 1 where it does not matter; somewhat above 1 by chance.
+        0 if the state determines the action, 1 if it does not matter; chance may give a little more than 1.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def multimodality(states: np.ndarray, actions: np.ndarray) -> float:
     ----------
     states : (n, S) floats, finite
     actions : (n, A) floats, finite
-        On one scale.
+        All columns on one scale.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def multimodality(states: np.ndarray, actions: np.ndarray) -> float:
 
 
 def _variance(actions: np.ndarray, neighbours: Neighbours, k: int, keep: np.ndarray) -> float:
-    """Return the relative variance among the rows kept, of the neighbourhoods of two of them or more."""
+    """Return the relative variance among the kept rows; neighbourhoods with one kept row do not count."""
     total = actions[keep].var(0).sum()
     if total <= 0:
         return float("nan")
@@ -206,18 +206,18 @@ def measures(basis: Basis) -> Measures:
         value, interval = leaving_out(
             lambda block: _variance(values, neighbours, k, sample.blocks != block), sample.blocks
         )
-        source = f"after EAS, Swazinna et al. 2021, k={k}; {sample.said}, {len(neighbours.queries):,} neighbourhoods"
+        source = f"after EAS, Swazinna et al. 2021, k={k}; {sample.note}, {len(neighbours.queries):,} neighbourhoods"
         return Measure(value, "fraction of action variance", source, interval)
 
     def modes(split: Callable[[np.ndarray, np.ndarray], np.ndarray], test: str) -> Measure:
         if discrete_actions(basis.dataset):
             raise NotMeasurable("modes are those of real-valued actions, and these are discrete")
         sample, neighbours = the_sample(basis), state_neighbours(basis)
-        # few enough neighbourhoods to hardly overlap, so that their blocks tell how far the share is off
+        # few enough that neighbourhoods hardly overlap: then leaving out their blocks measures the error of the share
         some = some_of(len(neighbours.queries), int(np.clip(len(sample) // 40, 20, DIPS)))
         values = split(actions(), neighbours.rows[some]).astype(np.float64)
         value, interval = mean_by_blocks(values, sample.blocks[neighbours.queries[some]]).within(0, 1)
-        source = f"{test}, k={MODE_NEIGHBOURS}; {sample.said}, {len(some):,} neighbourhoods"
+        source = f"{test}, k={MODE_NEIGHBOURS}; {sample.note}, {len(some):,} neighbourhoods"
         return Measure(value, "fraction of states", source, interval)
 
     return {

@@ -1,27 +1,25 @@
-"""How much of a reference's states and actions a dataset has rows near to, in continuous spaces.
+"""Coverage of a reference in continuous spaces: the share of its states and actions that have rows of a dataset nearby.
 
-Both datasets are looked at through samples of equal size n, on the reference's scale (`assay.metrics.neighbours`).
-Around each row j of the reference lies a ball that reaches to its own k-th nearest row of the reference, k = 5: what
-counts as near is what is near in the reference itself.
+Both datasets are sampled to equal size n and put on the reference's scale (`assay.metrics.neighbours`). The ball of a
+row j of the reference reaches to the k-th nearest other row of the reference, k = 5. So the reference itself decides
+what is near.
 
     coverage = share of reference rows j with a row of the dataset in the ball of j
     inside   = share of dataset rows x that lie in the ball of the reference row nearest to x
 
 Coverage is that of Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", who replaced the
-recall of Kynkaanniemi et al. 2019. `inside` is the precision of the latter with the one ball of the nearest row in
-place of all balls, of which those around outliers are so large that they hold anything (the fault that Naeem et al.
-find).
+recall of Kynkaanniemi et al. 2019. `inside` is the precision of the latter, but only the ball of the nearest row
+counts: the balls around outliers are so large that they hold nearly everything, as Naeem et al. found.
 
-Both are between 0 and 1. Two samples of one distribution have, whatever it is and in any dimension, an expected
-coverage of
+Both are between 0 and 1. For two samples of one distribution, in any dimension, the expected coverage is
 
     1 - (n-1)...(n-k) / ((2n-1)...(2n-k)), about 1 - 2^-k = 0.969 for k = 5.
 
-High coverage: whatever the reference does, the dataset has been near; learning what the reference's policy is worth is
-interpolation. Low coverage with high `inside`: the dataset is a narrow part of the reference, fit for imitation. Low
-`inside`: it goes where the reference does not, such as noise or a policy from elsewhere. Both depend on n: more rows,
-smaller balls. They are compared at equal n only, which the `source` of the table states. A dataset and its own variant
-are compared by different steps of the two.
+High coverage: the dataset has rows near everything that the reference does, and the value of the reference's policy can
+be learned by interpolation. Low coverage with high `inside`: the dataset is a narrow part of the reference, good for
+imitation. Low `inside`: the dataset goes where the reference does not, as with noise or another policy. More rows make
+smaller balls, so compare at equal n only; the `source` of the table states n. A dataset and a variant of it are
+compared by different steps, so that no row meets itself.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ import numpy as np
 
 from assay.metrics.estimates import leaving_out, of_sample
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, sample_steps
-from assay.metrics.neighbours import Sample, kth_without, nearest, paired_rows, search, some_of
+from assay.metrics.neighbours import StepSample, kth_without, nearest, paired_rows, search, some_of
 
 __all__ = ["coverage", "inside"]
 
@@ -53,7 +51,7 @@ def coverage(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
     Returns
     -------
     float
-        0 to 1; the module's text says what two equal distributions have.
+        0 to 1; the module's text has the value for two equal distributions.
 
     Raises
     ------
@@ -71,7 +69,7 @@ def coverage(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
 
 
 def inside(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
-    """Return the share of rows that are no farther from the nearest reference row than that is from its k-th neighbour.
+    """Return the share of rows that lie in the ball of the reference row nearest to them.
 
     Parameters
     ----------
@@ -99,37 +97,40 @@ def _require(rows: np.ndarray, reference: np.ndarray, k: int) -> None:
 # -------------------------------------------------------------------- for the table
 
 
-def pair(basis: Basis) -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
+def pair(basis: Basis) -> tuple[StepSample, StepSample, np.ndarray, np.ndarray]:
     """Return samples of equal size of the dataset and the reference, and their rows on the reference's scale.
 
-    Two datasets of equal episode lengths may be variants of each other, or the same. Of those no step is taken from
-    both: a row that meets itself in the reference is no sign of coverage, and spoils divergences.
+    Two datasets of equal episode lengths may be variants of one dataset. Then no step is taken from both, because a row
+    that meets itself in the reference would count as covered, and would break divergences.
     """
     reference = basis.require_reference()
 
-    def draw() -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
+    def draw() -> tuple[StepSample, StepSample, np.ndarray, np.ndarray]:
         if np.array_equal(basis.dataset.episode_lengths, reference.episode_lengths):
             size = min(2 * basis.sample, reference.total_steps)
             steps = sample_steps(reference, size, basis.seed)
             chosen = np.random.Generator(np.random.PCG64(basis.seed)).permutation(size)
             ours, theirs = (
-                Sample.at(which, steps[np.sort(half)], basis.seed)
+                StepSample.at(which, steps[np.sort(half)], basis.seed)
                 for which, half in ((basis.dataset, chosen[: size // 2]), (reference, chosen[size // 2 :][: size // 2]))
             )
         else:
             size = min(basis.sample, basis.dataset.total_steps, reference.total_steps)
-            ours, theirs = Sample.of(basis.dataset, size, basis.seed), Sample.of(reference, size, basis.seed + 1)
+            ours, theirs = (
+                StepSample.of(basis.dataset, size, basis.seed),
+                StepSample.of(reference, size, basis.seed + 1),
+            )
         return ours, theirs, *paired_rows(ours, theirs)
 
-    return basis.once("pair", draw)
+    return basis.cache("pair", draw)
 
 
 def measures(basis: Basis) -> Measures:
     """Return `coverage` and `inside_reference`."""
 
-    def source(ours: Sample, theirs: Sample, which: str, asked: int) -> str:
+    def source(ours: StepSample, theirs: StepSample, which: str, asked: int) -> str:
         label = theirs.dataset.info.id or "reference"
-        return f"{which}, k={K}; {ours.said}; {label}: {theirs.said}; {asked:,} balls"
+        return f"{which}, k={K}; {ours.note}; {label}: {theirs.note}; {asked:,} balls"
 
     def covered_share() -> Measure:
         ours, theirs, rows, reference = pair(basis)

@@ -5,11 +5,12 @@ to the nearest unimodal distribution function, one that is convex up to some mod
 numbers it lies between 1/(2n) (evenly spaced) and 1/4 (two equal atoms); about 0.4/sqrt(n) for uniform ones, and less
 for peaks.
 
-Computed exactly, by the paper's section 3: over the modal interval, at first everything, lie the greatest convex
-minorant and the least concave majorant of F; the interval is cut down to where they are farthest apart, and the dip is
-half the largest distance, over all rounds, between F and the minorant to the left or the majorant to the right of it.
-Written from that description, not from algorithm AS 217, and tested against linear programming over all modes. Equal
-numbers are one step of F as high as they are many; n equal ones are given 1/(2n), the least value, as in R's diptest.
+It is computed exactly, by section 3 of the paper. The modal interval is everything at first. In each round, the
+greatest convex minorant and the least concave majorant of F are taken over it, and it is cut down to where the two are
+farthest apart. The dip is half the largest distance, over all rounds, between F and the minorant on the left or the
+majorant on the right of the interval. The code is written from that description, not from algorithm AS 217, and tested
+against linear programming over all modes. Equal numbers are one step of F of their total weight. n equal numbers have
+the least value, 1/(2n), as in R's diptest.
 """
 
 from __future__ import annotations

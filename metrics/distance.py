@@ -1,4 +1,4 @@
-"""How far two datasets are apart: what a corruption, an augmentation or another policy changed.
+"""Distances between two datasets, which measure what a corruption, an augmentation or another policy changed.
 
 P and Q are the distributions of rows [state, action, reward] of a dataset and a reference, on the reference's scale
 (`assay.metrics.neighbours`), so that every distance is in standard deviations of the reference or has no unit. Here n
@@ -19,17 +19,17 @@ k-nearest-neighbor distances", of P from Q in nats:
     D/n sum_i log(nu_k(i) / rho_k(i)) + log(m / (n - 1))
 
 with nu_k(i), rho_k(i) the distances of row i to its k-th neighbour in the reference and among the other rows, k = 5.
-Non-negative but for error, which partly cancels between the two; unbounded. It says how surprising the dataset is under
-the reference: large where it goes where the reference never was, small where it is a narrow part of it. Distances count
-as at least 1e-6 standard deviations. In many dimensions it is blind to noise that is small against the distances
-between neighbours.
+Non-negative up to error; unbounded. It says how surprising the dataset is under the reference: large if it goes where
+the reference never was, small if it is a narrow part of the reference. Distances below 1e-6 standard deviations count
+as 1e-6. In many dimensions it does not see noise that is small against the distances between neighbours.
 
 `ks_distances`: of each column, the largest difference between the two distribution functions (Smirnov 1939); 0 to 1.
-The maximum names the column that changed most; correlations between columns are not seen.
+The maximum belongs to the column that changed most. Correlations between columns are not seen.
 
-Small distances to the data an algorithm was tuned on: expect the same of it. Large after a transform: it changed the
-data and not only labels; which measure is large says how (KS: one column; MMD, Wasserstein: the whole cloud; KL: new
-places). Changes of the next observation alone (corrupted dynamics) none of them sees: `transition_noise` does.
+If the distances to the data that an algorithm was tuned on are small, expect similar results. If they are large after a
+transform, the measure that is large says what changed: KS one column, MMD and Wasserstein the whole cloud, KL that
+there are new places. None of them sees a change of the next observations alone (corrupted dynamics); `transition_noise`
+does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from assay.metrics.coverage import pair
 from assay.metrics.entropy import FINEST
 from assay.metrics.estimates import leaving_out, of_sample
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
-from assay.metrics.neighbours import Sample, Scaling, kth_without, nearest, search, some_of
+from assay.metrics.neighbours import Scaling, StepSample, kth_without, nearest, search, some_of
 
 __all__ = ["kl_divergence", "ks_distances", "mmd", "sliced_wasserstein"]
 
@@ -63,7 +63,7 @@ def sliced_wasserstein(rows: np.ndarray, reference: np.ndarray, directions: int 
     reference : (m, D) floats, finite
         On the same scale.
     directions : int
-        Random ones, by the seed.
+        Number of random directions.
     seed : int
 
     Returns
@@ -129,7 +129,7 @@ def kl_divergence(rows: np.ndarray, reference: np.ndarray, k: int = K) -> float:
     Returns
     -------
     float
-        Non-negative but for error.
+        Non-negative up to error.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def _kernels(rows: np.ndarray, reference: np.ndarray, s: float) -> tuple[np.ndar
 
 
 def _mmd_of(kernels: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray, reference: np.ndarray) -> float:
-    """Return the estimate of some of the rows and of the reference's, by their positions."""
+    """Return the estimate from some rows of each side, given by their positions."""
     xx, yy, xy = kernels
     n, m = len(rows), len(reference)
     x, y = np.bincount(rows, minlength=len(xx)), np.bincount(reference, minlength=len(yy))
@@ -238,7 +238,7 @@ def _mmd_of(kernels: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray
 
 
 def _kl_terms(across: np.ndarray, own: np.ndarray, sizes: tuple[int, int], columns: int) -> np.ndarray:
-    """Return what each row adds whose k-th neighbours in the reference and among its own are so far away."""
+    """Return the terms of the sum, from the distances to the k-th neighbours in the reference and in the dataset."""
     ratios = np.maximum(across, FINEST) / np.maximum(own, FINEST)
     result: np.ndarray = columns * np.log(ratios) + np.log(sizes[1] / max(1, sizes[0] - 1))
     return result
@@ -257,20 +257,20 @@ def _require_neighbours(rows: np.ndarray, reference: np.ndarray, k: int) -> None
 def measures(basis: Basis) -> Measures:
     """Return `sliced_wasserstein`, `mmd`, `kl_divergence`, `ks_mean` and `ks_max`."""
 
-    def both() -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
-        def join() -> tuple[Sample, Sample, np.ndarray, np.ndarray]:
+    def both() -> tuple[StepSample, StepSample, np.ndarray, np.ndarray]:
+        def join() -> tuple[StepSample, StepSample, np.ndarray, np.ndarray]:
             ours, theirs, rows, reference = pair(basis)
             mine, others = ours.numbers("rewards"), theirs.numbers("rewards")
             scaling = Scaling.of(others, mine)
             return ours, theirs, np.hstack([rows, scaling(mine)]), np.hstack([reference, scaling(others)])
 
-        return basis.once("pair with rewards", join)
+        return basis.cache("pair with rewards", join)
 
-    def said(ours: Sample, theirs: Sample, which: str) -> str:
-        return f"{which}; {ours.said}; {theirs.dataset.info.id or 'reference'}: {theirs.said}"
+    def note(ours: StepSample, theirs: StepSample, which: str) -> str:
+        return f"{which}; {ours.note}; {theirs.dataset.info.id or 'reference'}: {theirs.note}"
 
-    def left(block: int | None, ours: Sample, theirs: Sample) -> tuple[np.ndarray, np.ndarray]:
-        """Return which steps of each are not of the block that is left out."""
+    def left(block: int | None, ours: StepSample, theirs: StepSample) -> tuple[np.ndarray, np.ndarray]:
+        """Return the steps of each sample that are not in the block that is left out."""
         return ours.blocks != of_sample(block, 0), theirs.blocks != of_sample(block, 1)
 
     def wasserstein() -> Measure:
@@ -285,7 +285,7 @@ def measures(basis: Basis) -> Measures:
 
         value, interval = leaving_out(statistic, ours.blocks, theirs.blocks)
         which = f"Bonneel et al. 2015, W2 of (s, a, r), {DIRECTIONS} directions"
-        return Measure(value, "standard deviations", said(ours, theirs, which), interval)
+        return Measure(value, "standard deviations", note(ours, theirs, which), interval)
 
     def discrepancy() -> Measure:
         ours, theirs, rows, reference = both()
@@ -300,7 +300,7 @@ def measures(basis: Basis) -> Measures:
 
         value, interval = leaving_out(statistic, ours.blocks[some], theirs.blocks[some])
         which = f"Gretton et al. 2012, unbiased squared MMD of (s, a, r), median bandwidth, {len(some):,} rows of each"
-        return Measure(value, "squared kernel distance", said(ours, theirs, which), interval)
+        return Measure(value, "squared kernel distance", note(ours, theirs, which), interval)
 
     def divergence() -> Measure:
         ours, theirs, rows, reference = both()
@@ -320,7 +320,7 @@ def measures(basis: Basis) -> Measures:
 
         value, interval = leaving_out(statistic, ours.blocks, theirs.blocks)
         which = f"Wang et al. 2009, KL of (s, a, r) from the reference's, k={K}, {len(asked):,} rows asked"
-        return Measure(value, "nats", said(ours, theirs, which), interval)
+        return Measure(value, "nats", note(ours, theirs, which), interval)
 
     def smirnov(summary: Callable[[np.ndarray], Any], which: str) -> Measure:
         ours, theirs, rows, reference = both()
@@ -330,11 +330,11 @@ def measures(basis: Basis) -> Measures:
             some, other = left(block, ours, theirs)
             if not some.any() or not other.any():
                 return float("nan")
-            found = basis.once(f"ks without {block}", lambda: ks_distances(rows[some], reference[other]))
+            found = basis.cache(f"ks without {block}", lambda: ks_distances(rows[some], reference[other]))
             return float(summary(found))
 
         value, interval = leaving_out(statistic, ours.blocks, theirs.blocks).within(0, 1)
-        source = said(ours, theirs, f"Kolmogorov-Smirnov, {which} of {rows.shape[1]} columns of (s, a, r)")
+        source = note(ours, theirs, f"Kolmogorov-Smirnov, {which} of {rows.shape[1]} columns of (s, a, r)")
         return Measure(value, "difference of distribution functions", source, interval)
 
     return {

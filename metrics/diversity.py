@@ -5,14 +5,14 @@ its steps, in units of the column's standard deviation over all steps; z_i, 2 D 
 
     diversity = mean_{i<j} |z_i - z_j| / sqrt(2 D)
 
-0 where all episodes look alike on average, as those of one policy from one start; around 1 where episodes differ as
-much as steps do (each stays in a place of its own). Unbounded above in principle, rarely above 1.5. High: many
-policies, tasks or starts in one dataset, as in replay and play data; trajectory-wise weighting and filtering have
-something to choose from. Low: they have not, whatever the spread of single steps. Ours; the idea of distances between
-summarized trajectories is common in quality-diversity work.
+It is 0 if all episodes look alike on average, as those of one policy from one start do, and around 1 if episodes differ
+as much as steps do, each in a place of its own. It has no upper limit but is rarely above 1.5. High: the dataset mixes
+many policies, tasks or starts, as replay and play data do, and weighting or filtering by trajectory has a choice. Low:
+it has no choice, however widely single steps spread. The measure is ours; distances between summarized trajectories are
+common in quality-diversity work.
 
-Order within an episode does not matter, nor do constant columns. Discrete actions are 0/1 columns (of what the sampled
-steps hold).
+The order within an episode and constant columns do not matter. A discrete action is one 0/1 column per value that
+occurs in the sampled steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.metrics.estimates import Estimate, jackknife
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
-from assay.metrics.neighbours import Sample, Scaling, discrete_actions, one_hot
+from assay.metrics.neighbours import Scaling, StepSample, discrete_actions, one_hot
 
 __all__ = ["episode_diversity"]
 
@@ -78,35 +78,35 @@ def measures(basis: Basis) -> Measures:
     """Return `episode_diversity`."""
 
     def diversity() -> Measure:
-        sample, said = _some_episodes(basis.dataset, basis.seed)
+        sample, note = _some_episodes(basis.dataset, basis.seed)
         value, interval = _estimate(_summaries(sample))
-        return Measure(value, "standard deviations", f"mean distance between episode summaries; {said}", interval)
+        return Measure(value, "standard deviations", f"mean distance between episode summaries; {note}", interval)
 
     return {"episode_diversity": diversity}
 
 
-def _some_episodes(dataset: Dataset, seed: int) -> tuple[Sample, str]:
-    """Return all steps of some episodes, evenly spaced steps of long ones, and which they are, in words."""
+def _some_episodes(dataset: Dataset, seed: int) -> tuple[StepSample, str]:
+    """Return the steps of some episodes (evenly spaced ones of long episodes), and a note that says which they are."""
     lengths = dataset.episode_lengths
     episodes = np.flatnonzero(lengths)
-    said = f"all {len(episodes):,} episodes"
+    note = f"all {len(episodes):,} episodes"
     if len(episodes) > EPISODES:
         generator = np.random.Generator(np.random.PCG64(seed))
-        said = f"{EPISODES:,} of {len(episodes):,} episodes, seed {seed}"
+        note = f"{EPISODES:,} of {len(episodes):,} episodes, seed {seed}"
         episodes = np.sort(generator.choice(episodes, EPISODES, replace=False))
     if not len(episodes):
         raise NotMeasurable("there are no steps")
     most = max(1, STEPS // len(episodes))
     counts = np.minimum(lengths[episodes], most)
     if (counts < lengths[episodes]).any():
-        said += f", at most {most:,} steps of each"
+        note += f", at most {most:,} steps of each"
     of = np.repeat(np.arange(len(episodes)), counts)
     place = np.arange(len(of)) - (np.cumsum(counts) - counts)[of]
     steps = dataset.episode_starts[episodes][of] + place * lengths[episodes][of] // counts[of]
-    return Sample(dataset, steps, of, seed), said
+    return StepSample(dataset, steps, of, seed), note
 
 
-def _summaries(sample: Sample) -> np.ndarray:
+def _summaries(sample: StepSample) -> np.ndarray:
     """Return means and deviations of the columns that vary, episode by episode; the blocks are the episodes."""
     actions = sample.numbers("actions")
     if discrete_actions(sample.dataset):

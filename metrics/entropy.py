@@ -8,26 +8,27 @@ d dimensions:
     H(A|S) = H(S, A) - H(S)
 
 This is the differential entropy in the data's own units: negative where rows lie denser than one per unit volume, and
-only comparable between datasets of the same columns. Units c times as small add log c per column. Neighbours are looked
-for among standardized columns (`assay.metrics.neighbours`), and the logarithms of the scales are added back, which
-changes nothing but the bias.
+only comparable between datasets of the same columns. Units c times as small add log c per column. Neighbours are
+searched on standardized columns (`assay.metrics.neighbours`), and the logarithms of the scales are added back; this
+changes the bias only.
 
 High: the data spread widely and evenly, as random, exploratory and replay data do; algorithms that extrapolate values
-(DQN and its kin, weakly constrained actor-critics) need it. Low: narrow data, as of one expert; imitation and strongly
-constrained methods do well on it. A high policy entropy is noisy or many-sourced behaviour: cloning averages over it.
+(DQN and its variants, weakly constrained actor-critics) need it. Low: narrow data, as of one expert; imitation and
+strongly constrained methods do well on it. A high policy entropy is noisy or many-sourced behaviour: cloning averages
+over it.
 
 Bias, measured on standard normal rows with k = 3 and 20,000 of them (`benchmarks/neighbours.py`): within 0.06 nats up
 to 11 dimensions, +0.4 at 17, +0.9 at 23 (of 32.6 nats); with 5,000 rows +0.5 and +1.1. It is upwards because balls in
-many dimensions reach beyond where the density is even, shrinks slowly with n, and is common to datasets of like shape:
-compare at equal sample sizes. On 17 + 6 dimensions, H(A|S) sees no precision of the policy finer than how actions vary
-among the nearest states there are, so that it lies between the truth and H(A): read it as an upper estimate. Steps that
-follow each other closely lower all three where the sample is most of the dataset.
+many dimensions are so large that the density varies inside them. It shrinks slowly with n and is similar for datasets
+of similar shape, so compare at equal sample sizes. On 17 + 6 dimensions, H(A|S) is an upper estimate between the truth
+and H(A): it cannot resolve the policy more finely than actions vary among the nearest states. If the sample is most of
+the dataset, consecutive steps, which lie close together, lower all three.
 
 Decisions for what has no density:
 
-- Constant columns are left out, and said to be; the entropy is that of the others.
-- Distances count as at least 1e-6 standard deviations, so that repeated rows give a low, finite number. Where more than
-  half of the rows have k equals, the data are discrete, and in the table there is no entropy: count cells instead.
+- Constant columns are left out, and the source says so; the entropy is that of the other columns.
+- Distances below 1e-6 standard deviations count as 1e-6, so that repeated rows give a low, finite number. If more than
+  half of the rows have k equal ones, the data are discrete and the table has no entropy; count cells instead.
 - A discrete action a has H(S, A) = H(A) + sum_a p(a) H(S|a) with H(A) the entropy of the counts; then H(A|S) lies
   between 0 and log of the number of actions, up to error. Steps of an action with k rows or fewer are left out.
 """
@@ -70,12 +71,12 @@ def knn_entropy(rows: np.ndarray, k: int = K) -> float:
     rows : (n, d) floats, finite
         Constant columns are left out.
     k : int
-        Neighbours. More of them: less variance, more bias.
+        Number of neighbours. More of them give less variance and more bias.
 
     Returns
     -------
     float
-        Unbounded; the module's text says what is high, and how far off.
+        Unbounded; the module's text says what is high, and how large the bias is.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def knn_entropy(rows: np.ndarray, k: int = K) -> float:
 
 
 def entropy_terms(radii: np.ndarray, rows: int, k: int, scaling: Scaling) -> np.ndarray:
-    """Return what each query adds, whose k-th neighbour of `rows` standardized rows is so far away; H is their mean."""
+    """Return the terms whose mean is H, given the distance of each query to its k-th neighbour among `rows` rows."""
     from scipy.special import gammaln, psi
 
     dimensions = int((~scaling.constant).sum())
@@ -124,7 +125,7 @@ def measures(basis: Basis) -> Measures:
 
     def of_states() -> Terms:
         blocks = the_sample(basis).blocks
-        return basis.once("H(S)", lambda: _terms("states", the_states(basis), state_neighbours, blocks))
+        return basis.cache("H(S)", lambda: _terms("states", the_states(basis), state_neighbours, blocks))
 
     def of_state_actions() -> Terms:
         def compute() -> Terms:
@@ -133,7 +134,7 @@ def measures(basis: Basis) -> Measures:
                 return _terms_by_action(states, actions.argmax(1), blocks)
             return _terms("state-actions", np.hstack([states, actions]), state_action_neighbours, blocks)
 
-        return basis.once("H(S, A)", compute)
+        return basis.cache("H(S, A)", compute)
 
     def _terms(what: str, rows: np.ndarray, neighbours: Callable[[Basis], Neighbours], blocks: np.ndarray) -> Terms:
         scaling = Scaling.of(rows)
@@ -147,7 +148,7 @@ def measures(basis: Basis) -> Measures:
         value, interval = leaving_out(lambda block: _mean_of_numbers(terms(block)), sample.blocks)
         counted = int(np.isfinite(terms(None)).sum())
         left_out = f"; {constant} constant columns left out" if constant else ""
-        source = f"Kozachenko and Leonenko 1987, {what}, k={K}; {sample.said}, {counted:,} neighbourhoods{left_out}"
+        source = f"Kozachenko and Leonenko 1987, {what}, k={K}; {sample.note}, {counted:,} neighbourhoods{left_out}"
         return Measure(value, "nats", source, interval)
 
     def constant_states() -> int:

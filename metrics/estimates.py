@@ -1,12 +1,13 @@
-"""Values with a 95 % interval, where steps depend on each other.
+"""Values with a 95 % interval, for steps that depend on each other.
 
-Neighbouring steps of an episode resemble each other, so a thousand of them say less than a thousand independent ones.
-Intervals here come from leaving out one of up to 20 blocks at a time: groups of whole episodes (episode i in group i
-mod 20), or, with fewer than 20 episodes, stretches of consecutive steps. That is the delete-a-group jackknife for
-groups of unequal size (Busing, Meijer and van der Leeden 1999, "Delete-m jackknife for unequal m"), with Student's t
-for the number of blocks. Where rows serve as neighbours of others, they are left out as neighbours, too. It covers what
-another draw of steps and episodes would have changed (in simulations 96 to 100 % of the time: it is rather too wide,
-most so for shares of neighbourhoods), and no bias of the estimator, which is stated where that is described.
+Consecutive steps of an episode resemble each other, so a thousand of them hold less information than a thousand
+independent ones. The intervals come from leaving out one of up to 20 blocks at a time. A block is a group of whole
+episodes (episode i is in group i mod 20) or, with fewer than 20 episodes, a stretch of consecutive steps. This is the
+delete-a-group jackknife for groups of unequal size (Busing, Meijer and van der Leeden 1999, "Delete-m jackknife for
+unequal m"), with Student's t for the number of blocks. Rows that are left out are left out as neighbours, too. The
+interval covers the variation between draws of steps and episodes, in simulations 96 to 100 % of the time; it is too
+wide rather than too narrow, most of all for shares of neighbourhoods. It does not cover the bias of an estimator, which
+each module describes.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ BLOCKS = 20
 
 
 class Estimate(NamedTuple):
-    """A value and its 95 % interval; none where there is only one block."""
+    """A value and its 95 % interval, which is None if there is only one block."""
 
     value: float
     interval: tuple[float, float] | None
 
     def within(self, low: float, high: float) -> Estimate:
-        """Cut the interval to what is possible."""
+        """Return the estimate with its interval cut to the possible range."""
         if self.interval is None:
             return self
         return Estimate(self.value, (max(low, self.interval[0]), min(high, self.interval[1])))
@@ -46,14 +47,14 @@ def blocks_of(dataset: Dataset, steps: np.ndarray) -> np.ndarray:
 
 
 def jackknife(value: float, without: np.ndarray, sizes: np.ndarray) -> Estimate:
-    """Give a value its interval.
+    """Return a value with its interval.
 
     Parameters
     ----------
     value : float
         The statistic of all rows.
     without : (G,) floats
-        The statistic of all rows but those of one block.
+        The statistic without the rows of each block.
     sizes : (G,) int
         Rows in each block; empty blocks do not count.
 
@@ -82,7 +83,7 @@ def leaving_out(statistic: Callable[[int | None], float], *blocks: np.ndarray) -
     Parameters
     ----------
     statistic : callable
-        Takes the block to leave out, or None, and returns a value. Where there are several samples, blocks of the
+        Takes the block to leave out, or None, and returns a value. If there are several samples, the blocks of the
         second one are numbered from BLOCKS on, and so forth.
     *blocks : (n,) int64
         The block of each row of each sample; the variances that the samples contribute add up.
@@ -101,7 +102,7 @@ def leaving_out(statistic: Callable[[int | None], float], *blocks: np.ndarray) -
 
 
 def of_sample(block: int | None, number: int) -> int | None:
-    """Return which block of this sample is left out, where samples number theirs as in `leaving_out`; None for none."""
+    """Return the block of sample `number` that is left out, or None; blocks are numbered as in `leaving_out`."""
     return None if block is None or block // BLOCKS != number else block % BLOCKS
 
 

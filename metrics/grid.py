@@ -1,23 +1,24 @@
-"""A grid over states and actions: explicit bin edges, and a number for every cell.
+"""A grid over states and actions, by explicit bin edges; every cell has a number.
 
 Each number of a row [state, action] goes into the bin `np.digitize(x, edges)`: 0 for x below the first edge, k for x at
-or above the last of k edges. Where the edges come from is the caller's choice:
+or above the last of k edges. The caller chooses the edges:
 
 - `Grid.from_dataset`: evenly spaced over the range of a reference dataset, as Schweighofer et al. 2022 do;
 - `Grid.from_spaces`: evenly spaced over the spaces, the same for every dataset of an environment;
 - `Grid.from_quantiles`: at the quantiles of a reference dataset, so that its rows spread evenly over the bins;
-- `Grid(names, edges)`: any others.
+- `Grid(names, edges)`: any other edges.
 
-Images (uint8 columns of two axes or more a row) are one thing, not thousands of numbers: two frames share a cell if they
-are equal (`images="whole"`), or if they are equal once made small, grey and coarse (`images=(rows, columns, levels)`; the
-cells of Ecoffet et al., "First return, then explore", Nature 590, 2021, are (8, 11, 8)). `images="pixels"` bins every
-pixel as a number, as the published code of SACo does with its flattened frames.
+An image (a uint8 column with two axes or more in a row) counts as one thing, not as thousands of numbers. Two frames
+share a cell if they are equal (`images="whole"`), or if they are equal after they were made small, grey and coarse
+(`images=(rows, columns, levels)`; the cells of Ecoffet et al., "First return, then explore", Nature 590, 2021, are (8,
+11, 8)). `images="pixels"` bins every pixel as a number, as the published code of SACo does with its flattened frames.
 
 Exactness of the cells' numbers: a row of bins is packed into 64 bits without loss where the grid has at most 2^64 cells
 (9 columns of 100 edges). For wider rows the 64 bits are a sum of random table entries, one table per column, fixed once
-and for all (Zobrist hashing), and frames add their xxh3 hash: two different rows agree with probability 2^-64, so N rows
-are miscounted with probability below N^2 / 2^65, which is 3e-8 for a million rows and 3e-4 for a hundred million; with
-128 bits it is below 1e-22. The numbers depend on the grid alone, so parts of a dataset may be hashed on many machines.
+and for all (Zobrist hashing), and frames add their xxh3 hash: two different rows agree with probability 2^-64, so N
+rows are miscounted with probability below N^2 / 2^65, which is 3e-8 for a million rows and 3e-4 for a hundred million;
+with 128 bits it is below 1e-22. The numbers depend on the grid alone, so parts of a dataset may be hashed on many
+machines.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ __all__ = ["Frames", "Grid", "Images"]
 
 Images: TypeAlias = Literal["whole", "pixels"] | tuple[int, int, int]
 
-_CHUNK_BYTES = 1 << 19  # of the rows in float64; what is computed on them then stays in cache
+_CHUNK_BYTES = 1 << 19  # size of a chunk of float64 rows, so that its results stay in cache
 _CHUNK_FRAME_BYTES = 1 << 24
 _QUANTILE_BYTES = 1 << 26
-_TABLE_SEEDS = (0x5AC0, 0x5AC1)  # of the first and of the second 64 bits
+_TABLE_SEEDS = (0x5AC0, 0x5AC1)  # seeds of the tables for the first and the second 64 bits
 _NUMBERS = "fiub"  # dtype kinds
 _PARTS = ("observations", "actions")
 
@@ -58,7 +59,7 @@ class Frames:
     name : str
         Column, such as `"observations/camera"`.
     size : (rows, columns, levels) or None
-        What frames are reduced to before they are compared; None compares them as they are.
+        Size that frames are reduced to before they are compared; None compares them as they are.
 
     Raises
     ------
@@ -76,7 +77,7 @@ class Frames:
             raise ConfigError(f"images={self.size}: give (rows, columns, levels), of 256 levels at most")
 
     def reduce(self, frames: np.ndarray) -> np.ndarray:
-        """Return the frames that are compared: (n, rows, columns) uint8 levels of grey, or the frames themselves.
+        """Return the reduced frames: (n, rows, columns) uint8 levels of grey, or the frames themselves.
 
         Channels are averaged: the last axis, or else the first, where it has four entries or fewer. Each new pixel is
         the mean of a block; frames smaller than the size keep their own.
@@ -108,7 +109,7 @@ class Frames:
         return (sums * (levels / 256)).astype(np.uint8)
 
     def hashes(self, frames: np.ndarray, seed: int, bits: int) -> np.ndarray:
-        """Return (n, bits / 64) uint64, equal for frames that are equal once reduced."""
+        """Return (n, bits / 64) uint64 hashes, equal for frames that are equal after they were reduced."""
         reduced = np.ascontiguousarray(self.reduce(frames))
         result = np.empty((len(reduced), bits // 64), np.uint64)
         for i, frame in enumerate(reduced.reshape(len(reduced), -1)):
@@ -177,7 +178,7 @@ class Grid:
         images : "whole", "pixels" or (rows, columns, levels)
             How frames are compared (the module's text).
         steps : int, optional
-            Look at the first so many steps only.
+            Use only this many steps, from the first one on.
 
         Raises
         ------
@@ -338,7 +339,7 @@ class Grid:
             The observations that its steps start from, and its actions. Infinite values fall into the outer bins.
         bits : 64 or 128
         steps : int, optional
-            The first so many steps only.
+            Use only this many steps, from the first one on.
         following : bool
             Take the observations that follow the steps instead of those that they start from.
 
@@ -375,8 +376,8 @@ class Grid:
     def _places(self, rows: np.ndarray) -> np.ndarray:
         """Bins, counted through all columns.
 
-        For evenly spaced edges the bin is guessed by division, then moved until it brackets the number, so rounding in
-        the guess cannot show.
+        For evenly spaced edges the bin is guessed by division and then moved until its edges enclose the number, so
+        that rounding in the guess has no effect.
         """
         layout = self._layout
         with np.errstate(invalid="ignore", over="ignore"):
@@ -506,7 +507,7 @@ class _Columns:
 
 
 def has_bins(dataset: Dataset) -> bool:
-    """Whether all observation and action columns are numbers, which can be digitized (text cannot)."""
+    """Tell whether all observation and action columns hold numbers or images, so that a grid can be laid over them."""
     reader = StepReader(dataset)
     return all(dataset.column(name).dtype.kind in _NUMBERS for part in _PARTS for name in reader.leaves(part))
 

@@ -1,4 +1,4 @@
-"""HyperLogLog: how many different things went by, from a few kilobytes, in pieces, on many machines.
+"""HyperLogLog: an estimate of the number of distinct things, in a few kilobytes, that can be merged across machines.
 
 Source: Flajolet et al., "HyperLogLog: the analysis of a near-optimal cardinality estimation algorithm", AofA 2007; the
 estimate is that of Ertl, "New cardinality estimation algorithms for HyperLogLog sketches", 2017, arXiv 1702.01284,
@@ -10,12 +10,12 @@ the first one bit among the other 64 - p::
     hash      10110 ... 01 | 0 0 0 1 0 1 1 ...        p bits | 64 - p bits
               register      position 4
 
-Registers merge by their maximum, so the sketch of a union is the merge of the sketches, whatever was counted twice and
-in whichever order. The estimate has a relative standard error of about 1.04 / sqrt(m): 0.8 % at p = 14, which takes 16
-KiB (the published SACo asks for 1 %, and gets p = 14).
+Registers merge by their maximum, so the sketch of a union is the merge of the sketches, in any order, and things that
+were counted twice count once. The estimate has a relative standard error of about 1.04 / sqrt(m): 0.8 % at p = 14,
+which takes 16 KiB (the published SACo asks for 1 %, and gets p = 14).
 
-What goes in must be distinct 64-bit numbers for distinct things, such as `Grid.hashes` yields; they need not look
-random, since each goes through a bijective mix (the finalizer of splitmix64) first.
+The input is a 64-bit number per thing, different for different things, such as `Grid.hashes` yields. The numbers need
+not look random: each goes through a bijective mix first (the finalizer of splitmix64).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from assay.datasets.errors import ConfigError, FormatError
 __all__ = ["HyperLogLog"]
 
 _MAGIC = b"assay-hll-1"
-_CHUNK = 1 << 16  # hashes at a time; what is computed on them then stays in cache
+_CHUNK = 1 << 16  # hashes at a time, so that their results stay in cache
 
 
 class HyperLogLog:

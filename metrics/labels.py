@@ -5,12 +5,12 @@
     dead_dimensions  = numbers in an observation (an action) that are the same at every step
     time_limit       = length of the longest episodes, if one of them ends in a truncation
 
-All are exact and read every step, in blocks. Sparsity is between 1/N and 1; Schweighofer et al. 2022 count zeros per
-episode, which is the same for rewards of 0 and 1, but finds none in rewards of -1 and 0. Near 1: returns are decided by
-a few steps, and value has to be carried far (n-step returns, hindsight); a regression on rewards learns a constant.
-Duplicates: 0 is ordinary for real numbers; more means that data were copied, or a deterministic environment was driven
-the same way twice, and a split into training and validation leaks. Dead dimensions are inputs that no network can learn
-from, and that divide by zero when standardized without care.
+All are exact and read every step, in blocks. Sparsity is between 1/N and 1. Schweighofer et al. 2022 count zeros per
+episode, which is the same for rewards of 0 and 1, but finds no sparsity in rewards of -1 and 0. Near 1: a few steps
+decide the return, value has to be carried far (n-step returns, hindsight), and a regression on rewards learns a
+constant. A duplicate rate of 0 is ordinary for real numbers. More means that data were copied, or that a deterministic
+environment was driven the same way twice; a split into training and validation then leaks. Dead dimensions are inputs
+that no network can learn from, and whose standard deviation is 0.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def dead_dimensions(dataset: Dataset, prefix: str = "observations") -> int:
 
 
 def time_limit(dataset: Dataset) -> int:
-    """Return the length of the longest episodes, if one of them was truncated: nothing was allowed to go on for longer.
+    """Return the length of the longest episodes, if one of them was truncated: no episode could be longer.
 
     Raises
     ------

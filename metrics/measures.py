@@ -2,12 +2,13 @@
 
 A metric file offers its functions to everybody and one function `measures(basis)` to the table, which returns for every
 name a function that computes it. Nothing is computed until it is asked for, and what several measures need is computed
-once, by `basis.once`. A measure that lacks something (a reference, real-valued observations) raises `NotMeasurable` with
+once, by `basis.cache`. A measure that lacks something (a reference, real-valued observations) raises `NotMeasurable` with
 the reason: the table leaves it out, or shows the reason where it was asked for by name.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -80,12 +81,19 @@ class Basis:
     definition: str = "paper"
     _results: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def once(self, name: str, function: Callable[[], Result]) -> Result:
-        """Return what the function returns, computed when first asked for."""
+    def cache(self, name: str, function: Callable[[], Result]) -> Result:
+        """Return the result of the function, which is called once per name and kept."""
         if name not in self._results:
             self._results[name] = function()
         result: Result = self._results[name]
         return result
+
+    def once(self, name: str, function: Callable[[], Result]) -> Result:
+        """Former name of `cache`."""
+        warnings.warn(
+            "Basis.once is now Basis.cache; the former name goes with the next release", DeprecationWarning, 2
+        )
+        return self.cache(name, function)
 
     def require_reference(self) -> Dataset:
         """Return the reference, or raise NotMeasurable."""

@@ -1,4 +1,4 @@
-"""Whether one Gaussian or a mixture of two describes a few numbers better: many small samples at once.
+"""Compare one Gaussian with a mixture of two on a few numbers; many small samples at once.
 
 Maximum likelihood by expectation-maximization (Dempster, Laird and Rubin 1977), compared by the Bayesian information
 criterion (Schwarz 1978),
@@ -6,8 +6,8 @@ criterion (Schwarz 1978),
     BIC = p log n - 2 log L      p = 2 for one Gaussian (mean, variance), 5 for two (and a weight)
     gain = BIC of one - BIC of two, positive where two are better, in spite of their parameters
 
-The two begin at the means of the halves below and above the median. No variance falls below a hundredth of that of the
-sample, so that a component cannot shrink onto single numbers, whose likelihood has no limit.
+The two components start at the means of the halves below and above the median. No variance falls below a hundredth of
+that of the sample, because the likelihood has no limit when a component shrinks onto a single number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 __all__ = ["mixture_gain"]
 
 _ITERATIONS = 200
-_LEAST_VARIANCE = 0.01  # of the sample's
+_LEAST_VARIANCE = 0.01  # as a share of the variance of the sample
 
 
 def mixture_gain(samples: np.ndarray) -> np.ndarray:

@@ -1,23 +1,23 @@
 """Rows of a dataset on one scale, and the nearest neighbours among them.
 
 Columns of states and actions come in different units. Before distances are taken, every column is standardized: its
-mean is subtracted and the rest divided by its standard deviation (population, ddof 0), both of the sampled rows, or of
-the reference's where two datasets are compared. What a constant column (a dead sensor) divides by does not matter
-within one dataset; against a reference, in which it is constant, the spread of both datasets together is taken.
-Standardized numbers are cut at 1e9 standard deviations, so that no square overflows. A discrete action (a flat integer
-or boolean column) becomes one 0/1 column per value, unscaled: two different actions are sqrt(2) apart, as two typical
-values of one standardized column are.
+mean is subtracted, and the rest is divided by its standard deviation (population, ddof 0). Both come from the sampled
+rows, or from those of the reference if two datasets are compared. A column that is constant in the reference is divided
+by the spread of both datasets together. Standardized numbers are cut at 1e9 standard deviations, so that no square
+overflows. A discrete action (a flat integer or boolean column) becomes one 0/1 column per value, unscaled: two
+different actions are sqrt(2) apart, as two typical values of one standardized column are.
 
-Distances are Euclidean. Searches are exact, by scipy's k-d tree; what is approximate is the sample: `Sample.of` draws
-steps without replacement by a seed, and of those at most 5,000, evenly spaced, ask for their neighbours among all.
-Neighbours of a row never include the row itself, but may be of the same episode: where the sample is a large part of
-the dataset, the nearest rows in space are often the nearest in time.
+Distances are Euclidean, and searches are exact, by scipy's k-d tree. The sample is what makes results approximate:
+`StepSample.of` draws steps without replacement by a seed, and at most 5,000 of them, evenly spaced, are asked for their
+neighbours among all. Neighbours of a row never include the row itself, but may be of the same episode: if the sample is
+a large part of the dataset, the nearest rows in space are often the nearest in time.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,18 +27,18 @@ from assay.datasets.streaming import StepReader
 from assay.metrics.estimates import blocks_of
 from assay.metrics.measures import Basis, NotMeasurable, real_columns, sample_steps
 
-__all__ = ["Neighbours", "Sample", "Scaling", "discrete_actions", "nearest", "state_action_rows"]
+__all__ = ["Neighbours", "Scaling", "StepSample", "discrete_actions", "nearest", "state_action_rows"]
 
 QUERIES = 5_000
 STATE_NEIGHBOURS = 50
 STATE_ACTION_NEIGHBOURS = 10
-_WIDEST = 1_024  # numbers in a row; beyond are images, whose pixelwise distances say little
+_WIDEST = 1_024  # numbers in a row; wider rows are images, whose pixelwise distances mean little
 _LARGEST = 1e9
 
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Where each column is centred, and what it is divided by.
+    """The centre of each column, and the number that it is divided by.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Scaling:
 
     @classmethod
     def of(cls, rows: np.ndarray, otherwise: np.ndarray | None = None) -> Scaling:
-        """Measure rows; where they are constant, take the spread of these and `otherwise` together."""
+        """Measure rows; a constant column takes the spread of `rows` and `otherwise` together."""
         if not len(rows):
             raise NotMeasurable("there are no rows to measure")
         low, high = rows.min(0), rows.max(0)
@@ -85,7 +85,7 @@ class Scaling:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class StepSample:
     """Some steps of a dataset, as numbers.
 
     Parameters
@@ -93,7 +93,7 @@ class Sample:
     dataset : Dataset
     steps : (n,) int64
     blocks : (n,) int64
-        Which steps are left out together for an interval.
+        Steps of equal block are left out together for an interval.
     seed : int
     """
 
@@ -103,12 +103,12 @@ class Sample:
     seed: int
 
     @classmethod
-    def of(cls, dataset: Dataset, size: int = 20_000, seed: int = 0) -> Sample:
+    def of(cls, dataset: Dataset, size: int = 20_000, seed: int = 0) -> StepSample:
         """Draw at most `size` steps without replacement."""
         return cls.at(dataset, sample_steps(dataset, size, seed), seed)
 
     @classmethod
-    def at(cls, dataset: Dataset, steps: np.ndarray, seed: int = 0) -> Sample:
+    def at(cls, dataset: Dataset, steps: np.ndarray, seed: int = 0) -> StepSample:
         """Take these steps, in ascending order."""
         return cls(dataset, steps, blocks_of(dataset, steps), seed)
 
@@ -116,15 +116,15 @@ class Sample:
         return len(self.steps)
 
     @property
-    def said(self) -> str:
-        """Which steps these are, in words."""
+    def note(self) -> str:
+        """The steps in words, for the source of a measure."""
         if len(self) == self.dataset.total_steps:
             return f"all {len(self):,} steps"
         return f"{len(self):,} of {self.dataset.total_steps:,} steps, seed {self.seed}"
 
-    def take(self, rows: np.ndarray) -> Sample:
+    def take(self, rows: np.ndarray) -> StepSample:
         """Return some of these steps, by their position."""
-        return Sample(self.dataset, self.steps[rows], self.blocks[rows], self.seed)
+        return StepSample(self.dataset, self.steps[rows], self.blocks[rows], self.seed)
 
     def numbers(self, prefix: str) -> np.ndarray:
         """Return the numbers of `"observations"`, `"actions"` or `"next_observations"`; (n, D) float64.
@@ -173,7 +173,7 @@ def nearest(rows: np.ndarray, k: int, queries: np.ndarray | None = None) -> Neig
     rows : (n, D) floats, finite
         On one scale; see `Scaling`.
     k : int
-        As many as there are where rows are fewer.
+        Number of neighbours; fewer if there are not so many rows.
     queries : (q,) int64, optional
         Ask for these rows only; default all.
 
@@ -192,7 +192,7 @@ def nearest(rows: np.ndarray, k: int, queries: np.ndarray | None = None) -> Neig
     queries = np.arange(len(rows)) if queries is None else queries
     k = min(k, len(rows) - 1)
     distances, found = search(rows, rows[queries], k + 1)
-    # of rows that are equal, the row itself need not come first, nor be among the k + 1 at all
+    # among equal rows the row itself may come later, or may not be among the k + 1 at all
     order = np.argsort(found == queries[:, None], axis=1, kind="stable")[:, :k]
     order.sort(axis=1)
     return Neighbours(queries, np.take_along_axis(distances, order, 1), np.take_along_axis(found, order, 1))
@@ -204,15 +204,19 @@ def search(rows: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np
 
     if not rows.shape[1]:
         rows, points = np.zeros((len(rows), 1)), np.zeros((len(points), 1))
-    tree = cKDTree(rows, balanced_tree=False, compact_nodes=False)  # several times faster to build, as fast to ask
+    # without balancing, a tree is built several times faster and searched as fast
+    tree = cKDTree(rows, balanced_tree=False, compact_nodes=False)
     distances, found = tree.query(points, k=np.arange(1, k + 1), workers=-1)
     return distances, found
 
 
 def kth_without(distances: np.ndarray, blocks: np.ndarray, block: int | None, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance to the k-th neighbour that is not of a block, and which of the neighbours it is.
+    """Return the distance to the k-th neighbour outside a block, and its position among the neighbours.
 
-    distances, blocks : (q, K), nearest first; where fewer than k are left, the farthest known stands for it.
+    Parameters
+    ----------
+    distances, blocks : (q, K)
+        Known neighbours, nearest first. If fewer than k are outside the block, the farthest known one is taken.
     """
     if block is None:
         return distances[:, k - 1], np.full(len(distances), k - 1)
@@ -228,7 +232,7 @@ def discrete_actions(dataset: Dataset) -> bool:
     )
 
 
-def state_action_rows(sample: Sample) -> np.ndarray:
+def state_action_rows(sample: StepSample) -> np.ndarray:
     """Return the rows [state, action], standardized; (n, D) float64.
 
     Examples
@@ -236,19 +240,19 @@ def state_action_rows(sample: Sample) -> np.ndarray:
     >>> dataset = Dataset.from_arrays(
     ...     observations=np.array([0.0, 4.0, 0.0]), actions=np.array([0, 1]), rewards=np.zeros(2),
     ...     terminations=[False, True], truncations=[False, False])
-    >>> state_action_rows(Sample.of(dataset)).tolist()
+    >>> state_action_rows(StepSample.of(dataset)).tolist()
     [[-1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
     """
     return paired_rows(sample, sample)[0]
 
 
-def paired_rows(sample: Sample, reference: Sample) -> tuple[np.ndarray, np.ndarray]:
+def paired_rows(sample: StepSample, reference: StepSample) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows [state, action] of both on the scale of the reference; (n, D) and (m, D) float64.
 
     Parameters
     ----------
-    sample, reference : Sample
-        Of datasets of the same environment.
+    sample, reference : StepSample
+        Samples of datasets of the same environment.
 
     Raises
     ------
@@ -292,14 +296,14 @@ def one_hot(actions: np.ndarray, values: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------- shared by the tables of other files
 
 
-def the_sample(basis: Basis) -> Sample:
+def the_sample(basis: Basis) -> StepSample:
     """Return the sampled steps of the dataset."""
-    return basis.once("sample", lambda: Sample.of(basis.dataset, basis.sample, basis.seed))
+    return basis.cache("sample", lambda: StepSample.of(basis.dataset, basis.sample, basis.seed))
 
 
 def the_states(basis: Basis) -> np.ndarray:
     """Return the sampled states."""
-    return basis.once("states", lambda: the_sample(basis).numbers("observations"))
+    return basis.cache("states", lambda: the_sample(basis).numbers("observations"))
 
 
 def the_actions(basis: Basis) -> np.ndarray:
@@ -309,7 +313,7 @@ def the_actions(basis: Basis) -> np.ndarray:
         actions = the_sample(basis).numbers("actions")
         return one_hot(actions, np.unique(actions)) if discrete_actions(basis.dataset) else actions
 
-    return basis.once("actions", read)
+    return basis.cache("actions", read)
 
 
 def state_neighbours(basis: Basis) -> Neighbours:
@@ -319,17 +323,17 @@ def state_neighbours(basis: Basis) -> Neighbours:
         states = the_states(basis)
         return nearest(Scaling.of(states)(states), STATE_NEIGHBOURS, some_of(len(states)))
 
-    return basis.once("state neighbours", find)
+    return basis.cache("state neighbours", find)
 
 
 def state_action_neighbours(basis: Basis) -> Neighbours:
     """Return the nearest state-actions of some sampled ones."""
 
     def find() -> Neighbours:
-        rows = basis.once("state-action rows", lambda: state_action_rows(the_sample(basis)))
+        rows = basis.cache("state-action rows", lambda: state_action_rows(the_sample(basis)))
         return nearest(rows, STATE_ACTION_NEIGHBOURS, some_of(len(rows)))
 
-    return basis.once("state-action neighbours", find)
+    return basis.cache("state-action neighbours", find)
 
 
 def some_of(total: int, most: int = QUERIES) -> np.ndarray:
@@ -337,3 +341,10 @@ def some_of(total: int, most: int = QUERIES) -> np.ndarray:
     if total <= most:
         return np.arange(total)
     return np.arange(most) * total // most
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Sample":
+        warnings.warn("Sample is now StepSample; the former name goes with the next release", DeprecationWarning, 2)
+        return StepSample
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Stochasticity of transitions and rewards: what part of an outcome the state and the action do not decide.
+"""Stochasticity of transitions and rewards: the share of an outcome that state and action do not determine.
 
 The Gamma test (Stefansson, Koncar and Jones 1997, "A note on the Gamma test"; consistency: Evans and Jones 2002). With
 x a row [state, action], y an outcome, and N_p(i) the p-th nearest neighbour of i, for p = 1 ... k (k = 10):
@@ -6,18 +6,18 @@ x a row [state, action], y an outcome, and N_p(i) the p-th nearest neighbour of 
     delta(p) = mean_i |x_i - x_{N_p(i)}|^2          gamma(p) = 1/2 mean_i (y_i - y_{N_p(i)})^2
     noise    = intercept of the least-squares line of gamma on delta          ratio = noise / var(y)
 
-The intercept is the variance of y that remains when neighbours come arbitrarily close: the noise, whatever smooth
-function of x the rest is. The line removes most of what the distance of the neighbours itself contributes, which a
-plain variance among neighbours counts as noise. The ratio is averaged over outcome columns that vary: the change of
-each observation column in a step, or the reward.
+The intercept is the variance of y that remains when neighbours come arbitrarily close. This is the noise, if the rest
+of y is a smooth function of x. A plain variance among neighbours would also count how far they are apart; the line
+removes most of that. The ratio is averaged over outcome columns that vary: the change of each observation column in a
+step, or the reward.
 
-About 0: deterministic given what is observed; 1: the state and the action say nothing; estimates may lie somewhat
-outside. High: one sample of an outcome says little, optimistic planning and return filtering mistake luck for skill,
-and quantile or ensemble critics help; noise that a corruption added shows up here. It is what is noise *given the
-observation*: hidden state counts. In many dimensions and few steps neighbours are far apart and the line is an
-extrapolation: discontinuous dynamics (contacts) then count as noise.
+About 0: the outcome is deterministic given the observation. 1: state and action say nothing about it. Estimates may lie
+a little outside. High: one sample of an outcome says little, optimistic planning and filtering by return mistake luck
+for skill, and quantile or ensemble critics help. Noise that a corruption added shows up here, and so does hidden state.
+In many dimensions and few steps, neighbours are far apart and the line is an extrapolation: discontinuous dynamics
+(contacts) then count as noise.
 
-Where neighbours are all equally far, as where all rows repeat, there is no line, and gamma's mean is taken.
+If all neighbours are equally far, as when all rows repeat, there is no line, and the mean of gamma is taken.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
 from assay.metrics.neighbours import (
     STATE_ACTION_NEIGHBOURS,
     Neighbours,
-    Sample,
     Scaling,
+    StepSample,
     nearest,
     some_of,
     state_action_neighbours,
@@ -42,7 +42,7 @@ __all__ = ["noise_ratio"]
 
 
 def noise_ratio(inputs: np.ndarray, outputs: np.ndarray, k: int = STATE_ACTION_NEIGHBOURS) -> float:
-    """Return the share of the outputs' variance that the inputs do not decide.
+    """Return the share of the outputs' variance that the inputs do not determine.
 
     Parameters
     ----------
@@ -112,8 +112,8 @@ def _intercept(deltas: np.ndarray, gammas: np.ndarray) -> float:
 def measures(basis: Basis) -> Measures:
     """Return `transition_noise` and `reward_noise`."""
 
-    def usable() -> tuple[Sample, Neighbours]:
-        def find() -> tuple[Sample, Neighbours]:
+    def usable() -> tuple[StepSample, Neighbours]:
+        def find() -> tuple[StepSample, Neighbours]:
             sample = the_sample(basis)
             known = np.flatnonzero(np.isin(sample.steps, basis.dataset.usable_steps, assume_unique=True))
             if len(known) == len(sample):
@@ -121,11 +121,11 @@ def measures(basis: Basis) -> Measures:
             sample = sample.take(known)  # steps whose next observation was recorded
             return sample, nearest(state_action_rows(sample), STATE_ACTION_NEIGHBOURS, some_of(len(sample)))
 
-        return basis.once("usable neighbours", find)
+        return basis.cache("usable neighbours", find)
 
-    def measure(sample: Sample, neighbours: Neighbours, outputs: np.ndarray, what: str) -> Measure:
+    def measure(sample: StepSample, neighbours: Neighbours, outputs: np.ndarray, what: str) -> Measure:
         value, interval = _ratio(neighbours, outputs, sample.blocks)
-        source = f"Gamma test, Stefansson et al. 1997, k={STATE_ACTION_NEIGHBOURS}, {what}; {sample.said}"
+        source = f"Gamma test, Stefansson et al. 1997, k={STATE_ACTION_NEIGHBOURS}, {what}; {sample.note}"
         return Measure(value, "fraction of variance", source, interval)
 
     def of_transitions() -> Measure:

@@ -1,19 +1,21 @@
-"""The shape of the returns: what there is above the mean for a learner to find.
+"""The shape of the returns: how much lies above the mean, where a learner can find it.
 
 Sources: Hong et al., "Harnessing Mixed Offline Reinforcement Learning Datasets via Trajectory Weighting", ICLR 2023,
-arXiv 2306.13085 (the positive-sided variance); Swazinna et al., "Measuring Data Quality for Dataset Selection in Offline
-Reinforcement Learning", 2021, arXiv 2111.13461 (the potential of a dataset: its best return against its mean one).
+arXiv 2306.13085 (the positive-sided variance); Swazinna et al., "Measuring Data Quality for Dataset Selection in
+Offline Reinforcement Learning", 2021, arXiv 2111.13461 (the potential of a dataset: its best return against its mean
+one).
 
-With G the undiscounted returns of the E episodes, all counted alike whatever their length, and mean(G) the behaviour mean:
+With G the undiscounted returns of the E episodes, all counted alike whatever their length, and mean(G) the behaviour
+mean:
 
     PSV        = mean(max(G - mean(G), 0)^2)
     potential  = (max(G) - mean(G)) / (max(G) - min(G))
     above mean = share of the episodes with G > mean(G)
 
-PSV says how far good episodes lie above the average one: high where a few good episodes hide among many poor ones, which
-weighted sampling and policies that choose (RW, AW, IQL, CQL) gain from; 0 where all episodes are alike, where imitation
-loses nothing. It is computed on returns scaled to 0..1 to compare environments; the repository of the paper has no code
-for it. Where all returns are equal there is nothing to scale by, and PSV, potential and share are all 0.
+PSV says how far good episodes lie above the average one. It is high if a few good episodes are among many poor ones:
+weighted sampling and algorithms that choose (RW, AW, IQL, CQL) then gain most. It is 0 if all episodes are alike:
+imitation then loses nothing. To compare environments, it is computed on returns scaled to 0..1; the repository of the
+paper has no code for it. If all returns are equal there is nothing to scale by, and PSV, potential and share are all 0.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ def psv(dataset: Dataset, scale: Scale = "raw", *, root: bool = False) -> float:
     ----------
     dataset : Dataset
     scale : "raw", "range" or "references"
-        Of the returns as they are; of (G - min G) / (max G - min G), between 0 and 1/4; or of
+        Scale of the returns: as they are; (G - min G) / (max G - min G), so that PSV is between 0 and 1/4; or
         (G - random) / (expert - random) by the dataset's reference scores.
     root : bool
         Return the square root, in units of the returns.
@@ -110,7 +112,7 @@ def psv(dataset: Dataset, scale: Scale = "raw", *, root: bool = False) -> float:
     Raises
     ------
     ConfigError
-        If the dataset has no (or equal) reference scores and they are asked for.
+        If `scale="references"` and the dataset has no reference scores, or equal ones.
 
     Examples
     --------
@@ -158,7 +160,7 @@ def potential_for_improvement(dataset: Dataset) -> float:
 def fraction_above_mean(dataset: Dataset) -> float:
     """Return the share of the episodes whose return is above the mean; 0 where all are equal.
 
-    Below 1/2 the good episodes are rarer than the poor ones, above it a few failures pull the mean down.
+    Below 1/2, good episodes are rarer than poor ones. Above it, a few failures pull the mean down.
     """
     return float(_above(finite_returns(dataset)[None])[0])
 

@@ -1,9 +1,9 @@
 """Returns and lengths of the episodes, summarized.
 
-A return is the undiscounted sum of the rewards of an episode as the dataset has them (corrupted or relabelled ones
-included), in float64. All E episodes count, the ones that were cut
-off included; `assay.metrics.tq` counts completed ones only. The standard deviation is the population's (ddof 0), and
-quantiles are interpolated linearly between order statistics.
+A return is the undiscounted sum of the rewards of an episode in float64, with the rewards that the dataset holds,
+corrupted or relabelled ones included. All E episodes count, also those that were cut off; `assay.metrics.tq` counts
+completed ones only. The standard deviation is the population's (ddof 0), and quantiles are interpolated linearly
+between order statistics.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def fraction_terminated(dataset: Dataset) -> float:
 
 
 def fraction_truncated(dataset: Dataset) -> float:
-    """Return the fraction of episodes whose last step is a truncation; one step may be both, or neither."""
+    """Return the fraction of episodes whose last step is a truncation; a step may also be both, or neither."""
     require_episodes(dataset)
     return float(dataset.truncations[last_steps(dataset)].mean())
 
@@ -130,7 +130,7 @@ def last_steps(dataset: Dataset) -> np.ndarray:
 
 
 def require_episodes(dataset: Dataset) -> None:
-    """Raise DatasetError where there is nothing to summarize."""
+    """Raise DatasetError if there are no episodes."""
     if not dataset.total_episodes:
         raise DatasetError("the dataset has no episodes to summarize")
 
@@ -171,11 +171,11 @@ def measures(basis: Basis) -> Measures:
 
     def summary_of(what: str, key: str, unit: str) -> Measure:
         function = return_summary if what == "returns" else length_summary
-        value = basis.once(what, lambda: function(dataset))[key]
+        value = basis.cache(what, lambda: function(dataset))[key]
         return Measure(value, unit, f"{what} of all episodes" if what == "lengths" else _ALL_RETURNS)
 
     def return_interval() -> tuple[float, float] | None:
-        return basis.once("return interval", lambda: bootstrap_interval(finite_returns(dataset), basis.seed))
+        return basis.cache("return interval", lambda: bootstrap_interval(finite_returns(dataset), basis.seed))
 
     def return_mean() -> Measure:
         return summary_of("returns", "mean", "reward")._replace(interval=return_interval())

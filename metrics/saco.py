@@ -9,32 +9,32 @@ number of distinct cells that the rows [state, action] of D fall into (`assay.me
     saturation(D) = U(D) / N                          (ours, reported beside SACo)
 
 The paper's reference is the replay dataset of the run that made D, with as many steps as D; U grows with N, so compare
-datasets of equal size. High SACo is what value-based methods (DQN and its kin) need; methods that constrain the policy
-(BCQ, CQL, CRR) do well with high SACo or high TQ. Where nearly every row is its own cell (saturation near 1, as on 23
-columns of a MuJoCo body with any useful number of edges) SACo says little more than the ratio of the sizes: take fewer
-bins.
+datasets of equal size. High SACo is what value-based methods (DQN and its variants) need; methods that constrain the
+policy (BCQ, CQL, CRR) do well with high SACo or high TQ. If nearly every row is its own cell (saturation near 1, as on
+the 23 columns of a MuJoCo body with any useful number of edges), SACo says little more than the ratio of the sizes:
+take fewer bins.
 
 The published sources disagree on what is counted. `definition` chooses; in all three the count here is exact:
 
 "paper"
     `np.linspace(low, high, 100)` per column, low and high those of the reference, the same grid for both counts.
 "published code"
-    The grid of each count is over the range of that dataset's own columns (so for four of the six environments; the
-    other two pass the reference's range), and each dataset has one row more, all zeros in state and action, which lies
-    in the range too: the code's buffers hold N + 1 rows and the evaluator gets them uncut. Frames are flattened to
-    pixels. The code then estimates U by a HyperLogLog of 1 % nominal error (measured +0.5 % on CartPole-like data,
-    +1.7 % on 1M distinct rows of 23 numbers); `sketch_state_actions` is such an estimate.
+    Each dataset is counted on a grid over the range of its own columns (in four of the six environments; in the other
+    two the reference's range is passed). Each dataset has one more row, of zeros in state and action, which counts for
+    the range too: the code's buffers hold N + 1 rows, and the evaluator gets all of them. Frames are flattened to
+    pixels. The code then estimates U by a HyperLogLog of 1 % nominal error (measured +0.5 % on CartPole-like data, +1.7
+    % on 1M distinct rows of 23 numbers); `sketch_state_actions` is such an estimate.
 "d4rl notebook"
-    `evaluate.ipynb` of the code: `np.linspace(low, high, 5)` over the reference's range (its reference is the
-    medium-replay dataset of the body), a Python set of tuples, on the first 100,000 rows of each dataset. The range
-    is that of the reference's first 100,000 rows.
+    `evaluate.ipynb` of the code: a Python set of tuples on a grid of `np.linspace(low, high, 5)` over the range of the
+    reference (the medium-replay dataset of the body). Only the first 100,000 rows of each dataset are used, also for
+    the range.
 
 Actions are digitized like states, discrete ones too, as published. Integers whose reference range spans fewer than
 `bins` values all get bins of their own, so their count is that of the values themselves. States are the observations
-that the N steps start from. `get_unique_state_actions_exact` in the code adds states and actions elementwise where it
-should join them; nothing of it is used here. (It is not used there either.)
+that the N steps start from. The code's `get_unique_state_actions_exact` adds states and actions elementwise where it
+should concatenate them. The code does not use this function, and neither do we.
 
-A dataset that is larger than one machine is counted in parts, by sketches that merge::
+A dataset that is larger than one machine is counted in parts, by sketches that are merged::
 
     grid = Grid.from_dataset(reference)                                # once, then sent to everyone
     part = sketch_state_actions(part_of_the_dataset, grid)             # on each machine; part.to_bytes() travels
@@ -81,7 +81,7 @@ def unique_state_actions(dataset: Dataset, grid: Grid, *, bits: int = 64) -> int
         N rows: the observations that the steps start from, and the actions. Infinite values fall into the outer bins.
     grid : Grid
     bits : 64 or 128
-        Of the cells' numbers; `assay.metrics.grid` says how likely two of them agree by chance.
+        Size of the cells' numbers; `assay.metrics.grid` says how likely two cells get the same number by chance.
 
     Returns
     -------
@@ -105,12 +105,12 @@ def unique_state_actions(dataset: Dataset, grid: Grid, *, bits: int = 64) -> int
 
 
 def unique_states(dataset: Dataset, grid: Grid, *, bits: int = 64) -> int:
-    """Count the distinct cells that the states of a dataset fall into, actions left aside.
+    """Count the distinct cells that the states of a dataset fall into, without the actions.
 
     Parameters
     ----------
     dataset, grid, bits
-        As in `unique_state_actions`; of the grid, the part over the observations.
+        As in `unique_state_actions`; only the part of the grid over the observations is used.
 
     Examples
     --------
@@ -125,13 +125,13 @@ def unique_states(dataset: Dataset, grid: Grid, *, bits: int = 64) -> int:
 
 
 def sketch_state_actions(dataset: Dataset, grid: Grid, precision: int = 14) -> HyperLogLog:
-    """Return a mergeable estimate of `unique_state_actions`, in 2^precision bytes whatever the size of the dataset.
+    """Return a mergeable estimate of `unique_state_actions`, in 2^precision bytes for any size of the dataset.
 
     Parameters
     ----------
     dataset : Dataset
     grid : Grid
-        The same for all parts that are to be merged.
+        It has to be the same for all parts that are to be merged.
     precision : int
         Relative standard error 1.04 / 2^(precision/2).
 
@@ -148,7 +148,7 @@ def sketch_state_actions(dataset: Dataset, grid: Grid, precision: int = 14) -> H
 
 
 def saturation(dataset: Dataset, grid: Grid) -> float:
-    """Return U(D) / N, the share of steps in a cell of their own: from 1/N to 1, where the grid is too fine for SACo to say much.
+    """Return U(D) / N, distinct cells per step: from 1/N to 1, at which the grid is too fine for SACo to say much.
 
     Parameters
     ----------
@@ -182,16 +182,16 @@ def saco(
     Parameters
     ----------
     dataset, reference : Dataset
-        Of the same environment and, for a fair comparison, of the same number of steps. The paper's reference is the
-        replay dataset of the same run.
+        Datasets of the same environment and, for a fair comparison, of the same number of steps. The paper's reference
+        is the replay dataset of the same run.
     bins : int, optional
         Number of bin edges over the range of every column; default 100, and 5 for the notebook's definition.
     definition : "paper", "published code" or "d4rl notebook"
-        What is counted where the sources disagree; the module's text says what each does.
+        Source of the definition, because the three disagree; the module's text describes them.
     grid : Grid, optional
         Count on this grid instead, such as `Grid.from_spaces(...)`; not together with `bins` or a definition.
     bits : 64 or 128
-        Of the cells' numbers.
+        Size of the cells' numbers.
 
     Returns
     -------
@@ -235,8 +235,7 @@ def lsaco(
     Raises
     ------
     DatasetError
-        As `saco` does, and where the logarithm leaves nothing to divide: a dataset without steps, or a reference with
-        one cell only.
+        As `saco` does, and if a logarithm is not usable: the dataset has no steps, or the reference has one cell only.
 
     Examples
     --------
@@ -275,7 +274,7 @@ def unique_counts(
 
 
 def definition_grid(reference: Dataset, definition: str, bins: int | None = None) -> Grid:
-    """Return the grid over the reference that a definition counts on (the published code's is over each dataset)."""
+    """Return the grid over the reference that a definition counts on (the published code has one per dataset)."""
     if definition not in DEFAULT_BINS:
         raise UnknownNameError("definition of SACo", definition, get_args(Definition))
     bins = DEFAULT_BINS[definition] if bins is None else bins
@@ -323,7 +322,7 @@ def _cells(dataset: Dataset, grid: Grid, bits: int, steps: int | None = None, ze
 
 
 def _distinct(cells: np.ndarray) -> int:
-    """Count the different ones, sorting in place."""
+    """Return the number of distinct cells; sorts them in place."""
     if not len(cells):
         return 0
     if cells.ndim == 1:
@@ -344,15 +343,15 @@ def measures(basis: Basis) -> Measures:
         whose = dataset if basis.reference is None else basis.reference
         if not has_bins(whose) or not has_bins(dataset):
             raise NotMeasurable("a grid needs observations and actions that are numbers")
-        return basis.once("grid", lambda: definition_grid(whose, definition, bins))
+        return basis.cache("grid", lambda: definition_grid(whose, definition, bins))
 
     def unique() -> int:
         laid = grid()
-        return basis.once("unique", lambda: count(dataset, laid, definition, bins))
+        return basis.cache("unique", lambda: count(dataset, laid, definition, bins))
 
     def unique_in_reference() -> int:
         reference, laid = basis.require_reference(), grid()
-        return basis.once("unique in reference", lambda: count(reference, laid, definition, bins))
+        return basis.cache("unique in reference", lambda: count(reference, laid, definition, bins))
 
     def edges() -> str:
         used = DEFAULT_BINS[definition] if bins is None else bins

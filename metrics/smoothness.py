@@ -1,4 +1,4 @@
-"""How one step follows from the one before: autocorrelation, and jumps that stand out.
+"""Smoothness of trajectories: autocorrelation, and jumps that stand out.
 
 Over pairs of consecutive steps t, t + 1 of one episode, x a column of states, of actions, or the rewards:
 
@@ -7,14 +7,15 @@ Over pairs of consecutive steps t, t + 1 of one episode, x a column of states, o
     discontinuities = share of pairs with J_t > 0 and log J_t > Q3 + 3 (Q3 - Q1), Q of the logarithms of positive jumps
 
 Autocorrelation is between -1 and 1 (Pearson's, over all pairs: slow drifts between episodes count). High for states:
-many steps say little more than few; sample more of them or skip frames. Near 1 for actions: smooth control, as of a
-trained policy or a person; near 0: independent noise in every step, as of a random policy; negative: chattering.
+many steps hold little more information than few; collect more steps, or skip frames. Near 1 for actions: smooth
+control, as of a trained policy or a person; near 0: independent noise in every step, as of a random policy; negative:
+chattering.
 
-Discontinuities are Tukey's "far out" points (1977) of the jumps' logarithms: no unit and no distribution is assumed,
-and a normal one has 1e-6 of them. Above 0: resets inside an episode, teleports, sensor glitches, frames from another
-trajectory, wrongly joined episodes; a corruption of a few observations shows up twice, on the way out and back. Blind
-where more than a quarter of the pairs jump: then that is the rule. Contacts may count in data that are smooth
-otherwise.
+Discontinuities are Tukey's "far out" points (1977) of the logarithms of the jumps. No unit and no distribution is
+assumed; a normal distribution has a share of 1e-6. Above 0, there are resets inside an episode, teleports, sensor
+glitches, frames from another trajectory, or wrongly joined episodes. A corrupted observation counts twice, on the way
+out and on the way back. If more than a quarter of the pairs jump, jumps are the rule and none is found. In data that
+are smooth otherwise, contacts may count.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.metrics.estimates import BLOCKS, Estimate, blocks_of, jackknife, mean_by_blocks
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
-from assay.metrics.neighbours import Sample, Scaling, discrete_actions, one_hot
+from assay.metrics.neighbours import Scaling, StepSample, discrete_actions, one_hot
 
 __all__ = ["autocorrelation", "discontinuities"]
 
 
 def autocorrelation(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the mean over columns of the correlation between rows and those that followed them.
+    """Return the mean over columns of the correlation between rows and the rows that follow them.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def _autocorrelation(before: np.ndarray, after: np.ndarray, blocks: np.ndarray) 
 def _correlation(sums: np.ndarray) -> float:
     n, a, b, aa, bb, ab = sums
     variance = np.maximum((aa - a * a / n) * (bb - b * b / n), 0)
-    some = variance > 1e-12 * n**2  # of columns of unit variance in all
+    some = variance > 1e-12 * n**2  # relative to columns whose overall variance is 1
     if not some.any():
         return float("nan")
     return float(np.clip((ab - a * b / n)[some] / np.sqrt(variance[some]), -1, 1).mean())
@@ -132,20 +133,20 @@ def measures(basis: Basis) -> Measures:
     """Return `autocorrelation_observations`, `..._actions`, `..._rewards` and `discontinuities`."""
     dataset = basis.dataset
 
-    def pairs() -> tuple[Sample, str]:
-        return basis.once("pairs", lambda: _pairs(dataset, basis.sample, basis.seed))
+    def pairs() -> tuple[StepSample, str]:
+        return basis.cache("pairs", lambda: _pairs(dataset, basis.sample, basis.seed))
 
     def read(prefix: str) -> tuple[np.ndarray, np.ndarray]:
         def numbers() -> tuple[np.ndarray, np.ndarray]:
             sample, _ = pairs()
-            following = Sample(dataset, sample.steps + 1, sample.blocks, sample.seed)
+            following = StepSample(dataset, sample.steps + 1, sample.blocks, sample.seed)
             before, after = sample.numbers(prefix), following.numbers(prefix)
             if prefix == "actions" and discrete_actions(dataset):
                 values = np.union1d(before, after)
                 return one_hot(before, values), one_hot(after, values)
             return before, after
 
-        return basis.once(f"pairs of {prefix}", numbers)
+        return basis.cache(f"pairs of {prefix}", numbers)
 
     def correlation(prefix: str) -> Measure:
         value, interval = _autocorrelation(*read(prefix), pairs()[0].blocks).within(-1, 1)
@@ -165,18 +166,18 @@ def measures(basis: Basis) -> Measures:
     }
 
 
-def _pairs(dataset: Dataset, size: int, seed: int) -> tuple[Sample, str]:
-    """Return steps that another one of the same episode follows, and which they are, in words."""
+def _pairs(dataset: Dataset, size: int, seed: int) -> tuple[StepSample, str]:
+    """Return steps that are followed by another one of their episode, and a note that says which they are."""
     total = dataset.total_steps - int((dataset.episode_lengths > 0).sum())
     if total < 2:
         raise NotMeasurable("no two steps of an episode follow each other often enough")
     drawn = np.arange(total)
-    said = f"all {total:,} pairs of steps"
+    note = f"all {total:,} pairs of steps"
     if total > size:
         generator = np.random.Generator(np.random.PCG64(seed))
         drawn = np.sort(generator.choice(total, size, replace=False, shuffle=False))
-        said = f"{size:,} of {total:,} pairs of steps, seed {seed}"
+        note = f"{size:,} of {total:,} pairs of steps, seed {seed}"
     inner = np.maximum(dataset.episode_lengths - 1, 0)
     episodes = np.searchsorted(np.cumsum(inner), drawn, side="right")
     steps = dataset.episode_starts[episodes] + drawn - (np.cumsum(inner) - inner)[episodes]
-    return Sample(dataset, steps, blocks_of(dataset, steps), seed), said
+    return StepSample(dataset, steps, blocks_of(dataset, steps), seed), note

@@ -1,17 +1,18 @@
-"""How many directions a dataset varies in: the spectrum of its covariance, and its effective rank.
+"""The number of directions in which a dataset varies: the spectrum of its covariance, and its effective rank.
 
 Roy and Vetterli 2007, "The effective rank: a measure of effective dimensionality", applied to the
 covariance matrix of standardized columns (the correlation matrix), whose singular values are its eigenvalues l_j:
 
     p_j = l_j / sum l          erank = exp(- sum_j p_j log p_j)
 
-Between 1 (all columns move together) and the number of columns that vary (none does with another). High: states or
-state-actions fill the directions there are, as with independent noise on every joint; value functions are pinned down
-in all of them. Low: a few coordinated motions, as of one trained gait, and a learned value extrapolates in all others.
+It lies between 1 (all columns move together) and the number of columns that vary (no two move together). High: states
+or state-actions fill all directions, as with independent noise on every joint, and the data determine a value function
+in all of them. Low: there are a few coordinated motions, as of one trained gait, and a learned value extrapolates in
+all other directions.
 
-Deviation: Roy and Vetterli take the singular values of the data matrix itself, which are the square roots of these
-(hence a larger rank), and leave units to the reader; standardizing makes it independent of units. Constant columns are
-left out. The covariance is linear: a circle counts as two directions.
+Deviation: Roy and Vetterli take the singular values of the data matrix, which are the square roots of these; their rank
+is larger. They do not scale the columns; standardizing makes the rank independent of units. Constant columns are left
+out. The covariance is linear: a circle counts as two directions.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def spectrum(rows: np.ndarray) -> np.ndarray:
     Returns
     -------
     (d,) float64
-        d columns vary; they add up to 1.
+        The shares add up to 1; d is the number of columns that vary.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def measures(basis: Basis) -> Measures:
         interval = None
         if len(groups) > 1:
             interval = jackknife(value, _ranks_without(sums, products, sizes[sizes > 0]), sizes[sizes > 0]).interval
-        source = f"Roy and Vetterli 2007, standardized covariance; {sample.said}"
+        source = f"Roy and Vetterli 2007, standardized covariance; {sample.note}"
         return Measure(value, f"of {scaled.shape[1]} directions", source, interval)
 
     return {
@@ -118,7 +119,7 @@ def measures(basis: Basis) -> Measures:
 
 
 def _ranks_without(sums: np.ndarray, products: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return the effective rank without each of the groups, NaN where nothing is left that varies."""
+    """Return the effective rank without each of the groups; NaN if no column varies without it."""
     ranks = np.full(len(sizes), np.nan)
     for group in range(len(sizes)):
         left = sizes.sum() - sizes[group]

@@ -1,4 +1,4 @@
-"""What the best path through a dataset would earn if its episodes could be joined where they meet.
+"""The return of the best path through a dataset, if episodes could be joined where they meet.
 
 States are put into the cells of a grid. Every step of the dataset is an edge from the cell it starts in to the cell it
 leads to, with its reward::
@@ -10,19 +10,20 @@ The value of the best path of at most H steps follows by value iteration over th
 
     V_0(s) = 0,    V_h(s) = max over edges (s, r, s') of r + V_(h-1)(s'),    V(end) = 0,
 
-where `end` is what follows a termination. H is the length of the longest episode, so a path cannot gain by running in
-circles for longer than an episode lasts. A path goes on until a termination or for H steps: the last state of a
-truncated or unfinished episode, if no other step starts in its cell, leads nowhere, and only a path whose time is up may
-end there (else a learner paid by costs would be credited for stopping early). An observed episode is always a path.
+where `end` follows a termination. H is the length of the longest episode, so that a path cannot gain by running in
+circles for longer than an episode lasts. A path goes on until a termination or for H steps. If no step starts in the
+cell of the last state of a truncated or unfinished episode, only a path of H steps may end there; otherwise a path with
+negative rewards would gain by stopping early. An observed episode is always a path.
 
-It is an **upper estimate**, never a promise: states in one cell count as one state, so the coarser the grid, the more
-paths there are that no policy can follow (on one cell it is H times the largest reward); chance counts as choice, so in
-a stochastic environment lucky transitions are picked; and on a grid so fine that no two episodes meet it is the best
-return that is there. `outcomes="mean"` takes the mean over all that followed the same cell and the same cell of actions,
-which removes the luck; a pair of which any outcome leads nowhere is not taken then. Compare datasets on the same grid (`Grid.from_spaces`, or one reference).
+It is an **upper estimate**, never a promise. States in one cell count as one state, so a coarse grid has many paths
+that no policy can follow (with one cell, the result is H times the largest reward). Chance counts as choice, so lucky
+transitions of a stochastic environment are picked. On a grid so fine that no two episodes meet, the result is the best
+observed return. `outcomes="mean"` takes the mean over all steps with the same cell of states and of actions, which
+removes the luck; a pair with an outcome from which no path goes on is then left out. Compare datasets on the same grid
+(`Grid.from_spaces`, or one reference).
 
-High above the best observed return: methods that do dynamic programming (CQL, IQL, TD3+BC) can find more than the data
-shows; equal to it: nothing to stitch, and imitation of the best episodes gets all there is.
+Far above the best observed return: methods with dynamic programming (CQL, IQL, TD3+BC) can find more than the data
+shows. Equal to it: there is nothing to stitch, and imitation of the best episodes is enough.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ __all__ = ["Stitched", "stitched_return"]
 
 @dataclass(frozen=True)
 class Stitched:
-    """What paths through a dataset earn.
+    """Returns of the best paths through a dataset.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Stitched:
     cells : int
         Distinct states on the grid.
     crossings : int
-        Cells that are entered or started in by two episodes or more: where paths can change over.
+        Cells that two episodes or more visit; a path can change between episodes there.
     """
 
     best: float
@@ -72,20 +73,20 @@ def stitched_return(
     horizon: int | None = None,
     outcomes: Literal["best", "mean"] = "best",
 ) -> Stitched:
-    """Return what the best path through the states of a dataset earns: an upper estimate (see the module's text).
+    """Return the returns of the best paths through the states of a dataset, an upper estimate (see the module's text).
 
     Parameters
     ----------
     dataset : Dataset
     grid : Grid, optional
-        Whose cells are taken for states; default `Grid.from_dataset(dataset, bins)`.
+        Grid whose cells count as states; default `Grid.from_dataset(dataset, bins)`.
     bins : int
         Edges per column of the default grid.
     horizon : int, optional
         Longest path, in steps; default the length of the longest episode.
     outcomes : "best" or "mean"
-        Whether each observed transition may be chosen, or each pair of state and action cell, with the mean of what
-        followed it.
+        Whether a path chooses between observed transitions, or between pairs of a state and an action cell with the
+        mean of their outcomes.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def stitched_return(
     graph = _Graph(dataset, grid, outcomes)
     starts = graph.sources[dataset.episode_starts]
     from_start = graph.values(steps)[starts]
-    # an episode that stopped short of the horizon is a path all the same
+    # an observed episode that is shorter than the horizon is a path, too
     if outcomes == "best":
         shown = np.full(graph.cells, -np.inf)
         np.maximum.at(shown, starts, np.where(dataset.episode_lengths <= steps, observed, -np.inf))
@@ -124,7 +125,7 @@ def stitched_return(
 
 
 class _Graph:
-    """The empirical MDP: cells numbered by first visit, then the end, then the unknown, where no path goes on."""
+    """The empirical MDP: its states are the cells by first visit, then the end, then a dead end."""
 
     def __init__(self, dataset: Dataset, grid: Grid, outcomes: str) -> None:
         steps = dataset.total_steps
@@ -148,7 +149,7 @@ class _Graph:
             choices = self.sources * len(kinds) + actions.ravel()
         order = np.argsort(choices, kind="stable")
         begins = _first_of_runs(choices[order])
-        if outcomes == "best":  # of equal edges the one of the largest reward
+        if outcomes == "best":  # keep the largest reward of equal edges
             self.rewards = np.maximum.reduceat(rewards[order], begins)
             self.targets = targets[order][begins]
             self.outcomes: np.ndarray | None = None
@@ -199,7 +200,7 @@ def measures(basis: Basis) -> Measures:
     def stitched() -> Stitched:
         if not has_bins(dataset):
             raise NotMeasurable("a grid needs observations and actions that are numbers")
-        return basis.once("stitched", lambda: stitched_return(dataset, bins=bins))
+        return basis.cache("stitched", lambda: stitched_return(dataset, bins=bins))
 
     def source(found: Stitched) -> str:
         share = found.cells / (dataset.total_steps + dataset.total_episodes)

@@ -6,9 +6,9 @@ published code `source/evaluator.py` and `source/plotting/create_plots.py` of ml
     TQ(D) = (mean return of D - mean return of D_min) / (best return - mean return of D_min)
 
 The mean is over the completed episodes of D. D_min is the random dataset of the same environment. The paper's text
-takes the mean return of the expert dataset as the best return; its code takes the largest of the online run's 500
-greedy evaluations, so that there TQ of the expert dataset may be above or below 1. Here both references are the
-caller's choice:
+takes the mean return of the expert dataset as the best return. The code takes the largest of the 500 greedy evaluations
+of the online run, so that the TQ of the expert dataset may be above or below 1. Here the caller chooses both
+references:
 
     tq(d)                                          those of d.info.references (a catalog dataset carries the catalog's)
     tq(d, references="d4rl")                       D4RL's random and expert returns for the body (the D4RL notebook's)
@@ -22,8 +22,8 @@ the policy (BCQ, CQL, CRR) do well with high TQ or high SACo; with low TQ an alg
 
 An episode is completed if its last step is a termination or a truncation. The published code sums rewards up to each
 done flag and so drops the partial episode at the end of the buffer; here that is an episode whose last step has neither
-flag, and `partial="count"` counts it with the reward it has. A collector that sets the truncation flag where it stopped
-in the midst of an episode makes it count as completed: the flag cannot be told from a time limit.
+flag, and `partial="count"` counts it with the reward it has. If a collector sets the truncation flag where it stopped
+in the middle of an episode, the episode counts as completed, because the flag looks like that of a time limit.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def tq(
     random, best : Dataset, optional
         Datasets whose mean return maps to 0 or 1, over the same episodes as for the dataset itself.
     references : "own", "d4rl", "catalog" or ReferenceScores
-        Where a reference comes from that is not given otherwise.
+        Source of a reference that is not given otherwise.
     partial : "drop" or "count"
-        What becomes of episodes without a flag at their end.
+        Whether episodes without a flag at their end are left out or counted.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def completed_returns(dataset: Dataset) -> np.ndarray:
 
 
 def any_completed(dataset: Dataset) -> bool:
-    """Whether TQ has any episode to average over."""
+    """Tell whether any episode is completed."""
     return bool(_completed(dataset).any())
 
 

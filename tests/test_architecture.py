@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import re
 import subprocess
@@ -17,14 +18,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("datasets", "corruption", "augmentation", "relabeling", "reweighting", "metrics", "baselines", "analysis")
-TRANSFORMS = {"corruption", "augmentation", "relabeling", "reweighting"}
-ALLOWED = {
-    "datasets": set(),
-    **{room: {"datasets"} for room in TRANSFORMS},
-    "metrics": {"datasets"},
-    "baselines": {"datasets"},
-    "analysis": {"datasets", "baselines"},  # of baselines the readers of run folders only: LIGHT
-}
 LIGHT = {"assay.baselines.runs.reader", "assay.baselines.runs.schema"}  # import neither torch nor an algorithm
 OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a protocol or registry of the room that asks
     ("baselines/__init__.py", "*"): "names of its own modules, when they are first used",
@@ -37,19 +30,17 @@ OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a 
 }
 
 
-def imported_rooms(file: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        found |= {name.split(".")[1] for name in names if name.startswith("assay.")}
-    return found & set(ROOMS)
+@pytest.fixture(scope="module")
+def drawing():
+    """The script that draws docs/architecture.md; it reads the imports and the page's tables."""
+    specification = importlib.util.spec_from_file_location("drawing", ROOT / "docs" / "make_architecture_drawing.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_the_rooms_it_may(room):
-    for file in (ROOT / room).rglob("*.py"):
-        assert imported_rooms(file) <= ALLOWED[room] | {room}, file
+def test_the_code_imports_what_the_page_allows_and_every_room_has_a_row(drawing):
+    assert drawing.disagreements() == []
 
 
 def test_analysis_imports_of_baselines_the_readers_of_run_folders_only():
@@ -68,17 +59,33 @@ def test_reading_runs_needs_no_torch():
     assert done.stdout.strip() == "[]"
 
 
-def test_no_room_opens_another_by_name_but_those_that_are_listed():
-    found = set()
-    for room in ROOMS:
-        for file in (ROOT / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "import_module":
-                    name = ast.unparse(node.args[0]).removeprefix("f").strip("'")
-                    opened = name.split(".")[1] if name.startswith("assay.") else "*"  # or an expression
-                    found.add((file.relative_to(ROOT).as_posix(), "*" if opened.startswith("{") else opened))
-    allowed = {(file, opened) for file, opened in found if opened == file.partition("/")[0]}
-    assert found - allowed == set(OPENED_BY_NAME)
+def test_a_room_may_import_datasets_alone_and_datasets_none(drawing):
+    between = {
+        (source, target)
+        for source, target in drawing.arrows_of_page()
+        if not target.startswith(drawing.room_of(source))
+    }
+    between = {(source, target) for source, target in between if source != drawing.COMMAND_LINE}
+    readers = {(source, target) for source, target in between if source.partition("/")[0] == "analysis"}
+    assert {target for _, target in readers} == {"datasets", "baselines"}  # of these the readers of run folders only
+    assert {target for _, target in between - readers} == {"datasets"}
+    assert {source.partition("/")[0] for source, _ in between} == {*ROOMS} - {"datasets"}
+
+
+def test_the_drawing_holds_the_arrows_of_the_code(drawing):
+    assert drawing.arrows_of_drawing() == drawing.arrows_to_draw(), "run python docs/make_architecture_drawing.py"
+
+
+def test_an_import_that_is_not_allowed_is_named(drawing, monkeypatch, tmp_path):
+    file = tmp_path / "wrong.py"
+    file.write_text("from assay.baselines import train\nimport assay.datasets.formats.npz\n")
+    monkeypatch.setattr(drawing, "files", lambda: [("metrics", file)])
+    wrong = [text for text in drawing.disagreements() if "imports" in text]
+    assert wrong == ["metrics imports baselines, which architecture.md does not allow"]
+
+
+def test_no_room_opens_another_by_name_but_those_that_are_listed(drawing):
+    assert drawing.opened_by_name() == set(OPENED_BY_NAME)
 
 
 @pytest.mark.parametrize("room", ROOMS)

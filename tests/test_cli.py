@@ -536,3 +536,12 @@ def test_a_dataset_converts_to_a_file_format_and_is_recognized_again(capsys, dat
     assert "read as" in text
     text = run(capsys, "datasets", "convert", dataset, tmp_path / "x.npz", "--format", "neorl", status=1)
     assert "read, but not written" in text
+
+
+def test_what_a_format_cannot_hold_is_dropped_by_name_only(capsys, dataset, tmp_path):
+    run(capsys, "corrupt", dataset, "--element", "rewards", "--rate", "0.2", "-o", tmp_path / "noisy")
+    convert = ("datasets", "convert", tmp_path / "noisy", tmp_path / "noisy-v0", "--format", "minari")
+    assert "--drop corrupted" in run(capsys, *convert, status=1)
+    assert not (tmp_path / "noisy-v0").exists()
+    run(capsys, *convert, "--drop", "corrupted")
+    assert "corrupted" not in run(capsys, "datasets", "show", tmp_path / "noisy-v0").split("history")[0]

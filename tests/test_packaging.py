@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-IGNORED = (".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", "runs", ".mypy_cache", ".ruff_cache")
+IGNORED = (".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".mypy_cache", ".ruff_cache")
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,11 +21,16 @@ pytestmark = [
 ]
 
 
+def ignored(folder: str, names: list[str]) -> set[str]:
+    """Leave out what is not in the repository; `runs` at the root are results, and further down code."""
+    return shutil.ignore_patterns(*IGNORED, *(["runs"] if Path(folder) == ROOT else []))(folder, names)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build both distributions from a copy; the wheel is built from the sdist, as an index would."""
     source, output = tmp_path_factory.mktemp("source") / "assay", tmp_path_factory.mktemp("built")
-    shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(*IGNORED))
+    shutil.copytree(ROOT, source, symlinks=True, ignore=ignored)
     run([sys.executable, "-m", "build", "--outdir", str(output), str(source)])
     return output
 

@@ -1,56 +1,144 @@
 """What an algorithm is: a frozen configuration, its networks, and one pure loss per network.
 
 Losses are written once for a whole population. Tensors are [P, B, ...] (members, batch, ...), an ensemble of critics
-gives [P, K, B], a loss is [P], and every float field of the configuration arrives as a [P, 1] tensor, so that members
-may differ in it. All other fields (sizes, switches) are the same for a whole population.
+gives [P, K, B], a loss is [P], and every field of type float arrives as a [P, 1] tensor, so that members may differ in
+it. All other fields (sizes, switches) are the same for a whole population.
+
+::
+
+    a training     | stage "dynamics" ................. | stage "policy" ........................................ |
+                   | update | update | ...              | segment ............ | segment ............ | ...      |
+                                                        ^ between()            ^ between()            ^
+    an update      rows from every stream -> phase: losses, one optimizer step per network, targets -> phase -> ...
+
+Most algorithms have a single stage, a single stream of rows of their dataset, and nothing between their updates: they say
+`networks`, `phases` and their fields, and no more.
 """
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from types import SimpleNamespace
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast, get_type_hints
 
 import torch
 
 from assay.baselines.algorithms.registry import REGISTRY
-from assay.baselines.engine.data import ActionScale, TrainingData
-from assay.baselines.engine.randomness import Draws
-from assay.baselines.networks import FixedNetwork, Network, Specification
+from assay.baselines.engine.data import ActionScale, TrainingData, rows_of_episodes
+from assay.baselines.engine.shapes import CategoryCode, Observations, Shapes
+from assay.baselines.engine.streams import BufferLayout, Stream
+from assay.baselines.networks.network import FixedNetwork, Network, Specification
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Registry
 
-__all__ = ["Algorithm", "Batch", "Losses", "Phase", "Setting"]
+if TYPE_CHECKING:
+    from assay.baselines.engine.acting import Acting, EpisodeDraws
+    from assay.baselines.engine.learner import Learner, Member
+    from assay.baselines.engine.randomness import Draws
+    from assay.baselines.engine.tables import Buffer, DatasetTable
+
+__all__ = [
+    "Algorithm",
+    "Batch",
+    "Losses",
+    "Memory",
+    "Pause",
+    "Phase",
+    "Setting",
+    "Stage",
+]
+
+FIRST = "batch"
+"""Name of the stream that `Setting.batch` is."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch per member, drawn from its dataset.
+    """One batch per member.
 
     Observations are normalized and actions scaled to [-1, 1] as the algorithm asks for; `bootstraps` is 0 where the
     MDP ended and 1 elsewhere, at truncations too. With n-step returns, `rewards` are discounted sums, and
-    `next_observations` and `bootstraps` (times the discount of the steps between) those of the last step. A sequence
-    algorithm gets [P, B, T, ...] instead, padded with zeros behind the episode's end, where `valid` is False.
+    `next_observations` and `bootstraps` (times the discount of the steps between) those of the last step. A stream of
+    windows gives [P, B, T, ...] instead, padded with zeros behind the episode's end, where `valid` is False.
+
+    Parameters
+    ----------
+    columns : mapping
+        Every column by name: [P, B] for one number per row, [P, B, n] for a vector. Rows of a dataset have observations,
+        actions, rewards, next_observations, bootstraps and the algorithm's `extra_columns`; those of a buffer have what
+        its layout says.
+    valid : [P, B, T] bool tensor or None
+        Of windows.
+    images, next_images : mapping
+        Parts of s and s' that are images, [P, B, *shape] uint8.
     """
 
-    observations: torch.Tensor  # [P, B, observation]
-    actions: torch.Tensor  # [P, B, action]
-    rewards: torch.Tensor  # [P, B]
-    next_observations: torch.Tensor  # [P, B, observation]
-    bootstraps: torch.Tensor  # [P, B]
-    next_actions: torch.Tensor | None = None  # [P, B, action], with extra_columns = ("next_actions",)
-    has_next_actions: torch.Tensor | None = None  # [P, B], 1 where the episode goes on in the data
-    returns_to_go: torch.Tensor | None = None  # [P, B, T], with extra_columns = ("returns_to_go",)
-    timesteps: torch.Tensor | None = None  # [P, B, T], since the episode's first, with extra_columns = ("timesteps",)
-    valid: torch.Tensor | None = None  # [P, B, T] bool
+    columns: Mapping[str, torch.Tensor]
+    valid: torch.Tensor | None = None
+    images: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    next_images: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """Return a column."""
+        if name not in self.columns:
+            raise ConfigError(f"the batch has no column {name!r}; it has {', '.join(self.columns)} (see extra_columns)")
+        return self.columns[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.columns
+
+    @property
+    def observations(self) -> torch.Tensor:
+        """[P, B, observation], the vector of each observation."""
+        return self["observations"]
+
+    @property
+    def actions(self) -> torch.Tensor:
+        """[P, B, action]; a discrete action is 1 in its entry and -1 in the others."""
+        return self["actions"]
+
+    @property
+    def rewards(self) -> torch.Tensor:
+        """[P, B]."""
+        return self["rewards"]
+
+    @property
+    def next_observations(self) -> torch.Tensor:
+        """[P, B, observation]."""
+        return self["next_observations"]
+
+    @property
+    def bootstraps(self) -> torch.Tensor:
+        """[P, B], 0 where the MDP ended."""
+        return self["bootstraps"]
+
+    @property
+    def seen(self) -> Observations:
+        """What an encoder takes of s: the vector, and the images where there are any."""
+        return _with_images(self.observations, self.images)
+
+    @property
+    def next_seen(self) -> Observations:
+        """What an encoder takes of s'."""
+        return _with_images(self.next_observations, self.next_images)
+
+
+def _with_images(vector: torch.Tensor, images: Mapping[str, torch.Tensor]) -> Observations:
+    return {"vector": vector, **images} if images else vector
 
 
 @dataclass(frozen=True)
 class Losses:
-    """What a phase computes: a loss [P] per network that it trains, and numbers [P] worth logging."""
+    """What a phase computes: a loss [P] per network that it trains, and numbers [P] worth logging.
+
+    One tensor may stand under several names: each network takes its own gradient of it.
+    """
 
     of: Mapping[str, torch.Tensor]
     metrics: Mapping[str, torch.Tensor] = field(default_factory=dict)
@@ -58,12 +146,29 @@ class Losses:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a loss sees: the networks, the batch, the hyperparameters as [P, 1] tensors, and random draws."""
+    """What a loss sees: the networks, the batches, the hyperparameters as [P, 1] tensors, and random draws.
+
+    Parameters
+    ----------
+    networks : mapping
+        Of this stage and of all others.
+    batches : mapping
+        One batch per stream.
+    hyperparameters : namespace
+        The float fields.
+    draws : Draws
+        Equal purposes in one update are equal numbers.
+    """
 
     networks: Mapping[str, Network]
-    batch: Batch
+    batches: Mapping[str, Batch]
     hyperparameters: Any
     draws: Draws
+
+    @property
+    def batch(self) -> Batch:
+        """The batch of the first stream."""
+        return self.batches[FIRST]
 
 
 LossFunction: TypeAlias = Callable[[Setting], Losses]
@@ -78,13 +183,93 @@ class Phase:
     losses : callable
     every : int
         Take part in each `every`-th update only (delayed actors).
-    follow : tuple of str
-        Networks whose target copies move afterwards, at the rate `target_update_rate`.
+    follow : tuple of str, or "trained"
+        Networks whose target copies move afterwards, as their specifications say; or all of those that the phase trains and
+        that have one.
     """
 
     losses: LossFunction
     every: int = 1
-    follow: tuple[str, ...] = ()
+    follow: tuple[str, ...] | Literal["trained"] = ()
+
+
+@dataclass(frozen=True)
+class Pause:
+    """The host's turn between two segments of updates: rollouts, gates, refreshed buffers.
+
+    What it changes must be a function of what is here, so that a training that stops and resumes ends as an undisturbed
+    one does. Networks and buffers are saved with every checkpoint; anything else is not.
+
+    Parameters
+    ----------
+    networks : mapping
+    buffers : mapping
+        To be filled; see `assay.baselines.engine.tables.Buffer`.
+    data : DatasetTable
+        The members' datasets.
+    hyperparameters : namespace
+    draws : Draws
+        Of the coming update; purposes of a pause must differ from those of the losses.
+    update : int
+        Updates done in this stage.
+    """
+
+    networks: Mapping[str, Network]
+    buffers: Mapping[str, Buffer]
+    data: DatasetTable
+    hyperparameters: Any
+    draws: Draws
+    update: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training inside a job: its updates, what they compute, and what happens between them.
+
+    Parameters
+    ----------
+    name : str
+        Part of the purpose of every draw, so that two stages draw different numbers.
+    phases : tuple of Phase
+        Networks that no phase of the stage trains stay as the stages before have left them.
+    streams : mapping
+        Sources of rows; the first is called `"batch"`.
+    updates : int, optional
+        Of this stage; None takes what the others leave, for one stage at most.
+    segment : int, optional
+        Updates from one pause to the next; the first pause comes before the first update.
+    between : callable, optional
+        What to do in a pause.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    streams: Mapping[str, Stream]
+    updates: int | None = None
+    segment: int | None = None
+    between: Callable[[Pause], None] | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a policy knows besides the present observation.
+
+    Parameters
+    ----------
+    step : int
+        Steps of the episodes so far, the same for all of them.
+    rewards : [P, n] tensor
+        Of the step before; zeros at first.
+    state : mapping
+        What `begin`, or the last `act`, returned: [P, n, ...] tensors.
+    hyperparameters : namespace
+        The float fields, [P, 1].
+    """
+
+    step: int
+    rewards: torch.Tensor
+    state: Mapping[str, torch.Tensor]
+    hyperparameters: Any
 
 
 class Algorithm(ABC):
@@ -97,44 +282,119 @@ class Algorithm(ABC):
     registry: ClassVar[Registry[type[Algorithm]]] = REGISTRY
     name: ClassVar[str]  # how configurations name it
     label: ClassVar[str]  # how papers write it
-    extra_columns: ClassVar[tuple[str, ...]] = ()  # of TrainingData.of
+    extra_columns: ClassVar[tuple[str, ...]] = ()  # of its batches: columns of the dataset, or derivations
     acting: ClassVar[tuple[str, ...]] = ("actor",)  # the networks that `act` uses
+    valued_by: ClassVar[tuple[str, ...]] = ()  # the networks that `values` uses; none where it has no values
     discrete_actions: ClassVar[bool] = False  # whether it learns them, one entry for each
+    continuous_actions: ClassVar[bool] = True
+    image_observations: ClassVar[bool] = False  # whether it has an encoder for images
+    category_code: ClassVar[CategoryCode] = "one_hot"  # of observations that are one of several
+    looks_back: ClassVar[bool] = False  # whether `act` uses its memory
 
     batch_size: int
     normalize_observations: bool
     return_steps: int = 1
     sequence_length: int = 0
 
+    # ---------------------------------------------------------------- training
+
     @abstractmethod
-    def networks(self, observation_size: int, action_size: int) -> Mapping[str, Specification]:
-        """Describe the networks; the one that acts is called `actor`, critics (of s and a) `critic`."""
+    def networks(self, shapes: Shapes) -> Mapping[str, Specification]:
+        """Describe the networks of all stages, for what they see."""
 
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
-        """List the parts of one update, in order."""
+        """List the parts of one update, in order; of a single stage."""
+
+    def streams(self) -> Mapping[str, Stream]:
+        """Name the sources of rows; by default one, of the dataset."""
+        return {FIRST: Stream(rows=self.batch_size, return_steps=self.return_steps, window=self.sequence_length)}
+
+    def stages(self) -> tuple[Stage, ...]:
+        """List the trainings of a job, in order; by default one."""
+        return (Stage("", self.phases(), self.streams()),)
+
+    def buffers(self, shapes: Shapes) -> Mapping[str, BufferLayout]:
+        """Describe tables that pauses fill and streams draw from."""
+        return {}
+
+    # ---------------------------------------------------------------- acting
+
+    def begin(self, members: Sequence[Acting], episodes: int) -> Mapping[str, torch.Tensor]:
+        """Return what `act` is to remember at the start of so many episodes of each member: [P, n, ...] tensors."""
+        return {}
 
     def act(
-        self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, **history: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the actions [P, n, action] in [-1, 1] taken in evaluation, for normalized observations [P, n, ...].
+        self,
+        networks: Mapping[str, FixedNetwork],
+        observations: Any,
+        memory: Memory,
+        draws: EpisodeDraws,
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        """Choose actions in evaluation.
 
-        An algorithm with a `sequence_length` is given the last steps, [P, n, t, ...], and what else was in them.
+        Parameters
+        ----------
+        networks : mapping
+            Those that `acting` names.
+        observations : [P, n, observation] tensor
+            Normalized; with images a mapping, as in `Batch.seen`.
+        memory : Memory
+        draws : EpisodeDraws
+            [P, n, ...] numbers that depend on the evaluation's seed, the episode, the step and a purpose.
+
+        Returns
+        -------
+        [P, n, action] tensor of actions in [-1, 1], of discrete ones the largest entry is taken; and what is to be
+        remembered
         """
-        return networks["actor"](observations, weights="frozen")
+        return networks["actor"](observations, weights="frozen"), {}
+
+    def values(self, networks: Mapping[str, FixedNetwork], observations: Any, actions: torch.Tensor) -> torch.Tensor:
+        """Return the values [P, K, n] of actions [P, n, action] at observations, one per critic of the ensemble.
+
+        By default the network that `valued_by` names, of s and a joined.
+
+        Raises
+        ------
+        ConfigError
+            If the algorithm has no critic.
+        """
+        if not self.valued_by:
+            raise ConfigError(f"{self.label} has no critic")
+        network = networks[self.valued_by[0]]
+        found: torch.Tensor = network(torch.cat([observations, actions], -1), weights="frozen").squeeze(-1)
+        return found if network.spec.ensemble > 1 else found[:, None]
+
+    # ---------------------------------------------------------------- data
 
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:
         """Lay a dataset out for training."""
-        return TrainingData.of(
-            dataset.transitions(keep_terminal=True),
+        return TrainingData.of_dataset(
+            dataset,
             action_scale,
             normalize=self.normalize_observations,
             extra=self.extra_columns,
+            category_code=self.category_code,
+            images=self.image_observations,
         )
+
+    def training_rows(self, dataset: Dataset) -> int:
+        """Return how many rows `training_data` lays out."""
+        return int(rows_of_episodes(dataset).sum())
 
     def data_parameters(self) -> dict[str, Any]:
         """Return what `training_data` depends on; jobs that agree in it share the laid out dataset."""
         return {"normalize_observations": self.normalize_observations}
+
+    @classmethod
+    def learner(cls, members: Sequence[Member], data: Sequence[TrainingData], steps: int, **options: Any) -> Learner:
+        """Make what trains members of this algorithm: by default a `Population`, which takes the options."""
+        from assay.baselines.engine.population import Population
+
+        return Population(members, data, steps, **options)
+
+    # ---------------------------------------------------------------- configuration
 
     @classmethod
     def values_for(cls, dataset: Dataset) -> dict[str, Any]:
@@ -154,15 +414,35 @@ class Algorithm(ABC):
 
     @classmethod
     def member_fields(cls) -> tuple[str, ...]:
-        """Names of the float fields: those in which members of a population may differ."""
-        return tuple(item.name for item in fields(cast(Any, cls)) if item.type in ("float", float))
+        """Names of the fields whose type is float: those in which members of a population may differ."""
+        return _float_fields(cls)
 
     def static_parameters(self) -> dict[str, Any]:
         """Return the fields that all members of a population share."""
         return {key: value for key, value in self.parameters().items() if key not in self.member_fields()}
 
 
-def stack_hyperparameters(members: list[Algorithm], like: torch.Tensor) -> Any:
+@cache
+def _float_fields(cls: type[Algorithm]) -> tuple[str, ...]:
+    types = get_type_hints(cls)  # resolves names and drops Annotated
+    return tuple(item.name for item in fields(cast(Any, cls)) if types[item.name] is float)
+
+
+def describe_networks(algorithm: Algorithm, shapes: Shapes) -> dict[str, Specification]:
+    """Return the networks of an algorithm; one written for the former `networks(observation_size, action_size)` is warned of."""
+    described: Any = algorithm.networks
+    if len(inspect.signature(described).parameters) == 2:
+        warnings.warn(
+            f"{type(algorithm).__name__}.networks takes the shapes of the data now: networks(shapes), with "
+            "shapes.observation_size and shapes.action_size",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return dict(described(shapes.observation_size, shapes.action_size))
+    return dict(described(shapes))
+
+
+def stack_hyperparameters(members: Sequence[Algorithm], like: torch.Tensor) -> Any:
     """Return a namespace of [P, 1] tensors, one per float field, with `like`'s dtype and device."""
     names = members[0].member_fields()
     values = {name: like.new_tensor([[getattr(member, name)] for member in members]) for name in names}

@@ -3,22 +3,37 @@
 ::
 
     row of a transition   | s (normalized) | a (in [-1, 1]) | r | s' (normalized) | bootstrap | what the algorithm adds |
+    frames of an image    | uint8 (F, ...), each once; two row numbers per transition: of s and of s'                  |
 
 `bootstrap` is 0 where the MDP ended and 1 elsewhere, at truncations too. Rows of one episode follow one another, and
-`remaining` says how many of them are left, so that n-step returns and sequences are neighbouring rows.
+`remaining` says how many of them are left, so that n-step returns and sequences are neighbouring rows. What an algorithm
+adds are columns of the dataset, such as `costs`, or derivations (`assay.baselines.engine.derivations`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
-from assay.datasets.errors import ConfigError
+from assay.baselines.engine.derivations import DERIVATIONS, Rows, episode_starts
+from assay.baselines.engine.shapes import CategoryCode, Shapes, named_arrays
+from assay.datasets.dataset import Dataset, map_nested
+from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.transitions import Transitions
 
-__all__ = ["ActionScale", "ObservationScale", "TrainingData", "check_learnable"]
+__all__ = [
+    "ActionScale",
+    "Frames",
+    "ObservationScale",
+    "TrainingData",
+    "check_learnable",
+    "row_columns",
+    "rows_of_episodes",
+    "transitions_of",
+]
 
 _STD_OFFSET = 1e-3  # the published normalization divides by std + 1e-3
 
@@ -32,11 +47,15 @@ class ObservationScale:
     deviation: np.ndarray | None = None  # standard deviation of the observations trained on, whatever the scale
 
     @classmethod
-    def of(cls, observations: np.ndarray, normalize: bool) -> ObservationScale:
-        """Measure a dataset's observations (M, d), or leave them as they are."""
-        if not normalize:
-            return cls(np.zeros(observations.shape[1]), np.ones(observations.shape[1]))
-        return cls(observations.mean(0, dtype=np.float64), observations.std(0, dtype=np.float64) + _STD_OFFSET)
+    def of(cls, observations: np.ndarray, normalize: bool, measured: np.ndarray | None = None) -> ObservationScale:
+        """Measure a dataset's observations (M, d), or leave them as they are; so are entries not `measured`, (d,) bool."""
+        mean, scale = np.zeros(observations.shape[1]), np.ones(observations.shape[1])
+        if normalize:
+            mean = observations.mean(0, dtype=np.float64)
+            scale = observations.std(0, dtype=np.float64) + _STD_OFFSET
+            if measured is not None:
+                mean[~measured], scale[~measured] = 0.0, 1.0
+        return cls(mean, scale)
 
 
 @dataclass(frozen=True)
@@ -86,18 +105,79 @@ class ActionScale:
         return numbers.astype(np.float64)
 
 
-def check_learnable(*, discrete: bool = False, **columns: object) -> None:
-    """Raise ConfigError unless every column is an array of flat vectors of floats; or actions integers, if discrete."""
+def check_learnable(shapes: Shapes, actions: Any, *, images: bool = False) -> None:
+    """Raise ConfigError where an algorithm cannot learn from a dataset.
+
+    Parameters
+    ----------
+    shapes : Shapes
+    actions : array, or a nested dict of them
+    images : bool
+        Whether the algorithm has an encoder for images.
+    """
+    if shapes.images and not images:
+        part = shapes.images[0]
+        where = f"observations/{part.name}" if part.name else "observations"
+        raise ConfigError(
+            f"this algorithm learns from vectors; {where} is an image of uint8{list(part.shape)}: choose an algorithm with "
+            "an encoder, such as discrete_cql"
+        )
+    if not isinstance(actions, np.ndarray):
+        raise ConfigError("these algorithms learn from flat vectors; the dataset's actions are nested")
+    if shapes.discrete_actions and actions.size == len(actions):
+        return
+    if actions.ndim != 2 or not np.issubdtype(actions.dtype, np.floating):
+        raise ConfigError(
+            "these algorithms learn from flat vectors of floats; the dataset's actions are "
+            f"{actions.dtype}{list(actions.shape[1:])}"
+        )
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The images of one part of the observations, each once.
+
+    Parameters
+    ----------
+    frames : (F, *shape) uint8
+    rows, next_rows : (M,) int64
+        The frame of s and that of s' of each transition.
+    """
+
+    frames: np.ndarray
+    rows: np.ndarray
+    next_rows: np.ndarray
+
+
+def _check_finite(transitions: Transitions[np.ndarray]) -> None:
+    """Raise ConfigError where a number is missing, with its column, dimension and step, before anything spreads it."""
+    found, first, total = [], "", np.zeros(len(transitions), bool)
+    columns = {
+        "/".join(filter(None, (name, path))): array
+        for name in ("observations", "actions", "rewards", "next_observations")
+        for path, array in named_arrays(getattr(transitions, name))
+    }
     for name, array in columns.items():
-        if discrete and name == "actions" and isinstance(array, np.ndarray) and array.size == len(array):
+        if array.dtype.kind != "f":
             continue
-        if not isinstance(array, np.ndarray):
-            raise ConfigError(f"these algorithms learn from flat vectors; the dataset's {name} are nested")
-        if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
-            raise ConfigError(
-                f"these algorithms learn from flat vectors of floats; the dataset's {name} are "
-                f"{array.dtype}{list(array.shape[1:])}"
-            )
+        wrong = ~np.isfinite(array.reshape(len(array), -1))
+        rows = wrong.any(1)
+        if not rows.any():
+            continue
+        found.append(f"{name} at {int(rows.sum()):,}")
+        total |= rows
+        if not first:
+            row = int(rows.argmax())
+            dimensions = ", ".join(map(str, np.flatnonzero(wrong[row])[:8]))
+            within = f"[{dimensions}]" if array.ndim > 1 else ""
+            episode = "" if transitions.episodes is None else f" of episode {int(transitions.episodes[row])}"
+            first = f"step {int(transitions.steps[row])}{episode}, column {name}{within}"
+    if found:
+        raise ConfigError(
+            f"{first} holds NaN or infinity, or a number beyond float32 ({int(total.sum()):,} steps in all: "
+            f"{', '.join(found)}); fill them by corruption.repair.fill, or leave them out by its method split or by "
+            "corruption.repair.outliers; `assay validate` lists them"
+        )
 
 
 @dataclass(frozen=True)
@@ -111,6 +191,9 @@ class TrainingData:
     action_scale: ActionScale
     best_return: float  # largest sum of rewards of the rows of an episode
     weights: np.ndarray | None = None  # (M,)
+    shapes: Shapes = field(default_factory=lambda: Shapes.flat(0, 0))
+    scalars: tuple[str, ...] = ("rewards", "bootstraps")  # columns of one number, which batches hold as [P, B]
+    frames: Mapping[str, Frames] = field(default_factory=dict)  # of the images, by part
 
     @classmethod
     def of(
@@ -121,8 +204,10 @@ class TrainingData:
         normalize: bool,
         scale: ObservationScale | None = None,
         extra: Sequence[str] = (),
+        shapes: Shapes | None = None,
+        frames: Mapping[str, Frames] | None = None,
     ) -> TrainingData:
-        """Lay out transitions with flat observations and actions.
+        """Lay out transitions.
 
         Parameters
         ----------
@@ -133,21 +218,30 @@ class TrainingData:
         scale : ObservationScale, optional
             What to normalize by instead.
         extra : sequence of str
-            `"next_actions"` (zeros where the episode has no next row, with the column `has_next_actions`),
-            `"returns_to_go"` (undiscounted) and `"timesteps"` (rows since the episode's first).
+            Names of `transitions.columns`, or of derivations, such as `"next_actions"`, `"returns_to_go"`, `"timesteps"`.
+        shapes : Shapes, optional
+            Of the observations; default those of flat vectors.
+        frames : mapping, optional
+            The images, by part.
 
         Raises
         ------
         ConfigError
             If there is nothing to learn from, or a row or a weight is not finite; the row is named by its step.
         """
-        observations, actions = transitions.observations, transitions.actions
-        check_learnable(observations=observations, actions=actions, discrete=action_scale.first is not None)
+        discrete = action_scale.first is not None
+        if shapes is None:
+            if not isinstance(transitions.observations, np.ndarray):
+                raise ConfigError("nested observations are laid out with their shapes; see TrainingData.of_dataset")
+            shapes = Shapes.flat(transitions.observations.shape[1], len(action_scale.center), discrete)
+        observations, actions = shapes.vector(transitions.observations), transitions.actions
+        check_learnable(shapes, actions, images=frames is not None)
         if not len(transitions):
             raise ConfigError("the dataset has no transition to learn from")
-        if action_scale.first is None and actions.shape[1] != len(action_scale.center):
+        if not discrete and actions.shape[1] != len(action_scale.center):
             raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
-        scale = scale or ObservationScale.of(observations, normalize)
+        _check_finite(transitions)
+        scale = scale or ObservationScale.of(observations, normalize, None if shapes.is_one_vector else shapes.measured)
         with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite are reported below
             scale = replace(scale, deviation=observations.std(0, dtype=np.float64))
         remaining = rows_remaining(transitions)
@@ -155,36 +249,142 @@ class TrainingData:
         parts = {
             "observations": (observations - scale.mean) / scale.scale,
             "actions": scaled_actions,
-            "rewards": transitions.rewards[:, None],
-            "next_observations": (transitions.next_observations - scale.mean) / scale.scale,
-            "bootstraps": ~transitions.terminations[:, None],
+            "rewards": transitions.rewards,
+            "next_observations": (shapes.vector(transitions.next_observations) - scale.mean) / scale.scale,
+            "bootstraps": ~transitions.terminations,
         }
+        rows_so_far = Rows(transitions, scaled_actions, remaining)
         for name in extra:
-            parts |= _EXTRA[name](transitions.rewards, scaled_actions, remaining)
+            if name in transitions.columns:
+                parts[name] = _numbers(name, transitions.columns[name])
+            else:
+                parts |= DERIVATIONS.find(name)(rows_so_far)
+        scalars = tuple(name for name, part in parts.items() if part.ndim == 1)
         dtype = np.float32 if observations.dtype == np.float32 else np.float64
-        rows = np.concatenate(list(parts.values()), axis=1, dtype=dtype)
+        matrices = [part.reshape(len(part), -1) for part in parts.values()]
+        rows = np.concatenate(matrices, axis=1, dtype=dtype)
         bad = np.flatnonzero(~np.isfinite(rows).all(1))
         if len(bad):
             raise ConfigError(
-                f"step {int(transitions.steps[bad[0]])} holds NaN or infinity ({len(bad)} steps in all); repair or "
-                "drop these steps first, `assay validate` lists them"
+                f"step {int(transitions.steps[bad[0]])} is not finite once observations are normalized and actions scaled "
+                f"({len(bad)} steps in all): its numbers are too large; `assay validate` and `assay card` show their range"
             )
         weights = transitions.weights
         if weights is not None and (not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0):
             raise ConfigError("weights must be finite and non-negative, and some of them positive")
-        columns = tuple((name, part.shape[1]) for name, part in parts.items())
+        columns = tuple((name, part.shape[1]) for name, part in zip(parts, matrices))
         best_return = float(np.add.reduceat(transitions.rewards, episode_starts(remaining), dtype=np.float64).max())
-        return cls(rows, columns, remaining, scale, action_scale, best_return, weights)
+        return cls(
+            rows, columns, remaining, scale, action_scale, best_return, weights, shapes, scalars, dict(frames or {})
+        )
+
+    @classmethod
+    def of_dataset(
+        cls,
+        dataset: Dataset,
+        action_scale: ActionScale,
+        *,
+        normalize: bool,
+        extra: Sequence[str] = (),
+        category_code: CategoryCode = "one_hot",
+        images: bool = False,
+        episodes: np.ndarray | None = None,
+        measure_next: bool = False,
+    ) -> TrainingData:
+        """Lay a dataset out: its usable transitions, the extra columns it has, and its images.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        action_scale : ActionScale
+        normalize : bool
+        extra : sequence of str
+            Columns of the dataset, such as `"costs"` or `"infos/progress"`, or derivations.
+        category_code : "one_hot" or "index"
+        images : bool
+            Whether the algorithm has an encoder for images.
+        episodes : (n,) int array, optional
+            Only these episodes.
+        measure_next : bool
+            Normalize by the mean and standard deviation of s and s' together.
+
+        Raises
+        ------
+        UnknownNameError
+            If an extra column is neither in the dataset nor a derivation.
+        """
+        shapes = Shapes.of(dataset, len(action_scale.center), action_scale.first is not None, category_code)
+        check_learnable(shapes, dataset.actions, images=images)
+        transitions = transitions_of(dataset, shapes, extra)
+        if episodes is not None:
+            transitions = _take(transitions, np.isin(dataset.episode_of_step[transitions.steps], episodes))
+        frames = _frames_of(dataset, shapes, transitions.steps) if shapes.images else None
+        scale = None
+        if measure_next:
+            both = np.concatenate(
+                [shapes.vector(transitions.observations), shapes.vector(transitions.next_observations)]
+            )
+            scale = ObservationScale.of(both, normalize, None if shapes.is_one_vector else shapes.measured)
+        return cls.of(
+            transitions, action_scale, normalize=normalize, scale=scale, extra=extra, shapes=shapes, frames=frames
+        )
 
     @property
     def observation_size(self) -> int:
         """Entries of an observation."""
-        return dict(self.columns)["observations"]
+        return self.shapes.observation_size or dict(self.columns)["observations"]
 
     @property
     def action_size(self) -> int:
         """Entries of an action."""
         return dict(self.columns)["actions"]
+
+
+def row_columns(
+    observation_size: int, action_size: int, extra: Sequence[str] = (), stored: Mapping[str, int] | None = None
+) -> tuple[tuple[str, int], ...]:
+    """Return the names and sizes of the columns of a row, in order.
+
+    Parameters
+    ----------
+    observation_size, action_size : int
+    extra : sequence of str
+        As in `TrainingData.of`.
+    stored : mapping, optional
+        Entries of those extra columns that the dataset has.
+
+    Examples
+    --------
+    >>> sum(size for _, size in row_columns(17, 6, ("returns_to_go", "timesteps")))
+    44
+    """
+    columns = {"observations": observation_size, "actions": action_size, "rewards": 1}
+    columns |= {"next_observations": observation_size, "bootstraps": 1}
+    for name in extra:
+        if stored is not None and name in stored:
+            columns[name] = stored[name]
+        else:
+            columns |= {key: value.reshape(2, -1).shape[1] for key, value in _derived_of_two(name, columns).items()}
+    return tuple(columns.items())
+
+
+def _derived_of_two(name: str, columns: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Derive a column of an episode of two rows of zeros, to see what it gives."""
+    states, numbers = np.zeros((2, columns["observations"])), np.zeros(2)
+    actions, flags = np.zeros((2, columns["actions"])), np.array([False, True])
+    transitions = Transitions(states, actions, numbers, states, flags, np.zeros(2, bool), np.arange(2))
+    return DERIVATIONS.find(name)(Rows(transitions, actions, np.array([2, 1], np.int32)))
+
+
+def rows_of_episodes(dataset: Dataset) -> np.ndarray:
+    """Return (E,) int64: how many rows each episode gives, all steps but a last one whose next observation is needed.
+
+    It counts what `dataset.transitions(keep_terminal=True)` holds.
+    """
+    lasts = dataset.episode_starts + dataset.episode_lengths - 1
+    dropped = ~dataset.final_observations_known & ~dataset.terminations[lasts]
+    rows: np.ndarray = dataset.episode_lengths - dropped
+    return rows
 
 
 def rows_remaining(transitions: Transitions[np.ndarray]) -> np.ndarray:
@@ -200,29 +400,73 @@ def rows_remaining(transitions: Transitions[np.ndarray]) -> np.ndarray:
     return found.astype(np.int32)
 
 
-def episode_starts(remaining: np.ndarray) -> np.ndarray:
-    """Return the first row of each episode."""
-    return np.flatnonzero(np.r_[True, remaining[:-1] == 1])
+def transitions_of(dataset: Dataset, shapes: Shapes, extra: Sequence[str] = ()) -> Transitions[np.ndarray]:
+    """Return the transitions of a dataset that are learned from, with the extra columns that it has, and without images.
+
+    Raises
+    ------
+    UnknownNameError
+        If an extra column is neither in the dataset nor a derivation.
+    """
+    derived = DERIVATIONS.all()
+    stored = [name for name in extra if name in dataset.columns]
+    for name in extra:
+        if name not in derived and name not in stored:
+            raise UnknownNameError("column", name, [*dataset.columns, *derived])
+    transitions = _without_images(dataset, shapes) if shapes.images else dataset.transitions()
+    columns = {name: dataset.column(name)[transitions.steps] for name in stored}
+    return replace(transitions, columns={**transitions.columns, **columns})
 
 
-def _next_actions(rewards: np.ndarray, actions: np.ndarray, remaining: np.ndarray) -> dict[str, np.ndarray]:
-    following = np.zeros_like(actions)
-    following[:-1] = actions[1:]
-    exists = (remaining > 1)[:, None]
-    return {"next_actions": np.where(exists, following, 0.0), "has_next_actions": exists}
+def _without_images(dataset: Dataset, shapes: Shapes) -> Transitions[np.ndarray]:
+    """Return `dataset.transitions()` without the images, which would be copied twice; they come as columns of width 0."""
+    steps = dataset.transition_steps()
+    rows = dataset.observation_rows[steps]
+
+    def parts(prefix: str, at: np.ndarray) -> dict[str, np.ndarray]:
+        found = {part.name: np.zeros((len(steps), 0), np.float32) for part in shapes.images}
+        for part in shapes.in_vector:
+            array = dataset.column(f"{prefix}/{part.name}")[at]
+            found[part.name] = array.astype(np.float32) if array.dtype.kind == "f" else array
+        return found
+
+    following = parts("next_observations", steps) if dataset.has_next_observations else parts("observations", rows + 1)
+    return Transitions(
+        observations=parts("observations", rows),
+        actions=dataset.actions[steps],
+        rewards=dataset.rewards[steps].astype(np.float32),
+        next_observations=following,
+        terminations=dataset.terminations[steps],
+        truncations=dataset.truncations[steps],
+        steps=steps,
+        weights=None if dataset.weights is None else dataset.weights[steps].astype(np.float32),
+        episodes=dataset.episode_of_step[steps],
+    )
 
 
-def _returns_to_go(rewards: np.ndarray, actions: np.ndarray, remaining: np.ndarray) -> dict[str, np.ndarray]:
-    # Sums from the back, less what lies behind the end of the row's own episode.
-    totals = np.append(np.cumsum(rewards[::-1].astype(np.float64))[::-1], 0.0)
-    rows = np.arange(len(rewards))
-    return {"returns_to_go": (totals[rows] - totals[rows + remaining])[:, None]}
+def _take(transitions: Transitions[np.ndarray], rows: np.ndarray) -> Transitions[np.ndarray]:
+    """Return some of the transitions, by a mask."""
+    values = {item.name: getattr(transitions, item.name) for item in fields(transitions)}
+    return replace(
+        transitions,
+        **{name: map_nested(lambda array: array[rows], value) for name, value in values.items() if value is not None},
+    )
 
 
-def _timesteps(rewards: np.ndarray, actions: np.ndarray, remaining: np.ndarray) -> dict[str, np.ndarray]:
-    starts = episode_starts(remaining)
-    lengths = np.diff(starts, append=len(rewards))
-    return {"timesteps": (np.arange(len(rewards)) - np.repeat(starts, lengths))[:, None]}
+def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "biuf":
+        raise ConfigError(f"column {name} is {array.dtype}; algorithms learn from numbers")
+    return array
 
 
-_EXTRA = {"next_actions": _next_actions, "returns_to_go": _returns_to_go, "timesteps": _timesteps}
+def _frames_of(dataset: Dataset, shapes: Shapes, steps: np.ndarray) -> dict[str, Frames]:
+    """Share the stored frames between s and s': the next one is one row further, or in a column of its own."""
+    found, rows = {}, dataset.observation_rows[steps]
+    for part in shapes.images:
+        name = f"/{part.name}" if part.name else ""
+        frames, next_rows = dataset.column(f"observations{name}"), rows + 1
+        if dataset.has_next_observations:
+            stored = dataset.column(f"next_observations{name}")
+            frames, next_rows = np.concatenate([frames, stored]), len(frames) + steps
+        found[part.key] = Frames(np.asarray(frames), rows, next_rows)
+    return found

@@ -2,13 +2,14 @@
 
 ::
 
-    one update          draw [P, B] rows -> one gather -> losses [P] -> one batched product per layer, one Adam step
-                        per network on its flat buffer, one target update per network
+    one update          draw [P, B] rows -> one gather per stream -> losses [P] -> one batched product per layer, one
+                        Adam step per network on its flat buffer, one target update per network
 
 Everything an update reads is on the device, and the update counter is a tensor there. On CUDA updates are captured in
 graphs and replayed, whatever their number (`pieces`); on a CPU the same functions run eagerly. Where asked, the updates
 are first traced, backward pass included, and compiled, which fuses the small operations. Losses are added up on the device
-and read when somebody logs, so nothing waits for the host in between.
+and read when somebody logs, so nothing waits for the host in between. Where an algorithm has stages or segments, the host
+has its turn between two stretches of updates, never inside one.
 """
 
 from __future__ import annotations
@@ -17,57 +18,33 @@ import contextlib
 import gc
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting, stack_hyperparameters
+from assay.baselines.algorithms.algorithm import (
+    Losses,
+    Pause,
+    Phase,
+    Setting,
+    Stage,
+    describe_networks,
+    stack_hyperparameters,
+)
 from assay.baselines.engine.acting import Acting, Actor, actor_of
 from assay.baselines.engine.batches import Batches
 from assay.baselines.engine.data import TrainingData
+from assay.baselines.engine.learner import Member, State
 from assay.baselines.engine.randomness import Draws
-from assay.baselines.networks import Network
+from assay.baselines.engine.tables import Buffer, DatasetTable
+from assay.baselines.networks.network import Network
 from assay.datasets.errors import ConfigError
 
-__all__ = ["Member", "Population", "State", "pieces"]
+__all__ = ["Member", "Population", "State", "pieces", "stage_lengths"]
 
 _UPDATES_PER_GRAPH = 16
 _ALIVE = -1  # in `frozen_at`
-
-
-@dataclass(frozen=True)
-class State:
-    """What training changes.
-
-    Parameters
-    ----------
-    update : int
-        Updates done.
-    optimizer_steps : mapping
-        Adam's step count per network.
-    tensors : mapping
-        `"network/tensor"` -> its rows.
-    metrics : sequence of mapping
-        Per phase: name -> sums since the last log point, one per member, and their count as the last entry.
-    frozen_at : sequence of int
-        Update in which each member's loss was first not finite, or -1.
-    """
-
-    update: int
-    optimizer_steps: Mapping[str, int]
-    tensors: Mapping[str, torch.Tensor]
-    metrics: Sequence[Mapping[str, Sequence[float]]]
-    frozen_at: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A job inside a population."""
-
-    algorithm: Algorithm
-    seed: int
-    data: int  # index of its TrainingData
+_BUFFERS = "buffers"  # before the names of their tensors in a state
 
 
 def pieces(first: int, updates: int, period: int, longest: int) -> Iterator[tuple[int, int]]:
@@ -131,6 +108,45 @@ class _Sums:
         self.count = next((int(numbers[-1]) for numbers in metrics.values()), 0)
 
 
+def stage_lengths(stages: Sequence[Stage], steps: int) -> list[int]:
+    """Return the updates of each stage of a training.
+
+    Raises
+    ------
+    ConfigError
+        If they do not fit into it.
+
+    Examples
+    --------
+    >>> stage_lengths([Stage("dynamics", (), {}, updates=300), Stage("policy", (), {})], 1_000)
+    [300, 700]
+    """
+    open_ones = [stage.name for stage in stages if stage.updates is None]
+    fixed = sum(stage.updates or 0 for stage in stages)
+    if len(open_ones) > 1:
+        raise ConfigError(f"the stages {' and '.join(open_ones)} both take the updates that the others leave")
+    if fixed > steps or (open_ones and fixed == steps):
+        named = ", ".join(f"{stage.name} {stage.updates}" for stage in stages if stage.updates is not None)
+        raise ConfigError(
+            f"{steps:,} updates are too few: the stages take {named}" + (", and more" if open_ones else "")
+        )
+    if not open_ones and fixed < steps:
+        raise ConfigError(f"{steps:,} updates are more than the {fixed:,} that the stages take; set their updates")
+    return [steps - fixed if stage.updates is None else stage.updates for stage in stages]
+
+
+class _StageAtWork:
+    """A stage of a population: where it lies in the training, its batches, and its captured and compiled updates."""
+
+    def __init__(self, stage: Stage, start: int, updates: int, batches: Batches, draws: Draws) -> None:
+        self.stage, self.start, self.updates, self.batches, self.draws = stage, start, updates, batches, draws
+        self.period = math.lcm(*(phase.every for phase in stage.phases))  # after which the unrolled updates repeat
+        self.unroll = self.period << max(0, (_UPDATES_PER_GRAPH // self.period).bit_length() - 1)  # most in one graph
+        self.sums = [_Sums() for _ in stage.phases]
+        self.graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
+        self.period_updates: Callable[[], object] | None = None
+
+
 class Population:
     """Members of one algorithm, with equal static parameters and shapes, trained in step.
 
@@ -181,10 +197,13 @@ class Population:
                 or member.algorithm.static_parameters() != self.algorithm.static_parameters()
             ):
                 raise ConfigError(f"{member.algorithm} and {self.algorithm} cannot share a population")
-        shapes = {(item.observation_size, item.action_size) for item in self.data}
-        if len(shapes) != 1:
-            raise ConfigError(f"datasets of different shapes {sorted(shapes)} cannot share a population")
-        ((self.observation_size, self.action_size),) = shapes
+        sizes = {(item.observation_size, item.action_size) for item in self.data}
+        if len(sizes) != 1:
+            raise ConfigError(f"datasets of different shapes {sorted(sizes)} cannot share a population")
+        if any(item.shapes != self.data[0].shapes for item in self.data):
+            raise ConfigError("datasets whose observations have different parts cannot share a population")
+        self.shapes = self.data[0].shapes
+        self.observation_size, self.action_size = self.data[0].observation_size, self.data[0].action_size
         if compile == "inductor" and self.device.type == "cpu":
             # Its vectorized integer code reads out of bounds (PyTorch 2.13), and matrix products bound a CPU anyway.
             raise ConfigError("compiled updates are for CUDA; on a CPU they are no faster")
@@ -194,43 +213,93 @@ class Population:
         self.update = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.completed = 0  # the host's copy of `update`
         self.draws = Draws([member.seed for member in self.members], self.update, dtype)
-        self.batches = Batches(
-            self.data,
-            [member.data for member in self.members],
-            self.algorithm,
-            self.draws,
-            storage or dtype,
-            streaming=streaming,
-        )
-        specs = self.algorithm.networks(self.observation_size, self.action_size)
+        specs = describe_networks(self.algorithm, self.shapes)
         self.networks = {name: Network(name, spec, self.draws, fused=not compile) for name, spec in specs.items()}
         self.hyperparameters = stack_hyperparameters(
             [member.algorithm for member in self.members], torch.zeros(0, dtype=dtype, device=self.device)
         )
-        self.phases = self.algorithm.phases()
-        self.period = math.lcm(*(phase.every for phase in self.phases))  # after which the unrolled updates repeat
-        self.unroll = self.period << max(0, (_UPDATES_PER_GRAPH // self.period).bit_length() - 1)  # most in one graph
-        self._sums = [_Sums() for _ in self.phases]
+        home = torch.device("cpu") if streaming else self.device
+        self.table = DatasetTable(self.data, [member.data for member in self.members], storage or dtype, home)
+        self.buffers = {
+            name: Buffer(layout, len(self.members), dtype, self.device)
+            for name, layout in self.algorithm.buffers(self.shapes).items()
+        }
+        self._stages = self._lay_out_stages(streaming)
         self._frozen_at = torch.full((len(self.members), 1), _ALIVE, dtype=torch.int64, device=self.device)
         on_cuda = self.device.type == "cuda"
         self._use_graph = on_cuda if graph is None else graph
         if self._use_graph and not on_cuda:
             raise ConfigError("a CUDA graph needs a CUDA device")
         self._compile, self._tracing = compile, False
-        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
-        self._period_updates: Callable[[], object] | None = None
+        self._captures = False  # whether the first capture was prepared
+
+    # ---------------------------------------------------------------- stages
+
+    def _lay_out_stages(self, streaming: bool) -> list[_StageAtWork]:
+        stages = self.algorithm.stages()
+        found, start = [], 0
+        for stage, updates in zip(stages, stage_lengths(stages, self.steps)):
+            draws = self.draws.scoped(stage.name)
+            batches = Batches(stage.streams, self.table, self.buffers, draws, self.hyperparameters, streaming=streaming)
+            found.append(_StageAtWork(stage, start, updates, batches, draws))
+            start += updates
+        return found
+
+    @property
+    def _now(self) -> _StageAtWork:
+        """The stage of the coming update; after the last update the last stage."""
+        later = [stage for stage in self._stages if self.completed < stage.start + stage.updates]
+        return later[0] if later else self._stages[-1]
+
+    @property
+    def stages(self) -> int:
+        """How many there are."""
+        return len(self._stages)
+
+    def enter_stage(self, number: int) -> None:
+        """Go to the first update of a stage without training; what it costs can then be measured."""
+        self.completed = self._stages[number].start
+        self.update.fill_(self.completed)
+
+    @property
+    def batches(self) -> Batches:
+        """The batches of the coming update."""
+        return self._now.batches
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The parts of the coming update."""
+        return self._now.stage.phases
+
+    @property
+    def period(self) -> int:
+        """Updates after which those of the present stage repeat."""
+        return self._now.period
+
+    @property
+    def unroll(self) -> int:
+        """Most updates of the present stage in one graph."""
+        return self._now.unroll
+
+    def _pause(self, stage: _StageAtWork) -> None:
+        """Give the host its turn, where the coming update begins a segment."""
+        done = self.completed - stage.start
+        between, segment = stage.stage.between, stage.stage.segment
+        if between is None or done % (segment or stage.updates):
+            return
+        between(Pause(self.networks, self.buffers, self.table, self.hyperparameters, stage.draws, done))
 
     # ---------------------------------------------------------------- one update
 
-    def _one_update(self, number: int, slot: int = 0) -> None:
-        """Train by the update with this number; only its remainder by `period` matters, and the slot when streaming."""
-        batch = self.batches.batch(slot, getattr(self.hyperparameters, "discount", None))
-        for phase, sums in zip(self.phases, self._sums):
+    def _one_update(self, stage: _StageAtWork, number: int, slot: int = 0) -> None:
+        """Train by the update with this number; only its remainder by the period matters, and the slot when streaming."""
+        batches = stage.batches.batches(slot)
+        for phase, sums in zip(stage.stage.phases, stage.sums):
             if (number + 1) % phase.every:
                 continue
             with self._activations():
-                losses = phase.losses(Setting(self.networks, batch, self.hyperparameters, self.draws))
-            self._descend(phase, losses)
+                losses = phase.losses(Setting(self.networks, batches, self.hyperparameters, stage.draws))
+            self._descend(stage, phase, losses)
             if losses.metrics:
                 sums.add(losses.metrics)
         self.update += 1
@@ -240,7 +309,7 @@ class Population:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
-    def _descend(self, phase: Phase, losses: Losses) -> None:
+    def _descend(self, stage: _StageAtWork, phase: Phase, losses: Losses) -> None:
         finite = torch.isfinite(torch.stack([loss.detach() for loss in losses.of.values()])).all(0)[:, None]
         newly_frozen = (self._frozen_at == _ALIVE) & ~finite
         self._frozen_at.copy_(torch.where(newly_frozen, self.update, self._frozen_at))
@@ -248,62 +317,94 @@ class Population:
         # On a CPU looking is cheaper than masking; on a GPU it would wait.
         mask = None if self.device.type == "cpu" and not self._tracing and bool(alive.all()) else alive
         for name, loss in losses.of.items():
+            self.networks[name].differentiate(loss.sum())  # all of them before any step changes a weight
+        for name in losses.of:
             spec = self.networks[name].spec
-            self.networks[name].descend(
-                loss.sum(),
-                self._learning_rate(name),
+            self.networks[name].step(
+                self._learning_rate(name, stage),
                 weight_decay=getattr(self.hyperparameters, spec.weight_decay) if spec.weight_decay else None,
                 gradient_clip=getattr(self.hyperparameters, spec.gradient_clip) if spec.gradient_clip else None,
                 alive=mask,
             )
-        for name in phase.follow:
-            rate = self.hyperparameters.target_update_rate
+        followed = phase.follow
+        if followed == "trained":
+            followed = tuple(name for name in losses.of if self.networks[name].spec.target)
+        for name in followed:
+            rate = self._follow_rate(name, stage)
             self.networks[name].follow(rate if mask is None else rate.masked_fill(~mask, 0.0))
 
-    def _learning_rate(self, network: str) -> torch.Tensor:
+    def _learning_rate(self, network: str, stage: _StageAtWork | None = None) -> torch.Tensor:
+        stage = stage or self._now
         spec = self.networks[network].spec
         rate: torch.Tensor = getattr(self.hyperparameters, spec.learning_rate)  # [P, 1]
+        done = self.update - stage.start if stage.start else self.update
         if spec.warmup:
-            rate = rate * ((self.update + 1) / spec.warmup).clamp(max=1.0).to(self.dtype)
+            rate = rate * ((done + 1) / spec.warmup).clamp(max=1.0).to(self.dtype)
         if spec.schedule == "cosine":
-            rate = rate * (0.5 * (1.0 + torch.cos(self.update * (math.pi / self.steps))))
+            rate = rate * (0.5 * (1.0 + torch.cos(done * (math.pi / stage.updates))))
         return rate
+
+    def _follow_rate(self, network: str, stage: _StageAtWork) -> torch.Tensor:
+        """Return the rate [P, 1] of a target copy in this update; 0 in those that a hard copy lets pass."""
+        spec = self.networks[network].spec
+        rate: torch.Tensor = getattr(self.hyperparameters, spec.target_update_rate)
+        if spec.follow_every == 1:
+            return rate
+        due = (self.update - stage.start + 1) % spec.follow_every == 0
+        return rate * due.to(self.dtype)
 
     # ---------------------------------------------------------------- many updates
 
     def advance(self, updates: int) -> None:
         """Train every member by so many updates."""
-        for first, together in pieces(self.completed, updates, self.period, self.unroll):
-            graph = self._captured(first, together) if self._use_graph else None
-            if self.batches.streaming:
-                self.batches.prepare(self.completed, together)
+        end = self.completed + updates
+        while self.completed < end:
+            stage = self._now
+            self._pause(stage)
+            self._advance_segment(stage, self._next_stop(stage, end) - self.completed)
+
+    def _next_stop(self, stage: _StageAtWork, end: int) -> int:
+        """Return the update before which the host has its turn again, or `end`."""
+        last = stage is self._stages[-1]
+        stops = [end] if last else [end, stage.start + stage.updates]  # who asks for more than all updates gets them
+        if stage.stage.segment is not None:
+            done = self.completed - stage.start
+            stops.append(stage.start + (done // stage.stage.segment + 1) * stage.stage.segment)
+        return min(stops)
+
+    def _advance_segment(self, stage: _StageAtWork, updates: int) -> None:
+        for first, together in pieces(self.completed - stage.start, updates, stage.period, stage.unroll):
+            graph = self._captured(stage, first, together) if self._use_graph else None
+            if stage.batches.streaming:
+                stage.batches.prepare(self.completed, together)
             if graph is None:
-                self._run(first, together)
+                self._run(stage, first, together)
             else:
                 graph.replay()
-            for phase, sums in zip(self.phases, self._sums):
-                sums.count += (self.completed + together) // phase.every - self.completed // phase.every
+            done = self.completed - stage.start
+            for phase, sums in zip(stage.stage.phases, stage.sums):
+                sums.count += (done + together) // phase.every - done // phase.every
             self.completed += together
 
-    def _run(self, first: int, updates: int) -> None:
+    def _run(self, stage: _StageAtWork, first: int, updates: int) -> None:
         """Train by some updates, whole periods as compiled where that is asked for."""
         slot = 0
         while slot < updates:
-            if self._compile and (first + slot) % self.period == 0 and updates - slot >= self.period:
-                compiled = self._compiled()
+            if self._compile and (first + slot) % stage.period == 0 and updates - slot >= stage.period:
+                compiled = self._compiled(stage)
                 with torch.no_grad():
                     compiled()
-                slot += self.period
+                slot += stage.period
             else:
-                self._one_update(first + slot, slot)
+                self._one_update(stage, first + slot, slot)
                 slot += 1
 
-    def _compiled(self) -> Callable[[], object]:
-        if self._period_updates is None:
-            self._period_updates = self._trace_and_compile()
-        return self._period_updates
+    def _compiled(self, stage: _StageAtWork) -> Callable[[], object]:
+        if stage.period_updates is None:
+            stage.period_updates = self._trace_and_compile(stage)
+        return stage.period_updates
 
-    def _trace_and_compile(self) -> Callable[[], object]:
+    def _trace_and_compile(self, stage: _StageAtWork) -> Callable[[], object]:
         """Record one period of updates, backward passes and optimizer steps included, as one program, and compile it.
 
         torch.compile does not look into torch.autograd.grad; what make_fx records has the derivatives written out.
@@ -316,13 +417,13 @@ class Population:
         def period() -> None:
             for network in self.networks.values():
                 network.renew_views()  # so that the program knows what is a view of which buffer
-            for number in range(self.period):
-                self._one_update(number)
+            for number in range(stage.period):
+                self._one_update(stage, number)
 
         self._tracing = True
         try:
-            for number in range(self.period):
-                self._one_update(number)  # creates what the first update creates
+            for number in range(stage.period):
+                self._one_update(stage, number)  # creates what the first update creates
             program = make_fx(period)()
         finally:
             self._tracing = False
@@ -332,29 +433,31 @@ class Population:
         compiled: Callable[[], object] = torch.compile(program, backend=self._compile, fullgraph=True)
         return compiled
 
-    def _captured(self, first: int, updates: int) -> torch.cuda.CUDAGraph:
+    def _captured(self, stage: _StageAtWork, first: int, updates: int) -> torch.cuda.CUDAGraph:
         """Capture some updates when they are first wanted; `first` is their place in the period."""
-        if not self._graphs:
-            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-            if self.batches.streaming:
-                self.batches.prepare(0, self.unroll)  # makes the places that every graph reads from
-            self._warm_up()
-            # What a graph allocates is dead at its end and they run one after the other: they can share their memory.
-            self._pool = torch.cuda.graph_pool_handle()
-        if (first, updates) not in self._graphs:
+        if not stage.graphs:
+            if not self._captures:
+                self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+                # What a graph allocates is dead at its end and they run one after the other: they can share their memory.
+                self._pool = torch.cuda.graph_pool_handle()
+                self._captures = True
+            if stage.batches.streaming:
+                stage.batches.prepare(0, stage.unroll)  # makes the places that every graph reads from
+            self._warm_up(stage)
+        if (first, updates) not in stage.graphs:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-                self._run(first, updates)
-            self._graphs[first, updates] = graph
-        return self._graphs[first, updates]
+                self._run(stage, first, updates)
+            stage.graphs[first, updates] = graph
+        return stage.graphs[first, updates]
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, stage: _StageAtWork) -> None:
         """Run what is to be captured, so that all that lasts is made before; what this changes is put back."""
         before = self.state()
         self._stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._stream):
             for _ in range(3):
-                self._run(0, self.period)
+                self._run(stage, 0, stage.period)
         torch.cuda.current_stream(self.device).wait_stream(self._stream)
         self.restore(before)
         gc.collect()  # a population that is freed during a capture would break it
@@ -364,13 +467,17 @@ class Population:
     def metrics(self) -> dict[str, np.ndarray]:
         """Return the mean [P] of every logged number since the last call, and start anew; waits for the device."""
         means: dict[str, np.ndarray] = {}
-        for sums in self._sums:
+        for sums in self._all_sums:
             if sums.count:
                 values = sums.values.cpu().numpy() / sums.count
                 means |= dict(zip(sums.names, values))
             sums.values.zero_()
             sums.count = 0
         return means
+
+    @property
+    def _all_sums(self) -> list[_Sums]:
+        return [sums for stage in self._stages for sums in stage.sums]
 
     @property
     def frozen_at(self) -> list[int | None]:
@@ -382,7 +489,7 @@ class Population:
     def actor(self) -> Actor:
         """Return a snapshot of what every member acts with now; training on does not change it."""
         acting = [
-            Acting(member.algorithm, data.observation_scale, data.action_scale, data.best_return)
+            Acting(member.algorithm, data.observation_scale, data.action_scale, data.best_return, self.shapes)
             for member, data in ((member, self.data[member.data]) for member in self.members)
         ]
         return actor_of(acting, self.networks)
@@ -416,8 +523,10 @@ class Population:
         chosen = slice(None) if member is None else slice(member, member + 1)
         metrics = [
             {name: [*row[chosen].tolist(), sums.count] for name, row in zip(sums.names, sums.values)}
-            for sums in self._sums
+            for sums in self._all_sums
         ]
+        for name, buffer in self.buffers.items():
+            tensors |= {f"{_BUFFERS}/{name}/{key}": value[chosen].clone() for key, value in buffer.tensors().items()}
         return State(self.completed, steps, tensors, metrics, self._frozen_at[chosen, 0].tolist())
 
     def restore(self, state: State, member: int | None = None) -> None:
@@ -427,8 +536,11 @@ class Population:
             own = {key.removeprefix(prefix): value for key, value in state.tensors.items() if key.startswith(prefix)}
             network.restore(own, state.optimizer_steps[name], slice(None) if member is None else network.rows(member))
         chosen = slice(None) if member is None else slice(member, member + 1)
-        for sums, metrics in zip(self._sums, state.metrics):
+        for sums, metrics in zip(self._all_sums, state.metrics):
             sums.restore(metrics, chosen, like=self._frozen_at[:, 0])
+        for name, buffer in self.buffers.items():
+            for key, tensor in buffer.tensors().items():
+                tensor[chosen] = state.tensors[f"{_BUFFERS}/{name}/{key}"].to(tensor.device)
         self._frozen_at[chosen, 0] = self._frozen_at.new_tensor(state.frozen_at)
         self.completed = state.update
         self.update.fill_(state.update)

@@ -60,6 +60,8 @@ class Draws:
         The update counter; draws follow its current value.
     dtype : torch.dtype
         Of the floating draws; they are computed in float32 whatever it is, so both precisions see the same numbers.
+    scope : str
+        Put before every purpose.
 
     Examples
     --------
@@ -69,15 +71,22 @@ class Draws:
     True
     """
 
-    def __init__(self, seeds: Sequence[int], update: torch.Tensor, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, seeds: Sequence[int], update: torch.Tensor, dtype: torch.dtype = torch.float32, scope: str = ""
+    ) -> None:
         self.seeds = tuple(seeds)
         self.update = update
         self.dtype = dtype
+        self.scope = scope
         self._keys: dict[str, torch.Tensor] = {}
+
+    def scoped(self, name: str) -> Draws:
+        """Return draws of the same members and updates whose purposes are apart from all others; `""` gives these."""
+        return Draws(self.seeds, self.update, self.dtype, f"{self.scope}{name}/") if name else self
 
     def _key(self, purpose: str) -> torch.Tensor:
         if purpose not in self._keys:
-            code = zlib.crc32(purpose.encode())
+            code = zlib.crc32((self.scope + purpose).encode())
             keys = [_signed(_mix_int(_mix_int((seed + _GOLDEN) & _MASK) ^ code)) for seed in self.seeds]
             self._keys[purpose] = torch.tensor(keys, dtype=torch.int64, device=self.update.device)
         return self._keys[purpose]

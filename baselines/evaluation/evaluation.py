@@ -19,9 +19,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -29,11 +29,13 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 
 from assay.baselines.evaluation.observation_noise import NoisyEpisodes, ObservationNoise
 from assay.datasets.environments.pool import EnvironmentPool, usable_cores
+from assay.datasets.environments.specification import EnvironmentSpec, evaluation_environment
 from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
 
 if TYPE_CHECKING:
     from assay.baselines.engine.acting import Actor, Episodes
     from assay.datasets.environments.envpool import EnvPoolEnvironments
+    from assay.datasets.info import DatasetInfo
 
 __all__ = ["Evaluation", "EvaluationResult", "episode_seeds", "evaluate", "simulators"]
 
@@ -55,7 +57,8 @@ class Evaluation:
     seed : int
         Of the initial states; independent of the training seeds.
     environment : str, optional
-        Gymnasium id; default is the dataset's environment.
+        Gymnasium id, of the environment as it is registered. Default is the dataset's environment, with the keyword
+        arguments, time limit and wrappers that it was recorded with; Minari's evaluation environment where there is one.
     engine : "gymnasium" or "envpool"
         What simulates it. EnvPool is faster and has other random streams and another simulator version: scores of the two
         do not compare exactly.
@@ -78,6 +81,18 @@ class Evaluation:
     environment: str | None = None
     engine: Literal["gymnasium", "envpool"] = "gymnasium"
     observation_noise: ObservationNoise | None = None
+
+    def environment_of(self, info: DatasetInfo) -> EnvironmentSpec | None:
+        """Return where policies learned from a dataset are evaluated; None where nothing says it.
+
+        Raises
+        ------
+        ConfigError
+            If the dataset's environment was recorded inside a wrapper that cannot be applied again.
+        """
+        if self.environment is not None:
+            return EnvironmentSpec(self.environment)
+        return evaluation_environment(info)
 
     @classmethod
     def preset(cls, name: str, steps: int) -> Evaluation:
@@ -137,9 +152,9 @@ def simulators(members: int, evaluation: Evaluation) -> int:
 
 
 def make_simulators(
-    members: int, environment_id: str, evaluation: Evaluation, workers: int | None
+    members: int, environment_id: str | EnvironmentSpec, evaluation: Evaluation, workers: int | None
 ) -> EnvironmentPool | EnvPoolEnvironments:
-    """Make the simulators that an evaluation of so many members uses."""
+    """Make the simulators that an evaluation of so many members uses, of an environment by id or as specified."""
     count = simulators(members, evaluation)
     if workers is None:
         cores = usable_cores()
@@ -166,7 +181,7 @@ def _even_part(total: int, most: int) -> int:
 
 def evaluate(
     actor: Actor,
-    environment_id: str,
+    environment_id: str | EnvironmentSpec,
     evaluation: Evaluation,
     *,
     pool: EnvironmentPool | EnvPoolEnvironments | None = None,
@@ -182,7 +197,7 @@ def evaluate(
     ----------
     actor : Actor
         Members whose actions are not finite act with zeros there.
-    environment_id : str
+    environment_id : str or EnvironmentSpec
     evaluation : Evaluation
     pool : EnvironmentPool or EnvPoolEnvironments, optional
         What `make_simulators` returned; default makes and closes one.
@@ -237,7 +252,11 @@ def _run_part(
         for half_of in halves:
             rows = slice(half_of.start - members.start, half_of.stop - members.start)
             slots = np.arange(m * n).reshape(m, n)[rows]
-            begun = actor.begin(half_of, n) if noise is None else NoisyEpisodes(noise, actor, half_of, seeds)
+            begun = (
+                actor.begin(half_of, n, seeds.tolist())
+                if noise is None
+                else NoisyEpisodes(noise, actor, half_of, seeds)
+            )
             batches.append(_Batch(pool, begun, slots, seeds, wanted[rows]))
         _take_turns(batches)
         totals = np.concatenate([batch.returns for batch in batches]).reshape(m, n)
@@ -280,10 +299,10 @@ class _Batch:
         self.pool, self.episodes, self.shape, self.slots = pool, episodes, slots.shape, slots.ravel()
         count, chosen = slots.size, wanted.ravel()
         self.ended = ~chosen
-        self.observations = np.zeros((count, math.prod(pool.observation_space.shape)))
+        self.observations = np.zeros((count, _row_size(pool.observation_space)))
         self.rewards, self.returns, self.lengths = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)
         first = pool.reset(self.slots[chosen], np.broadcast_to(seeds, slots.shape)[wanted])
-        self.observations[chosen] = first.reshape(len(first), -1)
+        self.observations[chosen] = _flat_rows(first)
         self.sent = np.zeros(0, np.int64)
 
     def send(self) -> bool:
@@ -301,7 +320,7 @@ class _Batch:
     def receive(self) -> None:
         """Take in what came of it; rows of slots that were lost meanwhile mean nothing and are run again."""
         observations, rewards, terminations, truncations = self.pool.step_wait()
-        self.observations[self.sent] = observations.reshape(len(observations), -1)
+        self.observations[self.sent] = _flat_rows(observations)
         self.rewards[self.sent] = rewards
         self.returns[self.sent] += rewards
         self.lengths[self.sent] += 1
@@ -310,3 +329,18 @@ class _Batch:
             raise CollectionError(
                 f"an evaluation episode of {self.pool.environment_id} did not end in {_LONGEST_EPISODE} steps"
             )
+
+
+def _row_size(space: Any) -> int:
+    """Return how many numbers an observation has, all parts together."""
+    parts = getattr(space, "spaces", None)
+    if parts is None:
+        return math.prod(space.shape)
+    return sum(map(_row_size, parts.values() if isinstance(parts, Mapping) else parts))
+
+
+def _flat_rows(observations: np.ndarray) -> np.ndarray:
+    """Return (n, size) numbers: the parts of an observation one after the other, by name, as `Shapes.split` takes them."""
+    if observations.dtype.names is None:
+        return observations.reshape(len(observations), -1) if observations.size else observations.reshape(0, 0)
+    return np.concatenate([_flat_rows(observations[name]) for name in sorted(observations.dtype.names)], axis=1)

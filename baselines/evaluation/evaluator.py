@@ -17,6 +17,7 @@ from assay.datasets.errors import CollectionError
 if TYPE_CHECKING:
     from assay.datasets.environments.envpool import EnvPoolEnvironments
     from assay.datasets.environments.pool import EnvironmentPool
+    from assay.datasets.environments.specification import EnvironmentSpec
 
 __all__ = ["Evaluator"]
 
@@ -31,7 +32,7 @@ class Evaluator:
 
     Parameters
     ----------
-    environment_id : str
+    environment_id : str or EnvironmentSpec
     evaluation : Evaluation
     members : int
         Of each actor.
@@ -39,7 +40,13 @@ class Evaluator:
         Simulator processes; default one per core, less one where there are more than two.
     """
 
-    def __init__(self, environment_id: str, evaluation: Evaluation, members: int, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        environment_id: str | EnvironmentSpec,
+        evaluation: Evaluation,
+        members: int,
+        workers: int | None = None,
+    ) -> None:
         self.environment_id, self.evaluation, self.members, self.workers = environment_id, evaluation, members, workers
         self.share_done = 0.0  # of the evaluation in flight
         self._under_way: tuple[int, Actor, Future[EvaluationResult]] | None = None

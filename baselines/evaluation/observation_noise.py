@@ -112,7 +112,7 @@ class NoisyEpisodes:
     """
 
     def __init__(self, noise: ObservationNoise, actor: Actor, members: slice, seeds: np.ndarray) -> None:
-        self.noise, self.episodes = noise, actor.begin(members, len(seeds))
+        self.noise, self.episodes = noise, actor.begin(members, len(seeds), seeds.tolist())
         self.generators = noise.generators(seeds)
         self.unit: np.ndarray | float = 1.0  # [p, 1, 1, observation]
         if noise.unit == "standard_deviation":

@@ -27,14 +27,15 @@ from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setti
 from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import Run
+from assay.baselines.training.options import Precision, TrainingOptions
 from assay.baselines.training.train import matmul_precision
 from assay.datasets.bootstrap import bootstrap, percentile_interval
 from assay.datasets.dataset import Dataset
-from assay.datasets.device import check_device
 from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class FittedQ(Algorithm):
     name = "fitted_q"
     label = "fitted Q evaluation"
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
-        inputs = observation_size + action_size
+    def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
+        inputs = shapes.observation_size + shapes.action_size
         return {"critic": MLP(inputs, 1, self.hidden, learning_rate="learning_rate", target=True)}
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
@@ -74,9 +75,8 @@ class FittedQ(Algorithm):
 def critic_loss(setting: Setting) -> Losses:
     """Squared temporal-difference error of the policy's value."""
     critic, batch, h = setting.networks["critic"], setting.batch, setting.hyperparameters
-    assert batch.next_actions is not None
     with torch.no_grad():
-        next_inputs = torch.cat([batch.next_observations, batch.next_actions], -1)
+        next_inputs = torch.cat([batch.next_observations, batch["next_actions"]], -1)
         next_values = critic(next_inputs, weights="target").squeeze(-1)  # [P, B]
         targets = batch.rewards + h.discount * batch.bootstraps * next_values
     values = critic(torch.cat([batch.observations, batch.actions], -1)).squeeze(-1)  # [P, B]
@@ -91,7 +91,7 @@ def fitted_q_evaluation(
     discount: float = 0.99,
     steps: int = 50_000,
     device: str = "cpu",
-    precision: str = "highest",
+    precision: Precision = "highest",
     population: int = 16,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -148,10 +148,8 @@ def fitted_q_evaluation(
 
     if not 0.0 <= discount < 1.0:
         raise ConfigError(f"discount={discount} must be at least 0 and below 1")
+    TrainingOptions(device=device, precision=precision, population=population).check_device()
     plan = Plan(steps, None, precision)
-    if population < 1:
-        raise ConfigError(f"population={population} must be at least 1")
-    check_device(device)
     initial = initial_observations(dataset)
     for run in runs:
         _check(run, initial)
@@ -293,7 +291,7 @@ def _algorithm(run: Run) -> Algorithm:
 
 
 def _has_critic(run: Run) -> bool:
-    return "critic" in _algorithm(run).networks(1, 1)
+    return bool(_algorithm(run).valued_by)
 
 
 def _own_values(run: Run, initial: np.ndarray) -> np.ndarray:
@@ -304,7 +302,7 @@ def _own_values(run: Run, initial: np.ndarray) -> np.ndarray:
 def _check(run: Run, initial: np.ndarray) -> None:
     if run.status not in ("finished", "diverged"):
         raise ConfigError(f"{run.folder} is {run.status}: only finished runs have a policy to estimate")
-    if _algorithm(run).sequence_length:
+    if _algorithm(run).looks_back:
         raise ConfigError(
             f"{run.folder}: {run.description['job']['label']} acts on sequences; off-policy estimates need a policy of "
             "single observations"

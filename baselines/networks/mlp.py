@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
+from torch.nn import functional
 
 from assay.baselines.networks.network import Parameter, Specification
 
@@ -16,6 +18,14 @@ __all__ = ["MLP", "Scalars"]
 
 _LAYER_NORM_EPSILON = 1e-5
 _CACHED = 1 << 18  # numbers of an activation that stay in a core's cache (1 MiB)
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": torch.relu_,
+    "selu": torch.selu_,
+    "gelu": partial(functional.gelu, approximate="tanh"),
+    "silu": functional.silu,
+    "mish": functional.mish,
+    "tanh": torch.tanh,
+}
 
 
 @dataclass(frozen=True)
@@ -38,9 +48,11 @@ class MLP(Specification):
         The last layer begins uniform in +-output_bound, weights and biases; default as the others.
     orthogonal : float, optional
         Gain of orthogonal initial weights (1e-2 for the last layer), with zero biases.
-    activation : "relu" or "selu"
+    activation : "relu", "selu", "gelu", "silu", "mish" or "tanh"
         Between the layers. With SELU (Klambauer et al. 2017, arXiv 1706.02515) all weights begin normal with variance
-        1/inputs and all biases zero, which is what keeps its activations normalized.
+        1/inputs and all biases zero, which is what keeps its activations normalized. GELU is the approximation by tanh.
+    xavier : bool
+        Begin uniform in +-sqrt(6 / (inputs + outputs)) with zero biases (Glorot & Bengio 2010), as Flax agents do.
     """
 
     inputs: int
@@ -52,7 +64,8 @@ class MLP(Specification):
     bias: float | None = None
     output_bound: float | None = None
     orthogonal: float | None = None
-    activation: Literal["relu", "selu"] = "relu"
+    activation: Literal["relu", "selu", "gelu", "silu", "mish", "tanh"] = "relu"
+    xavier: bool = False
 
     @property
     def layers(self) -> tuple[tuple[int, int], ...]:
@@ -68,6 +81,9 @@ class MLP(Specification):
             if self.orthogonal is not None:
                 gain = 1e-2 if last else self.orthogonal
                 found += [Parameter(f"{index}/weight", (inputs, outputs), orthogonal=gain)]
+                found += [Parameter(f"{index}/bias", (1, outputs))]
+            elif self.xavier:
+                found += [Parameter(f"{index}/weight", (inputs, outputs), bound=math.sqrt(6.0 / (inputs + outputs)))]
                 found += [Parameter(f"{index}/bias", (1, outputs))]
             elif self.activation == "selu":
                 found += [Parameter(f"{index}/weight", (inputs, outputs), std=bound)]
@@ -113,9 +129,9 @@ class MLP(Specification):
     def _above_first_layer(self, hidden: torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:
         tensors = iter(weights)
         for _ in self.hidden:
-            hidden = torch.relu_(hidden) if self.activation == "relu" else torch.selu_(hidden)
+            hidden = _ACTIVATIONS[self.activation](hidden)
             if self.layer_norm:
-                hidden = torch.nn.functional.layer_norm(hidden, hidden.shape[-1:], eps=_LAYER_NORM_EPSILON)
+                hidden = functional.layer_norm(hidden, hidden.shape[-1:], eps=_LAYER_NORM_EPSILON)
                 scale, shift = next(tensors), next(tensors)
                 hidden = torch.addcmul(shift, hidden, scale)
             hidden = _affine(hidden, next(tensors), next(tensors))

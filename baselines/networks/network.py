@@ -92,6 +92,10 @@ class Specification(ABC):
         Copies per member, K.
     target : bool
         Whether a slowly following copy is kept.
+    target_update_rate : str
+        Name of the algorithm's field with the rate at which it follows; at rate 1 it becomes the network itself.
+    follow_every : int
+        Updates from one move of the copy to the next (hard copies every so often).
     schedule : "constant" or "cosine"
         Of the learning rate over the whole training; cosine ends at zero.
     warmup : int
@@ -105,6 +109,8 @@ class Specification(ABC):
     learning_rate: str
     ensemble: int = 1
     target: bool = False
+    target_update_rate: str = "target_update_rate"
+    follow_every: int = 1
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
     weight_decay: str | None = None
@@ -230,31 +236,31 @@ class Network(FixedNetwork):
         """[P, 1, n] free parameters beside the layers."""
         return self.parameters[-1]
 
+    def differentiate(self, loss: torch.Tensor) -> None:
+        """Set `gradient` to that of `loss` (a scalar: the sum over members of what each minimizes)."""
+        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=True)
+        with torch.no_grad():
+            torch.cat([gradient.flatten(1) for gradient in gradients], dim=1, out=self.gradient)
+
     @torch.no_grad()
-    def descend(
+    def step(
         self,
-        loss: torch.Tensor,
         rate: torch.Tensor,
         *,
         weight_decay: torch.Tensor | None = None,
         gradient_clip: torch.Tensor | None = None,
         alive: torch.Tensor | None = None,
     ) -> None:
-        """Take one optimizer step down the gradient of `loss` (a scalar).
+        """Take one optimizer step down `gradient`.
 
         Parameters
         ----------
-        loss : scalar tensor
-            Sum over members of what each minimizes.
         rate : [P, 1] tensor
             Learning rates.
         weight_decay, gradient_clip : [P, 1] tensors, optional
         alive : [P, 1] bool tensor, optional
             Members that are False keep their weights.
         """
-        with torch.enable_grad():
-            gradients = torch.autograd.grad(loss, self.parameters, retain_graph=True)
-        torch.cat([gradient.flatten(1) for gradient in gradients], dim=1, out=self.gradient)
         if alive is not None:
             rate = rate.masked_fill(~alive, 0.0)
             self.gradient.masked_fill_(~self._per_row(alive), 0.0)
@@ -264,6 +270,11 @@ class Network(FixedNetwork):
         if weight_decay is not None:
             self.buffer.mul_(self._per_row(1.0 - rate * weight_decay))
         self.optimizer.step(self.gradient, self._per_row(rate))
+
+    def descend(self, loss: torch.Tensor, rate: torch.Tensor, **options: torch.Tensor | None) -> None:
+        """Take one optimizer step down the gradient of `loss`; the options are those of `step`."""
+        self.differentiate(loss)
+        self.step(rate, **options)
 
     @torch.no_grad()
     def follow(self, rate: torch.Tensor) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from assay.datasets.atomic import atomic_write
 from assay.datasets.errors import DatasetIntegrityError, FormatError
 
-__all__ = ["content_hash", "read_json", "read_verified", "write_json"]
+__all__ = ["content_hash", "read_json", "read_verified", "safetensors_texts", "write_json"]
 
 _DIGEST = "digest"
 
@@ -102,6 +102,13 @@ def read_verified(file: Path, expected: str | None) -> bytes:
             "remove it and run again"
         )
     return content
+
+
+def safetensors_texts(content: bytes) -> dict[str, str]:
+    """Return the texts in the header of a safetensors file: 8 bytes with its length, then JSON."""
+    length = int.from_bytes(content[:8], "little")
+    found: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    return found
 
 
 def _digest(plain: Mapping[str, Any]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from operator import index
 
 import numpy as np
 
 from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.engine.data import ActionScale
+from assay.baselines.engine.shapes import Shapes
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.spaces import Box, Discrete, infer_space
@@ -75,6 +77,12 @@ class Job:
             return self.behaviour_return
         return None if "rewards" in self.dataset.masks else float(self.dataset.returns.mean())
 
+    @cached_property
+    def shapes(self) -> Shapes:
+        """What the networks see of the dataset."""
+        scale = self.action_scale  # raises where the algorithm cannot act
+        return Shapes.of(self.dataset, len(scale.center), scale.first is not None, self.algorithm.category_code)
+
     @property
     def action_scale(self) -> ActionScale:
         """The bounds of the actions, from the dataset's action space; from the actions where that is unknown."""
@@ -86,11 +94,10 @@ class Job:
             space = infer_space(actions.reshape(len(actions)) if actions.size == len(actions) else actions)
         if isinstance(space, Discrete) and self.algorithm.discrete_actions and actions.dtype.kind in "iu":
             return ActionScale.of_discrete(space.n, space.start)
-        if not isinstance(space, Box):
+        if not isinstance(space, Box) or not self.algorithm.continuous_actions:
+            wanted = "bounded Box" if self.algorithm.continuous_actions else "Discrete"
             kind = "unknown" if space is None else type(space).__name__
-            raise ConfigError(
-                f"{self.algorithm.label} needs a bounded Box action space; that of {self.label} is {kind}"
-            )
+            raise ConfigError(f"{self.algorithm.label} needs a {wanted} action space; that of {self.label} is {kind}")
         return ActionScale.of(*space.bounds())
 
 

@@ -16,11 +16,11 @@ from assay.datasets.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PRECISIONS", "STORAGES", "Plan"]
+    from assay.datasets.environments.specification import EnvironmentSpec
 
-PRECISIONS = ("highest", "high", "medium", "bf16")
+__all__ = ["Plan"]
+
 _LONGEST_VARIANT = 120  # characters of its name in that of a folder; the hash tells folders apart
-STORAGES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,6 @@ class Plan:
     def __post_init__(self) -> None:
         if not isinstance(self.steps, int) or isinstance(self.steps, bool) or self.steps < 1:
             raise ConfigError(f"steps={self.steps!r} must be a whole number of at least 1")
-        for name, known in (("precision", PRECISIONS), ("storage", STORAGES)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
 
     @property
     def bf16(self) -> bool:
@@ -52,15 +49,13 @@ class Plan:
         dtype: torch.dtype = getattr(torch, self.storage)
         return dtype
 
-    def environment(self, job: Job) -> str | None:
-        """Id of the environment that the job is evaluated in."""
-        if self.evaluation is None:
-            return None
-        return self.evaluation.environment or job.dataset.info.environment_id
+    def environment(self, job: Job) -> EnvironmentSpec | None:
+        """Return the environment that the job is evaluated in."""
+        return None if self.evaluation is None else self.evaluation.environment_of(job.dataset.info)
 
     def describe(self, job: Job) -> dict[str, Any]:
         """Return the job as JSON values, as in run.json."""
-        return {
+        described: dict[str, Any] = {
             "algorithm": job.algorithm.name,
             "label": job.name or job.algorithm.label,
             "parameters": job.algorithm.parameters(),
@@ -70,6 +65,15 @@ class Plan:
             "steps": self.steps,
             "evaluation": None if self.evaluation is None else _evaluation_as_plain(self.evaluation),
         }
+        environment = self.environment(job)
+        # Said only where it is not the dataset's environment as registered, so that other jobs keep their hash.
+        if environment is not None and not self._is_ordinary(environment, job):
+            described["evaluation"] |= {"environment_spec": environment.to_plain()}
+        return described
+
+    def _is_ordinary(self, environment: EnvironmentSpec, job: Job) -> bool:
+        named = self.evaluation is not None and self.evaluation.environment is not None
+        return environment.is_plain and (named or environment.id == job.dataset.info.environment_id)
 
     def hash(self, job: Job) -> str:
         """Identify the job by everything that its result depends on; the variant's name is not part of it."""

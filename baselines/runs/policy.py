@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from assay.baselines.algorithms.algorithm import describe_networks
 from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.engine.acting import Acting, Actor, actor_of
 from assay.baselines.engine.data import ActionScale, ObservationScale
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks.network import FixedNetwork
+from assay.baselines.runs.integrity import safetensors_texts
 from assay.datasets.errors import ConfigError, DatasetIntegrityError
 
 __all__ = ["TrainedPolicy"]
@@ -37,12 +41,13 @@ class TrainedPolicy:
             first = int(tensors["action/first"]) if "action/first" in tensors else None
             action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
             algorithm = algorithm_named(description["job"]["algorithm"], description["job"]["parameters"])
-            specs = algorithm.networks(len(observation.mean), len(action.center))
+            shapes = _shapes(content, observation, action)
+            specs = describe_networks(algorithm, shapes)
             networks = {
                 name: FixedNetwork(name, spec, tensors[f"{name}/parameters"].view(spec.ensemble, spec.size))
                 for name, spec in specs.items()
             }
-            acting = Acting(algorithm, observation, action, float(tensors["return/best"]))
+            acting = Acting(algorithm, observation, action, float(tensors["return/best"]), shapes)
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
         return cls(acting, networks)
@@ -62,19 +67,30 @@ class TrainedPolicy:
         """Return (K, n) values."""
         import torch
 
-        if "critic" not in self.networks:
-            raise ConfigError("this algorithm has no critic")
+        algorithm, action = self.acting.algorithm, self.acting.action_scale
+        if not algorithm.valued_by:
+            raise ConfigError(f"{algorithm.label} has no critic")
         self._check(observations)
-        observation, action, critic = self.acting.observation_scale, self.acting.action_scale, self.networks["critic"]
-        inputs = np.concatenate(
-            [(observations - observation.mean) / observation.scale, (actions - action.center) / action.half_range], 1
-        )
+        vector, images = self.acting.shapes.split(observations)
+        dtype = self.networks[algorithm.valued_by[0]].buffer.dtype
+        scale = self.acting.observation_scale
+        normalized = torch.from_numpy((vector - scale.mean) / scale.scale)[None].to(dtype)
+        seen = {"vector": normalized, **{name: torch.from_numpy(image)[None] for name, image in images.items()}}
+        encoded = torch.from_numpy(action.encode(actions))[None].to(dtype)
         with torch.no_grad():
-            found = critic(torch.from_numpy(inputs)[None].to(critic.buffer.dtype), weights="frozen")
-        values: np.ndarray = found.view(critic.spec.ensemble, -1).double().numpy()
+            found = algorithm.values(self.networks, seen if images else normalized, encoded)
+        values: np.ndarray = found[0].double().numpy()
         return values
 
     def _check(self, observations: np.ndarray) -> None:
-        size = len(self.acting.observation_scale.mean)
+        size = self.acting.shapes.environment_size
         if observations.ndim != 2 or observations.shape[1] != size:
             raise ConfigError(f"observations have shape {observations.shape}; expected (n, {size})")
+
+
+def _shapes(content: bytes, observation: ObservationScale, action: ActionScale) -> Shapes:
+    """Return what the networks were made for; files of flat vectors do not say it."""
+    stored = safetensors_texts(content).get("shapes")
+    if stored is not None:
+        return Shapes.from_plain(json.loads(stored))
+    return Shapes.flat(len(observation.mean), len(action.center), action.first is not None)

@@ -32,9 +32,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.baselines.engine.acting import Actor
-from assay.baselines.engine.population import Population, State
+from assay.baselines.engine.learner import Learner, State
 from assay.baselines.evaluation.observation_noise import ObservationNoise
-from assay.baselines.runs.integrity import content_hash, read_verified, write_json
+from assay.baselines.runs.integrity import content_hash, read_verified, safetensors_texts, write_json
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.machine import versions
 from assay.baselines.runs.plan import Plan
@@ -294,7 +294,7 @@ class Run(StoredRun):
         content = read_verified(file, file.stem.partition("-")[2] or None)
         try:
             tensors = load(content)
-            progress = json.loads(_metadata(content)["progress"])
+            progress = json.loads(safetensors_texts(content)["progress"])
             acting = {
                 name.removeprefix(_PENDING): tensors.pop(name) for name in list(tensors) if name.startswith(_PENDING)
             }
@@ -305,7 +305,7 @@ class Run(StoredRun):
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DatasetIntegrityError(f"{file} is damaged ({error}); remove it to train this run anew") from error
 
-    def write_policy(self, population: Population, member: int) -> None:
+    def write_policy(self, population: Learner, member: int) -> None:
         """Write the networks and scales of one member."""
         import torch
         from safetensors.torch import save
@@ -327,7 +327,10 @@ class Run(StoredRun):
         if data.observation_scale.deviation is not None:
             tensors["observation/deviation"] = torch.from_numpy(data.observation_scale.deviation)
         tensors["return/best"] = torch.tensor(data.best_return, dtype=torch.float64)
-        self._write(POLICY, save(tensors, {"schema": "assay-policy"}))
+        described = {"schema": "assay-policy"}
+        if not data.shapes.is_one_vector:
+            described["shapes"] = json.dumps(data.shapes.to_plain())
+        self._write(POLICY, save(tensors, described))
 
     def finish(self, status: str, **fields: Any) -> None:
         """Mark the run as ended, with the hashes of its files, and drop its checkpoint."""
@@ -348,13 +351,6 @@ def _refuse_if_ended(folder: Path) -> None:
 
 def _number(file: Path) -> int:
     return int(file.stem.partition("-")[0])
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """Return the texts in the header of a safetensors file: 8 bytes with its length, then JSON."""
-    length = int.from_bytes(content[:8], "little")
-    found: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
-    return found
 
 
 def _if_finite(value: float | None) -> float | None:

@@ -36,7 +36,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -47,6 +47,7 @@ from assay.baselines.runs.job import Job
 from assay.baselines.runs.run import Run
 from assay.baselines.training.dry_run import TrainingPlan, plan_training
 from assay.baselines.training.logging.logger import Logger
+from assay.baselines.training.options import OptionChanges, Precision, TrainingOptions
 from assay.baselines.training.progress import TrainingProgress
 from assay.baselines.training.run_victim import VICTIM_STEPS, check_victim, train_victim, with_victims
 from assay.baselines.training.train import train
@@ -74,7 +75,7 @@ class Budget(BaseModel):
     seeds: tuple[int, ...] | None = None
     episodes: int | None = Field(None, gt=0)  # of each evaluation
     evaluate_every: int | None = Field(None, gt=0)  # updates
-    precision: Literal["highest", "high", "medium", "bf16"] = "highest"  # of matrix products
+    precision: Precision = "highest"  # of matrix products
     victim_steps: int = Field(VICTIM_STEPS, gt=0)  # updates of each victim
     victim_parameters: dict[str, Any] = {}  # for every victim
     algorithm_parameters: dict[str, Any] = {}  # for every algorithm, such as a smaller batch
@@ -323,20 +324,14 @@ def run_suite(
     budget: str,
     *,
     runs: str | os.PathLike[str] | None = None,
-    device: str = "cpu",
-    precision: str | None = None,
-    storage: str = "float32",
-    compile: bool = False,
-    population: int | Literal["auto"] = "auto",
     measure: Callable[..., pl.DataFrame] | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
     collecting: Callable[[str, int, int], None] | None = None,
     preparing: Callable[[str, int, int], None] | None = None,
-    workers: int | None = None,
-    checkpoint_seconds: float = 120.0,
     loggers: Sequence[Logger] = (),
-    ray: str | None = None,
     command: str | None = None,
+    options: TrainingOptions = TrainingOptions(),  # noqa: B008  (frozen)
+    **changes: Unpack[OptionChanges],
 ) -> list[Run]:
     """Run a suite: build its variants, measure them, train every job and write the runs.
 
@@ -349,10 +344,8 @@ def run_suite(
         One of the suite's budgets.
     runs : path, optional
         Default `runs/<suite>-<budget>`.
-    device, storage, compile, population, workers, checkpoint_seconds, progress, loggers, ray
-        As in `train`.
-    precision : str, optional
-        Default is the budget's.
+    progress, loggers, options, **changes
+        As in `train`; the default precision is the budget's.
     measure : callable, optional
         (variant, first variant, bins=, select=) -> frame of metric, value, interval (struct of low, high), unit, source;
         written to `quality.parquet` with the interval as two columns. `assay.metrics.assess` is one.
@@ -372,16 +365,19 @@ def run_suite(
         suite = Suite.from_yaml(suite)
     chosen = suite.budget(budget)
     root = suite.folder(budget, runs)
+    options = options.with_changes(changes).or_precision(chosen.precision)
     loaded = suite
 
     def find_victim(source: Dataset, victim: str) -> Run | str:
         if victim not in loaded.victims and os.path.isdir(victim):
             return victim
         algorithm = loaded.make_victim(chosen, victim)
-        options: dict[str, Any] = {"device": device, "precision": precision or chosen.precision, "progress": progress}
-        return train_victim(algorithm, source, steps=chosen.victim_steps, **options)
+        here = TrainingOptions(
+            device=options.device, precision=options.precision
+        )  # whatever the suite's jobs are given
+        return train_victim(algorithm, source, steps=chosen.victim_steps, progress=progress, options=here)
 
-    variants = suite.variants_of(suite.load_sources(chosen, collecting), find_victim, device, preparing)
+    variants = suite.variants_of(suite.load_sources(chosen, collecting), find_victim, options.device, preparing)
     described = {
         "schema": "assay-suite",
         "schema_version": 1,
@@ -405,17 +401,10 @@ def run_suite(
         suite.make_jobs(chosen, variants),
         steps=chosen.steps,
         runs=root,
-        device=device,
         evaluation=suite.make_evaluation(chosen),
-        precision=precision or chosen.precision,
-        storage=storage,
-        compile=compile,
-        population=population,
-        checkpoint_seconds=checkpoint_seconds,
-        workers=workers,
         progress=progress,
         loggers=loggers,
-        ray=ray,
+        options=options,
     )
 
 
@@ -424,10 +413,8 @@ def plan_suite(
     budget: str,
     *,
     runs: str | os.PathLike[str] | None = None,
-    device: str = "cpu",
-    precision: str | None = None,
-    storage: str = "float32",
-    population: int | Literal["auto"] = "auto",
+    options: TrainingOptions = TrainingOptions(),  # noqa: B008  (frozen)
+    **changes: Unpack[OptionChanges],
 ) -> TrainingPlan:
     """Plan what `run_suite` would do with the same arguments; nothing is written.
 
@@ -446,6 +433,7 @@ def plan_suite(
     if not isinstance(suite, Suite):
         suite = Suite.from_yaml(suite)
     chosen = suite.budget(budget)
+    options = options.with_changes(changes).or_precision(chosen.precision)
     collects = suite.steps_to_collect(chosen)
     if collects is None:
         sources = suite.load_sources(chosen)
@@ -461,11 +449,8 @@ def plan_suite(
         suite.make_jobs(chosen, variants),
         steps=chosen.steps,
         runs=suite.folder(budget, runs),
-        device=device,
         evaluation=suite.make_evaluation(chosen),
-        precision=precision or chosen.precision,
-        storage=storage,
-        population=population,
+        options=options,
     )
     if collects is None:
         return plan

@@ -27,6 +27,7 @@ from assay.baselines.runs.job import Job
 from assay.baselines.runs.lease import Owner, take
 from assay.baselines.runs.run import Run
 from assay.baselines.runs.schema import DESCRIPTION
+from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.progress import TrainingProgress
 from assay.baselines.training.work import take_up_checkpoints
 from assay.datasets.dataset import Dataset
@@ -48,10 +49,8 @@ class ClusterError(AssayError, RuntimeError):
 
 def train_on_cluster(
     populations: Sequence[WorkGroup],
-    *,
-    address: str,
-    device: str,
-    options: Mapping[str, Any],
+    options: TrainingOptions,
+    further: Mapping[str, Any],
     progress: Callable[[TrainingProgress], None] | None,
 ) -> list[Exception | None]:
     """Train every population as a task of a Ray cluster.
@@ -59,12 +58,11 @@ def train_on_cluster(
     Parameters
     ----------
     populations : sequence of WorkGroup
-    address : str
-        As in `ray.init`; a connection that this process has already is used as it is.
-    device : str
-        `"cpu"`, or `"cuda"` for one GPU per population.
-    options : mapping
-        Further parameters of `train`.
+    options : TrainingOptions
+        `ray` is the address, as in `ray.init`; a connection that this process has already is used as it is. With the device
+        `"cuda"` every population gets one GPU.
+    further : mapping
+        Further parameters of `train`: steps, evaluation and loggers.
     progress : callable or None
 
     Returns
@@ -75,26 +73,27 @@ def train_on_cluster(
     Raises
     ------
     ConfigError
-        If Ray is not installed, the cluster cannot be reached, or the device is a numbered one.
+        If Ray is not installed, or the cluster cannot be reached.
     """
-    ray = _import_ray()
-    if device not in ("cpu", "cuda"):
-        raise ConfigError(f"device={device!r}: Ray chooses the device of a population; pass 'cuda' or 'cpu'")
+    ray, address, device = _import_ray(), options.ray, options.device
+    assert address is not None
     if not populations:
         return []
     errors: list[Exception | None] = [None] * len(populations)
     with _connection(ray, address):
         board, store = _start_board(ray), _ColumnStore(ray)
-        cores = _cores_per_population(ray.nodes(), len(populations), on_gpu=device == "cuda")
+        cores = _cores_per_population(ray.nodes(), len(populations), on_gpu=options.on_cuda)
         task = ray.remote(_train).options(
-            num_cpus=cores, num_gpus=int(device == "cuda"), max_retries=_ATTEMPTS_AFTER_A_LOSS
+            num_cpus=cores, num_gpus=int(options.on_cuda), max_retries=_ATTEMPTS_AFTER_A_LOSS
         )
+        on_node = replace(options, ray=None, workers=cores if options.workers is None else options.workers)
         pending = {}
         for number, group in enumerate(populations):
             _begin(group, {"device": device, "ray": address})
             jobs = [store.put(item.job) for item in group.members]
             folders = [item.folder.resolve() for item in group.members]
-            pending[task.remote(jobs, folders, {**options, "device": device}, cores, number, board)] = number
+            settings = {**further, "options": replace(on_node, population=len(jobs))}
+            pending[task.remote(jobs, folders, settings, cores, number, board)] = number
         try:
             while pending:
                 done, _ = ray.wait(list(pending), timeout=_SECONDS_BETWEEN_LOOKS)
@@ -227,7 +226,7 @@ def _take(ray: Any, plain: Mapping[str, Any]) -> Job:
 def _train(
     jobs: Sequence[Mapping[str, Any]],
     folders: Sequence[Path],
-    options: Mapping[str, Any],
+    settings: Mapping[str, Any],
     cores: int,
     number: int,
     board: Any,
@@ -251,9 +250,8 @@ def _train(
     runs = train(
         [_take(ray, plain) for plain in jobs],
         runs=folders[0].parent,
-        population=len(jobs),
         progress=leave,
-        **{**options, "workers": cores if options["workers"] is None else options["workers"]},
+        **settings,
     )
     ray.get(left)  # the last word is on the board before the driver hears that the task is done
     return {run.folder: run.status for run in runs}

@@ -6,13 +6,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Unpack
 
 import torch
 
+from assay.baselines.engine.population import Population
 from assay.baselines.evaluation.evaluation import Evaluation
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.plan import Plan
+from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.baselines.training.sizing import seconds_per_update
 from assay.baselines.training.train import matmul_precision
 from assay.baselines.training.work import (
@@ -24,7 +26,7 @@ from assay.baselines.training.work import (
     look_up,
     take_up_checkpoints,
 )
-from assay.datasets.device import check_device
+from assay.datasets.errors import ConfigError
 
 __all__ = ["PlannedJob", "PlannedPopulation", "TrainingPlan", "plan_training"]
 
@@ -119,18 +121,16 @@ def plan_training(
     *,
     steps: int,
     runs: str | os.PathLike[str] = "runs",
-    device: str = "cpu",
     evaluation: Evaluation | None = Evaluation(),  # noqa: B008  (frozen)
-    precision: str = "highest",
-    storage: str = "float32",
-    population: int | Literal["auto"] = "auto",
+    options: TrainingOptions = TrainingOptions(),  # noqa: B008  (frozen)
+    **changes: Unpack[OptionChanges],
 ) -> TrainingPlan:
     """Plan what `train` would do with the same arguments, with a short timing of each population on the device.
 
     Parameters
     ----------
-    jobs, steps, runs, device, evaluation, precision, storage, population
-        As in `train`.
+    jobs, steps, runs, evaluation, options, **changes
+        As in `train`; without a Ray cluster, because this machine is timed.
 
     Returns
     -------
@@ -150,15 +150,18 @@ def plan_training(
     >>> [job.status for job in plan.jobs], plan.populations[0].members, plan.populations[0].updates
     (['new', 'new', 'new'], 3, 10)
     """
-    plan = Plan(steps, evaluation, precision, storage)
+    options = options.with_changes(changes)
+    if options.ray is not None:
+        raise ConfigError("a plan times this machine, not a Ray cluster; leave ray= (--ray) out")
+    plan = Plan(steps, evaluation, options.matmul_precision, options.storage)
     work = look_up(jobs, plan, runs)
-    check_device(device)
-    with matmul_precision(precision, device):
-        groups = form_populations(work, population, device)
+    options.check_device()
+    with matmul_precision(plan.precision, options.device):
+        groups = form_populations(work, options)
         for group in groups:
             take_up_checkpoints(group)
         planned = tuple(_planned_job(item) for item in work)
-        populations = tuple(_planned_population(group, plan, device) for group in groups)
+        populations = tuple(_planned_population(group, plan, options) for group in groups)
     return TrainingPlan(planned, populations)
 
 
@@ -168,17 +171,18 @@ def _planned_job(item: Work) -> PlannedJob:
     return PlannedJob(job.name or job.algorithm.label, job.label, job.seed, item.folder, status, update)
 
 
-def _planned_population(group: WorkGroup, plan: Plan, device: str) -> PlannedPopulation:
+def _planned_population(group: WorkGroup, plan: Plan, options: TrainingOptions) -> PlannedPopulation:
     work = group.members
     label, datasets = work[0].job.algorithm.label, len({item.job.dataset.fingerprint for item in work})
-    on_cuda = device.startswith("cuda")
-    if on_cuda:
-        torch.cuda.reset_peak_memory_stats(device)
+    if options.on_cuda:
+        torch.cuda.reset_peak_memory_stats(options.device)
     laid_out, failures = lay_out(group)
     if failures:
         return PlannedPopulation(label, len(work), datasets, error=str(failures[0][1]))
-    population = build_population(group, laid_out, plan, device)
+    population = build_population(group, laid_out, plan, options)
     updates = plan.steps - population.completed
+    if not isinstance(population, Population):  # a method without a loop
+        return PlannedPopulation(label, len(work), datasets, updates=updates)
     seconds = seconds_per_update(population)
     networks = population.networks.values()
     return PlannedPopulation(
@@ -189,7 +193,7 @@ def _planned_population(group: WorkGroup, plan: Plan, device: str) -> PlannedPop
         population.action_size,
         updates,
         sum(tensor.nbytes for network in networks for tensor in network.tensors().values()),
-        0 if group.streaming else population.batches.rows.nbytes,
-        torch.cuda.max_memory_allocated(device) if on_cuda else None,
+        0 if group.streaming else population.table.nbytes,
+        torch.cuda.max_memory_allocated(options.device) if options.on_cuda else None,
         seconds,
     )

@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
 
 from assay.baselines.algorithms.algorithm import Algorithm
+from assay.baselines.engine.acting import act_once
 from assay.baselines.networks import MLP, FixedNetwork
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.run import Run
+from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError
 
@@ -63,14 +65,14 @@ class RunVictim:
         policy = run.trained_policy
         self.algorithm: Algorithm = policy.acting.algorithm
         label = run.description["job"]["label"]
-        if self.algorithm.sequence_length:
+        if self.algorithm.looks_back:
             raise ConfigError(f"{run.folder}: {label} acts on sequences; a victim acts on single observations")
-        if "critic" not in policy.networks:
+        if not self.algorithm.valued_by:
             raise ConfigError(
                 f"{run.folder}: {label} has no critic to attack; edac, iql and td3_bc are among those with one"
             )
         self.networks = {name: _moved(network, device) for name, network in policy.networks.items()}
-        self.critic = self.networks["critic"]
+        self.critic = self.networks[self.algorithm.valued_by[0]]
         self.dtype = self.critic.buffer.dtype
         observation, action = policy.acting.observation_scale, policy.acting.action_scale
         scales = (observation.mean, observation.scale, action.center, action.half_range)
@@ -79,19 +81,26 @@ class RunVictim:
 
     def q_values(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Return [critics, n] values of [n, observation] and [n, action]."""
-        inputs = torch.cat([(observations - self.mean) / self.scale, (actions - self.center) / self.half_range], -1)
-        values = self.critic(inputs[None].to(self.dtype), weights="frozen")
-        return values.view(self.critic.spec.ensemble, -1)
+        normalized = ((observations - self.mean) / self.scale)[None].to(self.dtype)
+        scaled = ((actions - self.center) / self.half_range)[None].to(self.dtype)
+        return self.algorithm.values(self.networks, normalized, scaled)[0]
 
     def act(self, observations: torch.Tensor) -> torch.Tensor:
         """Return [n, action] actions as in evaluation: without noise, inside the bounds."""
         normalized = ((observations - self.mean) / self.scale)[None].to(self.dtype)
-        return self.center + self.half_range * self.algorithm.act(self.networks, normalized)[0].clamp(-1.0, 1.0)
+        return self.center + self.half_range * act_once(self.algorithm, self.networks, normalized)[0].clamp(-1.0, 1.0)
 
     def critic_layers(self) -> Sequence[tuple[torch.Tensor, torch.Tensor]] | None:
         """Return the critics' layers in float64, the scales folded into the first; None if they are not plain perceptrons."""
         spec = self.critic.spec
-        if not isinstance(spec, MLP) or spec.layer_norm or spec.output != "linear" or spec.state_independent:
+        plain = type(self.algorithm).values is Algorithm.values
+        if (
+            not plain
+            or not isinstance(spec, MLP)
+            or spec.layer_norm
+            or spec.output != "linear"
+            or spec.state_independent
+        ):
             return None
         weights = [tensor.detach().double() for tensor in self.critic.weights["frozen"]]
         mean, scale, center, half_range = self._exact
@@ -111,10 +120,10 @@ def train_victim(
     *,
     steps: int = VICTIM_STEPS,
     seed: int = 0,
-    device: str = "cpu",
-    precision: str = "highest",
     runs: str | os.PathLike[str] | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
+    options: TrainingOptions = TrainingOptions(),  # noqa: B008  (frozen)
+    **changes: Unpack[OptionChanges],
 ) -> Run:
     """Train a victim on a dataset, or find the one that was; an interrupted training goes on.
 
@@ -128,10 +137,10 @@ def train_victim(
         Updates; 3 million in the paper.
     seed : int
         Of the training.
-    device, precision, progress
-        As in `train`.
     runs : path, optional
         Default `home()/victims`.
+    progress, options, **changes
+        As in `train`.
 
     Raises
     ------
@@ -150,9 +159,8 @@ def train_victim(
         steps=steps,
         runs=root,
         evaluation=None,
-        device=device,
-        precision=precision,
         progress=progress,
+        options=options.with_changes(changes),
     )
     if run.status != "finished":
         reason = (run.error or "").strip().splitlines() or [""]
@@ -162,7 +170,7 @@ def train_victim(
 
 def check_victim(algorithm: Algorithm) -> None:
     """Raise ConfigError where an algorithm has nothing to attack."""
-    if algorithm.sequence_length or "critic" not in algorithm.networks(1, 1):
+    if algorithm.looks_back or not algorithm.valued_by:
         raise ConfigError(f"{algorithm.label} cannot be a victim: it has no critic of single observations and actions")
 
 

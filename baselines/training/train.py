@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Unpack
 
 import torch
 
-from assay.baselines.engine.population import Population
+from assay.baselines.engine.learner import Learner
 from assay.baselines.evaluation.evaluation import Evaluation, EvaluationResult
 from assay.baselines.evaluation.evaluator import Evaluator
 from assay.baselines.runs.job import Job
@@ -26,10 +26,10 @@ from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import Run
 from assay.baselines.training.claiming import claim_populations
 from assay.baselines.training.logging.logger import Logger
+from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.baselines.training.progress import Reporter, TrainingProgress
 from assay.baselines.training.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
-from assay.datasets.device import check_device
-from assay.datasets.errors import AssayError, AssayWarning, ConfigError
+from assay.datasets.errors import AssayError, AssayWarning
 
 __all__ = ["train"]
 
@@ -42,17 +42,11 @@ def train(
     *,
     steps: int,
     runs: str | os.PathLike[str] = "runs",
-    device: str = "cpu",
     evaluation: Evaluation | None = Evaluation(),  # noqa: B008  (frozen)
-    precision: str = "highest",
-    storage: str = "float32",
-    compile: bool = False,
-    population: int | Literal["auto"] = "auto",
-    checkpoint_seconds: float = 120.0,
-    workers: int | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
     loggers: Sequence[Logger] = (),
-    ray: str | None = None,
+    options: TrainingOptions = TrainingOptions(),  # noqa: B008  (frozen)
+    **changes: Unpack[OptionChanges],
 ) -> list[Run]:
     """Train jobs, many at a time.
 
@@ -69,32 +63,16 @@ def train(
         Updates of each job.
     runs : path
         Folder for the run folders.
-    device : str
-        `"cpu"`, `"cuda"`, ...
     evaluation : Evaluation or None
         None trains without an environment.
-    precision : "highest", "high", "medium" or "bf16"
-        Of float32 matrix products, as in `torch.set_float32_matmul_precision`; `"medium"` uses bfloat16 operands with
-        float32 accumulation, nearly twice as fast on recent CPUs. `"bf16"` keeps activations in bfloat16 too.
-    storage : "float32", "float16" or "bfloat16"
-        Of the data on the device.
-    compile : bool
-        Compile the updates with `torch.compile` (CUDA only): fewer, larger kernels after a minute or so of compiling.
-    population : int or "auto"
-        Most members to train together; `"auto"` finds it by a short timing where there is much to train. What does not
-        fit into memory is split further, with a warning.
-    checkpoint_seconds : float
-        Time between checkpoints.
-    workers : int, optional
-        Simulator processes for evaluation; default one per core, less one where there are more than two.
     progress : callable, optional
         Called with a TrainingProgress at log points and while evaluating.
     loggers : sequence of Logger
         Where the curves go besides the run folders, such as `TensorBoard()`.
-    ray : str, optional
-        Address of a Ray cluster, such as `"auto"` or `"host:6379"`; see `assay.baselines.training.cluster`. Every population
-        becomes one of its tasks, and a lost node's populations go on elsewhere from their checkpoints. `runs` must then
-        be a folder that all nodes see under the same path.
+    options : TrainingOptions
+        The device, the precision, the size of populations, a Ray cluster, ...
+    **changes
+        Fields of the options, such as `device="cuda"`; they override those of `options`.
 
     Returns
     -------
@@ -115,31 +93,18 @@ def train(
     >>> run.status, run.policy(dataset.observations[:2]).shape
     ('finished', (2, 1))
     """
-    plan = Plan(steps, evaluation, precision, storage)
+    options = options.with_changes(changes)
+    plan = Plan(steps, evaluation, options.matmul_precision, options.storage)
     work = look_up(jobs, plan, runs)
-    if ray is None:
-        check_device(device)
-    if compile and torch.device(device).type != "cuda":
-        raise ConfigError(
-            "compile=True is for CUDA: on a CPU the matrix products take the time, and those are the same"
-        )
+    options.check_device()
     if all(item.finished for item in work):
         return [Run(item.folder) for item in work]
-    if ray is not None:
+    if options.ray is not None:
         from assay.baselines.training.cluster import train_on_cluster
 
-        options = {
-            "steps": steps,
-            "evaluation": evaluation,
-            "precision": precision,
-            "storage": storage,
-            "compile": compile,
-            "checkpoint_seconds": checkpoint_seconds,
-            "workers": workers,
-            "loggers": loggers,
-        }
-        populations = form_populations(work, population, "cpu")
-        errors = train_on_cluster(populations, address=ray, device=device, options=options, progress=progress)
+        populations = form_populations(work, options)
+        further = {"steps": steps, "evaluation": evaluation, "loggers": loggers}
+        errors = train_on_cluster(populations, options, further, progress)
         for group, error in zip(populations, errors):
             if error is not None:
                 lease = take([item.folder for item in group.members])
@@ -147,12 +112,10 @@ def train(
                     with lease:
                         _fail([Run(item.folder) for item in group.members], error)
         return [Run(item.folder) for item in work]
-    trained_on = hardware(device) | {"compiled": compile}
-    with matmul_precision(precision, device):
+    trained_on = hardware(options.device) | {"compiled": options.compile}
+    with matmul_precision(plan.precision, options.device):
         claims = claim_populations(
-            work,
-            lambda unfinished: form_populations(unfinished, population, device),
-            partial(_tell_waiting, progress, steps),
+            work, partial(form_populations, options=options), partial(_tell_waiting, progress, steps)
         )
         with closing(claims):
             for claim in claims:
@@ -160,7 +123,7 @@ def train(
                 for item in group.members:
                     item.begin(trained_on, group.company, claim.lease)
                 report = Reporter(progress, loggers, claim.number, claim.total, group.members, steps)
-                _train_population(group, plan, device, compile, checkpoint_seconds, workers, report)
+                _train_population(group, plan, options, report)
     return [Run(item.folder) for item in work]
 
 
@@ -195,15 +158,7 @@ def matmul_precision(precision: str, device: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _train_population(
-    group: WorkGroup,
-    plan: Plan,
-    device: str,
-    compile: bool,
-    checkpoint_seconds: float,
-    workers: int | None,
-    report: Reporter,
-) -> None:
+def _train_population(group: WorkGroup, plan: Plan, options: TrainingOptions, report: Reporter) -> None:
     """Train, evaluate and write one population; an error in it is written to its runs and does not stop the others."""
     laid_out, failures = lay_out(group)
     for item, failure in failures:
@@ -215,11 +170,11 @@ def _train_population(
         with report:
             if not work:
                 return
-            population = build_population(group, laid_out, plan, device, compile=compile)
-            with _evaluator(work, plan, workers) as evaluator:
+            population = build_population(group, laid_out, plan, options)
+            with _evaluator(work, plan, options.workers) as evaluator:
                 if evaluator is not None:
                     _take_up_evaluation(work, population, evaluator)
-                _advance(work, population, plan, evaluator, checkpoint_seconds, report)
+                _advance(work, population, plan, evaluator, options.checkpoint_seconds, report)
                 if evaluator is not None:
                     _evaluate_finally(work, population, evaluator, report)
         for index, item in enumerate(work):
@@ -253,7 +208,7 @@ def _fail(runs: Sequence[Run], error: Exception) -> None:
 
 def _advance(
     work: list[Work],
-    population: Population,
+    population: Learner,
     plan: Plan,
     evaluator: Evaluator | None,
     checkpoint_seconds: float,
@@ -330,7 +285,7 @@ def _deferred_interrupt() -> Iterator[_Interrupt]:
         signal.signal(signal.SIGINT, before)
 
 
-def _log(work: list[Work], population: Population) -> None:
+def _log(work: list[Work], population: Learner) -> None:
     metrics = population.metrics()
     for index, (item, frozen_at) in enumerate(zip(work, population.frozen_at)):
         if item.diverged_at is None:  # after that there is nothing to log
@@ -349,7 +304,7 @@ def _evaluator(work: list[Work], plan: Plan, workers: int | None) -> Iterator[Ev
         yield evaluator
 
 
-def _take_up_evaluation(work: list[Work], population: Population, evaluator: Evaluator) -> None:
+def _take_up_evaluation(work: list[Work], population: Learner, evaluator: Evaluator) -> None:
     """Begin anew the evaluation that was in flight when the checkpoint was written."""
     pending = [item.pending for item in work if item.pending is not None]
     if pending:
@@ -359,7 +314,7 @@ def _take_up_evaluation(work: list[Work], population: Population, evaluator: Eva
         evaluator.start(pending[0].update, actor)
 
 
-def _evaluate_finally(work: list[Work], population: Population, evaluator: Evaluator, report: Reporter) -> None:
+def _evaluate_finally(work: list[Work], population: Learner, evaluator: Evaluator, report: Reporter) -> None:
     _record(work, evaluator.collect())
     evaluator.start(population.completed, population.actor())
     _record(work, evaluator.collect(watch=lambda share: report(population.completed, share)), final=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -16,20 +17,22 @@ from typing import Any
 import numpy as np
 
 from assay.baselines.engine.acting import Actor
-from assay.baselines.engine.data import TrainingData, check_learnable
-from assay.baselines.engine.population import Member, Population, State
+from assay.baselines.engine.data import TrainingData, check_learnable, row_columns
+from assay.baselines.engine.learner import Learner, Member, State
+from assay.baselines.engine.population import stage_lengths
+from assay.baselines.engine.tables import data_bytes
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.lease import Lease
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import PendingEvaluation, Run
 from assay.baselines.runs.schema import DESCRIPTION
 from assay.baselines.training.grouping import Candidate, form_groups
+from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.sizing import (
     available_memory,
     bytes_per_member,
-    choose_size,
-    like_population,
-    seconds_per_update,
+    flops_per_update,
+    most_members,
 )
 from assay.datasets.errors import AssayError, AssayWarning, ConfigError
 
@@ -37,15 +40,12 @@ __all__ = [
     "Work",
     "WorkGroup",
     "build_population",
+    "estimate_data_bytes",
     "form_populations",
     "lay_out",
     "look_up",
     "take_up_checkpoints",
 ]
-
-_LARGEST = 64  # members of a population, where its size is chosen here
-_FEW = 4  # that train together without a timing: it would cost more than it could gain
-_WORTH_TIMING = 30.0  # seconds of training below which the size does not matter
 
 
 class Work:
@@ -75,9 +75,9 @@ class Work:
 
     def check(self) -> None:
         """Raise ConfigError where the job is impossible, before anything is written for any job."""
-        scale = self.job.action_scale  # raises where the algorithm cannot act
-        dataset = self.job.dataset
-        check_learnable(observations=dataset.observations, actions=dataset.actions, discrete=scale.first is not None)
+        algorithm = self.job.algorithm
+        check_learnable(self.job.shapes, self.job.dataset.actions, images=algorithm.image_observations)
+        stage_lengths(algorithm.stages(), self.plan.steps)
         if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
             raise ConfigError(
                 f"{self.job.label} does not say which environment it comes from; pass Evaluation(environment=...), or "
@@ -122,7 +122,7 @@ class Work:
         """Jobs with the same text can share a population."""
         dataset, algorithm = self.job.dataset, self.job.algorithm
         shapes = [[str(array.dtype), array.shape[1:]] for array in _leaves(dataset.observations, dataset.actions)]
-        environment = self.plan.environment(self.job)
+        environment = str(self.plan.environment(self.job))
         scale = self.job.action_scale
         actions = [len(scale.center), scale.first]
         same = [algorithm.name, algorithm.static_parameters(), shapes, actions, environment]
@@ -133,7 +133,7 @@ class Work:
         """Jobs with the same text share their laid out dataset."""
         return self.job.dataset.fingerprint + json.dumps(self.job.algorithm.data_parameters())
 
-    def checkpoint(self, population: Population, member: int, pending: tuple[int, Actor] | None) -> None:
+    def checkpoint(self, population: Learner, member: int, pending: tuple[int, Actor] | None) -> None:
         """Save the member's state, and the policy whose evaluation has not come to its end, beside what was saved."""
         progress = {
             "curves": self.curves,
@@ -185,42 +185,45 @@ class WorkGroup:
         return hashlib.sha256("\n".join(item.folder.name for item in self.members).encode()).hexdigest()[:16]
 
 
-def form_populations(
-    work: Sequence[Work], population: int | str, device: str, memory: int | None = None
-) -> list[WorkGroup]:
+def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int | None = None) -> list[WorkGroup]:
     """Group what is not finished into populations.
 
     Parameters
     ----------
     work : sequence of Work
-    population : int or "auto"
-        Most members of one; `"auto"` times some sizes where there is much to train.
-    device : str
+    options : TrainingOptions
+        `population` is the most members of one. With Ray, the memory is that of this machine.
     memory : int, optional
         Bytes that a population may take; default is what the device has left.
-
-    Raises
-    ------
-    ConfigError
-        If a population were to have no member.
     """
-    if population < 1 if isinstance(population, int) else population != "auto":
-        raise ConfigError(f"population={population!r} must be at least 1, or 'auto'")
+    device, population = options.device if options.ray is None else "cpu", options.population
     unfinished = list({item.folder: item for item in reversed(work) if not item.finished}.values())[::-1]
     kinds: dict[Hashable, list[Work]] = {}
     for item in unfinished:
         kinds.setdefault(item.kind, []).append(item)
     available = available_memory(device) if memory is None else memory
-    taken = {kind: bytes_per_member(items[0].job.algorithm, *_sizes(items[0])) for kind, items in kinds.items()}
+    taken = {
+        kind: bytes_per_member(items[0].job.algorithm, items[0].job.shapes, stored_columns(items[0].job))
+        for kind, items in kinds.items()
+    }
 
     def largest(kind: Hashable) -> int:
         if not isinstance(population, str):
             return population
-        return _chosen_size(kinds[kind], device, max(1, available // taken[kind]))
+        first = kinds[kind][0]
+        return most_members(
+            options.device, flops_per_update(first.job.algorithm, first.job.shapes, stored_columns(first.job))
+        )
 
+    weighted = {item.kind for item in unfinished if item.job.dataset.weights is not None}
     begun = _companies(unfinished)
     candidates = [
-        Candidate(item.kind, item.data_key, _data_bytes(item), item.company if item.company in begun else None)
+        Candidate(
+            item.kind,
+            item.data_key,
+            estimate_data_bytes(item, weighted=item.kind in weighted),
+            item.company if item.company in begun else None,
+        )
         for item in unfinished
     ]
     groups = form_groups(candidates, largest, taken.__getitem__, available)
@@ -235,7 +238,7 @@ def form_populations(
                 stacklevel=3,
             )
     for kind, items in kinds.items():
-        data = {item.data_key: _data_bytes(item) for item in items}
+        data = {item.data: item.data_bytes for item in candidates if item.kind == kind}
         needed, parts = (
             sum(data.values()) + len(items) * taken[kind],
             sum(group.members[0].kind == kind for group in made),
@@ -266,32 +269,23 @@ def take_up_checkpoints(group: WorkGroup) -> None:
             item.take_up(max(numbers))
 
 
-def _chosen_size(items: list[Work], device: str, fitting: int) -> int:
-    first = items[0]
-    most = min(_LARGEST, fitting)
-    if len(items) <= _FEW:
-        return most
-    algorithm, (observation_size, action_size), bf16 = first.job.algorithm, _sizes(first), first.plan.bf16
-
-    @functools.cache
-    def seconds(members: int) -> float:
-        return seconds_per_update(
-            like_population(algorithm, members, observation_size, action_size, device=device, bf16=bf16)
-        )
-
-    if seconds(1) * first.plan.steps * len(items) < _WORTH_TIMING:
-        return most
-    return choose_size(len(items), seconds, most)
+def estimate_data_bytes(item: Work, *, weighted: bool) -> int:
+    """Return what the item's dataset takes in a population, whose data is all drawn by weights if some is."""
+    algorithm, dataset, shapes = item.job.algorithm, item.job.dataset, item.job.shapes
+    columns = row_columns(
+        shapes.observation_size, shapes.action_size, algorithm.extra_columns, stored_columns(item.job)
+    )
+    copies = 2 if dataset.has_next_observations else 1
+    frames = copies * (dataset.total_steps + dataset.total_episodes)
+    images = [(frames, part.size) for part in shapes.images]
+    rows = algorithm.training_rows(dataset)
+    return data_bytes(rows, columns, item.plan.storage_dtype, weighted=weighted, images=images)
 
 
-def _sizes(item: Work) -> tuple[int, int]:
-    return int(item.job.dataset.observations.shape[1]), len(item.job.action_scale.center)
-
-
-def _data_bytes(item: Work) -> int:
-    observation_size, action_size = _sizes(item)
-    width = 2 * observation_size + action_size + 2 + len(item.job.algorithm.extra_columns) * action_size
-    return item.job.dataset.total_steps * width * item.plan.storage_dtype.itemsize
+def stored_columns(job: Job) -> dict[str, int]:
+    """Return the sizes of those extra columns of the algorithm that the dataset has."""
+    names = [name for name in job.algorithm.extra_columns if name in job.dataset.columns]
+    return {name: math.prod(job.dataset.column(name).shape[1:]) for name in names}
 
 
 def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work, AssayError]]]:
@@ -308,19 +302,19 @@ def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work,
 
 
 def build_population(
-    group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, device: str, *, compile: bool = False
-) -> Population:
+    group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, options: TrainingOptions
+) -> Learner:
     """Make the networks, place the data, and restore what was saved."""
     numbers = {key: number for number, key in enumerate(laid_out)}
-    population = Population(
+    population = group.members[0].job.algorithm.learner(
         [Member(item.job.algorithm, item.job.seed, numbers[item.data_key]) for item in group.members],
         list(laid_out.values()),
         plan.steps,
-        device=device,
+        device=options.device,
         storage=plan.storage_dtype,
         streaming=group.streaming,
         bf16=plan.bf16,
-        compile="inductor" if compile else None,
+        compile="inductor" if options.compile else None,
     )
     for index, item in enumerate(group.members):
         if item.state is not None:

@@ -1,1 +1,1 @@
-"""Attacks: the descent of a victim's value, its gradients, and what a victim is."""
+"""Attacks: what a victim is, the gradients of its value, and the descent along them."""

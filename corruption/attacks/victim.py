@@ -1,4 +1,4 @@
-"""Victims: the critics and the policy that an adversarial corruption is made against.
+"""Victims: the critics and the policy that an adversarial corruption attacks.
 
 A victim answers in torch tensors through which gradients pass, in the units of the dataset::
 
@@ -9,8 +9,9 @@ A victim answers in torch tensors through which gradients pass, in the units of 
         def act(self, observations):                # [n, observation] -> [n, action], without noise
             return self.actor(observations)
 
-A function (observations, actions) -> [critics, n] or [n] will do where no policy is asked for (everything but dynamics).
-A finished run of the runner is a victim by its folder; only then can the corruption be replayed from its record.
+A function (observations, actions) -> [critics, n] or [n] is enough for every element but dynamics, which needs a
+policy. The folder of a finished run is a victim as well. Only a corruption with such a victim can be replayed from its
+record.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ if TYPE_CHECKING:
 
 __all__ = ["LayeredVictim", "Layers", "Victim", "digest_of", "folder_of", "open_victim"]
 
-LIVE = "live:"  # before the class of a victim that the record cannot hold
+LIVE = "live:"  # in a record, comes before the class of a victim that was an object in memory
 
 Layers: TypeAlias = "Sequence[tuple[torch.Tensor, torch.Tensor]]"
 
 
 @runtime_checkable
 class Victim(Protocol):
-    """What is attacked."""
+    """Critics and a policy that can be attacked, because gradients pass through them."""
 
     def q_values(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Return [critics, n] values of n pairs; each depends on its own row alone."""
+        """Return the [critics, n] values of n pairs; the value of a pair depends on no other pair."""
 
     def act(self, observations: torch.Tensor) -> torch.Tensor:
         """Return the [n, action] deterministic actions at n observations."""
@@ -46,12 +47,13 @@ class Victim(Protocol):
 
 @runtime_checkable
 class LayeredVictim(Victim, Protocol):
-    """A victim whose critics are perceptrons with ReLU, and whose gradients can therefore be had much faster."""
+    """A victim whose critics are perceptrons with ReLU; their gradients are computed much faster."""
 
     def critic_layers(self) -> Layers | None:
-        """Return (weight [critics, in, out], bias [critics, 1, out]) of each layer, or None where they are not such.
+        """Return (weight [critics, in, out], bias [critics, 1, out]) of each layer, or None for other critics.
 
-        They take [observation, action] in the dataset's units; in float64, so that scales folded into them are exact.
+        The first layer takes [observation, action] in the dataset's units. All are float64, so that a normalization
+        that was folded into them stays exact.
         """
 
 
@@ -75,7 +77,7 @@ def folder_of(victim: Any) -> Path | None:
 
 
 def describe_victim(victim: Any) -> str | None:
-    """Return what the record says of a victim."""
+    """Return the victim as text for the record: its folder, or the class of an object in memory."""
     if victim is None:
         return None
     folder = folder_of(victim)
@@ -94,14 +96,14 @@ def digest_of(folder: Path) -> str | None:
 
 
 def open_victim(victim: Any, digest: str | None, device: str) -> Victim:
-    """Return a victim from whatever stands for it.
+    """Return the victim that a run folder, an object or a function stands for.
 
     Raises
     ------
     ConfigError
-        If nothing, or no finished run, is there.
+        If the victim is missing, is not the folder of a finished run, or was an object in memory.
     DatasetIntegrityError
-        If the run's networks are not those of the record.
+        If the hash of the run's networks is not that of the record.
     """
     if victim is None:
         raise ConfigError("corruption.adversarial: victim is missing: give a run folder, or an object with q_values")
@@ -121,7 +123,7 @@ def open_victim(victim: Any, digest: str | None, device: str) -> Victim:
         )
     if digest is not None and digest != found:
         raise DatasetIntegrityError(f"{folder} holds other networks ({found}) than the record was made with ({digest})")
-    # Run folders are the runner's, whose room may not be imported here, nor is it unless a folder is given: as with the
-    # rooms of transforms it is asked by name, for something that keeps to the protocol above.
+    # Run folders belong to assay.baselines. This room must not import it, so the opener of victims is imported by name,
+    # and only when a folder is given. What it returns follows the protocol above.
     opened: Victim = import_module("assay.baselines.training.run_victim").RunVictim(folder, device)
     return opened

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.corruption.repair.filters import Filter
+from assay.corruption.repair.filters import Examination, Filter
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import UnknownNameError
 from assay.datasets.transform import register
@@ -56,12 +56,25 @@ class OracleFilter(Filter):
         """The name of its flags."""
         return "oracle"
 
+    def examine(self, dataset: Dataset) -> Examination:
+        """Unite the masks; final observations that are known to be corrupted are wrong themselves."""
+        flagged, _ = self.find(dataset)
+        touched = dataset.episode_columns.get("corrupted/final_observation")
+        if touched is None or not {"observations", "states"} & set(self._names(dataset)):
+            return Examination(flagged)
+        wrong = np.zeros(dataset.total_steps + dataset.total_episodes, bool)
+        lasts = dataset.episode_starts + dataset.episode_lengths - 1
+        wrong[dataset.observation_rows[lasts] + 1] = touched.astype(bool)
+        return Examination(flagged, None, wrong)
+
+    def _names(self, dataset: Dataset) -> tuple[str, ...]:
+        if self.elements is not None:
+            return self.elements
+        return tuple(name for name in dataset.masks if name not in _TRUE_TRANSITIONS)
+
     def find(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
         """Unite the masks."""
-        masks = dataset.masks
-        names = self.elements
-        if names is None:
-            names = tuple(name for name in masks if name not in _TRUE_TRANSITIONS)
+        masks, names = dataset.masks, self._names(dataset)
         flagged = np.zeros(dataset.total_steps, bool)
         for name in names:
             if name not in masks:

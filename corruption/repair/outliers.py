@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from assay.corruption.repair.filters import ScoreFilter
+from assay.corruption.repair.filters import Examination, ScoreFilter
 from assay.corruption.shared import elements
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
@@ -65,8 +65,28 @@ class OutlierFilter(ScoreFilter):
         """The element."""
         return self.element
 
+    def examine(self, dataset: Dataset) -> Examination:
+        """Flag steps by their scores, and observations that are outliers themselves, final ones included."""
+        scores, of_finals = self._scores(dataset)
+        flagged = self.flag(scores)
+        if of_finals is None:
+            return Examination(flagged, scores)
+        rows, wrong = dataset.observation_rows, np.zeros(dataset.total_steps + dataset.total_episodes, bool)
+        if self.element == "dynamics":  # the next observation is the next row
+            wrong[rows[flagged] + 1] = True
+        else:
+            wrong[rows[flagged]] = True
+            least = self.threshold if self.share is None else scores[flagged].min(initial=np.inf)
+            finals = rows[dataset.episode_starts + dataset.episode_lengths - 1] + 1
+            wrong[finals] = (of_finals > least) | np.isinf(of_finals)
+        return Examination(flagged, scores, wrong)
+
     def scores(self, dataset: Dataset) -> np.ndarray:
         """Return the largest robust z-score of each step."""
+        return self._scores(dataset)[0]
+
+    def _scores(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the scores of the steps, (N,), and of the final observations, (E,), where rows of observations count."""
         following = self.element == "dynamics" and not dataset.has_next_observations
         prefix = {"states": "observations"}.get(self.element, self.element)
         if self.element == "dynamics":
@@ -78,14 +98,21 @@ class OutlierFilter(ScoreFilter):
         names = [name for name in reader.leaves(prefix) if dataset.column(name).dtype.kind in "iuf"]
         if not names:
             raise DatasetError(f"{self.name} needs numbers, and {self.element} holds none")
+        lasts = dataset.episode_starts + dataset.episode_lengths - 1
+        finals = dataset.observation_rows[lasts] + 1
+        of_finals = np.zeros(len(finals), np.float32) if prefix == "observations" else None
         for name in names:
+            last_rows = dataset.column(name)[finals].reshape(len(finals), -1) if of_finals is not None else None
             for dimension in range(int(np.prod(dataset.column(name).shape[1:], dtype=np.int64))):
                 for steps in reader.chunks(name, elements.CHUNK_BYTES):
                     values[steps] = read(name, steps).reshape(steps.stop - steps.start, -1)[:, dimension]
                 center, spread = center_and_spread(values)
                 for steps in reader.chunks("rewards", elements.CHUNK_BYTES):
                     worst[steps] = np.maximum(worst[steps], z_scores(values[steps], center, spread))
-        return worst
+                if of_finals is not None and last_rows is not None:
+                    last_values = last_rows[:, dimension].astype(np.float64)
+                    of_finals = np.maximum(of_finals, z_scores(last_values, center, spread))
+        return worst, of_finals
 
 
 def z_scores(values: np.ndarray, center: float, spread: float) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""What several corruptions have in common: elements, steps, pieces of episodes, sensors."""
+"""Parts that several corruptions share: columns of an element, choice of steps, ranges of episodes, sensor faults."""

@@ -1,4 +1,4 @@
-"""What corruptions need to know of columns: which they may disturb, how wide they spread, and clean next observations."""
+"""The columns of an element: which hold real numbers, how widely they spread, and their clean next observations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def floating_leaves(reader: StepReader, prefix: str) -> list[str]:
-    """Return the floating columns below a name; an element without any cannot take noise."""
+    """Return the floating-point columns of an element, or raise DatasetError: noise needs one."""
     names = reader.leaves(prefix)
     floating = [name for name in names if np.issubdtype(reader.dataset.column(name).dtype, np.floating)]
     if not floating:
@@ -43,10 +43,11 @@ def floating_leaves(reader: StepReader, prefix: str) -> list[str]:
 
 
 def open_element(dataset: Dataset, element: str) -> tuple[StepReader, str, dict[str, np.ndarray]]:
-    """Return a reader, the column that an element is (or is nested below), and the columns made so that it can change.
+    """Return a reader of the dataset, the name of the element's column, and the columns that had to be added first.
 
-    Observations and s' are one column while they agree. Where only one of them is to change, the clean s' are stored
-    first; the reader has them already.
+    Observations and next observations share one column as long as they agree. A transform that changes only one of the
+    two needs the clean next observations in a column of their own. The reader's dataset has this column already. For a
+    structured (Dict, Tuple) element the name is the common prefix of its columns.
     """
     made = clean_next_observations(StepReader(dataset)) if element in ("observations", "dynamics") else {}
     column = {"dynamics": "next_observations", "states": "observations"}.get(element, element)
@@ -54,12 +55,12 @@ def open_element(dataset: Dataset, element: str) -> tuple[StepReader, str, dict[
 
 
 def writable(reader: StepReader, name: str, made: dict[str, np.ndarray]) -> np.ndarray:
-    """Return a column to write to: one that was made for this corruption itself, a copy of any other."""
+    """Return a column that may be written to: an added column itself, a copy of any other."""
     return made[name] if name in made else copy(reader.dataset.column(name))
 
 
 def clean_next_observations(reader: StepReader) -> dict[str, np.ndarray]:
-    """Gather the s' that are not stored yet, before anything is touched."""
+    """Return the next observations that are not stored yet, as columns of their own."""
     dataset = reader.dataset
     missing = [name for name in reader.leaves("observations") if f"next_{name}" not in dataset.columns]
     gathered = {}
@@ -101,7 +102,7 @@ def moments(reader: StepReader, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sum_rows(values: np.ndarray) -> np.ndarray:
-    """Sum over the first axis; short rows are joined to long ones first, which the inner loop adds much faster."""
+    """Sum over the first axis; 32 rows at a time are joined to one, because NumPy adds long rows much faster."""
     joined, width = 32, values.shape[1:]
     whole = len(values) // joined * joined
     total: np.ndarray = values[whole:].sum(0)
@@ -124,7 +125,7 @@ def extremes(reader: StepReader, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def require_finite(reader: StepReader, name: str) -> None:
-    """Raise DatasetError where a column holds NaN or infinity; with the place."""
+    """Raise DatasetError, with the place, if a column holds NaN or infinity."""
     for steps in reader.chunks(name, CHUNK_BYTES):
         values = reader.read(name, steps)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -138,7 +139,7 @@ def action_bounds(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     DatasetError
-        If the dataset knows no bounded space for it.
+        If the dataset's info has no Box space for the column.
     """
     space = dataset.info.action_space
     leaf = None if space is None else leaves(space, "actions").get(name)
@@ -150,12 +151,27 @@ def action_bounds(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def follow_states(reader: StepReader, name: str, mask: np.ndarray, observations: np.ndarray) -> np.ndarray:
-    """Return the stored s' of the steps before touched ones, changed with them where they were equal before."""
+    """Return the stored next observations after a change of the observations.
+
+    The next observation of step t-1 follows the observation of a touched step t if the two were equal before. Where
+    they differed already, it stays as it is.
+
+    Parameters
+    ----------
+    reader : StepReader
+        Of the dataset before the change.
+    name : str
+        Column of the observations.
+    mask : (N,) bool
+        Touched steps.
+    observations : (N+E, ...) array
+        The changed column.
+    """
     dataset = reader.dataset
     following = copy(dataset.column(f"next_{name}"))
     before = dataset.column(name)
     inside = mask.copy()
-    inside[dataset.episode_starts] = False  # the first step of an episode has none before it
+    inside[dataset.episode_starts] = False  # no step comes before the first one of an episode
     for _, rows in blocks(len(mask)):
         touched = np.flatnonzero(inside[rows]) + rows.start
         states = touched + reader.episodes_of(touched)

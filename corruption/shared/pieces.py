@@ -1,12 +1,12 @@
-"""New episodes out of ranges of the steps of old ones: what every corruption of the episode structure is made of.
+"""Build new episodes from ranges of steps; every corruption of the episode structure does so.
 
 ::
 
     steps of a dataset     | 0 1 2 3 4 | 5 6 7 |
-    firsts, lengths        (5, 3) (0, 2)                 a range lies inside one episode; order and repetition are free
+    firsts, lengths        (5, 3) (0, 2)                 a range lies inside one episode; in any order, repeated or not
     new episodes           | 5 6 7 | 0 1 |
-    observations           s5 s6 s7 sT  s0 s1 s2         what followed the last step is the final observation: the true one
-    flags at its last step   as before    truncated      a range that stops inside its episode was stopped artificially
+    observations           s5 s6 s7 sT  s0 s1 s2         the true observation after the last step becomes the final one
+    flags at its last step   as before    truncated      a range that stops inside its episode is truncated there
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ TOUCHED_FINAL = "corrupted/final_observation"
 def take_pieces(dataset: Dataset, firsts: np.ndarray, lengths: np.ndarray) -> Dataset:
     """Return the dataset whose episodes are ranges of steps, in the order given.
 
-    All columns go with their steps, masks and weights included, and the columns of the episodes table with their
-    episodes. The table gains `origin/episode` and `origin/step`, where each piece comes from; where they are there
-    already, they keep telling of the first dataset. Columns are shared where the ranges follow one another.
+    Every column is taken along, masks, weights and the columns of the episodes table included. The episodes table gains
+    `origin/episode` and `origin/step`: the episode and the step in it at which each range began. A dataset that has
+    these two columns already keeps their meaning: they refer to the first dataset. Columns are shared, not copied, if
+    the ranges follow one another without a gap.
 
     Where a range stops inside its episode:
 
-    - its last step is truncated, unless it already ends there by a termination, and the final observation is known;
-    - the final observation is the observation of the next step. If that one is known to be disturbed
-      (`corrupted/observations`) and the clean s' is stored, it is the stored s'; if it stays disturbed, the episode
-      column `corrupted/final_observation` says so, for no step holds its mask any more.
+    - its last step is truncated, unless it is a termination;
+    - the observation of the next step becomes the final observation, and counts as recorded;
+    - if the mask `corrupted/observations` marks that observation and the clean next observation is stored, the clean
+      one is taken instead. Otherwise the episode column `corrupted/final_observation` marks it, because the step whose
+      mask marked it is not part of the episode any more.
 
     Parameters
     ----------
@@ -43,12 +45,12 @@ def take_pieces(dataset: Dataset, firsts: np.ndarray, lengths: np.ndarray) -> Da
     firsts : (K,) int64
         First step of each range.
     lengths : (K,) int64
-        At least 1, and not beyond the episode's end.
+        Steps of each range: at least 1, and not beyond the end of its episode.
 
     Returns
     -------
     Dataset
-        With the history of `dataset`.
+        Outside of a transform, recorded in the history as a change by hand.
 
     Examples
     --------
@@ -84,13 +86,13 @@ def take_pieces(dataset: Dataset, firsts: np.ndarray, lengths: np.ndarray) -> Da
     if disturbed.any() or TOUCHED_FINAL in episode_columns:
         inherited = episode_columns.get(TOUCHED_FINAL, np.zeros(len(of), bool)) & ~cut
         episode_columns[TOUCHED_FINAL] = inherited | disturbed
-    return Dataset(columns, lengths, info=dataset.info, history=dataset.history, episode_columns=episode_columns)
+    return dataset.replace(columns, episode_lengths=lengths, episode_columns=episode_columns)
 
 
 def _finals_of_cut_pieces(
     dataset: Dataset, columns: dict[str, np.ndarray], firsts: np.ndarray, lengths: np.ndarray, cut: np.ndarray
 ) -> np.ndarray:
-    """Put clean stored s' in place of disturbed final observations; return which ones stay disturbed, (K,) bool."""
+    """Replace corrupted final observations by clean stored ones where there are; return which stay corrupted."""
     disturbed = np.zeros(len(cut), bool)
     following = (firsts + lengths)[cut]  # the steps that the final observations belonged to
     masks, none = dataset.masks, np.zeros(len(following), bool)
@@ -113,15 +115,15 @@ def _finals_of_cut_pieces(
 def mark_episodes(
     dataset: Dataset, *, episodes: dict[str, np.ndarray] | None = None, steps: dict[str, np.ndarray] | None = None
 ) -> Dataset:
-    """Add ground truth, united with what is there: (E,) to the episodes table and (N,) to the masks.
+    """Add ground truth to the episodes table and to the masks; what is marked there already stays marked.
 
     Parameters
     ----------
     dataset : Dataset
     episodes : mapping of str to (E,) bool, optional
-        Such as `duplicated`; becomes the episode column `corrupted/duplicated`.
+        Name to mark; `duplicated` becomes the episode column `corrupted/duplicated`.
     steps : mapping of str to (N,) bool, optional
-        Becomes the mask `corrupted/<name>`.
+        Name to mark; it becomes the mask `corrupted/<name>`.
     """
     none, table = np.zeros(dataset.total_episodes, bool), dataset.episode_columns
     return dataset.replace(

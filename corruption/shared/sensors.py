@@ -1,4 +1,4 @@
-"""What faults of sensors have in common: chosen dimensions of chosen steps, in every copy of the reading.
+"""Base of the faults of sensors: they change chosen dimensions of chosen steps, in every copy of a reading.
 
 ::
 
@@ -6,13 +6,13 @@
     observations            s0  s1  s2  s3  s4  s5  sT
     touched                     x   x           x
     element="states"        s0  .   .   s3  s4  .   .      the s' of steps 0, 1 and 4 change with s1, s2 and s5;
-                                                           the final observation shares the fate of the last step
+                                                           the final observation changes with the last step
     element="observations"  s0  .   .   s3  s4  .   sT     every s' stays clean (stored as next_observations)
-    element="dynamics"      the same of the column of the s'
+    element="dynamics"      the same, for the column of the next observations
 
-A sensor reads a state once, so `states` is the default: the trajectory stays continuous. Where a stored s' differs from
-the following observation already, it stays as it is, and so does a final observation that was never recorded: its row
-keeps repeating the one before. Entries of other dimensions and rows that are not touched are bit-identical.
+A sensor reads each state once. So `states` is the default, and the trajectory stays continuous. A stored next
+observation that differs from the following observation already stays as it is. A final observation that was never
+recorded keeps repeating the row before it. All other entries are bit-identical.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Chunk:
     ----------
     steps : slice
     values : (c, d) array
-        Before the fault.
+        Readings before the fault.
     entries : (c, d) bool
         Which numbers are touched.
     firsts : (c,) bool
@@ -60,30 +60,31 @@ class Chunk:
 
 
 class Fault(Protocol):
-    """What happens to one column. Chunks come in the order of the steps."""
+    """The change of one column. It is given chunks in the order of the steps."""
 
     def change(self, chunk: Chunk) -> np.ndarray:
-        """Return the readings with touched entries changed; others are not looked at, (c, d)."""
+        """Return the changed readings, (c, d); only touched entries are used."""
 
     def final(self, finals: np.ndarray, last: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """Return what becomes of final observations, (m, d), given the changed readings of their last steps."""
+        """Return the changed final observations, (m, d), given the changed readings of the last steps."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
 class SensorCorruption(StepCorruption):
-    """What transforms of single sensors have in common.
+    """Base of the transforms that change readings of sensors.
 
     Parameters
     ----------
     element : "states", "observations", "dynamics", "actions" or "rewards"
-        What is read wrongly; see the module's text.
+        Element that is read wrongly; the module's text draws them.
     rate : float in [0, 1]
         Probability that a step (a window, a trajectory) is touched.
     seed : int >= 0
     dimensions : tuple of int, optional
-        Which numbers of a reading, counted from 0 in its flattened row; negative ones count from the end. Default all.
+        Positions of the touched numbers in the flattened reading; negative ones count from the end. Default: all.
     column : str, optional
-        Of structured (Dict, Tuple) elements touch only this one, such as `"observations/goal"`; default all that can be.
+        Column of a structured (Dict, Tuple) element to touch, such as `"observations/goal"`. Default: every column that
+        can hold the fault.
     """
 
     element: Literal["states", "observations", "dynamics", "actions", "rewards"] = "states"
@@ -96,10 +97,13 @@ class SensorCorruption(StepCorruption):
 
     @abstractmethod
     def fault(self, reader: StepReader, name: str, dimensions: np.ndarray) -> Fault:
-        """Return what happens to one column."""
+        """Return the fault of one column."""
 
     def entries_of(self, name: str, block: int, width: int) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what draws, chunk after chunk of a block, which entries are touched of touched steps; default all."""
+        """Return a function from touched steps, (c,) bool, to touched entries, (c, width) bool; default: all entries.
+
+        It is called for the chunks of a block in order.
+        """
         return lambda touched: np.broadcast_to(touched[:, None], (len(touched), width))
 
     def apply(self, dataset: Dataset) -> Dataset:
@@ -172,7 +176,7 @@ class SensorCorruption(StepCorruption):
     def _finals(
         reader: StepReader, fault: Fault, steps: np.ndarray, finals: np.ndarray, last: np.ndarray, entries: np.ndarray
     ) -> np.ndarray:
-        """Return the final observations after touched last steps; one that was never recorded repeats the row before."""
+        """Return the final observations after touched last steps; unrecorded ones repeat the row before."""
         recorded = reader.dataset.final_observations_known[reader.episodes_of(steps)][:, None]
         changed = np.where(recorded, fault.final(finals, last, steps), last)
         return np.where(entries, changed, finals)
@@ -180,7 +184,7 @@ class SensorCorruption(StepCorruption):
     def note(
         self, reader: StepReader, name: str, further: dict[str, np.ndarray]
     ) -> Callable[[np.ndarray, np.ndarray], None]:
-        """Return a callable (rows, entries) that writes down what is touched, beside the mask; default does nothing."""
+        """Return a function (rows, entries) that records touched entries; by default it does nothing."""
         return lambda rows, entries: None
 
 
@@ -193,7 +197,7 @@ def _borders(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _follow(reader: StepReader, name: str, observations: np.ndarray) -> np.ndarray:
-    """Return the stored s', changed with the observations that they were equal to."""
+    """Return the stored next observations; those that were equal to a changed observation change with it."""
     following = copy(reader.dataset.column(f"next_{name}"))
     before = reader.dataset.column(name)
     for steps in reader.chunks(name, elements.CHUNK_BYTES):
@@ -206,12 +210,13 @@ def _follow(reader: StepReader, name: str, observations: np.ndarray) -> np.ndarr
 
 
 class HoldLast:
-    """Carries the last good reading forward, over chunks of steps in their order.
+    """A fault that repeats the last reading that was not touched; chunks have to come in order.
 
     Parameters
     ----------
     at_start : callable, optional
-        What is read where an episode begins with touched entries, (c, d) -> (c, d); default the reading itself.
+        Function (c, d) -> (c, d) that gives the readings at the touched first step of an episode; default: the readings
+        themselves.
 
     Examples
     --------
@@ -226,7 +231,7 @@ class HoldLast:
         self.carried: np.ndarray | None = None
 
     def change(self, chunk: Chunk) -> np.ndarray:
-        """Return the readings, each touched entry as the one before it."""
+        """Return the readings; a touched entry repeats the one before it."""
         values = chunk.values
         opening = chunk.firsts[:, None] & chunk.entries
         if self.at_start is not None and opening.any():
@@ -241,5 +246,5 @@ class HoldLast:
         return held
 
     def final(self, finals: np.ndarray, last: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """Hold once more."""
+        """Return the readings of the last steps."""
         return last

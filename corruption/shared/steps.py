@@ -1,15 +1,17 @@
-"""Which steps a corruption touches: single transitions, windows or whole trajectories, at random, counted or given.
+"""Choose the steps that a corruption touches: single transitions, windows or whole trajectories.
 
-Every step i has one number u_i in [0, 1), a function of the seed, the element and i alone::
+Every step i has one number u_i in [0, 1), a function of the seed, the element and i alone. A unit is the transition,
+window
+or trajectory that is touched as a whole; the number of its first step decides::
 
     episode        | 0             | 1                   |
     u              .7 .1 .9 .4 .2   .3 .8 .6 .1 .5 .9 .2
-    transition     every step decides by its own u
-    window = 2     .7    .9    .2   .3    .6    .5    .2   by the u of its first step; the last of an episode may be short
-    trajectory     .7               .3                     by the u of the episode's first step
+    transition     each step is a unit
+    window = 2     .7    .9    .2   .3    .6    .5    .2   the last window of an episode may be shorter
+    trajectory     .7               .3                     each episode is a unit
 
-A unit is touched where u < rate, so that the touched steps at a lower rate are among those at a higher one; or, with
-count="exact", where u is among the round(rate x units) smallest.
+A unit is touched if u < rate. So the steps touched at a lower rate are among those touched at a higher one. With
+count="exact", the round(rate x units) units of smallest u are touched.
 """
 
 from __future__ import annotations
@@ -30,23 +32,23 @@ __all__ = ["StepCorruption"]
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
 class StepCorruption(Transform):
-    """What transforms that touch a share of the steps have in common; given by keyword.
+    """Base of the transforms that touch a share of the steps; its parameters are given by keyword.
 
     Parameters
     ----------
     granularity : "transition", "window" or "trajectory"
-        What is touched or left as a whole.
+        Unit that is touched or left alone as a whole.
     window : int >= 1
-        Steps of a window.
+        Number of steps in a window.
     count : "random" or "exact"
         Whether every unit is touched with probability `rate`, or exactly the share `rate` of the units.
     tag : str, optional
         Touch only episodes with this tag; `rate` is then the share of their steps.
     mask : str, optional
-        Touch exactly the steps that this boolean column holds, such as `"infos/suspicious"`, whatever the rate.
+        Boolean column that names the touched steps, such as `"infos/suspicious"`; the rate is then ignored.
     shared : str, optional
-        Transforms of equal `shared`, seed and selection touch the same steps, whatever their elements; by default each
-        element has steps of its own.
+        Name for a choice of steps. Transforms with the same name, seed, rate and granularity touch the same steps, also
+        for different elements. By default, each element has its own choice.
     """
 
     granularity: Literal["transition", "window", "trajectory"] = "transition"
@@ -68,13 +70,15 @@ class StepCorruption(Transform):
         """
         if self.mask is not None:
             if self.tag is not None:
-                raise ConfigError(f"{self.name}: mask names the steps, so tag has no part in it; give one of the two")
-            return _given(dataset, self.mask)
+                raise ConfigError(f"{self.name}: mask names the steps, so tag has no effect; give one of the two")
+            return _mask_column(dataset, self.mask)
         allowed = None if self.tag is None else np.repeat(dataset.tagged(self.tag), dataset.episode_lengths)
         name, purpose = (self.name, element) if self.shared is None else ("corruption", f"shared:{self.shared}")
         if self.granularity == "transition" and self.count == "random":
             mask = np.empty(dataset.total_steps, bool)
-            drawn = np.empty(min(BLOCK_STEPS, dataset.total_steps))  # reused, as fresh pages cost more than the numbers
+            drawn = np.empty(
+                min(BLOCK_STEPS, dataset.total_steps)
+            )  # one buffer for all blocks: allocating costs more than drawing
             for block, rows in blocks(dataset.total_steps):
                 numbers = drawn[: rows.stop - rows.start]
                 block_generator(seed, name, f"{purpose}:mask", block).random(out=numbers)
@@ -101,12 +105,14 @@ class StepCorruption(Transform):
             return starts, lengths
         size = 1 if self.granularity == "transition" else self.window
         counts = -(-lengths // size)
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of each unit in its episode
+        within = np.arange(counts.sum()) - np.repeat(
+            np.cumsum(counts) - counts, counts
+        )  # number of each unit within its episode
         firsts = np.repeat(starts, counts) + size * within
         return firsts, np.minimum(size, np.repeat(starts + lengths, counts) - firsts)
 
 
-def _given(dataset: Dataset, name: str) -> np.ndarray:
+def _mask_column(dataset: Dataset, name: str) -> np.ndarray:
     mask = dataset.column(name)
     if mask.dtype != bool or mask.shape != (dataset.total_steps,):
         raise DatasetError(
@@ -116,6 +122,6 @@ def _given(dataset: Dataset, name: str) -> np.ndarray:
 
 
 def with_mask(dataset: Dataset, element: str, mask: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the column `corrupted/<element>`, united with what is there from before."""
+    """Return the column `corrupted/<element>`: the mask, united with the one of an earlier corruption."""
     before = dataset.masks.get(element)
     return {f"corrupted/{element}": mask if before is None else mask | before}

@@ -22,12 +22,14 @@ from assay.datasets.collection.policies import LinearPolicy, Policy, UniformPoli
 from assay.datasets.collection.policy_file import PolicyFile, open_policy_file
 from assay.datasets.collection.schemes import MIXED_SHARES, NOISY_EPSILON
 from assay.datasets.collection.scripted import SCRIPTED, measured_returns
+from assay.datasets.environments.record import records
 from assay.datasets.errors import UnknownNameError
 from assay.datasets.info import ReferenceScores, reference_scores
 
 __all__ = ["CatalogEntry", "catalog", "find", "shipped_policies"]
 
-BODIES = ("hopper", "halfcheetah", "walker2d", "pendulum", "pendulum-sparse", "cartpole")
+BODIES = tuple(name for name, record in records().items() if record.trained)
+"""Environments whose trained policies are shipped."""
 MIXES = {"medium-expert": ("medium", "expert"), "medium-replay": ("medium",)}
 """Levels that each mix needs."""
 

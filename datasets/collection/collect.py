@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from assay.datasets.collection.exploration import Behaviour
 from assay.datasets.collection.policies import Policy
 from assay.datasets.environments.pool import EnvironmentPool
+from assay.datasets.environments.specification import EnvironmentSpec
 from assay.datasets.environments.worker import row_layout
 from assay.datasets.errors import ConfigError
 
@@ -76,7 +77,7 @@ class CollectedEpisodes:
 
 
 def collect(
-    environment_id: str,
+    environment_id: str | EnvironmentSpec,
     policy: Policy | Sequence[tuple[Policy, float]],
     steps: int = 100_000,
     noise: float | Sequence[float] = 0.0,
@@ -91,7 +92,8 @@ def collect(
     Parameters
     ----------
     environment_id
-        Gymnasium id with a Box or Discrete observation and action space.
+        Gymnasium id with a Box or Discrete observation and action space; or an `EnvironmentSpec`, such as
+        `assay.datasets.environments.specification.evaluation_environment(dataset.info)` for more data like a dataset's.
     policy
         A callable ``observations [n, ...] -> actions [n, ...]`` or `UniformPolicy`; or a list of (policy, share), each
         of which gets a consecutive block with that share of the steps. Where a policy's output for a row depends on
@@ -158,7 +160,7 @@ def collect(
             done += budget
         first = [episode for part in parts for episode in part.episodes]
         return CollectedEpisodes(
-            environment_id=environment_id,
+            environment_id=pool.environment_id,
             observations=np.concatenate([episode.observations for episode in first]),
             actions=np.concatenate([episode.actions for episode in first]),
             rewards=np.concatenate([episode.rewards for episode in first]),

@@ -1,4 +1,4 @@
-"""Tasks whose expert is written down or planned instead of trained, and what it was measured to earn.
+"""Environments whose expert is written down or plans, and what it was measured to earn.
 
 ``python -m assay.datasets.collection.scripted`` measures them, and uniform random actions, on 100 episodes each and writes
 ``policies/scripted.json``, from which the catalog takes the reference scores of these tasks. A task without an expert has
@@ -20,10 +20,10 @@ from typing import Any, cast
 import numpy as np
 
 from assay.datasets.atomic import atomic_write
-from assay.datasets.collection.policies import LinearPolicy, Policy, UniformPolicy
+from assay.datasets.collection.policies import Policy, UniformPolicy
 from assay.datasets.collection.policy_returns import episode_returns
-from assay.datasets.environments.planners import MAZES, LavaGapPlanner, MazePlanner
 from assay.datasets.environments.pool import EnvironmentPool
+from assay.datasets.environments.record import records
 
 __all__ = ["SCRIPTED", "ScriptedTask", "measured_returns"]
 
@@ -55,48 +55,18 @@ class ScriptedTask:
     packages: tuple[str, ...] = ("gymnasium", "numpy")
 
 
-def by_sign(entry: int, size: int, sign: int) -> LinearPolicy:
-    """Return a policy of three actions (back, none, forth) that takes the sign of one entry of the observation."""
-    weights = np.zeros((3, size))
-    weights[[0, 2], entry] = -sign, sign
-    return LinearPolicy(weights, np.zeros(size), np.ones(size), discrete=True)
-
-
-def maze(name: str) -> ScriptedTask:
-    """Return the task of one of PointMaze's mazes."""
-    return ScriptedTask(
-        f"PointMaze_{'UMaze' if name == 'umaze' else name.title()}-v3",
-        functools.partial(MazePlanner, MAZES[name]),
-        "A breadth-first search over the cells of the maze, followed by a controller,",
-        0.5,
-        ("gymnasium-robotics", "mujoco", "numpy"),
-    )
-
-
-MINATAR, MINIGRID = ("minatar", "numpy"), ("minigrid", "numpy")
-
 SCRIPTED: Mapping[str, ScriptedTask] = {
-    "mountaincar": ScriptedTask(
-        "MountainCar-v0", functools.partial(by_sign, 1, 2, 1), "A push in the direction of the velocity"
-    ),
-    "acrobot": ScriptedTask(
-        "Acrobot-v1", functools.partial(by_sign, 5, 6, 1), "A torque in the direction of the second joint's velocity"
-    ),
-    "lavagap": ScriptedTask(
-        "assay/MiniGrid-LavaGapS7-v0",
-        LavaGapPlanner,
-        "A breadth-first search over poses, averaged over those that look alike,",
-        packages=MINIGRID,
-    ),
-    "dynamic-obstacles": ScriptedTask("assay/MiniGrid-Dynamic-Obstacles-8x8-v0", packages=MINIGRID),
-    "asterix": ScriptedTask("assay/MinAtar-Asterix-v0", packages=MINATAR),
-    "breakout": ScriptedTask("assay/MinAtar-Breakout-v0", packages=MINATAR),
-    "freeway": ScriptedTask("assay/MinAtar-Freeway-v0", packages=MINATAR),
-    "seaquest": ScriptedTask("assay/MinAtar-Seaquest-v0", packages=MINATAR),
-    "space-invaders": ScriptedTask("assay/MinAtar-SpaceInvaders-v0", packages=MINATAR),
-    "pointmaze-umaze": maze("umaze"),
-    "pointmaze-medium": maze("medium"),
+    record.name: ScriptedTask(
+        record.environment_id,
+        None if record.expert is None else record.expert.make,
+        "" if record.expert is None else record.expert.described,
+        0.0 if record.expert is None else record.expert.noise,
+        record.packages,
+    )
+    for record in records().values()
+    if not record.trained
 }
+"""The environments of `assay.datasets.environments.record` whose policies are not trained."""
 
 
 @functools.cache

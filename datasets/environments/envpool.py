@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from assay.datasets.environments.pool import usable_cores
+from assay.datasets.environments.specification import EnvironmentSpec
 from assay.datasets.errors import CollectionError, ConfigError
 
 __all__ = ["EnvPoolEnvironments"]
@@ -29,7 +30,8 @@ class EnvPoolEnvironments:
     Parameters
     ----------
     environment_id
-        One of `envpool.list_all_envs()`, such as ``"Hopper-v5"``.
+        One of `envpool.list_all_envs()`, such as ``"Hopper-v5"``; or an `EnvironmentSpec` of it. Of a spec, only the time
+        limit can differ from the registered environment.
     environments
         Number of copies.
     workers
@@ -38,10 +40,20 @@ class EnvPoolEnvironments:
     Raises
     ------
     ConfigError
-        If EnvPool is not installed, or has no such environment.
+        If EnvPool is not installed, has no such environment, or cannot make it as the spec says.
     """
 
-    def __init__(self, environment_id: str, environments: int, workers: int | None = None) -> None:
+    def __init__(self, environment_id: str | EnvironmentSpec, environments: int, workers: int | None = None) -> None:
+        self._limit: dict[str, int] = {}
+        if isinstance(environment_id, EnvironmentSpec):
+            spec, environment_id = environment_id, environment_id.id
+            if spec.kwargs or spec.wrappers:
+                raise ConfigError(
+                    f"the dataset was recorded in {spec}, which EnvPool cannot make: use "
+                    'Evaluation(engine="gymnasium"), or Evaluation(environment=...) to name another environment'
+                )
+            if spec.max_episode_steps is not None:
+                self._limit = {"max_episode_steps": spec.max_episode_steps}
         self._envpool = _import_envpool()
         if environment_id not in self._envpool.list_all_envs():
             raise ConfigError(f"EnvPool has no environment {environment_id}; `envpool.list_all_envs()` lists its own")
@@ -62,7 +74,7 @@ class EnvPoolEnvironments:
     def _make(self, seeds: Sequence[int]) -> Any:
         threads = min(self.workers, len(seeds))
         return self._envpool.make_gymnasium(
-            self.environment_id, num_envs=len(seeds), seed=list(seeds), num_threads=threads
+            self.environment_id, num_envs=len(seeds), seed=list(seeds), num_threads=threads, **self._limit
         )
 
     def reset(self, slots: ArrayLike, seeds: ArrayLike) -> NDArray[Any]:

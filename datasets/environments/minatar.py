@@ -19,20 +19,13 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.datasets.environments.families.minatar_games import GAMES
 from assay.datasets.errors import ConfigError
 
 __all__ = ["GAMES", "MinAtarGrid"]
 
-GAMES = {
-    "Asterix": "asterix",
-    "Breakout": "breakout",
-    "Freeway": "freeway",
-    "Seaquest": "seaquest",
-    "SpaceInvaders": "space_invaders",
-}
 TIMED = ("freeway",)
 """Games that nothing but a timer ends."""
-MOST_STEPS = 5_000
 CELLS = 100
 ACTIONS = 6
 

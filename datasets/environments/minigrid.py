@@ -14,14 +14,11 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.datasets.environments.families.minigrid_tasks import TASKS
 from assay.datasets.errors import ConfigError
 
 __all__ = ["TASKS", "FlatView"]
 
-TASKS = {
-    "LavaGapS7": "MiniGrid-LavaGapS7-v0",
-    "Dynamic-Obstacles-8x8": "MiniGrid-Dynamic-Obstacles-8x8-v0",
-}
 VIEW = 7
 ACTIONS = 3  # left, right, forward
 

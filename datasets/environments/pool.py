@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from assay.datasets.environments.specification import EnvironmentSpec
 from assay.datasets.errors import CollectionError, ConfigError
 from assay.datasets.spaces import space_from_json, space_to_gymnasium
 
 if TYPE_CHECKING:
-    from assay.datasets.environments.worker import Columns, EnvironmentGroup, SlotError
+    from assay.datasets.environments.worker import EnvironmentGroup, SlotColumns, SlotError
 
 __all__ = ["EnvironmentPool", "PoolFailure"]
 
@@ -61,14 +62,15 @@ class EnvironmentPool:
     Parameters
     ----------
     environment_id
-        Registered Gymnasium id such as ``"Hopper-v5"``, or ``"module:id"`` to import ``module`` first.
+        Registered Gymnasium id such as ``"Hopper-v5"``, or ``"module:id"`` to import ``module`` first; or an
+        `EnvironmentSpec`, with its arguments, time limit and wrappers.
     environments
         Number of copies.
     workers
         Worker processes; 0 steps in this process, None takes as many as there are usable cores. Never more than
         ``environments``. The numbers returned do not depend on it.
     kwargs
-        Keyword arguments of ``gymnasium.make``; they must survive JSON.
+        Keyword arguments of ``gymnasium.make``, such as ``max_episode_steps``; they must survive JSON.
     restart
         Start a failed worker anew instead of raising. Its running episodes are lost: see `lost` and `failures`.
 
@@ -104,7 +106,7 @@ class EnvironmentPool:
 
     def __init__(
         self,
-        environment_id: str,
+        environment_id: str | EnvironmentSpec,
         environments: int,
         workers: int | None = None,
         kwargs: Mapping[str, Any] | None = None,
@@ -114,13 +116,15 @@ class EnvironmentPool:
             raise ConfigError(f"environments must be at least 1, not {environments}")
         if workers is not None and workers < 0:
             raise ConfigError(f"workers must be 0 or more, or None for one per usable core, not {workers}")
-        self.environment_id = environment_id
+        spec = EnvironmentSpec(environment_id) if isinstance(environment_id, str) else environment_id
+        self.environment_id = spec.id
         self.environments = environments
         self.workers = min(environments, usable_cores() if workers is None else workers)
         self.restart = restart
         self.lost = np.zeros(environments, bool)
         self.failures: list[PoolFailure] = []
-        self._kwargs = dict(kwargs or {})
+        self._kwargs = {**spec.make_arguments, **(kwargs or {})}
+        self._wrappers = spec.wrappers
         self._group: EnvironmentGroup | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
         self._memory: int | None = None
@@ -266,7 +270,7 @@ class EnvironmentPool:
             self._group = self._make_group()
             return self._group.description
         try:
-            json.dumps(self._kwargs)
+            json.dumps([self._kwargs, self._wrappers])
         except (TypeError, ValueError) as error:
             raise ConfigError(f"kwargs of {self.environment_id} must survive JSON to reach a worker: {error}") from None
         self._memory = unnamed_file()
@@ -280,7 +284,7 @@ class EnvironmentPool:
         from assay.datasets.environments.worker import EnvironmentGroup, SlotError
 
         try:
-            return EnvironmentGroup(self.environment_id, self._kwargs, range(self.environments))
+            return EnvironmentGroup(self.environment_id, self._kwargs, range(self.environments), self._wrappers)
         except SlotError as error:
             raise CollectionError(self._slot_failure(error).cause) from error
 
@@ -301,6 +305,7 @@ class EnvironmentPool:
         config = {
             "environment_id": self.environment_id,
             "kwargs": self._kwargs,
+            "wrappers": self._wrappers,
             "slots": np.flatnonzero(self._worker_of == worker).tolist(),
             "environments": self.environments,
             "memory": self._memory,
@@ -324,11 +329,11 @@ class EnvironmentPool:
             raise CollectionError(self._death(worker).cause)
         return cast(dict[str, Any], json.loads(description))
 
-    def _lay_out(self) -> Columns:
-        from assay.datasets.environments.worker import Columns, row_layout
+    def _lay_out(self) -> SlotColumns:
+        from assay.datasets.environments.worker import SlotColumns, row_layout
 
         observation, action = row_layout(self.observation_space), row_layout(self.action_space)
-        return Columns(self.environments, observation, action, self._memory)
+        return SlotColumns(self.environments, observation, action, self._memory)
 
     def _recover(self, worker: int, failure: PoolFailure) -> None:
         """Start a failed worker anew, or raise what happened where that is not wanted."""

@@ -5,16 +5,17 @@
 Pendulum-v1's: it begins hanging anywhere, swings up only by going back and forth, and is truncated after 200 steps.
 
 ``assay/MinAtar-<game>-v0`` and ``assay/MiniGrid-<task>-v0`` are described in `minatar` and `minigrid`. They need
-the extras of those names, when they are made and not before.
+the extras of those names, when they are made and not before. All ids come from the records in `families`.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import gymnasium
 
-from assay.datasets.environments import minatar, minigrid
+from assay.datasets.environments.record import families
 
 __all__ = ["PREFIX", "SparseReward"]
 
@@ -46,18 +47,7 @@ def sparse_pendulum(**options: Any) -> gymnasium.Env[Any, Any]:
     return SparseReward(PendulumEnv(**options))
 
 
-if f"{PREFIX}SparsePendulum-v0" not in gymnasium.registry:
-    gymnasium.register(f"{PREFIX}SparsePendulum-v0", f"{__name__}:sparse_pendulum", max_episode_steps=200)
-
-for name, game in minatar.GAMES.items():
-    if f"{PREFIX}MinAtar-{name}-v0" not in gymnasium.registry:
-        gymnasium.register(
-            f"{PREFIX}MinAtar-{name}-v0",
-            f"{minatar.__name__}:MinAtarGrid",
-            kwargs={"game": game},
-            max_episode_steps=minatar.MOST_STEPS,
-        )
-
-for name, task in minigrid.TASKS.items():
-    if f"{PREFIX}MiniGrid-{name}-v0" not in gymnasium.registry:
-        gymnasium.register(f"{PREFIX}MiniGrid-{name}-v0", f"{minigrid.__name__}:FlatView", kwargs={"task": task})
+for _family in families():
+    for _record in _family.environments:
+        if _record.registration is not None and _record.environment_id not in gymnasium.registry:
+            gymnasium.register(_record.environment_id, **asdict(_record.registration))

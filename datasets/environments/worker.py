@@ -1,10 +1,10 @@
 """One process that steps environments for `EnvironmentPool`, and the protocol the two speak.
 
 The worker is started as ``python -m assay.datasets.environments.worker``, so it needs neither pickle nor a main guard and
-works from notebooks, scripts and beside torch threads alike. Numbers pass through shared memory (`Columns`), which the
+works from notebooks, scripts and beside torch threads alike. Numbers pass through shared memory (`SlotColumns`), which the
 worker inherits as an open file without a name; its standard input and output say when they are ready::
 
-    start    pool -> worker    u32 length, JSON {environment_id, kwargs, slots, environments, memory}
+    start    pool -> worker    u32 length, JSON {environment_id, kwargs, wrappers, slots, environments, memory}
              worker -> pool    u8 0, u32 length, JSON {observation_space, action_space, spec_json}
     reset    pool -> worker    b"R", u32 n, i64[n] slots     reads seeds, writes observations
              worker -> pool    u8 0
@@ -29,10 +29,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from assay.datasets.environments.record import family_of
 from assay.datasets.errors import ConfigError
+from assay.datasets.renamed import former_names
 from assay.datasets.spaces import space_from_gymnasium, space_to_json
 
-__all__ = ["Columns", "EnvironmentGroup", "SlotError", "main", "row_layout"]
+__all__ = ["EnvironmentGroup", "SlotColumns", "SlotError", "main", "row_layout"]
 
 LENGTH = struct.Struct("<I")
 REQUEST = struct.Struct("<cI")
@@ -47,24 +49,26 @@ class SlotError(Exception):
         self.slot, self.doing, self.cause = slot, doing, cause
 
 
-LIBRARIES = {
-    "PointMaze_": ("gymnasium_robotics", "robotics"),
-    "AntMaze_": ("gymnasium_robotics", "robotics"),
-    "MiniGrid-": ("minigrid", "minigrid"),
-}
-"""Where environments whose ids begin so are registered, and Assay's extra that brings it."""
-
-
 def register_environments_of(environment_id: str) -> None:
     """Import what registers an environment; Gymnasium itself does so only for its own and for ``module:id``."""
     if environment_id.startswith("assay/"):
         import assay.datasets.environments.tasks  # noqa: F401  (importing registers them)
-    for prefix, (module, extra) in LIBRARIES.items():
-        if environment_id.startswith(prefix):
-            try:
-                importlib.import_module(module)
-            except ModuleNotFoundError as error:
-                raise ConfigError(f"{module} is not installed: pip install 'assay[{extra}]'") from error
+    family = family_of(environment_id)
+    if family is not None:
+        try:
+            importlib.import_module(family.module)
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"{family.module} is not installed: pip install 'assay[{family.extra}]'") from error
+
+
+def wrapper_named(name: str) -> Any:
+    """Return a class of ``gymnasium.wrappers``; anything else is an error."""
+    import gymnasium
+
+    found = getattr(gymnasium.wrappers, name, None)
+    if not (isinstance(found, type) and issubclass(found, gymnasium.Wrapper)):
+        raise ConfigError(f"gymnasium.wrappers has no wrapper {name}")
+    return found
 
 
 def describe_space(space: Any, role: str, slot: int) -> str:
@@ -111,7 +115,7 @@ def as_row(observation: Any, space: Any) -> Any:
     return observation
 
 
-class Columns:
+class SlotColumns:
     """What a pool and its workers give each other, one row for each slot.
 
     ::
@@ -170,9 +174,17 @@ class EnvironmentGroup:
         Keyword arguments of ``gymnasium.make``.
     slots
         The pool's numbers of the environments made here.
+    wrappers
+        Names of classes of ``gymnasium.wrappers`` and their keyword arguments, the innermost first.
     """
 
-    def __init__(self, environment_id: str, kwargs: Mapping[str, Any], slots: Sequence[int]) -> None:
+    def __init__(
+        self,
+        environment_id: str,
+        kwargs: Mapping[str, Any],
+        slots: Sequence[int],
+        wrappers: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    ) -> None:
         import gymnasium
 
         self.environments: dict[int, Any] = {}
@@ -180,7 +192,10 @@ class EnvironmentGroup:
             try:
                 register_environments_of(environment_id)
                 # The checker costs a third of the speed and warns about things no dataset depends on.
-                self.environments[slot] = gymnasium.make(environment_id, disable_env_checker=True, **kwargs)
+                made = gymnasium.make(environment_id, disable_env_checker=True, **kwargs)
+                for name, arguments in wrappers:
+                    made = wrapper_named(name)(made, **arguments)
+                self.environments[slot] = made
             except Exception as error:
                 raise SlotError(slot, "made", f"{type(error).__name__}: {error}") from error
         first = self.environments[slots[0]]
@@ -197,12 +212,12 @@ class EnvironmentGroup:
         }
         self.discrete_actions = type(first.action_space).__name__ == "Discrete"
 
-    def columns(self, environments: int, memory: int | None = None) -> Columns:
+    def columns(self, environments: int, memory: int | None = None) -> SlotColumns:
         """Lay out the columns for a pool of so many environments like these."""
         first = next(iter(self.environments.values()))
-        return Columns(environments, row_layout(first.observation_space), row_layout(first.action_space), memory)
+        return SlotColumns(environments, row_layout(first.observation_space), row_layout(first.action_space), memory)
 
-    def reset(self, columns: Columns, slots: Sequence[int]) -> None:
+    def reset(self, columns: SlotColumns, slots: Sequence[int]) -> None:
         """Reset each slot with its seed."""
         for slot, seed in zip(slots, columns.seeds[slots].tolist()):
             try:
@@ -211,7 +226,7 @@ class EnvironmentGroup:
             except Exception as error:
                 raise SlotError(slot, "reset", f"{type(error).__name__}: {error}") from error
 
-    def step(self, columns: Columns, slots: Sequence[int]) -> None:
+    def step(self, columns: SlotColumns, slots: Sequence[int]) -> None:
         """Step each slot once with its action."""
         # Copied, because some environments keep the action that they are given, or clip it in place.
         actions = columns.actions[slots]
@@ -245,7 +260,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until the pipe ends."""
     config = json.loads(read_exactly(requests, LENGTH.unpack(read_exactly(requests, LENGTH.size))[0]))
     try:
-        group = EnvironmentGroup(config["environment_id"], config["kwargs"], config["slots"])
+        group = EnvironmentGroup(config["environment_id"], config["kwargs"], config["slots"], config["wrappers"])
         description = json.dumps(group.description).encode()
         replies.write(DONE + LENGTH.pack(len(description)) + description)
         replies.flush()
@@ -285,6 +300,9 @@ def main() -> None:
         os._exit(0)
     sys.stderr.flush()
     os._exit(0)  # a library's exit handlers may hang; the environments are closed
+
+
+__getattr__ = former_names(__name__, {"Columns": SlotColumns})
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ FORMATS = (  # in the order in which they are tried
     "lerobot",
     "gen_dgrl",
     "robomimic",
+    "maniskill",
     "d3rlpy",
     "dsrl",
     "d4rl",
@@ -143,12 +144,6 @@ def sniff(path: Path) -> str:
     for name in known_formats():
         if format_named(name).sniff(path):
             return name
-    raise FormatError(f"{path} is in no known format ({', '.join(known_formats())})" + _contents(path))
+    from assay.datasets.formats.diagnosis import reason
 
-
-def _contents(path: Path) -> str:
-    if not path.is_dir():
-        return ""
-    inside = sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-    datasets = [name for name in inside if any(format_named(item).sniff(path / name) for item in known_formats())]
-    return f"; the folder holds the datasets {', '.join(datasets)}" if datasets else ""
+    raise FormatError(reason(path, {name: format_named(name) for name in known_formats()}))

@@ -24,6 +24,7 @@ import xxhash
 from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import Dataset, hash_array
 from assay.datasets.errors import DatasetError, DatasetIntegrityError, FormatError
+from assay.datasets.formats.containers.files import read_json_object
 from assay.datasets.info import DatasetInfo, Record
 
 __all__ = ["read", "sniff", "write"]
@@ -32,6 +33,7 @@ TITLE = "Assay store"
 LAYOUT = "folder"
 CANNOT_HOLD = ""
 
+MARKS = ("columns", "episodes.parquet")
 SCHEMA_VERSION = 1
 _SCHEMA = "assay-dataset"
 
@@ -91,13 +93,8 @@ def read(path: Path, *, verify: bool = True) -> Dataset:
 
 def _metadata(path: Path) -> dict[str, Any]:
     file = path / "metadata.json"
-    try:
-        metadata = json.loads(file.read_bytes())
-    except OSError as error:
-        raise DatasetIntegrityError(f"{file} cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
-    if not isinstance(metadata, dict) or metadata.get("schema") != _SCHEMA:
+    metadata = read_json_object(file, DatasetIntegrityError)
+    if metadata.get("schema") != _SCHEMA:
         raise FormatError(f"{file} does not describe an Assay dataset")
     if metadata.get("schema_version") != SCHEMA_VERSION:
         raise FormatError(
@@ -193,7 +190,8 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             np.save(file, np.ascontiguousarray(array), allow_pickle=False)
             stored[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "hash": dataset.column_hash(name)}
-        dataset.episodes.write_parquet(folder / "episodes.parquet")
+        with (folder / "episodes.parquet").open("wb") as table:  # polars takes no path that is not UTF-8
+            dataset.episodes.write_parquet(table)
         episodes_hash = xxhash.xxh3_128_hexdigest((folder / "episodes.parquet").read_bytes())
         metadata = {
             "schema": _SCHEMA,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5, write_rows
 from assay.datasets.formats.flat_hdf5 import block_for, info_from, take_block, with_history
+from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
 
@@ -39,12 +40,14 @@ __all__ = ["read", "sniff", "write"]
 TITLE = "d3rlpy"
 LAYOUT = "file .h5"
 CANNOT_HOLD = (
-    "observations in a Dict, or nested deeper than one tuple (an error), nested actions (an error), final observations, "
-    "next_observations, truncations beside a termination, flags before the last step, episodes without an end flag "
-    "(which come back truncated), weights, costs, infos and corrupted/... columns, episode columns, "
+    "observations in a Dict, or nested deeper than one tuple (an error), nested actions (an error), "
+    "next_observations that differ, terminations before the last step, weights, costs, corrupted/... and other "
+    "columns that methods may learn from (dropped by name only), infos, final observations, truncations beside a "
+    "termination or before the last step, episodes without an end flag (which come back truncated), episode columns, "
     "foreign byte order"
 )
 
+NEEDED = {"columns", "num_episodes", "version"}  # of version 2
 _VERSION = "2.1"
 _KNOWN = ("observations", "actions", "rewards", "terminated")
 _TUPLE = re.compile(r"observations/_index_(0|[1-9]\d*)")
@@ -57,9 +60,7 @@ def sniff(path: Path) -> bool:
     """Tell whether `path` is an HDF5 file of d3rlpy, of version 1 or 2."""
     found = members(path)
     version_1 = {"observations", "actions", "rewards", "terminals"} <= found
-    return {"columns", "num_episodes", "version"} <= found or (
-        version_1 and bool(found & {"episode_terminals", "discrete_action"})
-    )
+    return found >= NEEDED or (version_1 and bool(found & {"episode_terminals", "discrete_action"}))
 
 
 def read(path: Path) -> Dataset:
@@ -219,7 +220,7 @@ def _flat_integers(actions: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------- writing
 
 
-def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
+def write(dataset: Dataset, path: Path, *, overwrite: bool = False, drop: Collection[str] = ()) -> None:
     """Write a dataset as d3rlpy's version 2.1; `ReplayBuffer.load` opens it.
 
     Parameters
@@ -228,6 +229,8 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
         Observations are one array or a tuple of them.
     path : Path
     overwrite : bool
+    drop : collection of str
+        `"terminations"`, where they stand before the last step of an episode, for which d3rlpy has no place.
 
     Warns
     -----
@@ -237,7 +240,8 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
     Raises
     ------
     DatasetError
-        If observations or actions are nested otherwise, or hold text.
+        If observations or actions are nested otherwise, or hold text, or a column that changes what is learned would
+        be lost.
     """
     observed = _observations(dataset)
     if "actions" not in dataset.columns:
@@ -245,7 +249,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
     if not dataset.total_episodes:
         raise DatasetError("d3rlpy holds at least one episode; this dataset has none")
     dataset = in_machine_order(dataset, TITLE)
-    _warn_of_losses(dataset, observed)
+    _report_losses(dataset, observed, drop)
     actions, rewards = dataset.column("actions"), dataset.rewards
     starts, lengths = dataset.episode_starts.tolist(), dataset.episode_lengths.tolist()
     with atomic_file(path, overwrite=overwrite) as target, h5py.File(target, "w") as handle:
@@ -277,27 +281,23 @@ def _observations(dataset: Dataset) -> dict[str, str]:
     return {name: f"observations_{{}}_{match[1]}" for name, match in matches.items()}
 
 
-def _warn_of_losses(dataset: Dataset, observed: Mapping[str, str]) -> None:
+def _report_losses(dataset: Dataset, observed: Mapping[str, str], drop: Collection[str]) -> None:
     held = {*observed, "actions", "rewards", "terminations", "truncations"}
-    known = dataset.episode_columns.get("final_observation")
     lasts = dataset.episode_starts + dataset.episode_lengths - 1
     before = np.ones(dataset.total_steps, bool)
     before[lasts] = False
-    both = dataset.terminations & dataset.truncations
-    columns = [name for name in dataset.columns if name not in held]
-    episodes = [name for name in dataset.episode_columns if name != "final_observation"]
-    texts = [f"the columns {', '.join(columns)}"] if columns else []
-    texts += [f"the episode columns {', '.join(episodes)}"] if episodes else []
-    texts += ["final observations"] if known is None or known.any() else []
-    texts += (
+    lost = [name for name in dataset.columns if name not in held]
+    lost += [name for name in dataset.episode_columns if name != "final_observation"]
+    lost += ["terminations"] if (dataset.terminations & before).any() else []
+    others = ["final observations"] if dataset.final_observations_known.any() else []
+    others += (
         ["flags before an episode's last step"] if ((dataset.terminations | dataset.truncations) & before).any() else []
     )
-    texts += ["truncations beside terminations"] if (both & ~before).any() else []
+    others += (
+        ["truncations beside terminations"] if (dataset.terminations & dataset.truncations & ~before).any() else []
+    )
     if not (dataset.terminations | dataset.truncations)[lasts].all():
-        texts.append("episodes without an end flag, which come back truncated")
+        others.append("episodes without an end flag, which come back truncated")
     if dataset.column("actions").dtype.kind in "iu" and dataset.column("actions").shape[1:] == (1,):
-        texts.append("integer actions of shape (N, 1), which come back flat")
-    if texts:
-        warnings.warn(
-            f'd3rlpy has no place for {"; ".join(texts)}; format="assay" keeps everything', AssayWarning, stacklevel=3
-        )
+        others.append("integer actions of shape (N, 1), which come back flat")
+    report_losses(dataset, TITLE, lost, others, drop=drop)

@@ -35,16 +35,19 @@ TITLE = "D4RL"
 LAYOUT = "file .hdf5"
 CANNOT_HOLD = (
     "nested observations and actions (an error), episodes that the flags do not tell apart (an error), final "
-    "observations known for some episodes only (an error), weights, costs and corrupted/... columns, episode columns, "
-    "the final row of infos of N+E rows, infos of text, foreign byte order"
+    "observations known for some episodes only (an error), weights, costs, corrupted/... and other columns that "
+    "methods may learn from (dropped by name only), episode columns, the final row of infos of N+E rows, infos of "
+    "text, foreign byte order"
 )
+
+NEEDED = {"observations", "actions", "rewards", "terminals"}
 
 
 def sniff(path: Path) -> bool:
     """Tell whether `path` is a flat HDF5 file with D4RL's names, and neither costs nor d3rlpy's."""
     found = members(path)
     others = {"costs", "episode_terminals", "discrete_action"}
-    return found >= {"observations", "actions", "rewards", "terminals"} and not found & others
+    return found >= NEEDED and not found & others
 
 
 def read(
@@ -152,7 +155,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
 
 
 def _truncations(terminations: np.ndarray, horizon: int) -> np.ndarray:
-    """Return flags on every step number `horizon` of an episode that did not terminate there."""
+    """Return flags that truncate an episode every `horizon` steps, except where it terminates."""
     result = np.zeros(len(terminations), bool)
     start = 0
     for end in [*(np.flatnonzero(terminations) + 1).tolist(), len(terminations)]:
@@ -183,7 +186,7 @@ def _as_published(flat: Flat, horizon: int | None, terminate_on_end: bool) -> Da
 
 
 def _published_count(terminals: np.ndarray, horizon: int, terminate_on_end: bool) -> np.ndarray:
-    """Return the steps that `qlearning_dataset` takes for the last ones, counting as it does."""
+    """Return the steps at which `qlearning_dataset` ends an episode, with its own way of counting."""
     result = np.zeros(len(terminals), bool)
     count = 0
     for row, terminal in enumerate(terminals.tolist()):

@@ -23,18 +23,19 @@ TITLE = "DSRL"
 LAYOUT = "file .hdf5"
 CANNOT_HOLD = (
     "datasets without costs (an error), nested observations and actions (an error), episodes that the flags do not "
-    "tell apart (an error), unknown final observations (an error), weights and corrupted/... columns, episode columns, "
-    "the final row of infos of N+E rows, infos of text, foreign byte order"
+    "tell apart (an error), unknown final observations (an error), weights, corrupted/... and other columns that "
+    "methods may learn from (dropped by name only), episode columns, the final row of infos of N+E rows, infos of "
+    "text, foreign byte order"
 )
 
-_NEEDED = ("observations", "next_observations", "actions", "rewards", "costs", "terminals", "timeouts")
+NEEDED = ("observations", "next_observations", "actions", "rewards", "costs", "terminals", "timeouts")
 _NAME = re.compile(r"Safe(?:ty|MetaDrive-)([A-Za-z0-9]+?)(?:Gymnasium)?-v\d+-\d+-\d+")
 
 
 def sniff(path: Path) -> bool:
     """Tell whether `path` is a flat HDF5 file with all of DSRL's names, and none of d3rlpy's."""
     found = members(path)
-    return found >= set(_NEEDED) and not found & {"episode_terminals", "discrete_action"}
+    return found >= set(NEEDED) and not found & {"episode_terminals", "discrete_action"}
 
 
 def read(path: Path) -> Dataset:
@@ -67,7 +68,7 @@ def read(path: Path) -> Dataset:
     >>> read(path) == dataset
     True
     """
-    needed = [name for name in _NEEDED if name not in ("observations", "actions", "rewards", "terminals")]
+    needed = [name for name in NEEDED if name not in ("observations", "actions", "rewards", "terminals")]
     with open_hdf5(path) as file:
         flat = read_flat(file, needed=needed, source=f"DSRL file {path.name}")
         if not flat.block:

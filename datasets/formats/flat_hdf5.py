@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.containers.hdf5 import Hdf5File, write_rows
+from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, Record, json_value
 
@@ -138,7 +139,7 @@ def _flat(array: np.ndarray, where: str) -> np.ndarray:
 
 
 def _values(file: Hdf5File) -> tuple[dict[str, Any], list[str]]:
-    """Return what is under `metadata` as nested JSON values, and the names of what is too large or no such value."""
+    """Return the values under `metadata` as nested JSON values, and the names of those that are too large or not JSON."""
     result: dict[str, Any] = {}
     left = []
     for name in file.below("metadata"):
@@ -216,7 +217,7 @@ def with_history(dataset: Dataset, block: Mapping[str, Any], where: object) -> D
 
 
 def block_for(dataset: Dataset, **values: Any) -> str:
-    """Return what Assay writes beside a layout: info, history and the fingerprint that they belong to."""
+    """Return the text of the attribute `assay`: info, history, and the fingerprint of the dataset they belong to."""
     return json.dumps(
         {
             "fingerprint": dataset.fingerprint,
@@ -260,9 +261,7 @@ def write_flat(
     if not without_next:
         check_final_observations(dataset, name)
     theirs = {"observations": "observations", "actions": "actions", "rewards": "rewards", **FLAGS, **columns}
-    left_out = warn_of_losses(
-        dataset, name, {*theirs, "next_observations"}, kept_episode_columns=("final_observation",)
-    )
+    left_out = _left_out(dataset, name, {*theirs, "next_observations"})
     rows = dataset.observation_rows
     with atomic_file(path, overwrite=overwrite) as target, h5py.File(target, "w") as handle:
         for ours, their in theirs.items():
@@ -284,7 +283,7 @@ def write_flat(
 
 
 def check_structure(dataset: Dataset, name: str) -> None:
-    """Raise where a layout of flat arrays and flags cannot say what the dataset is."""
+    """Raise DatasetError where flat arrays and flags cannot describe the dataset."""
     for column in ("observations", "actions"):
         if column not in dataset.columns:
             raise DatasetError(f"{name} holds {column} as one array; those of this dataset are nested")
@@ -302,7 +301,7 @@ def check_structure(dataset: Dataset, name: str) -> None:
 
 
 def check_final_observations(dataset: Dataset, name: str) -> None:
-    """Raise where next observations cannot be written because a final one was never recorded."""
+    """Raise DatasetError where next observations are needed and a final observation was never recorded."""
     known = dataset.episode_columns.get("final_observation")
     if known is not None and not known.all() and not dataset.has_next_observations:
         episode = int(np.flatnonzero(~known.astype(bool))[0])
@@ -312,10 +311,8 @@ def check_final_observations(dataset: Dataset, name: str) -> None:
         )
 
 
-def warn_of_losses(
-    dataset: Dataset, name: str, held: set[str], *, kept_episode_columns: Sequence[str] = ()
-) -> set[str]:
-    """Warn, once, of what a layout has no place for, and return the names of the columns that are left out."""
+def _left_out(dataset: Dataset, name: str, held: Collection[str]) -> set[str]:
+    """Report what the layout has no place for, and return the names of the columns that are left out."""
     left_out, shortened = [], []
     for column in dataset.columns:
         array = dataset.column(column)
@@ -324,17 +321,9 @@ def warn_of_losses(
         if not column.startswith("infos/") or array.dtype.kind not in "biufcS":
             left_out.append(column)
         elif len(array) != dataset.total_steps:
-            shortened.append(column)
-    episodes = [column for column in dataset.episode_columns if column not in kept_episode_columns]
-    texts = [f"these columns, which are left out: {', '.join(left_out)}"] if left_out else []
-    texts += [f"these episode columns, which are left out: {', '.join(episodes)}"] if episodes else []
-    texts += [f"the final row of each episode of {', '.join(shortened)}, which is left out"] if shortened else []
-    if texts:
-        warnings.warn(
-            f'{name} has no place for {"; for ".join(texts)}; format="assay" keeps everything',
-            AssayWarning,
-            stacklevel=5,
-        )
+            shortened.append(f"the final row of each episode of {column}")
+    episodes = [column for column in dataset.episode_columns if column != "final_observation"]
+    report_losses(dataset, name, [*left_out, *episodes], shortened)
     return set(left_out)
 
 

@@ -37,23 +37,24 @@ TITLE = "gen_dgrl episodes"
 LAYOUT = "folder of .npz files"
 CANNOT_HOLD = "final observations, whether a termination was a time limit, other columns"
 
-_NEEDED = {"observations", "actions", "rewards", "dones"}
+NEEDED = {"observations", "actions", "rewards", "dones"}
+_LOOKED_AT = 8  # files, to recognize a folder by
 _NAME = re.compile(r"(\d{1,8}T\d{1,6})_(\d{1,18})_(\d{1,12})_(-?\d{1,18})_(-?\d{1,12}(?:\.\d{1,9})?)\.npz", re.ASCII)
 
 
 def sniff(path: Path) -> bool:
-    """Tell whether `path` is a folder of such episodes."""
+    """Tell whether `path` is a folder of such episodes; one of the first few has to be whole."""
     try:
         if not path.is_dir():
             return False
-        first = next((file for file in path.iterdir() if _NAME.fullmatch(file.name)), None)
-        return first is not None and npz_names(first) >= _NEEDED
+        named = (file for file in path.iterdir() if _NAME.fullmatch(file.name))
+        return any(npz_names(file) >= NEEDED for file in itertools.islice(named, _LOOKED_AT))
     except OSError:
         return False
 
 
 @dataclass(frozen=True)
-class _File:
+class _EpisodeFile:
     path: Path
     timestamp: str
     index: int
@@ -135,13 +136,13 @@ def read(path: Path, *, horizon: int | None = None, zero_final: bool = False) ->
     )
 
 
-def _list(path: Path) -> list[_File]:
+def _list(path: Path) -> list[_EpisodeFile]:
     files, others = [], []
     for file in path.iterdir() if path.is_dir() else ():
         match = _NAME.fullmatch(file.name)
         if match:
             timestamp, index, length, seed, total = match.groups()
-            files.append(_File(file, timestamp, int(index), int(length), int(seed), float(total)))
+            files.append(_EpisodeFile(file, timestamp, int(index), int(length), int(seed), float(total)))
         elif not file.name.startswith("."):
             others.append(file.name)
     if not files:
@@ -160,10 +161,10 @@ def _list(path: Path) -> list[_File]:
     return files
 
 
-def _set_up(files: list[_File], steps: int) -> dict[str, np.ndarray]:
+def _set_up(files: list[_EpisodeFile], steps: int) -> dict[str, np.ndarray]:
     """Set the columns aside, as the first file has them."""
     with open_npz(files[0].path) as file:
-        described = {name: file.describe(name) for name in sorted(_NEEDED)}
+        described = {name: file.describe(name) for name in sorted(NEEDED)}
     (dtype, shape), (action_dtype, action_shape) = described["observations"], described["actions"]
     size = sum(file.path.stat().st_size for file in files)
     row = sum(dtype.itemsize * int(np.prod(shape[1:], dtype=object)) for dtype, shape in described.values())
@@ -179,7 +180,9 @@ def _set_up(files: list[_File], steps: int) -> dict[str, np.ndarray]:
     }
 
 
-def _read_episode(file: _File, columns: dict[str, np.ndarray], start: int, number: int, zero_final: bool) -> set[str]:
+def _read_episode(
+    file: _EpisodeFile, columns: dict[str, np.ndarray], start: int, number: int, zero_final: bool
+) -> set[str]:
     """Read one file into its place; return the names of the arrays that are not of the format."""
     stop, first = start + file.length, start + number
     with open_npz(file.path) as archive, naming(file.path):
@@ -212,4 +215,4 @@ def _read_episode(file: _File, columns: dict[str, np.ndarray], start: int, numbe
                 )
             place[...] = part
         columns["observations"][first + file.length] = 0 if zero_final else observations[file.length - 1]
-        return set(archive.names) - _NEEDED
+        return set(archive.names) - NEEDED

@@ -33,13 +33,13 @@ TITLE = "imitation demonstrations"
 LAYOUT = "file .npz"
 CANNOT_HOLD = "whether a termination was a time limit, nested observations or actions, other columns"
 
-_NEEDED = {"obs", "acts", "terminal", "indices"}
+NEEDED = {"obs", "acts", "terminal", "indices"}
 
 
 def sniff(path: Path) -> bool:
     """Tell whether `path` is an archive with imitation's arrays."""
     names = npz_names(path)
-    return names >= _NEEDED and names.isdisjoint({"actions", "action"})
+    return names >= NEEDED and names.isdisjoint({"actions", "action"})
 
 
 def read(path: Path, *, horizon: int | None = None) -> Dataset:
@@ -105,7 +105,7 @@ def read(path: Path, *, horizon: int | None = None) -> Dataset:
         terminated = terminal if horizon is None else terminal & (lengths < horizon)
         terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
         terminations[lasts], truncations[lasts] = terminated, ~terminated
-        left = [name for name in file.names if name not in {*_NEEDED, "rews"}]
+        left = [name for name in file.names if name not in {*NEEDED, "rews"}]
         return Dataset(
             {
                 "observations": file.read("obs"),

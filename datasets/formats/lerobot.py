@@ -41,8 +41,10 @@ import numpy as np
 from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
+from assay.datasets.formats.containers.files import read_json_object
 from assay.datasets.formats.containers.parquet import open_parquet, values
 from assay.datasets.formats.lerobot_statistics import episode_statistics, statistics
+from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.rows import flat, in_machine_order, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
@@ -55,11 +57,13 @@ __all__ = ["read", "sniff", "write"]
 TITLE = "LeRobot v3.0"
 LAYOUT = "folder"
 CANNOT_HOLD = (
-    "final observations, next_observations, weights, costs and corrupted/... columns, nesting below the first level "
-    "(joined by dots), the name of a single nested observation or action, rows without dimensions (they become rows of "
-    "one number), final rows of infos, text, foreign byte order, info and history"
+    "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "
+    "(dropped by name only), final observations, nesting below the first level (joined by dots), the name of a "
+    "single nested observation or action, rows without dimensions (they become rows of one number), final rows of "
+    "infos, text, foreign byte order, info and history"
 )
 
+MARKS = ("meta/info.json", "meta/episodes", "meta/episodes.jsonl")
 _VERSION = "v3.0"
 _INDICES = {
     "timestamp": {"dtype": "float32", "shape": [1], "names": None},
@@ -173,7 +177,7 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
 
 
 def _derived(table: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], fps: float) -> Iterator[str]:
-    """Yield the features that the dataset's columns and their order say already."""
+    """Yield the features that need no column: the other columns or the order of the rows determine them."""
     yield from (name for name in _INDICES if name != "timestamp")
     seconds = (table["frame_index"] / fps).astype(np.float32)
     if table["timestamp"].dtype == np.float32 and np.array_equal(seconds, table["timestamp"]):
@@ -199,13 +203,8 @@ def _nest(column: str, prefix: str, names: Sequence[str], table: Mapping[str, np
 
 def _read_info(path: Path) -> dict[str, Any]:
     file = path / "meta" / "info.json"
-    try:
-        info = json.loads(file.read_bytes())
-    except OSError as error:
-        raise FormatError(f"{file} cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{file} is damaged: {error}") from error
-    if not isinstance(info, dict) or not isinstance(info.get("features"), dict):
+    info = read_json_object(file)
+    if not isinstance(info.get("features"), dict):
         raise FormatError(f"{file} is damaged: it describes no features")
     if info.get("codebase_version") != _VERSION:
         raise FormatError(
@@ -363,7 +362,7 @@ def _check_order(
             first = wrong[0]
             raise DatasetError(
                 f"{file}: {name} of frame {numbers[first]} is {table[name][rows][first]}, but meta/ makes it "
-                f"{expected[first]}"
+                f"{expected[first]}: rows are missing or mixed up, or two takes were stored as one episode"
             )
 
 
@@ -466,7 +465,7 @@ def write(
     dataset = in_machine_order(dataset, TITLE)
     columns = _features(dataset)
     tasks, task_of_episode = _tasks(dataset, known, task)
-    _warn(dataset, columns, path)
+    _report_losses(dataset, columns)
     with atomic_folder(path, overwrite=overwrite) as folder:
         indices = _indices(dataset, fps, task_of_episode)
         features = _described(dataset, columns, indices, known)
@@ -502,6 +501,8 @@ def _features(dataset: Dataset) -> dict[str, str]:
             name = {"rewards": "next.reward", "terminations": "next.terminated", "truncations": "next.truncated"}[
                 column
             ]
+        elif is_under(column, "infos/missing"):  # says of another column what is not there, under this very name
+            continue
         elif top == "infos" and inside and inside not in _INDICES and not _is_ours(inside):
             name = inside
         elif column == "infos/timestamp" and array.dtype == np.float32 and array.shape == (dataset.total_steps,):
@@ -718,16 +719,14 @@ def _write_meta(
     (meta / "stats.json").write_text(json.dumps(summary, indent=4))
 
 
-def _warn(dataset: Dataset, columns: Mapping[str, str], path: Path) -> None:
-    known = dataset.episode_columns.get("final_observation")
-    lost = ["final observations"] if known is None or known.any() else []
-    lost += [name for name in dataset.columns if name not in columns.values()]
-    lost += [
+def _report_losses(dataset: Dataset, columns: Mapping[str, str]) -> None:
+    kept = {*_kept_episode_columns(dataset), "final_observation", "task_index"}
+    lost = [name for name in dataset.columns if name not in columns.values()]
+    lost += [name for name in dataset.episode_columns if name not in kept]
+    others = ["final observations"] if dataset.final_observations_known.any() else []
+    others += [
         f"final rows of {column}"
         for column in columns.values()
         if is_under(column, "infos") and len(dataset.column(column)) != dataset.total_steps
     ]
-    kept = {*_kept_episode_columns(dataset), "final_observation", "task_index"}
-    lost += [f"episode column {name}" for name in dataset.episode_columns if name not in kept]
-    if lost:
-        warnings.warn(f"{path}: LeRobot has no place for {', '.join(lost)}; left out", AssayWarning, stacklevel=4)
+    report_losses(dataset, "LeRobot", lost, others)

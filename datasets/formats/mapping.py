@@ -262,7 +262,7 @@ def _lengths(
 
 
 def _are_flags(array: np.ndarray, steps: int) -> bool:
-    """Tell flags from row numbers: the first row always starts an episode, so flags begin with 1 and numbers with 0."""
+    """Tell flags from row numbers. The first row always starts an episode, so flags begin with 1 and row numbers with 0."""
     return array.dtype == bool or (array.ndim == 1 and len(array) == steps and bool(len(array)) and bool(array[0] == 1))
 
 
@@ -313,7 +313,7 @@ def _assemble(columns: Mapping[str, np.ndarray], lengths: np.ndarray, info: Data
 
 
 def _is_next_row(following: np.ndarray, observations: np.ndarray, dataset: Dataset) -> bool:
-    """Tell whether stored next observations are the rows after, bit for bit, so that they need not be kept."""
+    """Tell whether stored next observations equal the following rows, bit for bit; then they need not be kept."""
     if following.dtype != observations.dtype or following.shape[1:] != observations.shape[1:]:
         return False
     rows = dataset.observation_rows + 1

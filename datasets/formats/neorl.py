@@ -1,4 +1,4 @@
-"""NeoRL and NeoRL-2: one .npz archive with a row per step and what followed it.
+"""NeoRL and NeoRL-2: one .npz archive, or one Parquet table, with a row per step and what followed it.
 
 ::
 
@@ -11,11 +11,15 @@
 
 `done` is a termination. In NeoRL nothing marks a truncation, but `index` says where a trajectory stops: one that stops
 without `done` was truncated there. NeoRL's own loader puts a 0 in front of `index`; the file has none.
+
+NeoRL-2 is published as Parquet, too: the columns have the same names, and `obs`, `next_obs` and `action` hold lists.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +27,23 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning
 from assay.datasets.formats.containers.npz import npz_names, open_npz
+from assay.datasets.formats.containers.parquet import open_parquet, parquet_names
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_ends, flags, flat, naming
 from assay.datasets.info import DatasetInfo
 
 __all__ = ["read", "sniff"]
 
 TITLE = "NeoRL and NeoRL-2"
-LAYOUT = "file .npz"
+LAYOUT = "file .npz or .parquet"
 CANNOT_HOLD = "nested observations or actions, infos, weights, costs and other columns, info and history"
 
-_NEEDED = {"obs", "next_obs", "action", "reward", "done"}
+NEEDED = {"obs", "next_obs", "action", "reward", "done"}
 
 
 def sniff(path: Path) -> bool:
-    """Tell whether `path` is an archive with NeoRL's arrays."""
-    names = npz_names(path)
-    return names >= _NEEDED and names.isdisjoint({"acts", "actions"})
+    """Tell whether `path` is an archive or a table with NeoRL's arrays."""
+    names = npz_names(path) or parquet_names(path)
+    return names >= NEEDED and names.isdisjoint({"acts", "actions"})
 
 
 def read(path: Path) -> Dataset:
@@ -77,13 +82,13 @@ def read(path: Path) -> Dataset:
     >>> dataset.info.id, dataset.truncations.tolist(), dataset.observations.ravel().tolist()
     ('DMSD-high-2-val', [False, True], [0.0, 1.0, 2.0])
     """
-    with open_npz(path) as file, naming(path):
-        terminations = flags(file.read("done"), "array done")
+    with _open(path) as (names, array), naming(path):
+        terminations = flags(array("done"), "array done")
         lengths, truncations = None, np.zeros(len(terminations), bool)
-        if "index" in file.names:
-            lengths = episode_lengths_from_ends(file.read("index"), len(terminations), "array index")
-        if "truncated" in file.names:
-            truncations = flags(file.read("truncated"), "array truncated")
+        if "index" in names:
+            lengths = episode_lengths_from_ends(array("index"), len(terminations), "array index")
+        if "truncated" in names:
+            truncations = flags(array("truncated"), "array truncated")
         elif lengths is not None:
             truncations[np.cumsum(lengths) - 1] = True
             truncations &= ~terminations
@@ -91,14 +96,14 @@ def read(path: Path) -> Dataset:
             warnings.warn(
                 f"{path} has neither truncated nor index: only done ends episodes", AssayWarning, stacklevel=3
             )
-        known = {*_NEEDED, "truncated", "index"}
-        left = [name for name in file.names if name not in known]
+        known = {*NEEDED, "truncated", "index"}
+        left = [name for name in names if name not in known]
         return dataset_from_rows(
             {
-                "observations": file.read("obs"),
-                "next_observations": file.read("next_obs"),
-                "actions": file.read("action"),
-                "rewards": flat(file.read("reward"), "array reward"),
+                "observations": array("obs"),
+                "next_observations": array("next_obs"),
+                "actions": array("action"),
+                "rewards": flat(array("reward"), "array reward"),
                 "terminations": terminations,
                 "truncations": truncations,
             },
@@ -107,3 +112,14 @@ def read(path: Path) -> Dataset:
                 id=path.stem, source=f"{TITLE} file {path.name}", extra={"not_read": left} if left else {}
             ),
         )
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[Collection[str], Callable[[str], np.ndarray]]]:
+    """Open an archive or a table: the names of its arrays, and what reads one."""
+    if parquet_names(path):
+        with open_parquet(path) as table:
+            yield tuple(table.types), table.rows_of
+    else:
+        with open_npz(path) as archive:
+            yield archive.names, archive.read

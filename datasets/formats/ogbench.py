@@ -16,16 +16,16 @@ environment when they are loaded; that needs the environments and is not done he
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import AssayWarning, DatasetError
+from assay.datasets.errors import DatasetError
 from assay.datasets.formats.containers.npz import npz_names, open_npz, write_npz
+from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.rows import flags, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
@@ -35,20 +35,20 @@ __all__ = ["read", "sniff", "write"]
 TITLE = "OGBench"
 LAYOUT = "file .npz"
 CANNOT_HOLD = (
-    "nested observations or actions (an error), rewards, terminations (they become ends of trajectories), flags other "
-    "than one at the end of each episode, the last step of an episode whose final observation is unknown, "
-    "next_observations, weights, costs and corrupted/... columns, infos without a final row, episode columns, info and "
-    "history"
+    "nested observations or actions (an error), rewards, terminations (they become ends of trajectories), "
+    "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "
+    "(dropped by name only), flags other than one at the end of each episode, the last step of an episode whose "
+    "final observation is unknown, infos without a final row, episode columns, info and history"
 )
 
-_NEEDED = {"observations", "actions", "terminals"}
+NEEDED = {"observations", "actions", "terminals"}
 _FOREIGN = {"rewards", "obs", "next_observations"}  # an archive with one of them is in another format
 
 
 def sniff(path: Path) -> bool:
     """Tell whether `path` is an archive with OGBench's arrays."""
     names = npz_names(path)
-    return names >= _NEEDED and names.isdisjoint(_FOREIGN)
+    return names >= NEEDED and names.isdisjoint(_FOREIGN)
 
 
 def read(path: Path) -> Dataset:
@@ -111,7 +111,7 @@ def read(path: Path) -> Dataset:
         }
         left = []
         for name in file.names:
-            if name in _NEEDED:
+            if name in NEEDED:
                 continue
             if file.readable(name) and file.describe(name)[1][:1] == (len(rows),):
                 columns[f"infos/{name}"] = file.read(name)
@@ -123,7 +123,7 @@ def read(path: Path) -> Dataset:
         return Dataset(columns, lengths, info=info)
 
 
-def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
+def write(dataset: Dataset, path: Path, *, overwrite: bool = False, drop: Collection[str] = ()) -> None:
     """Write a dataset as OGBench does, whole or not at all.
 
     Parameters
@@ -133,6 +133,8 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
         shorter: no transition is invented.
     path : Path
     overwrite : bool
+    drop : collection of str
+        `"rewards"` and `"terminations"`, which OGBench has no place for, where there are any.
 
     Warns
     -----
@@ -142,8 +144,8 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
     Raises
     ------
     DatasetError
-        If observations or actions are nested, an episode is left without a step, or the file exists and `overwrite`
-        is False.
+        If observations or actions are nested, an episode is left without a step, a column that changes what is
+        learned would be lost, or the file exists and `overwrite` is False.
 
     Examples
     --------
@@ -168,7 +170,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
         )
     keep = np.ones(dataset.total_steps + dataset.total_episodes, bool)
     keep[final_rows[unknown]] = False
-    _warn(dataset, path, unknown)
+    _report_losses(dataset, unknown, drop)
     with atomic_file(path, overwrite=overwrite) as part:
         write_npz(part, _arrays(dataset, keep), compress=True)
 
@@ -194,7 +196,7 @@ def _infos(dataset: Dataset) -> Iterator[tuple[str, np.ndarray]]:
         name = column.removeprefix("infos/")
         array = dataset.column(column)
         has_final_rows = len(array) != dataset.total_steps or not dataset.total_episodes
-        if column.startswith("infos/") and has_final_rows and name not in _NEEDED | _FOREIGN:
+        if column.startswith("infos/") and has_final_rows and name not in NEEDED | _FOREIGN:
             yield name, array
 
 
@@ -204,22 +206,17 @@ def _rows(array: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return np.compress(keep, array, axis=0, out=empty((int(keep.sum()), *array.shape[1:]), array.dtype))
 
 
-def _warn(dataset: Dataset, path: Path, unknown: np.ndarray) -> None:
-    lasts = dataset.episode_starts + dataset.episode_lengths - 1
+def _report_losses(dataset: Dataset, unknown: np.ndarray, drop: Collection[str]) -> None:
     ended = np.zeros(dataset.total_steps, bool)
-    ended[lasts] = True
-    lost = []
-    if dataset.rewards.any():
-        lost.append("rewards")
-    if dataset.terminations.any():
-        lost.append("terminations (they become ends of trajectories)")
+    ended[dataset.episode_starts + dataset.episode_lengths - 1] = True
+    lost = [name for name in ("rewards", "terminations") if dataset.column(name).any()]
+    others = ["terminations, which become ends of trajectories"] if dataset.terminations.any() else []
     if ((dataset.terminations | dataset.truncations) != ended).any():
-        lost.append("end flags anywhere but at the end of every episode")
+        others.append("end flags anywhere but at the end of every episode")
     if unknown.any():
-        lost.append(f"the last step of {int(unknown.sum())} episodes, whose final observation is unknown")
+        others.append(f"the last step of {int(unknown.sum())} episodes, whose final observation is unknown")
     stored = {f"infos/{name}" for name, _ in _infos(dataset)}
     plain = {"observations", "actions", "rewards", "terminations", "truncations"}
     lost += [name for name in dataset.columns if name not in plain and name not in stored]
-    lost += [f"episode column {name}" for name in dataset.episode_columns if name != "final_observation"]
-    if lost:
-        warnings.warn(f"{path}: OGBench has no place for {', '.join(lost)}; left out", AssayWarning, stacklevel=4)
+    lost += [name for name in dataset.episode_columns if name != "final_observation"]
+    report_losses(dataset, TITLE, lost, others, drop=drop)

@@ -42,6 +42,7 @@ from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError, UnknownNameError
 from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5, write_rows
 from assay.datasets.formats.flat_hdf5 import block_for, check_final_observations, info_from, take_block, with_history
+from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.rows import dataset_from_rows, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
 
@@ -50,9 +51,10 @@ __all__ = ["read", "sniff", "write"]
 TITLE = "robomimic"
 LAYOUT = "file .hdf5"
 CANNOT_HOLD = (
-    "nested actions (an error), final observations known for some episodes only (an error), weights, costs and "
-    "corrupted/... columns, infos of text, the final row of infos of N+E rows, foreign byte order, episode columns that "
-    "are neither tags/... nor numbers nor text, observations of the single key flat (which become the array)"
+    "nested actions (an error), final observations known for some episodes only (an error), weights, costs, "
+    "corrupted/... and other columns that methods may learn from (dropped by name only), infos of text, the final "
+    "row of infos of N+E rows, foreign byte order, episode columns that are neither tags/... nor numbers nor text, "
+    "observations of the single key flat (which become the array)"
 )
 
 _DEMO = re.compile(r"demo_(0|[1-9]\d{0,17})")
@@ -123,28 +125,28 @@ def read(
     if dones not in ("success", "terminations", "truncations"):
         raise ConfigError(f'dones are "success", "terminations" or "truncations", not {dones!r}')
     with open_hdf5(path) as file:
-        reader = _Reader(file)
+        demonstrations = _Demonstrations(file)
         if filter_key is not None:
-            reader.keep(filter_key)
-        rows = reader.rows()
-        _set_flags(rows, reader, dones)
+            demonstrations.keep(filter_key)
+        rows = demonstrations.rows()
+        _set_flags(rows, demonstrations, dones)
         attributes = file.attributes("data")
         block = take_block(attributes, path)
-        episode_columns, shared = reader.episode_columns()
+        episode_columns, shared = demonstrations.episode_columns()
         default = DatasetInfo(source=f"robomimic file {path.name}", extra=_extra(attributes, shared))
         info = info_from(block, default, path)
-        reader.check_total(attributes.get("total"), complete=filter_key is None)
-        reader.warn()
+        demonstrations.check_total(attributes.get("total"), complete=filter_key is None)
+        demonstrations.warn()
         try:
             dataset = dataset_from_rows(
-                rows, lengths=np.array(reader.lengths), info=info, episode_columns=episode_columns
+                rows, lengths=np.array(demonstrations.lengths), info=info, episode_columns=episode_columns
             )
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
         return with_history(dataset, block, path)
 
 
-class _Reader:
+class _Demonstrations:
     """The demonstrations of one file."""
 
     def __init__(self, file: Hdf5File) -> None:
@@ -299,9 +301,9 @@ def _are_plain(values: Sequence[Any]) -> bool:
     )
 
 
-def _set_flags(rows: dict[str, np.ndarray], reader: _Reader, meaning: str) -> None:
+def _set_flags(rows: dict[str, np.ndarray], demonstrations: _Demonstrations, meaning: str) -> None:
     """Replace the dones by terminations and truncations."""
-    where = reader.file.path
+    where = demonstrations.file.path
     given = rows.pop("dones", None)
     if all(name in rows for name in _FLAGS):  # Assay wrote them
         for name in _FLAGS:
@@ -313,10 +315,10 @@ def _set_flags(rows: dict[str, np.ndarray], reader: _Reader, meaning: str) -> No
     steps = len(rows["rewards"])
     terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
     if given is None:
-        reader.remarks.append("it has no dones, so no episode has an end flag")
+        demonstrations.remarks.append("it has no dones, so no episode has an end flag")
     else:
         done = flags(given, f"{where}: dones")
-        lasts = np.cumsum(reader.lengths) - 1
+        lasts = np.cumsum(demonstrations.lengths) - 1
         solved = rows["rewards"][lasts] == 1
         if meaning == "terminations":
             solved = np.ones(len(lasts), bool)
@@ -404,8 +406,8 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
 
 
 def _what_fits(dataset: Dataset) -> tuple[dict[str, str], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return column -> place in a demonstration, filter keys, and attributes; warn of everything else."""
-    stored, left_out, shortened = {}, [], []
+    """Return column -> place in a demonstration, filter keys, and attributes; report everything else."""
+    stored, left_out, others = {}, [], []
     for name in dataset.columns:
         array = dataset.column(name)
         top, _, rest = name.partition("/")
@@ -418,7 +420,7 @@ def _what_fits(dataset: Dataset) -> tuple[dict[str, str], dict[str, np.ndarray],
         elif top == "infos":
             stored[name] = "states" if rest == "states" else name
             if len(array) != dataset.total_steps:
-                shortened.append(name)
+                others.append(f"the final row of each episode of {name}")
         else:
             left_out.append(name)
     for name in left_out:
@@ -434,17 +436,9 @@ def _what_fits(dataset: Dataset) -> tuple[dict[str, str], dict[str, np.ndarray],
             attributes[name] = values
         else:
             episodes_left_out.append(name)
-    texts = [f"these columns, which are left out: {', '.join(left_out)}"] if left_out else []
-    texts += [f"these episode columns, which are left out: {', '.join(episodes_left_out)}"] if episodes_left_out else []
-    texts += [f"the final row of each episode of {', '.join(shortened)}, which is left out"] if shortened else []
     if f"observations/{_FLAT}" in stored and "obs/flat" in stored.values() and len(_observed(dataset)) == 1:
-        texts.append("a Dict of the single key flat, which comes back as the array")
-    if texts:
-        warnings.warn(
-            f'robomimic has no place for {"; for ".join(texts)}; format="assay" keeps everything',
-            AssayWarning,
-            stacklevel=4,
-        )
+        others.append("a Dict of the single key flat, which comes back as the array")
+    report_losses(dataset, TITLE, [*left_out, *episodes_left_out], others)
     return stored, tags, attributes
 
 

@@ -221,7 +221,7 @@ def _with_final(array: np.ndarray, following: np.ndarray | None, lengths: np.nda
 
 
 def _follows(array: np.ndarray, following: np.ndarray, lengths: np.ndarray) -> bool:
-    """Tell whether each next observation inside an episode is the row after it, bit for bit."""
+    """Tell whether every next observation inside an episode equals the following row, bit for bit."""
     inside = np.ones(len(array), bool)
     inside[np.cumsum(lengths) - 1] = False
     for start in range(0, len(array) - 1, _BLOCK_ROWS):
@@ -248,7 +248,7 @@ def _row_blocks(lengths: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def in_machine_order(dataset: Dataset, format_title: str) -> Dataset:
-    """Return the dataset in the byte order that a format is read in: this machine's; a warning names what changes."""
+    """Return the dataset in this machine's byte order, which formats are read in; a warning names the columns that change."""
     foreign = [name for name in dataset.columns if not dataset.column(name).dtype.isnative]
     if not foreign:
         return dataset

@@ -31,13 +31,13 @@ TITLE = "Stable Baselines expert recording"
 LAYOUT = "file .npz"
 CANNOT_HOLD = "how episodes ended, final observations, nested observations or actions, other columns"
 
-_NEEDED = {"obs", "actions", "rewards", "episode_starts"}
+NEEDED = {"obs", "actions", "rewards", "episode_starts"}
 
 
 def sniff(path: Path) -> bool:
     """Tell whether `path` is an archive with the arrays of such a recording."""
     names = npz_names(path)
-    return names >= _NEEDED and names.isdisjoint({"acts", "action", "observations", "assay"})
+    return names >= NEEDED and names.isdisjoint({"acts", "action", "observations", "assay"})
 
 
 def read(path: Path) -> Dataset:
@@ -92,7 +92,7 @@ def read(path: Path) -> Dataset:
             AssayWarning,
             stacklevel=3,
         )
-        left = [name for name in file.names if name not in {*_NEEDED, "episode_returns"}]
+        left = [name for name in file.names if name not in {*NEEDED, "episode_returns"}]
         dataset = dataset_from_rows(
             {
                 "observations": file.read("obs"),

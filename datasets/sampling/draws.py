@@ -1,7 +1,7 @@
 """Which rows a batch holds: a function of the seed and the batch's number alone.
 
-Draws are made for a group of batches at a time, from one generator keyed by (seed, group). So a sampler's state is one
-number, any batch can be drawn again, and going on after a stop is the same as never having stopped::
+Draws are made for a group of batches at a time, from one generator keyed by (seed, group). So the state of a sampler is
+one number: any batch can be drawn again, and a resumed sampler gives the batches of one that never stopped::
 
     group 0                 group 1
     batch 0 1 2 ... 63      64 65 ...        fractions [64, batch_size] in [0, 1), from generator (seed, group)
@@ -18,16 +18,17 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.generators import block_generator
+from assay.datasets.renamed import former_names
 
-__all__ = ["Draws"]
+__all__ = ["CandidateDraws"]
 
 _GROUP = 64  # batches
 
 Batch = TypeVar("Batch")
 
 
-class Draws:
-    """Draws positions among candidates: uniform, weighted, within strata, or by shuffled passes.
+class CandidateDraws:
+    """CandidateDraws positions among candidates: uniform, weighted, within strata, or by shuffled passes.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ class Sampler(ABC, Generic[Batch]):
     Parameters
     ----------
     dataset : Dataset
-    draws : Draws
+    draws : CandidateDraws
     settings : mapping
         What decides the batches; a state is only restored into a sampler of the same settings.
     strata : mapping of tag to share, optional
@@ -161,7 +162,7 @@ class Sampler(ABC, Generic[Batch]):
     """
 
     def __init__(
-        self, dataset: Dataset, draws: Draws, settings: Mapping[str, Any], strata: Mapping[str, float] | None
+        self, dataset: Dataset, draws: CandidateDraws, settings: Mapping[str, Any], strata: Mapping[str, float] | None
     ) -> None:
         self.dataset = dataset
         self.batches_drawn = 0
@@ -210,7 +211,7 @@ def make_draws(
     purpose: str,
     strata: Mapping[str, float] | None,
     replacement: bool,
-) -> Draws:
+) -> CandidateDraws:
     """Make the draws of a sampler.
 
     Parameters
@@ -231,10 +232,13 @@ def make_draws(
     if not replacement and (weights is not None or strata is not None):
         raise ConfigError("replacement=False draws every row once a pass, which leaves no room for weights or strata")
     if strata is None:
-        return Draws([candidates], [batch_size], weights, seed, purpose, passes=not replacement)
+        return CandidateDraws([candidates], [batch_size], weights, seed, purpose, passes=not replacement)
     rows = allot(dataset, strata, batch_size)
     parts = [candidates[dataset.tagged(tag)[tag_of]] for tag in rows]
     for tag, part in zip(rows, parts, strict=True):
         if not len(part):
             raise DatasetError(f"no usable step has the tag {tag}")
-    return Draws(parts, list(rows.values()), weights, seed, purpose)
+    return CandidateDraws(parts, list(rows.values()), weights, seed, purpose)
+
+
+__getattr__ = former_names(__name__, {"Draws": CandidateDraws})

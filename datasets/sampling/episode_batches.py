@@ -10,8 +10,9 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.sampling.draws import Sampler, checked_weights, make_draws
-from assay.datasets.sampling.gathering import Columns
+from assay.datasets.sampling.gathering import GatheredColumns
 from assay.datasets.sampling.sequence_batches import clear
+from assay.datasets.sampling.windows import window
 from assay.datasets.transitions import Array
 
 if TYPE_CHECKING:
@@ -105,18 +106,16 @@ class EpisodeSampler(Sampler[EpisodeBatch[Any]]):
         self._starts, self._lengths = dataset.episode_starts, dataset.episode_lengths
         stored = {name: dataset.nested(name) for name in ("observations", "actions", "rewards", *self._extra)}
         stored |= {name: dataset.column(name) for name in ("terminations", "truncations")}
-        self._columns = Columns(stored, dataset.total_steps, dtype, device)
+        self._columns = GatheredColumns(stored, dataset.total_steps, dtype, device)
 
     def sample(self) -> EpisodeBatch[Any]:
         """Return the next batch."""
         episodes = self._next()
         columns, lengths = self._columns, self._lengths[episodes]
-        ahead = np.arange(int(lengths.max()) + 1)
-        mask = ahead[:-1] < lengths[:, None]
-        steps = self._starts[episodes][:, None] + np.minimum(ahead[:-1], lengths[:, None] - 1)
-        rows = self._starts[episodes][:, None] + episodes[:, None] + np.minimum(ahead, lengths[:, None])
-        padding = columns.send(~mask)
-        behind = columns.send(ahead > lengths[:, None])
+        ahead, starts = np.arange(int(lengths.max()) + 1), self._starts[episodes]
+        steps, mask = window(starts, ahead[:-1], after=lengths - 1)
+        rows, observed = window(starts + episodes, ahead, after=lengths)
+        padding, behind = columns.send(~mask), columns.send(~observed)
         return EpisodeBatch(
             observations=clear(columns.take("observations", rows), behind),
             **{

@@ -8,17 +8,18 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset, map_nested
 from assay.datasets.memory import empty
+from assay.datasets.renamed import former_names
 from assay.datasets.transitions import to_tensor
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Columns", "pack_scalars", "unpack_scalars"]
+__all__ = ["GatheredColumns", "pack_scalars", "unpack_scalars"]
 
 _BLOCK_ROWS = 1 << 16
 
 
-class Columns:
+class GatheredColumns:
     """Named arrays of one dataset; `take` gathers rows of them, `of_steps` what belongs to steps.
 
     Parameters
@@ -88,3 +89,6 @@ def _place(array: np.ndarray, dtype: Any, device: str | torch.device | None) -> 
             cast[start : start + _BLOCK_ROWS] = array[start : start + _BLOCK_ROWS]
         array = cast
     return array if device is None else to_tensor(array, device)
+
+
+__getattr__ = former_names(__name__, {"Columns": GatheredColumns})

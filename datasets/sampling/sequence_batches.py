@@ -18,7 +18,8 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.sampling.draws import Sampler, checked_weights, make_draws
-from assay.datasets.sampling.gathering import Columns, pack_scalars, unpack_scalars
+from assay.datasets.sampling.gathering import GatheredColumns, pack_scalars, unpack_scalars
+from assay.datasets.sampling.windows import window
 from assay.datasets.transitions import Array
 
 if TYPE_CHECKING:
@@ -127,22 +128,22 @@ class SequenceSampler(Sampler[SequenceBatch[Any]]):
         self._starts = dataset.episode_starts
         self._stops = self._starts + dataset.episode_lengths
         stored = {name: dataset.nested(name) for name in ("observations", "actions", *self._extra)}
-        self._columns = Columns(stored | {"scalars": pack_scalars(dataset)}, dataset.total_steps, dtype, device)
-        self._totals = Columns({"returns_to_go": dataset.returns_to_go(discount)}, dataset.total_steps, None, device)
+        self._columns = GatheredColumns(stored | {"scalars": pack_scalars(dataset)}, dataset.total_steps, dtype, device)
+        self._totals = GatheredColumns(
+            {"returns_to_go": dataset.returns_to_go(discount)}, dataset.total_steps, None, device
+        )
         self._ahead = np.arange(length) - (0 if align == "start" else length - 1)
 
     def sample(self) -> SequenceBatch[Any]:
         """Return the next batch."""
         drawn = self._next()
         episodes = self._episode_of_step[drawn]
-        starts, stops = self._starts[episodes][:, None], self._stops[episodes][:, None]
-        wanted = drawn[:, None] + self._ahead
-        mask = (wanted >= starts) & (wanted < stops)
-        steps = np.clip(wanted, starts, stops - 1)
+        starts, lasts = self._starts[episodes], self._stops[episodes] - 1
+        steps, mask = window(drawn, self._ahead, after=lasts - drawn, before=drawn - starts)
         columns = self._columns
         padding = None if mask.all() else columns.send(~mask)
 
-        def take(name: str, rows: np.ndarray = steps, source: Columns = columns) -> Any:
+        def take(name: str, rows: np.ndarray = steps, source: GatheredColumns = columns) -> Any:
             return clear(source.take(name, rows), padding)
 
         rewards, terminations, truncations = unpack_scalars(take("scalars"))
@@ -153,7 +154,7 @@ class SequenceSampler(Sampler[SequenceBatch[Any]]):
             terminations=terminations,
             truncations=truncations,
             returns_to_go=take("returns_to_go", source=self._totals),
-            timesteps=columns.send(np.where(mask, steps - starts, 0)),
+            timesteps=columns.send(np.where(mask, steps - starts[:, None], 0)),
             mask=columns.send(mask),
             steps=columns.send(np.where(mask, steps, -1)),
             columns={name: clear(columns.of_steps(name, steps, episodes[:, None]), padding) for name in self._extra},

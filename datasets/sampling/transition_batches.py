@@ -10,7 +10,8 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.sampling.draws import Sampler, checked_weights, make_draws
-from assay.datasets.sampling.gathering import Columns, pack_scalars, unpack_scalars
+from assay.datasets.sampling.gathering import GatheredColumns, pack_scalars, unpack_scalars
+from assay.datasets.sampling.windows import window
 from assay.datasets.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class TransitionSampler(Sampler[Transitions[Any]]):
         Draw these shares of every batch from the episodes with these tags.
     replacement : bool
         False shuffles: every step once before any twice, pass after pass.
+    keep_terminal : bool
+        Draw the last step of an episode whose final observation was not stored, where it is a termination; see
+        `Dataset.transitions`. Its next observation is a placeholder.
     columns : sequence of str
         Further columns, such as `"costs"` or `"infos/qpos"`, for `Transitions.columns`: their rows at the steps.
     seed : int
@@ -77,6 +81,7 @@ class TransitionSampler(Sampler[Transitions[Any]]):
         discount: float = 0.99,
         strata: Mapping[str, float] | None = None,
         replacement: bool = True,
+        keep_terminal: bool = True,
         columns: Sequence[str] = (),
         seed: int = 0,
         dtype: Any = np.float32,
@@ -84,9 +89,7 @@ class TransitionSampler(Sampler[Transitions[Any]]):
     ) -> None:
         if return_steps < 1 or not 0 <= discount <= 1:
             raise ConfigError(f"return_steps must be 1 or more, discount in [0, 1]; not {return_steps} and {discount}")
-        usable = dataset.episode_lengths - ~dataset.final_observations_known
-        firsts = dataset.episode_starts
-        steps = dataset.usable_steps
+        steps = dataset.transition_steps(keep_terminal=keep_terminal)
         episode_of_step = dataset.episode_of_step
         draws = make_draws(
             dataset,
@@ -101,11 +104,13 @@ class TransitionSampler(Sampler[Transitions[Any]]):
         )
         settings = {"kind": "transitions", "batch_size": batch_size, "seed": seed, "replacement": replacement}
         settings |= {"return_steps": return_steps, "discount": discount}
+        if not dataset.final_observations_known.all():  # elsewhere it decides nothing
+            settings["keep_terminal"] = keep_terminal
         super().__init__(dataset, draws, settings, strata)
         self.return_steps, self.discount = return_steps, discount
         self._extra = tuple(columns)
         self._episode_of_step = episode_of_step
-        self._stops = firsts + usable  # of each episode, in steps
+        self._stops = dataset.episode_starts + np.bincount(episode_of_step[steps], minlength=dataset.total_episodes)
         # Powers and returns are as precise as the rewards of the batches; powers of integers would be 0.
         kept = dataset.rewards.dtype if dataset.rewards.dtype.kind == "f" else np.dtype(np.float64)
         self._precision = kept.newbyteorder("=") if dtype is None else np.dtype(dtype)
@@ -114,7 +119,7 @@ class TransitionSampler(Sampler[Transitions[Any]]):
         stored["scalars"] = pack_scalars(dataset)
         if dataset.has_next_observations:
             stored["next_observations"] = dataset.nested("next_observations")
-        self._columns = Columns(stored, dataset.total_steps, dtype, device)
+        self._columns = GatheredColumns(stored, dataset.total_steps, dtype, device)
 
     def sample(self) -> Transitions[Any]:
         """Return the next batch: `Transitions` of batch_size rows, with `discounts`."""
@@ -146,8 +151,7 @@ class TransitionSampler(Sampler[Transitions[Any]]):
         )
 
     def _returns(self, steps: np.ndarray, spans: np.ndarray) -> Any:
-        ahead = np.arange(self.return_steps)
-        within = steps[:, None] + np.minimum(ahead, spans[:, None] - 1)
-        rewards, _, _ = unpack_scalars(self._columns.take("scalars", within))
-        powers = self._powers[:-1] * (ahead < spans[:, None])
+        rows, inside = window(steps, np.arange(self.return_steps), after=spans - 1)
+        rewards, _, _ = unpack_scalars(self._columns.take("scalars", rows))
+        powers = self._powers[:-1] * inside
         return (rewards * self._columns.send(powers.astype(self._precision))).sum(1)

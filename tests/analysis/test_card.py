@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from assay.analysis import write_card
-from assay.analysis.dataset_figures import Plane, Sample, plot_projection, plot_trajectories
+from assay.analysis.figures import DatasetView, Plane, plot_projection, plot_trajectories
 from assay.datasets import Dataset, DatasetInfo, ReferenceScores
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.info import Record
@@ -79,7 +79,7 @@ def test_the_card_is_one_file_that_fetches_nothing_and_escapes_every_text(text: 
 
 def test_figures_are_drawn_for_a_desk_and_for_a_phone_in_the_page_s_colours(text: str) -> None:
     drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-    assert len(drawings) == 2 * 5  # episodes, projection, trajectories, observations, actions
+    assert len(drawings) == 3 * 5  # episodes, projection, trajectories, observations, actions
     for drawing in drawings:
         assert set(re.findall(r"#[0-9a-f]{6}\b", re.sub(r"base64,[^\"]*", "", drawing))) <= {"#000000", "#ffffff"}
 
@@ -142,7 +142,7 @@ def test_the_plane_is_that_of_the_covariance() -> None:
     assert plane.shares == pytest.approx(variances[:2] / variances.sum())
     assert plane.project(values).var(0) == pytest.approx(variances[:2])
     assert Plane.of(np.ones((5, 3))) is None
-    one = Sample(make(np.arange(12.0), [5, 5]))
+    one = DatasetView(make(np.arange(12.0), [5, 5]))
     assert plot_projection(one) is None
     assert plot_trajectories(one) is not None
 

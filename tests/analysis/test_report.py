@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 from assay.analysis import load_returns, write_report
+from assay.analysis.page import table_block
 from assay.datasets.errors import AssayError, ConfigError
 
 Make = Callable[..., Path]
@@ -90,7 +94,7 @@ def test_ids_are_unique_and_every_reference_resolves(shared_example: Path) -> No
 def test_figures_follow_the_colours_of_the_page(shared_example: Path) -> None:
     text = (shared_example.parent / "report.html").read_text(encoding="utf-8")
     drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-    assert len(drawings) == 6  # three figures, each for a desk and for a phone
+    assert len(drawings) == 9  # three figures, each for a desk, a tablet and a phone
     for drawing in drawings:
         assert set(re.findall(r"#[0-9a-f]{6}\b", drawing)) <= {"#000000", "#ffffff"}
         assert "var(--ink)" in drawing
@@ -254,6 +258,21 @@ def test_a_report_is_replaced_only_if_that_is_allowed(example: Path) -> None:
         write_report(example, output, overwrite=False)
     with pytest.raises(ConfigError, match="is a folder"):
         write_report(example, example)
+
+
+def test_another_process_makes_the_same_bytes(shared_example: Path, tmp_path: Path) -> None:
+    program = "import sys; from assay.analysis import write_report; write_report(*sys.argv[1:])"
+    command = [sys.executable, "-c", program, str(shared_example), str(tmp_path / "report.html")]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "7"})  # hashes decide the order of sets
+    assert (tmp_path / "report.html").read_bytes() == (shared_example.parent / "report.html").read_bytes()
+
+
+def test_a_table_says_that_it_goes_on_only_where_a_phone_does_not_hold_it() -> None:
+    narrow = table_block(["Variant", "BC"], [["clean", "40.0 <small>[39.0, 41.0]</small>"]], "Scores")
+    assert "sideways" not in narrow
+    names = [f"Algorithm {number}" for number in range(6)]
+    wide = table_block(["Variant", *names], [["clean"] + ["40.0 <small>[39.0, 41.0]</small>"] * 6], "Scores")
+    assert "Scroll sideways for more columns" in Page(f"<main>{wide}</main>").text
 
 
 def test_a_damaged_folder_leaves_the_old_report(example: Path) -> None:

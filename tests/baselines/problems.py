@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
 from assay.datasets.dataset import Dataset
@@ -36,8 +37,22 @@ def training_data(
     return TrainingData.of(made, ActionScale.of(-np.ones(2), np.ones(2)), normalize=True, extra=extra)
 
 
+def discrete_data(seed: int = 0, steps: int = 500, extra: Sequence[str] = ()) -> TrainingData:
+    """The problem of `training_data` with three discrete actions."""
+    made = transitions(seed, steps)
+    actions = np.random.default_rng(seed).integers(0, 3, steps)
+    made = Transitions(**{**made.__dict__, "actions": actions})
+    return TrainingData.of(made, ActionScale.of_discrete(3, 0), normalize=True, extra=extra)
+
+
+def data_for(algorithm: Algorithm, seed: int = 0, steps: int = 500) -> TrainingData:
+    """Data of the kind of actions that an algorithm takes, with its extra columns."""
+    make = training_data if algorithm.continuous_actions else discrete_data
+    return make(seed, steps, extra=algorithm.extra_columns)
+
+
 def population(algorithm, seeds, *, data=None, steps=100, **options) -> Population:
-    data = data or [training_data(extra=algorithm.extra_columns)]
+    data = data or [data_for(algorithm)]
     members = [Member(algorithm, seed, number % len(data)) for number, seed in enumerate(seeds)]
     return Population(members, data, steps, **options)
 

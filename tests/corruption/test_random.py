@@ -313,9 +313,9 @@ def test_an_unknown_final_observation_is_not_made_into_a_transition(element: str
         dataset.episode_lengths,
         episode_columns={"final_observation": np.array([True, False, True])},
     )
-    usable = unknown.transitions().steps
+    usable = unknown.transitions(keep_terminal=False).steps
     assert len(usable) == 20
-    assert np.array_equal(RandomCorruption(element)(unknown).transitions().steps, usable)
+    assert np.array_equal(RandomCorruption(element)(unknown).transitions(keep_terminal=False).steps, usable)
 
 
 @pytest.mark.parametrize(

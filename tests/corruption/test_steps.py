@@ -101,7 +101,7 @@ def test_a_given_mask_is_what_is_touched():
         mask_of(dataset, mask="infos/chose")
     with pytest.raises(DatasetError, match="one boolean per step"):
         mask_of(dataset, mask="rewards")
-    with pytest.raises(ConfigError, match="tag has no part"):
+    with pytest.raises(ConfigError, match="tag has no effect"):
         mask_of(dataset, mask="infos/chosen", tag="any")
 
 

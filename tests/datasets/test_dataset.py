@@ -368,14 +368,19 @@ def test_the_fingerprint_survives_the_store(dataset: Dataset, tmp_path: Path) ->
 # -------------------------------------------------------------------- views
 
 
-def test_transitions_leave_out_the_step_whose_next_observation_was_never_recorded() -> None:
+def test_transitions_can_leave_out_every_step_whose_next_observation_was_never_recorded() -> None:
     dataset = two_episodes(episode_columns={"final_observation": np.array([True, False])})
-    transitions = dataset.transitions()
+    transitions = dataset.transitions(keep_terminal=False)
     assert transitions.steps.tolist() == [0, 1, 2, 3]
     assert transitions.next_observations.ravel().tolist() == [1, 2, 3, 11]
     assert len(two_episodes().transitions()) == 5
     stored = dataset.replace({"next_observations": np.zeros((5, 1))})
-    assert stored.transitions().steps.tolist() == [0, 1, 2, 3]  # the mark decides, whatever a transform stored
+    assert stored.transitions(keep_terminal=False).steps.tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]  # the mark decides, whatever a transform stored
 
 
 @FAST
@@ -567,7 +572,7 @@ def test_consecutive_episodes_are_shared_not_copied() -> None:
     assert not np.shares_memory(dataset.select([2, 4]).rewards, dataset.rewards)
 
 
-def test_a_termination_without_a_recorded_final_observation_is_kept_for_learners_only() -> None:
+def test_a_termination_without_a_recorded_final_observation_is_kept_for_learners() -> None:
     dataset = Dataset.from_arrays(
         observations=np.array([0.0, 1.0, 1.0, 5.0, 6.0, 6.0]),
         actions=np.zeros(4),
@@ -576,8 +581,8 @@ def test_a_termination_without_a_recorded_final_observation_is_kept_for_learners
         truncations=[False, False, False, True],
         episode_columns={"final_observation": np.zeros(2, bool)},
     )
-    assert dataset.transitions().steps.tolist() == [0, 2]
-    kept = dataset.transitions(keep_terminal=True)
+    assert dataset.transitions(keep_terminal=False).steps.tolist() == [0, 2]
+    kept = dataset.transitions()
     assert kept.steps.tolist() == [0, 1, 2]  # the timeout stays out: what followed would be bootstrapped from
     assert kept.rewards.tolist() == [0.0, 1.0, 0.0]
     assert kept.terminations.tolist() == [False, True, False]

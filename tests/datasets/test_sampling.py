@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
 from assay.datasets.sampling import EpisodeSampler, SequenceSampler, TransitionSampler
+from assay.datasets.sampling.windows import window
 
 
 def counted(lengths, *, known=None, terminated=None, weights=None, tags=None) -> Dataset:
@@ -49,17 +50,26 @@ lengths_of_episodes = st.lists(st.integers(1, 7), min_size=1, max_size=5)
 @settings(max_examples=60, deadline=None)
 @given(lengths_of_episodes, st.integers(1, 4), st.floats(0, 1), st.integers(0, 2**31), st.data())
 def test_a_transition_spans_its_steps_and_never_leaves_its_episode(lengths, n, discount, seed, data):
-    known = data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths)))
-    dataset = counted(lengths, known=known)
-    if not len(dataset.usable_steps):
+    flags = st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths))
+    known, terminated, keep = data.draw(flags), data.draw(flags), data.draw(st.booleans())
+    dataset = counted(lengths, known=known, terminated=terminated)
+    if not len(dataset.transition_steps(keep_terminal=keep)):
         with pytest.raises(DatasetError, match="nothing to draw"):
-            TransitionSampler(dataset)
+            TransitionSampler(dataset, keep_terminal=keep)
         return
     sampler = TransitionSampler(
-        dataset, 32, return_steps=n, discount=discount, seed=seed, dtype=None, columns=["costs"]
+        dataset,
+        32,
+        return_steps=n,
+        discount=discount,
+        seed=seed,
+        dtype=None,
+        columns=["costs"],
+        keep_terminal=keep,
     )
     batch = sampler.sample()
-    starts, usable = dataset.episode_starts, dataset.episode_lengths - ~np.array(known)
+    drawable = np.array(known) | (np.array(terminated) & keep)
+    starts, usable = dataset.episode_starts, dataset.episode_lengths - ~drawable
     for row in range(32):
         step, episode = int(batch.steps[row]), int(batch.episodes[row])
         time = step - starts[episode]
@@ -72,7 +82,51 @@ def test_a_transition_spans_its_steps_and_never_leaves_its_episode(lengths, n, d
         expected = sum(discount**k * 0.5 ** (time + k) for k in range(span))
         assert batch.rewards[row] == pytest.approx(expected, rel=1e-12)
         assert batch.discounts[row] == pytest.approx(discount**span, rel=1e-12)
-        assert batch.terminations[row] == (time + span == lengths[episode])
+        assert batch.terminations[row] == (terminated[episode] and time + span == lengths[episode])
+
+
+def test_every_public_door_keeps_the_reward_of_a_goal_whose_final_observation_was_not_stored():
+    dataset = counted([4, 3], known=[False, False], terminated=[True, False])
+    sampled = TransitionSampler(dataset, 7, replacement=False).sample()
+    doors = {
+        "transitions": dataset.transitions(),
+        "to_torch": dataset.to_torch(),
+        "sampler": TransitionSampler(dataset, 6, replacement=False).sample(),
+    }
+    assert len(sampled) == 7
+    for name, found in doors.items():
+        assert sorted(np.asarray(found.steps).tolist()) == [0, 1, 2, 3, 4, 5], name  # all but the truncated last one
+        assert np.asarray(found.terminations).sum() == 1, name
+    for found in (dataset.transitions(keep_terminal=False), dataset.to_torch(keep_terminal=False)):
+        assert np.asarray(found.steps).tolist() == [0, 1, 2, 4, 5] == dataset.usable_steps.tolist()
+
+
+def test_a_state_is_of_one_choice_about_terminations():
+    dataset = counted([4, 3], known=[False, True])
+    state = TransitionSampler(dataset, 2).state_dict()
+    with pytest.raises(ConfigError, match="keep_terminal"):
+        TransitionSampler(dataset, 2, keep_terminal=False).load_state_dict(state)
+    assert "keep_terminal" not in TransitionSampler(counted([4, 3]), 2).state_dict()  # as in states of before
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_windows_are_the_same_for_arrays_and_tensors_and_end_with_the_episode(data):
+    torch = pytest.importorskip("torch")
+    count = data.draw(st.integers(1, 5))
+    numbers = st.lists(st.integers(0, 6), min_size=count, max_size=count)
+    before, after = np.array(data.draw(numbers)), np.array(data.draw(numbers))
+    rows, ahead = before + 10, np.arange(data.draw(st.integers(1, 8))) - data.draw(st.integers(0, 4))
+    found, inside = window(rows, ahead, after=after, before=before)
+    for index in range(count):
+        wanted = rows[index] + ahead
+        first, last = rows[index] - before[index], rows[index] + after[index]
+        assert found[index].tolist() == [min(max(row, first), last) for row in wanted]
+        assert inside[index].tolist() == [first <= row <= last for row in wanted]
+    tensors = [torch.from_numpy(array) for array in (rows, ahead, after, before)]
+    same, within = window(tensors[0], tensors[1], after=tensors[2], before=tensors[3])
+    assert same.tolist() == found.tolist()
+    assert within.tolist() == inside.tolist()
 
 
 @settings(max_examples=60, deadline=None)
@@ -137,6 +191,7 @@ def test_within_a_stratum_steps_follow_their_weights_and_nothing_else():
     dataset = counted(
         [3, 4, 5],
         known=[True, True, False],
+        terminated=[True, True, False],
         weights=[1, 2, 0, 3, 1, 1, 5, 2, 4, 1, 1, 9],
         tags={"a": [True, False, True], "b": [False, True, True]},
     )
@@ -167,7 +222,7 @@ def test_episodes_are_drawn_in_proportion_to_the_mean_weight_of_their_steps():
 
 
 def test_uniform_draws_are_uniform_over_usable_steps():
-    sampler = TransitionSampler(counted([2, 3], known=[False, True]), 1000, seed=1)
+    sampler = TransitionSampler(counted([2, 3], known=[False, True], terminated=[False, True]), 1000, seed=1)
     np.testing.assert_allclose(frequencies(sampler, 100, 5), [0.25, 0, 0.25, 0.25, 0.25], atol=0.008)
 
 

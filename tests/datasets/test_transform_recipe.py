@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import Field
 
 import assay
@@ -247,3 +249,133 @@ def test_a_history_with_an_unknown_transform_names_it(stored: Dataset) -> None:
     record = Record("corruption.gone", {}, parent=stored.fingerprint)
     with pytest.raises(UnknownNameError, match=r"corruption\.gone"):
         replay([*stored.history, record])
+
+
+# ---------------------------------------------------------------- true provenance
+
+
+def test_a_change_by_hand_is_recorded_with_its_columns_and_fingerprints_and_is_not_replayed(stored: Dataset) -> None:
+    changed = stored.replace({"rewards": stored.rewards * 2, "infos/note": np.arange(30)})
+    assert changed.history[:-1] == stored.history
+    record = changed.history[-1]
+    assert (record.transform, record.parent, record.fingerprint) == (
+        "datasets.replace",
+        stored.fingerprint,
+        changed.fingerprint,
+    )
+    assert record.parameters["columns"] == ["infos/note", "rewards"]
+    variant = RandomCorruption("actions")(changed)
+    with pytest.raises(ConfigError, match=r"record 1 of the history \(datasets\.replace\).*infos/note, rewards"):
+        replay(variant.history)
+
+
+def test_what_changes_nothing_is_not_recorded(stored: Dataset) -> None:
+    assert stored.replace({"rewards": stored.rewards.copy()}).history == stored.history
+    assert stored.replace().history == stored.history
+
+
+def test_another_info_is_recorded_with_its_values_and_replayed(stored: Dataset) -> None:
+    named = RandomCorruption("actions")(stored.replace(info=replace(stored.info, id="mine", authors=("A", "B"))))
+    assert named.history[1].parameters == {"id": "mine", "authors": ["A", "B"]}
+    rebuilt = replay(named.history)
+    assert (rebuilt, rebuilt.info, rebuilt.history) == (named, named.info, named.history)
+
+
+def test_inside_a_transform_only_the_transform_is_recorded(stored: Dataset) -> None:
+    @register("corruption.composed")
+    class Composed(Transform):
+        def apply(self, dataset: Dataset) -> Dataset:
+            dataset = RandomCorruption("rewards")(dataset.select([0, 1, 2]))
+            return dataset.replace({"infos/note": np.arange(15)}, info=replace(dataset.info, id="composed"))
+
+    try:
+        variant = Composed()(stored)
+        assert [record.transform for record in variant.history] == ["source", "corruption.composed"]
+        assert replay(variant.history) == variant
+    finally:
+        Transform.registry.remove("corruption.composed")
+
+
+def test_a_transform_that_fails_does_not_stop_recording(stored: Dataset) -> None:
+    with pytest.raises(AssayError):
+        RandomCorruption("observations")(stored.replace({"observations": np.zeros(36, np.int64)}))
+    assert stored.replace({"rewards": stored.rewards * 2}).history[-1].transform == "datasets.replace"
+
+
+def test_helpers_that_cut_episodes_are_changes_by_hand_outside_of_a_transform(stored: Dataset) -> None:
+    from assay.corruption.repair.filters import drop_steps
+
+    cut = drop_steps(stored, np.arange(30) % 7 == 3)
+    with pytest.raises(ConfigError, match=r"record 1 of the history \(datasets\.replace\)"):
+        replay(cut.history)
+
+
+def test_a_change_by_hand_that_was_saved_is_rebuilt_from_its_file(tmp_path: Path, stored: Dataset) -> None:
+    save(stored.replace({"rewards": stored.rewards * 2}), tmp_path / "changed")
+    variant = RandomCorruption("actions")(assay.load(tmp_path / "changed"))
+    assert [record.transform for record in variant.history] == [
+        "source",
+        "datasets.replace",
+        "source",
+        "corruption.random",
+    ]
+    rebuilt = replay(variant.history)
+    assert (rebuilt, rebuilt.history) == (variant, variant.history)
+
+
+def test_the_last_record_is_checked_too(stored: Dataset) -> None:
+    variant = RandomCorruption("actions")(stored)
+    with pytest.raises(DatasetIntegrityError, match=r"record 1 of the history.*after corruption\.random"):
+        replay([*variant.history[:-1], replace(variant.history[-1], parameters={"element": "rewards"})])
+
+
+def test_a_joined_dataset_names_the_part_and_the_record_that_stands_against_it(stored: Dataset) -> None:
+    joined = concatenate([stored, stored.replace({"rewards": stored.rewards + 1})])
+    with pytest.raises(ConfigError, match=r"record 0.*dataset 1: record 1 of the history \(datasets\.replace\)"):
+        replay(joined.history)
+    with pytest.raises(ConfigError, match=r"record 0.*dataset 0: the history is empty"):
+        replay(concatenate([make(), stored]).history)
+    renamed = concatenate([stored, stored], info=replace(stored.info, id="twice"))
+    assert replay(renamed.history).info.id == "twice"
+
+
+OPERATIONS: dict[str, Any] = {
+    "rewards by hand": lambda dataset: dataset.replace({"rewards": dataset.rewards + 1}),
+    "same rewards": lambda dataset: dataset.replace({"rewards": dataset.rewards}),
+    "a column by hand": lambda dataset: dataset.replace({"infos/x": np.arange(len(dataset)) + len(dataset.history)}),
+    "a seed by hand": lambda dataset: dataset.replace(
+        episode_columns={"seed": np.arange(dataset.total_episodes) + len(dataset.history)}
+    ),
+    "info": lambda dataset: dataset.replace(info=replace(dataset.info, id=dataset.info.id + "x")),
+    "select": lambda dataset: dataset.select(np.arange(dataset.total_episodes)[::-2]),
+    "split": lambda dataset: dataset.split([0.4, 0.6], seed=3)[1],
+    "twice": lambda dataset: concatenate([dataset, dataset]),
+    "noise": RandomCorruption("observations", rate=0.5),
+    "tag": make_transform("datasets.tag", {"tags": {"first": [0]}}),
+    "merge": make_transform("corruption.merge_episodes", {"rate": 0.5}),
+    "filter": make_transform("corruption.repair.outliers", {"element": "rewards", "share": 0.2}),
+}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chain=st.lists(st.sampled_from(sorted(OPERATIONS)), max_size=5), saved=st.integers(0, 5))
+def test_any_chain_is_rebuilt_or_refused_by_the_name_of_a_record(
+    tmp_path_factory: pytest.TempPathFactory, stored: Dataset, chain: list[str], saved: int
+) -> None:
+    dataset = stored
+    for number, name in enumerate(chain):
+        if number == saved:
+            folder = tmp_path_factory.mktemp("saved") / "dataset"
+            save(dataset, folder)
+            dataset = assay.load(folder)
+        dataset = OPERATIONS[name](dataset)
+    unsaved = chain[saved:] if saved < len(chain) else chain
+    if any("by hand" in name for name in unsaved):
+        with pytest.raises(
+            ConfigError, match=r"record \d+ of the history \(datasets\.(replace|concatenate)\).*by hand"
+        ):
+            replay(dataset.history)
+    else:
+        rebuilt = replay(dataset.history)
+        assert rebuilt.fingerprint == dataset.fingerprint
+        assert (rebuilt.info, rebuilt.history) == (dataset.info, dataset.history)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_any_dataset_can_be_validated(dataset: Dataset) -> None:
 
 
 def test_an_empty_dataset_can_be_validated() -> None:
-    assert validate(clean_dataset().select([])).ok
+    assert [finding.message for finding in validate(clean_dataset().select([])).findings] == ["there is no episode"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -71,7 +72,8 @@ def test_the_first_place_and_the_count_of_values_that_are_not_finite(name: str, 
 
 
 def test_a_block_whose_sum_overflows_is_still_finite() -> None:
-    assert validate(clean_dataset(rewards=np.where(np.arange(60) % 2, 1e308, 1.7e308))).ok
+    report = validate(clean_dataset(rewards=np.where(np.arange(60) % 2, 1e308, 1.7e308)))
+    assert [finding.check for finding in report.findings] == ["magnitude"]
 
 
 def test_both_flags_on_one_step() -> None:
@@ -255,6 +257,36 @@ def test_a_name_that_keeps_its_promise_is_in_order(name: str) -> None:
     assert validate(clean_dataset(steps=1000, length=10, info=DatasetInfo(id=name))).findings == ()
 
 
+@pytest.mark.parametrize(("limit", "longer"), [(5, 10), (6, 0), (None, 0), (-1, 0), ("6", 0), (True, 0)])
+def test_episodes_longer_than_the_environments_limit_are_a_warning(limit: Any, longer: int) -> None:
+    info = DatasetInfo(env_spec=json.dumps({"id": "Pendulum-v1", "max_episode_steps": limit}))
+    found = [item for item in clean_dataset(info=info).validate().findings if item.check == "time limit"]
+    assert [(item.count, item.episode, item.row) for item in found] == ([(longer, 0, 5)] if longer else [])
+    assert all("5 steps" in item.message and "10 of 10" in item.message for item in found)
+
+
+def test_time_stamps_that_restart_stand_still_or_leap_inside_an_episode_are_found() -> None:
+    times = np.tile(np.arange(6) / 30, 10).astype(np.float32)
+    info = DatasetInfo(extra={"lerobot": {"fps": 30}})
+
+    def found(changed: np.ndarray) -> list[tuple[int, Any, Any]]:
+        dataset = clean_dataset(info=info, **{"infos/timestamp": changed})
+        return [
+            (item.count, item.episode, item.row) for item in dataset.validate().findings if item.check == "timestamps"
+        ]
+
+    assert found(times) == []  # each episode begins anew
+    restarted = times.copy()
+    restarted[15:18] = times[12:15]
+    assert found(restarted) == [(1, 2, 3)]
+    still = times.copy()
+    still[20] = still[19]
+    assert found(still) == [(1, 3, 2), (1, 3, 3)]  # and two frames pass at once afterwards
+    leap = times.copy()
+    leap[9:12] += 7
+    assert found(leap) == [(1, 1, 3)]
+
+
 def test_a_transition_that_differs_in_one_bit_is_no_duplicate() -> None:
     dataset = clean_dataset()
     twice = concatenate([dataset, dataset.replace({"rewards": np.nextafter(dataset.rewards, np.inf)})])
@@ -345,3 +377,11 @@ def test_known_duplicates_of_real_data_are_found(name: str, duplicates: int) -> 
     assert counts.get("duplicate transitions", 0) == duplicates
     assert "continuity" not in counts
     assert ("constant" in counts) == (name == "Pipeline-high-20000-val") or "Pipeline" not in name
+
+
+def test_episodes_beyond_the_time_limit_of_their_environment_are_found() -> None:
+    spec = '{"id": "Pendulum-v1", "max_episode_steps": %d}'
+    assert validate(clean_dataset(info=DatasetInfo(env_spec=spec % 6))).findings == ()
+    (finding,) = validate(clean_dataset(info=DatasetInfo(env_spec=spec % 5))).findings
+    assert (finding.check, finding.episode, finding.row, finding.count) == ("time limit", 0, 5, 10)
+    assert "longer than the 5 steps" in finding.message

@@ -11,38 +11,76 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.datasets import Dataset
-from assay.datasets.errors import AssayError, DatasetError
+from assay.datasets.errors import AssayError, AssayWarning, DatasetError
 from assay.metrics import assess
+from assay.metrics.assess import GROUPS
 from tests.datasets.dataset_strategies import datasets
 
-GROUPS = ("entropy", "rank", "overlap", "behaviour", "diversity", "labels", "noise", "smoothness", "distance")
+READS_OBSERVATIONS = {
+    "state_actions",
+    "stitching",
+    "entropy",
+    "rank",
+    "overlap",
+    "behaviour",
+    "diversity",
+    "noise",
+    "smoothness",
+    "distance",
+}
+WITHOUT_REFERENCE = READS_OBSERVATIONS - {"overlap", "distance"}
+PLAIN_FACTS = {"size", "returns", "return_structure", "labels"}  # of every dataset, whatever is in it
 DISTANCES = ("sliced_wasserstein", "mmd", "kl_divergence", "ks_mean", "ks_max")
 
 
-def assess_all(dataset: Dataset, reference: Dataset | None = None) -> dict[str, float]:
-    """Measure group by group, so that one refusal hides no other; every number must be finite, without a warning."""
-    found: dict[str, float] = {}
+def assess_groups(
+    dataset: Dataset, reference: Dataset | None = None
+) -> tuple[dict[str, dict[str, float]], dict[str, AssayError]]:
+    """Measure group by group, so that one refusal hides no other; every number must be finite, without a warning.
+
+    Returns the numbers of each group that was measured, and the error of each that refused.
+    """
+    found: dict[str, dict[str, float]] = {}
+    refused: dict[str, AssayError] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", AssayWarning)  # that says which metrics of the group were not computed
         for group in GROUPS:
             try:
                 table = assess(dataset, reference, select=[group], sample=200)
-            except AssayError:
+            except AssayError as error:
+                refused[group] = error
                 continue
+            found[group] = dict(table.select("metric", "value").iter_rows())
             for row in table.iter_rows(named=True):
-                found[row["metric"]] = row["value"]
                 assert np.isfinite(row["value"]), row
                 if row["interval"] is not None:
                     assert row["interval"]["low"] <= row["value"] <= row["interval"]["high"], row
                 assert row["source"]
-    return found
+    assert set(found) | set(refused) == set(GROUPS)
+    return found, refused
+
+
+def assess_all(dataset: Dataset, reference: Dataset | None = None) -> dict[str, float]:
+    """Return the numbers of all groups; none may refuse."""
+    found, refused = assess_groups(dataset, reference)
+    assert not refused
+    return {name: value for group in found.values() for name, value in group.items()}
+
+
+def holds_only_finite_numbers(dataset: Dataset) -> bool:
+    columns = (dataset.column(name) for name in dataset.columns)
+    return all(np.isfinite(column).all() for column in columns if column.dtype.kind in "fc")
 
 
 @settings(max_examples=12, deadline=None)
 @given(datasets(max_length=15, max_episodes=4), st.data())
 def test_any_dataset_is_measured_or_refused(dataset: Dataset, data: st.DataObject) -> None:
     reference = data.draw(st.sampled_from([None, dataset, dataset.select([0])]))
-    assess_all(dataset, reference)
+    found, refused = assess_groups(dataset, reference)
+    assert found.keys() >= {"size", "labels"}
+    if holds_only_finite_numbers(dataset):
+        assert not refused
 
 
 def make(observations: Any, actions: Any, rewards: Any = None, lengths: tuple[int, ...] = (12, 8)) -> Dataset:
@@ -76,8 +114,11 @@ def test_constant_columns_leave_plain_facts_and_no_entropy() -> None:
 
 def test_one_step_has_nothing_to_compare_with() -> None:
     single = make(normal(2, 3), normal(1, 2), lengths=(1,))
-    found = assess_all(single, single)
-    assert found == {
+    found, refused = assess_groups(single, single)
+    assert not refused
+    assert {group for group, values in found.items() if values} == PLAIN_FACTS | {"state_actions", "stitching"}
+    assert found["state_actions"] == {"unique_states": 1, "unique_state_actions": 1, "saturation": 1, "saco": 1}
+    assert found["labels"] == {
         "reward_sparsity": 1.0,
         "duplicate_rate": 0.0,
         "dead_observations": 3.0,
@@ -88,7 +129,13 @@ def test_one_step_has_nothing_to_compare_with() -> None:
 
 def test_nan_is_refused_with_its_place_and_plain_facts_remain() -> None:
     broken = make(np.full((22, 3), np.nan), normal(20, 2))
-    assert assess_all(broken)["dead_observations"] == 3
+    found, refused = assess_groups(broken)
+    assert set(refused) == WITHOUT_REFERENCE
+    assert set(assess_groups(broken, broken)[1]) == READS_OBSERVATIONS
+    assert {group for group, values in found.items() if values} == PLAIN_FACTS
+    assert found["labels"]["dead_observations"] == 3
+    for error in refused.values():
+        assert "column observations[0] is nan at episode 0, step 0; repair or leave out that episode" in str(error)
     for metric in ("state_entropy", "transition_noise", "episode_diversity", "discontinuities", "action_variance"):
         with pytest.raises(DatasetError, match=r"column observations.*is nan at episode 0, step 0"):
             assess(broken, select=[metric])
@@ -111,7 +158,10 @@ def test_numbers_of_any_size() -> None:
     scales = np.array([1e-300, 1e300, 1.0])
     found = assess_all(make(normal(22, 3) * scales, normal(20, 2) * 1e200, normal(20) * 1e-200))
     plain = assess_all(make(normal(22, 3), normal(20, 2), normal(20)))
-    same = set(plain) - {"state_entropy", "state_action_entropy", "policy_entropy"}
+    of_rewards = {name for name in plain if name.startswith(("return_", "stitched_return_", "psv"))} - {"psv_scaled"}
+    for name in of_rewards - {"return_std", "psv"}:  # squares of 1e-200 are no float64
+        assert 1e200 * found[name] == pytest.approx(plain[name]), name
+    same = set(plain) - of_rewards - {"state_entropy", "state_action_entropy", "policy_entropy"}
     assert {name: found[name] for name in same} == pytest.approx({name: plain[name] for name in same})
     assert found["policy_entropy"] == pytest.approx(plain["policy_entropy"] + 2 * np.log(1e200))
 

@@ -20,12 +20,15 @@ advantages over a batch of 1,024, which divides the weights by their mean and do
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.algorithms.algorithm import Algorithm, Losses, Memory, Phase, Setting
 from assay.baselines.algorithms.distributions import gaussian_log_probability
+from assay.baselines.engine.acting import EpisodeDraws
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork
 from assay.datasets.registry import register
 
@@ -45,6 +48,8 @@ class AWAC(Algorithm):
     0.1
     """
 
+    valued_by: ClassVar[tuple[str, ...]] = ("critic",)
+
     temperature: float = Field(0.3333, gt=0)  # lambda, which divides the advantages; large is cloning
     discount: float = Field(0.99, ge=0, le=1)
     target_update_rate: float = Field(0.005, ge=0, le=1)
@@ -55,10 +60,10 @@ class AWAC(Algorithm):
     hidden: tuple[int, ...] = (256, 256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
+    def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         return {
             "critic": MLP(
-                observation_size + action_size,
+                shapes.observation_size + shapes.action_size,
                 1,
                 self.hidden,
                 learning_rate="critic_learning_rate",
@@ -66,11 +71,11 @@ class AWAC(Algorithm):
                 target=True,
             ),
             "actor": MLP(
-                observation_size,
-                action_size,
+                shapes.observation_size,
+                shapes.action_size,
                 self.hidden,
                 learning_rate="actor_learning_rate",
-                state_independent=action_size,
+                state_independent=shapes.action_size,
             ),
         }
 
@@ -78,10 +83,14 @@ class AWAC(Algorithm):
         return Phase(critic_loss), Phase(actor_loss, follow=("critic",))
 
     def act(
-        self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, **history: torch.Tensor
-    ) -> torch.Tensor:
+        self,
+        networks: Mapping[str, FixedNetwork],
+        observations: torch.Tensor,
+        memory: Memory,
+        draws: EpisodeDraws,
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """Return the clipped means."""
-        return networks["actor"](observations, weights="frozen").clamp(-1.0, 1.0)
+        return networks["actor"](observations, weights="frozen").clamp(-1.0, 1.0), {}
 
 
 def critic_loss(setting: Setting) -> Losses:

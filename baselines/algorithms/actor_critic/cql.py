@@ -42,12 +42,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.algorithms.algorithm import Algorithm, Losses, Memory, Phase, Setting
 from assay.baselines.algorithms.distributions import TanhGaussian
+from assay.baselines.engine.acting import EpisodeDraws
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork, Network, Scalars, Specification
 from assay.datasets.registry import register
 
@@ -69,6 +72,8 @@ class CQL(Algorithm):
     10
     """
 
+    valued_by: ClassVar[tuple[str, ...]] = ("critic",)
+
     alpha: float = Field(10.0, ge=0)  # weight of the conservative term
     softmax_temperature: float = Field(1.0, gt=0)  # T of the log-sum-exp
     target_action_gap: float = Field(-1.0)  # g; with lagrange, the conservative term is pressed down to it
@@ -89,17 +94,17 @@ class CQL(Algorithm):
     orthogonal: bool = True  # initial weights of the critics
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, Specification]:  # noqa: D102
+    def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
         actor = MLP(
-            observation_size,
-            2 * action_size,
+            shapes.observation_size,
+            2 * shapes.action_size,
             self.hidden,
             learning_rate="actor_learning_rate",
-            output_bound=_HEAD_GAIN * math.sqrt(6.0 / (self.hidden[-1] + 2 * action_size)),
+            output_bound=_HEAD_GAIN * math.sqrt(6.0 / (self.hidden[-1] + 2 * shapes.action_size)),
             state_independent=2,  # w - 1 and b + 1
         )
         critic = MLP(
-            observation_size + action_size,
+            shapes.observation_size + shapes.action_size,
             1,
             self.hidden,
             learning_rate="critic_learning_rate",
@@ -118,11 +123,15 @@ class CQL(Algorithm):
         return (Phase(self.losses, follow=("critic",)),)
 
     def act(
-        self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, **history: torch.Tensor
-    ) -> torch.Tensor:
+        self,
+        networks: Mapping[str, FixedNetwork],
+        observations: torch.Tensor,
+        memory: Memory,
+        draws: EpisodeDraws,
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """Return the tanh of the means."""
         mean, _ = networks["actor"](observations, weights="frozen").chunk(2, -1)
-        return torch.tanh(mean)
+        return torch.tanh(mean), {}
 
     def losses(self, setting: Setting) -> Losses:
         """Compute all losses on the networks as they are before the update."""

@@ -18,11 +18,14 @@ were before the update. A truncation bootstraps; a termination does not.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
 from assay.baselines.algorithms.distributions import gaussian_log_probability
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.datasets.registry import register
 
@@ -42,6 +45,8 @@ class IQL(Algorithm):
     0.9
     """
 
+    valued_by: ClassVar[tuple[str, ...]] = ("critic",)
+
     expectile: float = Field(0.7, gt=0, lt=1)  # tau; nearer to 1 is nearer to the best action in the data
     temperature: float = Field(3.0, ge=0)  # beta, inverse temperature of the advantage weights; 0 is cloning
     discount: float = Field(0.99, ge=0, le=1)
@@ -54,20 +59,25 @@ class IQL(Algorithm):
     hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
+    def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         sizes = self.hidden
         return {
-            "value": MLP(observation_size, 1, sizes, learning_rate="value_learning_rate"),
+            "value": MLP(shapes.observation_size, 1, sizes, learning_rate="value_learning_rate"),
             "critic": MLP(
-                observation_size + action_size, 1, sizes, learning_rate="critic_learning_rate", ensemble=2, target=True
+                shapes.observation_size + shapes.action_size,
+                1,
+                sizes,
+                learning_rate="critic_learning_rate",
+                ensemble=2,
+                target=True,
             ),
             "actor": MLP(
-                observation_size,
-                action_size,
+                shapes.observation_size,
+                shapes.action_size,
                 sizes,
                 learning_rate="actor_learning_rate",
                 output="tanh",
-                state_independent=action_size,
+                state_independent=shapes.action_size,
                 schedule="cosine",
             ),
         }

@@ -38,6 +38,7 @@ import torch
 from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.datasets.errors import UnknownNameError
 from assay.datasets.registry import register
@@ -86,6 +87,8 @@ class ReBRAC(Algorithm):
     0.5
     """
 
+    valued_by: ClassVar[tuple[str, ...]] = ("critic",)
+
     extra_columns: ClassVar[tuple[str, ...]] = ("next_actions",)
 
     actor_penalty: float = Field(0.001, ge=0)  # beta_1, CORL's actor_bc_coef
@@ -128,10 +131,10 @@ class ReBRAC(Algorithm):
         actor, critic = _PRESETS[environment][data]
         return cls(**{"actor_penalty": actor, "critic_penalty": critic, **changes})
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
+    def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         actor = MLP(
-            observation_size,
-            action_size,
+            shapes.observation_size,
+            shapes.action_size,
             self.hidden,
             learning_rate="actor_learning_rate",
             output="tanh",
@@ -141,7 +144,7 @@ class ReBRAC(Algorithm):
             output_bound=_LAST_ACTOR_LAYER,
         )
         critic = MLP(
-            observation_size + action_size,
+            shapes.observation_size + shapes.action_size,
             1,
             self.hidden,
             learning_rate="critic_learning_rate",
@@ -161,13 +164,11 @@ class ReBRAC(Algorithm):
 def critic_loss(setting: Setting) -> Losses:
     """Squared temporal-difference error against the penalized smaller target critic, summed over both critics."""
     networks, batch, h = setting.networks, setting.batch, setting.hyperparameters
-    assert batch.next_actions is not None
-    assert batch.has_next_actions is not None
     with torch.no_grad():
         noise = setting.draws.normal("target policy smoothing", *batch.actions.shape[1:]) * h.policy_noise[..., None]
         noise = torch.clamp(noise, -h.noise_clip[..., None], h.noise_clip[..., None])
         next_actions = (networks["actor"](batch.next_observations, weights="target") + noise).clamp(-1.0, 1.0)
-        distance = (next_actions - batch.next_actions).square().sum(-1) * batch.has_next_actions  # [P, B]
+        distance = (next_actions - batch["next_actions"]).square().sum(-1) * batch["has_next_actions"]  # [P, B]
         next_inputs = torch.cat([batch.next_observations, next_actions], -1)
         next_values = networks["critic"](next_inputs, weights="target").squeeze(-1).amin(1)  # [P, K, B] -> [P, B]
         targets = batch.rewards + h.discount * batch.bootstraps * (next_values - h.critic_penalty * distance)

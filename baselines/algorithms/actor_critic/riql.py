@@ -31,14 +31,14 @@ observations, while TRACER (NeurIPS 2024) ran RIQL with sigma 0.1, alpha 0.25, K
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
-from assay.baselines.engine.data import ActionScale, ObservationScale, TrainingData, check_learnable
+from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import UnknownNameError
@@ -100,6 +100,8 @@ class RIQL(Algorithm):
     >>> RIQL.preset("hopper", "random", "observations").critics
     3
     """
+
+    valued_by: ClassVar[tuple[str, ...]] = ("critic",)
 
     sigma: float = Field(1.0, gt=0)  # of the Huber loss, which is quadratic within 1 / sigma^2
     quantile: float = Field(0.25, ge=0, le=1)  # alpha; 0 is the smallest critic
@@ -166,9 +168,9 @@ class RIQL(Algorithm):
         values = _PRESETS.get((environment, mode), {}).get(str(element), _ELSEWHERE)
         return dict(zip(("sigma", "quantile", "critics"), values))
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
+    def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         critic = MLP(
-            observation_size + action_size,
+            shapes.observation_size + shapes.action_size,
             1,
             self.hidden,
             learning_rate="learning_rate",
@@ -178,15 +180,15 @@ class RIQL(Algorithm):
             output_bound=_LAST_CRITIC_LAYER,
         )
         actor = MLP(
-            observation_size,
-            action_size,
+            shapes.observation_size,
+            shapes.action_size,
             self.hidden,
             learning_rate="learning_rate",
             output="tanh",
             schedule="cosine",
         )
         return {
-            "value": MLP(observation_size, 1, self.hidden, learning_rate="learning_rate"),
+            "value": MLP(shapes.observation_size, 1, self.hidden, learning_rate="learning_rate"),
             "critic": critic,
             "actor": actor,
         }
@@ -195,11 +197,7 @@ class RIQL(Algorithm):
         return (Phase(losses, follow=("critic",)),)
 
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:  # noqa: D102
-        transitions = dataset.transitions(keep_terminal=True)
-        check_learnable(observations=transitions.observations, next_observations=transitions.next_observations)
-        both = np.concatenate([transitions.observations, transitions.next_observations])
-        scale = ObservationScale.of(both, self.normalize_observations)
-        return TrainingData.of(transitions, action_scale, normalize=self.normalize_observations, scale=scale)
+        return TrainingData.of_dataset(dataset, action_scale, normalize=self.normalize_observations, measure_next=True)
 
 
 def losses(setting: Setting) -> Losses:

@@ -23,12 +23,15 @@ entropy of the steps between is left out of n-step returns.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.algorithms.algorithm import Algorithm, Losses, Memory, Phase, Setting
 from assay.baselines.algorithms.distributions import TanhGaussian
+from assay.baselines.engine.acting import EpisodeDraws
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork, Network, Scalars, Specification
 from assay.datasets.registry import register
 
@@ -47,6 +50,8 @@ class SACN(Algorithm):
     20
     """
 
+    valued_by: ClassVar[tuple[str, ...]] = ("critic",)
+
     discount: float = Field(0.99, ge=0, le=1)
     target_update_rate: float = Field(0.005, ge=0, le=1)
     actor_learning_rate: float = Field(3e-4, gt=0)
@@ -58,19 +63,19 @@ class SACN(Algorithm):
     hidden: tuple[int, ...] = (256, 256, 256)  # widths of the hidden layers
     normalize_observations: bool = False  # (s - mean) / (std + 1e-3) over the dataset
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, Specification]:  # noqa: D102
+    def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
         return {
             "temperature": Scalars(learning_rate="temperature_learning_rate"),  # log alpha
             "actor": MLP(
-                observation_size,
-                2 * action_size,
+                shapes.observation_size,
+                2 * shapes.action_size,
                 self.hidden,
                 learning_rate="actor_learning_rate",
                 bias=0.1,
                 output_bound=1e-3,
             ),
             "critic": MLP(
-                observation_size + action_size,
+                shapes.observation_size + shapes.action_size,
                 1,
                 self.hidden,
                 learning_rate="critic_learning_rate",
@@ -85,11 +90,15 @@ class SACN(Algorithm):
         return Phase(temperature_loss), Phase(actor_loss), Phase(critic_loss, follow=("critic",))
 
     def act(
-        self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, **history: torch.Tensor
-    ) -> torch.Tensor:
+        self,
+        networks: Mapping[str, FixedNetwork],
+        observations: torch.Tensor,
+        memory: Memory,
+        draws: EpisodeDraws,
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """Return the tanh of the means."""
         mean, _ = networks["actor"](observations, weights="frozen").chunk(2, -1)
-        return torch.tanh(mean)
+        return torch.tanh(mean), {}
 
 
 def policy(outputs: torch.Tensor) -> TanhGaussian:

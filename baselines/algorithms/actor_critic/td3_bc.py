@@ -17,10 +17,13 @@ and its treatment of time limits as terminations are not followed: a truncation 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.datasets.registry import register
 
@@ -37,6 +40,8 @@ class TD3BC(Algorithm):
     1.0
     """
 
+    valued_by: ClassVar[tuple[str, ...]] = ("critic",)
+
     alpha: float = Field(2.5, ge=0)  # weight of the value against the cloning term
     discount: float = Field(0.99, ge=0, le=1)
     return_steps: int = Field(1, gt=0)  # n of n-step returns
@@ -50,12 +55,17 @@ class TD3BC(Algorithm):
     hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
+    def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         actor = MLP(
-            observation_size, action_size, self.hidden, learning_rate="actor_learning_rate", output="tanh", target=True
+            shapes.observation_size,
+            shapes.action_size,
+            self.hidden,
+            learning_rate="actor_learning_rate",
+            output="tanh",
+            target=True,
         )
         critic = MLP(
-            observation_size + action_size,
+            shapes.observation_size + shapes.action_size,
             1,
             self.hidden,
             learning_rate="critic_learning_rate",

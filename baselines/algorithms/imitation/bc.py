@@ -18,6 +18,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.datasets.registry import register
 
@@ -41,8 +42,12 @@ class BC(Algorithm):
     hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, MLP]:  # noqa: D102
-        return {"actor": MLP(observation_size, action_size, self.hidden, learning_rate="learning_rate", output="tanh")}
+    def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
+        return {
+            "actor": MLP(
+                shapes.observation_size, shapes.action_size, self.hidden, learning_rate="learning_rate", output="tanh"
+            )
+        }
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
         return (Phase(actor_loss),)

@@ -20,18 +20,16 @@ in `bc`, observations normalized by the statistics of the kept transitions alone
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from assay.baselines.algorithms.imitation.bc import BC
-from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.baselines.engine.data import ActionScale, TrainingData, rows_of_episodes
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import register
-from assay.datasets.transitions import Transitions
 
 __all__ = ["PercentBC"]
 
@@ -51,9 +49,14 @@ class PercentBC(BC):
 
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:  # noqa: D102
         kept = best_episodes(dataset, self.fraction, self.discount)
-        transitions = dataset.transitions(keep_terminal=True)
-        rows = np.isin(dataset.episode_of_step[transitions.steps], kept)
-        return TrainingData.of(take(transitions, rows), action_scale, normalize=self.normalize_observations)
+        return TrainingData.of_dataset(dataset, action_scale, normalize=self.normalize_observations, episodes=kept)
+
+    def training_rows(self, dataset: Dataset) -> int:  # noqa: D102
+        try:
+            kept = best_episodes(dataset, self.fraction, self.discount)
+        except ConfigError:  # `training_data` raises it, in the run that it belongs to
+            return super().training_rows(dataset)
+        return int(rows_of_episodes(dataset)[kept].sum())
 
     def data_parameters(self) -> dict[str, Any]:  # noqa: D102
         return {**super().data_parameters(), "fraction": self.fraction, "discount": self.discount}
@@ -74,10 +77,3 @@ def best_episodes(dataset: Dataset, fraction: float, discount: float) -> np.ndar
     ranked = np.lexsort((-returns, unfinished))  # stable; finished episodes first, then the larger returns
     best: np.ndarray = np.sort(ranked[: max(1, int(fraction * len(ranked)))])
     return best
-
-
-def take(transitions: Transitions[np.ndarray], rows: np.ndarray) -> Transitions[np.ndarray]:
-    """Return some of the transitions, by a mask."""
-    columns = {item.name: getattr(transitions, item.name) for item in fields(transitions)}
-    arrays = {name: value[rows] for name, value in columns.items() if isinstance(value, np.ndarray)}
-    return replace(transitions, **arrays)

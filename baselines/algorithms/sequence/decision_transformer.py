@@ -19,13 +19,15 @@ code pads before the sequence and samples whole trajectories in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import torch
 from pydantic import Field
 
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.algorithms.algorithm import Algorithm, Losses, Memory, Phase, Setting
+from assay.baselines.engine.acting import Acting, EpisodeDraws
+from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import FixedNetwork
 from assay.baselines.networks.transformer import SequenceTransformer
 from assay.datasets.registry import register
@@ -44,6 +46,7 @@ class DecisionTransformer(Algorithm):
     """
 
     extra_columns: ClassVar[tuple[str, ...]] = ("returns_to_go", "timesteps")
+    looks_back: ClassVar[bool] = True
 
     return_scale: float = Field(1e-3, gt=0)  # returns are given to the network times this
     learning_rate: float = Field(1e-4, gt=0)  # after the warm-up
@@ -60,10 +63,10 @@ class DecisionTransformer(Algorithm):
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
     target_return: float | None = None  # asked for when acting; None asks for the best return in the data
 
-    def networks(self, observation_size: int, action_size: int) -> dict[str, SequenceTransformer]:  # noqa: D102
+    def networks(self, shapes: Shapes) -> dict[str, SequenceTransformer]:  # noqa: D102
         actor = SequenceTransformer(
-            observation_size,
-            action_size,
+            shapes.observation_size,
+            shapes.action_size,
             self.width,
             self.blocks,
             self.heads,
@@ -78,29 +81,47 @@ class DecisionTransformer(Algorithm):
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
         return (Phase(actor_loss),)
 
-    def act(
-        self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, **history: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the next actions [P, n, action] in [-1, 1], given the last t <= T steps of each episode.
+    def begin(self, members: Sequence[Acting], episodes: int) -> dict[str, torch.Tensor]:
+        """Ask for the target return in every episode."""
+        algorithms = [cast(DecisionTransformer, member.algorithm) for member in members]
+        targets = [
+            member.best_return if algorithm.target_return is None else algorithm.target_return
+            for member, algorithm in zip(members, algorithms)
+        ]
+        asked = torch.tensor([targets, [algorithm.return_scale for algorithm in algorithms]], dtype=torch.float64)
+        returns, scales = asked[..., None].repeat(1, 1, episodes)  # [P, n]
+        return {"return_to_go": returns, "return_scale": scales}
 
-        Parameters
-        ----------
-        networks : mapping
-        observations : [P, n, t, observation] tensor
-        **history
-            `actions` [P, n, t, action] with zeros for the present step, `returns_to_go` (scaled)
-            and `timesteps`, both [P, n, t].
-        """
-        inputs = (history["returns_to_go"], observations, history["actions"], history["timesteps"])
-        predicted: torch.Tensor = networks["actor"](*inputs, weights="frozen")
-        return predicted[:, :, -1]
+    def act(
+        self,
+        networks: Mapping[str, FixedNetwork],
+        observations: torch.Tensor,
+        memory: Memory,
+        draws: EpisodeDraws,
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        """Return the next actions, given the last T steps of each episode and what is left of the target return."""
+        state = memory.state
+        return_to_go = state["return_to_go"] - memory.rewards
+        outputs = cast(Any, networks["actor"].spec).actions
+        present = {
+            "observations": observations,
+            "actions": observations.new_zeros(*observations.shape[:2], outputs),
+            "returns_to_go": (return_to_go * state["return_scale"]).to(observations.dtype),
+            "timesteps": torch.full(observations.shape[:2], memory.step),
+        }
+        window = {}
+        for name, value in present.items():
+            joined = torch.cat([state[name], value[:, :, None]], 2) if name in state else value[:, :, None]
+            window[name] = joined[:, :, -self.sequence_length :]
+        inputs = (window["returns_to_go"], window["observations"], window["actions"], window["timesteps"])
+        actions = networks["actor"](*inputs, weights="frozen")[:, :, -1].clamp(-1.0, 1.0)
+        window["actions"] = torch.cat([window["actions"][:, :, :-1], actions[:, :, None]], 2)
+        return actions, {**window, "return_to_go": return_to_go, "return_scale": state["return_scale"]}
 
 
 def actor_loss(setting: Setting) -> Losses:
     """Squared error of every action of the sequences."""
     batch, h = setting.batch, setting.hyperparameters
-    assert batch.returns_to_go is not None
-    assert batch.timesteps is not None
     assert batch.valid is not None
 
     def dropout(activations: torch.Tensor, purpose: str) -> torch.Tensor:
@@ -108,9 +129,9 @@ def actor_loss(setting: Setting) -> Losses:
         scale: torch.Tensor = 1.0 / (1.0 - h.dropout.view(-1, *[1] * (activations.dim() - 1)))
         return activations * (kept * scale)
 
-    returns = batch.returns_to_go * h.return_scale[..., None]
+    returns = batch["returns_to_go"] * h.return_scale[..., None]
     predicted: torch.Tensor = setting.networks["actor"](
-        returns, batch.observations, batch.actions, batch.timesteps, dropout=dropout
+        returns, batch.observations, batch.actions, batch["timesteps"], dropout=dropout
     )  # [P, B, T, action]
     errors = (predicted - batch.actions).square() * batch.valid[..., None]
     loss: torch.Tensor = errors.mean((1, 2, 3))

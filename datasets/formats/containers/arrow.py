@@ -1,4 +1,4 @@
-"""Guards for Arrow's IPC files from strangers: what pyarrow would believe is looked up first.
+"""Checks Arrow's IPC files before pyarrow opens them; hand-written because pyarrow takes all memory that a file declares.
 
 ::
 

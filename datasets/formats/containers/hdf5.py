@@ -1,8 +1,8 @@
-"""Reading and writing HDF5 files of arrays that nobody vouches for; the guards of `hdf5_safety`, file by file.
+"""Reading HDF5 files of arrays from strangers, and writing files.
 
-`open_hdf5` walks the file once, over hard links only, and afterwards reads what is asked for. Beyond the guards, the
-datasets that are read may together not claim more of the file than it has bytes, and compressed chunks are unpacked
-here, on all cores, because HDF5 unpacks whatever a chunk holds, and a chunk may hold a thousand times what it declares.
+`open_hdf5` walks the file once, over hard links only (`hdf5_guards`), and afterwards reads what is asked for. The datasets
+that are read may together not claim more of the file than it has bytes. Compressed chunks are unpacked here, on all
+cores: HDF5 unpacks whatever a chunk holds, and a chunk may hold a thousand times what it declares.
 """
 
 from __future__ import annotations
@@ -20,30 +20,26 @@ import numpy as np
 from h5py import h5d, h5g, h5i, h5l, h5o, h5s, h5t, h5z
 
 from assay.datasets.errors import DatasetError, FormatError
-from assay.datasets.formats.containers.hdf5_safety import (
+from assay.datasets.formats.containers.files import require_file
+from assay.datasets.formats.containers.hdf5_guards import (
+    DENSEST,
     NUMERIC_KINDS,
-    VariableLengthReader,
-    check_hard_link,
+    check_booleans,
     check_heaps,
     check_stored,
     damage_is_a_format_error,
-    decode,
-    is_text,
     numeric_dtype,
-    read_attributes,
+    walk,
 )
+from assay.datasets.formats.containers.hdf5_text import VariableLengthReader, decode, is_text, read_attributes
 from assay.datasets.memory import empty
 
 __all__ = ["Hdf5File", "members", "open_hdf5", "write_rows"]
 
-_DEEPEST = 16  # groups within groups
-_DENSEST = 1200  # deflate cannot shrink data further than 1032 times
 _LARGEST_CHUNK = 1 << 24  # bytes, where the whole array has fewer
 _BLOCK_BYTES = 1 << 24
 _OWN_FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE}
 _FILTERS = {*_OWN_FILTERS, h5z.FILTER_FLETCHER32, 32000}  # 32000 is LZF, which comes with h5py
-_TEXT_REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 class _Members(Mapping[str, Any]):
@@ -105,36 +101,19 @@ class Hdf5File:
         """Path in the file -> dataset, in the order of the names; opened anew each time, for there may be 100,000."""
         self.groups = _Members(self._root)
         """Path in the file -> group; the root is ""."""
-        self._walk(self._root, "", 0, set())
+        for name, member in walk(self._root, self.where):
+            if isinstance(member, h5d.DatasetID):
+                self.datasets.add(name)
+                self._described[name] = _numbers(member), member.shape
+            else:
+                self.groups.add(name)
 
     def where(self, name: str) -> str:
         """Return the place of a dataset or group for messages."""
         return f"{self.path}: {name}" if name else str(self.path)
 
-    def _walk(self, group: h5g.GroupID, prefix: str, depth: int, seen: set[int]) -> None:
-        where = self.where(prefix)
-        if depth > _DEEPEST:
-            raise FormatError(f"{where}: groups are nested more than {_DEEPEST} deep")
-        address = h5o.get_info(group).addr
-        if address in seen:  # names for one group inside one another multiply
-            raise FormatError(f"{where}: the group has two names; such files are not read")
-        seen.add(address)
-        self.groups.add(prefix)
-        for name in sorted(group):
-            try:
-                path = f"{prefix}/{name.decode()}" if prefix else name.decode()
-            except UnicodeDecodeError as error:
-                raise FormatError(f"{where}: the name {name!r} is not text; the file is damaged") from error
-            check_hard_link(group, name, where)
-            member = h5o.open(group, name)
-            if isinstance(member, h5d.DatasetID):
-                self.datasets.add(path)
-                self._described[path] = _numbers(member), member.shape
-            elif isinstance(member, h5g.GroupID):
-                self._walk(member, path, depth + 1, seen)  # what remains are named types, which hold no data
-
     def below(self, prefix: str) -> list[str]:
-        """Return the names that datasets below a group have in it; "" for the dataset itself, if it is one."""
+        """Return the paths, inside a group, of the datasets below it; [""] if the path is a dataset."""
         if prefix in self.datasets:
             return [""]
         start = f"{prefix}/"
@@ -221,7 +200,7 @@ class Hdf5File:
         stored = dataset.get_storage_size()
         self._total += stored
         self._filters[name] = filters = _filters(dataset, where)
-        if stored > self.size or declared > stored * (_DENSEST if filters else 1):
+        if stored > self.size or declared > stored * (DENSEST if filters else 1):
             raise FormatError(
                 f"{where}: {declared} bytes were declared, but {min(stored, self.size)} are stored; "
                 "the file is truncated or damaged"
@@ -242,12 +221,11 @@ class Hdf5File:
                 unpacked_here = exact
             if not unpacked_here:
                 dataset.read(h5s.ALL, h5s.ALL, array, h5t.py_create(array.dtype))
-        if array.dtype.kind == "b" and array.nbytes and array.view(np.uint8).max() > 1:
-            raise FormatError(f"{where} is damaged: it holds booleans other than 0 and 1")
+        check_booleans(array, where)
         return array
 
     def _unpack(self, dataset: h5d.DatasetID, array: np.ndarray, filters: list[int], where: str, *, keep: bool) -> None:
-        """Unpack the chunks of a dataset into an array, or only find out whether they hold what they declare."""
+        """Unpack the chunks of a dataset into an array; without `keep`, only check that they have the declared size."""
         chunk = dataset.get_create_plist().get_chunk()
         stored_dtype = _stored_dtype(dataset, array.dtype, where)
         size = int(np.prod(chunk, dtype=object)) * stored_dtype.itemsize
@@ -310,21 +288,8 @@ class Hdf5File:
         if not is_text(dataset.get_type()):
             return None
         if dataset.shape == ():
-            return decode(self._texts.values(self._single_reference(dataset, where), where), where)[0]
+            return decode([self._texts.single(dataset, where)], where)[0]
         return decode(self._texts.dataset(dataset, where), where)
-
-    def _single_reference(self, dataset: h5d.DatasetID, where: str) -> np.ndarray:
-        file = h5i.get_file_id(dataset).get_create_plist()
-        offset = dataset.get_offset()
-        if file.get_userblock() or file.get_sizes() != (8, 8) or offset is None:
-            raise FormatError(f"{where}: text stored like this is not read")
-        check_stored(dataset, _TEXT_REFERENCE.itemsize, where)
-        with self.path.open("rb") as handle:
-            handle.seek(offset)
-            data = handle.read(_TEXT_REFERENCE.itemsize)
-        if len(data) != _TEXT_REFERENCE.itemsize:
-            raise FormatError(f"{where}: its text lies outside the file; it is truncated")
-        return np.frombuffer(data, _TEXT_REFERENCE)
 
     def value(self, name: str) -> Any:
         """Return a dataset as JSON can hold it: a number, a text, or nested lists; None where it cannot."""
@@ -361,10 +326,9 @@ def open_hdf5(path: Path) -> Iterator[Hdf5File]:
     FormatError
         If the file is no HDF5, is damaged, or holds links to elsewhere.
     """
-    if not path.is_file():
-        raise FormatError(f"{path} is not a file")
+    require_file(path)
     if not h5py.is_hdf5(path):
-        raise FormatError(f"{path} is not an HDF5 file")
+        raise FormatError(f"{path} is not an HDF5 file, or its head is damaged; copy it again")
     check_heaps(path)
     with damage_is_a_format_error(path), VariableLengthReader(path) as texts, h5py.File(path, "r") as opened:
         yield Hdf5File(path, opened, texts)

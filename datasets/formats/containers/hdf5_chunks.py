@@ -1,4 +1,4 @@
-"""Where the values of many datasets lie in an HDF5 file: found for all of them at once, and copied from there.
+"""Finds where the values of many HDF5 datasets lie; hand-written for the speed that `benchmarks/loading.py` measures.
 
 HDF5 takes some 50 microseconds to open a dataset, and a thousand episodes have five thousand of them. What it looks up
 stands in the file (format specification 3.0; the older structures, which h5py and Minari write by default):
@@ -19,10 +19,10 @@ stands in the file (format specification 3.0; the older structures, which h5py a
         level 1              |k0               |k57            |k64     a node's first and last key
         level 0              |k0 k1 k2 ... k56 |k57 k58 ... k63|k64     are those around its entry above
 
-One dataset, which HDF5 itself reads, is the model. Headers equal to its, byte for byte, mean the same, but for the
-fields that may differ: lengths, chunks, addresses, times. Each address is compared with the length of the file before it is
-followed, in integers that cannot overflow (`_numbers`), and no step takes more memory than the file has bytes.
-Whatever looks otherwise, be it damaged or merely unusual, is left to HDF5.
+HDF5 itself reads one dataset, the model. Another dataset is read here only if its header equals the model's byte for byte,
+except in the fields for lengths, chunks, addresses and times. Each address is compared with the length of the file before
+it is followed, in integers that cannot overflow (`_numbers`). No step takes more memory than the file has bytes.
+A dataset that looks otherwise, damaged or only unusual, is read by HDF5.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _Copy: TypeAlias = tuple[tuple[slice, ...], tuple[slice, ...], np.dtype]
 
 
 class _Unusual(Exception):
-    """Something that is left to HDF5."""
+    """A dataset is stored in a way that only HDF5 reads."""
 
 
 def _require(condition: Any) -> None:
@@ -101,7 +101,7 @@ def _plan_copies(array: np.ndarray, chunk: tuple[int, ...]) -> list[_Copy]:
 def find_chunks(content: np.ndarray, model: h5d.DatasetID, dtype: np.dtype, headers: np.ndarray) -> Chunks | None:
     """Find the values of datasets that differ from a model only in their lengths and places.
 
-    That the model can be read is what all is based on: it is left to HDF5 and has to be read by it.
+    The caller has to read the model with HDF5: that HDF5 can read it is what makes the others readable.
 
     Parameters
     ----------
@@ -133,12 +133,12 @@ def find_chunks(content: np.ndarray, model: h5d.DatasetID, dtype: np.dtype, head
     ([-1, 3], [0, 1, 2])
     """
     try:
-        return _find(_File(content), model, dtype, headers)
+        return _find(_FileContent(content), model, dtype, headers)
     except _Unusual:
         return None
 
 
-class _File:
+class _FileContent:
     """The bytes of a file, at many places at once."""
 
     def __init__(self, content: np.ndarray) -> None:
@@ -150,7 +150,7 @@ class _File:
         self.end = min(len(content), end)
 
     def at(self, places: np.ndarray, dtype: np.dtype, count: int = 1) -> np.ndarray:
-        """Return the (places, count) values that stand at places, which together are no longer than the file."""
+        """Return the (places, count) values at the given places; together they must not be longer than the file."""
         length = dtype.itemsize * count
         _require(len(places) * length <= self.end)
         _require((places >= 0) & (places <= self.end - length))
@@ -159,12 +159,12 @@ class _File:
 
 
 def _numbers(unsigned: np.ndarray) -> np.ndarray:
-    """Return uint64 as int64; what no file can mean becomes a number that no comparison lets pass."""
+    """Return uint64 as int64; a value too large for any file becomes `_TOO_LARGE`, which every check refuses."""
     numbers: np.ndarray = np.minimum(unsigned, np.uint64(_TOO_LARGE)).astype(np.int64)
     return numbers
 
 
-def _find(file: _File, model: h5d.DatasetID, dtype: np.dtype, headers: np.ndarray) -> Chunks:
+def _find(file: _FileContent, model: h5d.DatasetID, dtype: np.dtype, headers: np.ndarray) -> Chunks:
     _require(model.shape and model.get_type().equal(h5t.py_create(dtype)))
     row_bytes = math.prod(model.shape[1:]) * dtype.itemsize
     _require(0 < row_bytes <= file.end)
@@ -202,8 +202,8 @@ def _find(file: _File, model: h5d.DatasetID, dtype: np.dtype, headers: np.ndarra
 # -------------------------------------------------------------------- headers
 
 
-def _fields(file: _File, place: np.ndarray, model: h5d.DatasetID, dtype: np.dtype) -> np.dtype:
-    """Return where in the header of the model those fields are in which others may differ."""
+def _fields(file: _FileContent, place: np.ndarray, model: h5d.DatasetID, dtype: np.dtype) -> np.dtype:
+    """Return the places of the fields in which a header may differ from the model's."""
     header = file.at(place, _HEADER)[0, 0]
     length = 16 + int(header["size"])
     _require(header["version"] == 1 and length <= _LARGEST_HEADER)
@@ -253,7 +253,7 @@ def _constant(headers: np.ndarray) -> np.ndarray:
 
 
 def _in_trees(
-    file: _File, roots: np.ndarray, shapes: np.ndarray, chunks: np.ndarray, sizes: np.ndarray, value_bytes: int
+    file: _FileContent, roots: np.ndarray, shapes: np.ndarray, chunks: np.ndarray, sizes: np.ndarray, value_bytes: int
 ) -> np.ndarray:
     """Return the addresses of all chunks, after making sure that the trees name each one once and in C order."""
     owner, keys, ends = _entries(file, roots, shapes.shape[1])
@@ -274,7 +274,7 @@ def _in_trees(
     return _numbers(keys["address"])
 
 
-def _entries(file: _File, roots: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _entries(file: _FileContent, roots: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return for each entry on level 0, in order, the number of its root, the entry, and the key that follows it."""
     entry = np.dtype([("bytes", "<u4"), ("filters", "<u4"), ("corner", "<u8", (rank + 1,)), ("address", "<u8")])
     node_bytes = _NODE.itemsize + (_MOST_ENTRIES + 1) * entry.itemsize - 8  # after the last key is no address

@@ -1,4 +1,4 @@
-"""Reading .npz archives that nobody vouches for, and writing them.
+"""Reading .npz archives from strangers, and writing archives.
 
 An archive is a zip file of .npy members. Whatever it declares is checked before memory is set aside: the header of a
 member against its size, its size against what deflate can have made of it, and all members against the archive.
@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from assay.datasets.errors import AssayError, FormatError
+from assay.datasets.formats.containers.files import require_file
 from assay.datasets.memory import empty
 
 __all__ = ["MOST_DENSE", "NpzFile", "npz_names", "open_npz", "write_npz"]
@@ -26,6 +27,7 @@ _LARGEST_HEADER = 1 << 16  # bytes
 MOST_DENSE = 1100  # deflate cannot shrink data further than 1032 times
 _CHUNK_BYTES = 1 << 22
 _KINDS = "biufcSU"
+_FIRST_MEMBER = b"PK\x03\x04"
 _NAME_LENGTH = 26  # where a member's record says how long its name and its extra field are, which follow
 _LARGEST_DESCRIPTOR = 24  # bytes that may stand behind a member
 
@@ -209,7 +211,7 @@ def npz_names(path: Path) -> frozenset[str]:
         if not path.is_file():
             return frozenset()
         with path.open("rb") as file:
-            if file.read(4) != b"PK\x03\x04":
+            if file.read(4) != _FIRST_MEMBER:
                 return frozenset()
         with open_npz(path) as archive:
             return frozenset(archive.names)
@@ -226,9 +228,16 @@ def open_npz(path: Path) -> Iterator[NpzFile]:
     FormatError
         If the file is no such archive.
     """
+    require_file(path)
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # zipfile reports damage by errors of many kinds
+        with path.open("rb") as file:
+            if file.read(4) == _FIRST_MEMBER:
+                raise FormatError(
+                    f"{path} begins as an .npz archive, but the list of its members, which stands at the end, is missing or "
+                    "damaged: the file is truncated; copy or download it again"
+                ) from error
         raise FormatError(f"{path} is not an .npz archive, or damaged: {' '.join(str(error).split())}") from error
     with archive:
         yield NpzFile(path, archive)

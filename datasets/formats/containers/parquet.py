@@ -1,7 +1,7 @@
-"""Reading Parquet files that nobody vouches for.
+"""Reading Parquet files from strangers.
 
-What the footer declares is checked against the size of the file before anything is unpacked, pages keep to it, those
-with checksums are compared with them, rows come in batches, and lists must be as long as the shape that they belong to.
+The footer is compared with the size of the file before anything is unpacked. Pages may not be larger than the footer says,
+and their checksums are verified where there are any. Rows come in batches, and every list must have the length of its shape.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.datasets.errors import AssayError, FormatError
+from assay.datasets.formats.containers.files import require_file
 from assay.datasets.formats.containers.parquet_safety import RowGroup, check_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ParquetFile", "open_parquet", "values"]
+__all__ = ["ParquetFile", "open_parquet", "parquet_names", "values"]
 
 _MOST_DENSE = 20_000  # bytes in memory for each byte of a file: constant columns shrink to next to nothing
 _ALWAYS_ALLOWED = 1 << 28  # bytes
@@ -83,13 +84,38 @@ class ParquetFile:
         # A list may repeat one value a billion times in a few bytes.
         for group in self._groups:
             for path, count in group.values.items():
-                inside = [name for name in columns if f"{path}.".startswith(f"{name}.")]
+                inside = [name for name in columns if _is_below(path, name)]
                 name = max(inside, key=len, default=None)
                 if name is not None and count > group.rows * columns[name]:
                     raise FormatError(
                         f"{self.path}: column {name} has {count} values in {group.rows} rows; "
                         f"{columns[name]} belong into a row"
                     )
+
+    def width(self, name: str) -> int:
+        """Return how many values a row of a column has, from the footer: 1 for numbers, the length of its lists.
+
+        Raises
+        ------
+        FormatError
+            If the column is missing, or its lists cannot all be of one length.
+        """
+        if name not in self.types:
+            raise FormatError(f"{self.path}: there is no column {name}; it holds {', '.join(self.types)}")
+        values = sum(count for group in self._groups for path, count in group.values.items() if _is_below(path, name))
+        if self.rows and values % self.rows:
+            raise FormatError(
+                f"{self.path}: column {name} has {values} values in {self.rows} rows; lists differ in length"
+            )
+        return values // self.rows if self.rows else 1
+
+    def rows_of(self, name: str) -> np.ndarray:
+        """Read one column of numbers, or of lists of them that are all of one length: (rows,) or (rows, width)."""
+        width, where = self.width(name), f"{self.path}: column {name}"
+        shape = (width,) if self.types[name].num_fields else ()
+        self.check_fits(8 * max(1, width))
+        parts = [values(batch.column(name), shape, where) for batch in self.batches({name: max(1, width)})]
+        return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float64)
 
     def column(self, name: str) -> np.ndarray:
         """Read one column of numbers, booleans or text, one value per row.
@@ -120,6 +146,31 @@ class ParquetFile:
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
+def _is_below(path: str, name: str) -> bool:
+    """Tell whether a path in a Parquet schema, such as `state.list.element`, is a column or below it."""
+    return f"{path}.".startswith(f"{name}.")
+
+
+def parquet_names(path: Path) -> frozenset[str]:
+    """Return the names of the columns of a table; none where the path is anything else. Never raises.
+
+    Examples
+    --------
+    >>> sorted(parquet_names(Path("setup.cfg")))
+    []
+    """
+    try:
+        if not path.is_file():
+            return frozenset()
+        with path.open("rb") as file:
+            if file.read(4) != b"PAR1":
+                return frozenset()
+        with open_parquet(path) as table:
+            return frozenset(table.types)
+    except (AssayError, OSError, ValueError):
+        return frozenset()
+
+
 @contextmanager
 def open_parquet(path: Path) -> Iterator[ParquetFile]:
     """Open a file for reading; whatever goes wrong while it is open is a FormatError that names it.
@@ -131,19 +182,19 @@ def open_parquet(path: Path) -> Iterator[ParquetFile]:
     """
     import pyarrow.parquet as pq
 
-    if not path.is_file():
-        raise FormatError(f"{path} is missing; copy the dataset again")
+    require_file(path)
     try:
-        with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            groups = check_parquet(content, path)
-        with pq.ParquetFile(
-            path,
-            page_checksum_verification=True,
-            arrow_extensions_enabled=False,
-            schema_depth_limit=32,
-            pre_buffer=False,
-        ) as file:
-            yield ParquetFile(path, file, groups)
+        with path.open("rb") as handle:  # Arrow itself opens no path that is not UTF-8
+            with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                groups = check_parquet(content, path)
+            with pq.ParquetFile(
+                handle,
+                page_checksum_verification=True,
+                arrow_extensions_enabled=False,
+                schema_depth_limit=32,
+                pre_buffer=False,
+            ) as file:
+                yield ParquetFile(path, file, groups)
     except AssayError:
         raise
     except MemoryError as error:

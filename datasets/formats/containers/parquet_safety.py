@@ -1,4 +1,4 @@
-"""Guards for Parquet files from strangers: what pyarrow would believe, or die of, is looked up first.
+"""Checks Parquet files before pyarrow opens them; hand-written because pyarrow ends the process on damaged column chunks.
 
 ::
 

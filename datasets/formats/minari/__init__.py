@@ -17,7 +17,7 @@ from typing import Any
 from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, FormatError
-from assay.datasets.formats.containers.hdf5_safety import damage_is_a_format_error
+from assay.datasets.formats.containers.hdf5_guards import damage_is_a_format_error
 from assay.datasets.formats.minari.assembly import assemble
 from assay.datasets.formats.minari.columns import check_final_observations, space_for, writable_columns
 from assay.datasets.formats.minari.hdf5_reader import MAIN, HDF5Reader
@@ -28,7 +28,12 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "Minari"
 LAYOUT = "folder"
-CANNOT_HOLD = "unknown final observations (an error), next_observations, weights, costs and corrupted/... columns"
+CANNOT_HOLD = (
+    "unknown final observations (an error), next_observations that differ, weights, costs, corrupted/... and other "
+    "columns that methods may learn from (dropped by name only)"
+)
+
+MARKS = (f"data/{METADATA}", f"data/{MAIN}")
 
 
 def sniff(path: Path) -> bool:
@@ -143,14 +148,14 @@ def write(
     Warns
     -----
     AssayWarning
-        Once, with the names of the columns that Minari has no place for (`next_observations`, `weights`, `costs`,
-        `corrupted/...`) and that are therefore left out.
+        Once, with the names of the `infos/...` that the format cannot hold and that are therefore left out.
 
     Raises
     ------
     DatasetError
-        If the id is not one that Minari takes, a final observation is unknown (Minari stores T+1), a column cannot be
-        held, or the folder exists and `overwrite` is False.
+        If the id is not one that Minari takes, a final observation is unknown (Minari stores T+1), a column that changes
+        what is learned cannot be held (`next_observations`, `weights`, `costs`, `corrupted/...`), or the folder exists and
+        `overwrite` is False.
     """
     if data_format not in DATA_FORMATS:
         raise ConfigError(f"data_format is {data_format!r}; Minari knows {', '.join(DATA_FORMATS)}")

@@ -40,7 +40,7 @@ import pyarrow as pa
 from assay.datasets.dataset import is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.containers.arrow import check_layout
-from assay.datasets.formats.containers.hdf5_safety import check_declared_size
+from assay.datasets.formats.containers.hdf5_guards import check_declared_size
 from assay.datasets.formats.containers.parquet_safety import check_parquet
 from assay.datasets.formats.minari.assembly import DERIVED, Parts
 from assay.datasets.formats.minari.metadata import METADATA, own_block, text_width
@@ -68,7 +68,7 @@ _LARGE = 1 << 26  # bytes; smaller files are read faster than mapped
 _ROWS_AT_A_TIME = 256  # of text and images in Parquet, which may unpack a few bytes into many
 
 
-class _File(NamedTuple):
+class _EpisodePart(NamedTuple):
     """One file of an episode."""
 
     path: str
@@ -76,7 +76,7 @@ class _File(NamedTuple):
 
 
 @dataclass
-class _Column:
+class _StructColumn:
     """One column while it is being filled."""
 
     path: tuple[int, ...]  # indices of the top column and of the fields in structs
@@ -95,7 +95,7 @@ class ArrowReader:
     metadata: Mapping[str, Any]
     spaces: Mapping[str, Space | None]
     infos: bool
-    columns: dict[str, _Column] = field(default_factory=dict)
+    columns: dict[str, _StructColumn] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.place = Place(self.folder)
@@ -161,7 +161,7 @@ class ArrowReader:
             "the dataset is incomplete: copy it again"
         )
 
-    def _files(self, number: int) -> list[_File]:
+    def _files(self, number: int) -> list[_EpisodePart]:
         folder = f"{self.folder}/{number}"  # text, because there are thousands: paths would take longer than the files
         names = set(os.listdir(folder))
         count = sum(self._part.fullmatch(name) is not None for name in names)
@@ -172,12 +172,12 @@ class ArrowReader:
             facts = os.stat(path := f"{folder}/{name}")
             if not stat.S_ISREG(facts.st_mode):
                 raise FormatError(f"{path} is not a file")
-            files.append(_File(path, facts.st_size))
+            files.append(_EpisodePart(path, facts.st_size))
         return files
 
     # ------------------------------------------------ one episode
 
-    def _read_episode(self, files: Sequence[_File], start: int, stated: Any) -> int:
+    def _read_episode(self, files: Sequence[_EpisodePart], start: int, stated: Any) -> int:
         sources = [self._source(file) for file in files]
         rows = sum(source.rows for source in sources)
         length = rows - 1
@@ -213,10 +213,10 @@ class ArrowReader:
         self.parts.final_observations.append(True)
         return length
 
-    def _source(self, file: _File) -> _IPCSource | _ParquetSource:
+    def _source(self, file: _EpisodePart) -> _IPCSource | _ParquetSource:
         return _ParquetSource(file) if self.ending == ".parquet" else _IPCSource(file, self._schemas)
 
-    def _copy(self, values: pa.Array, column: _Column, first: int, take: int) -> None:
+    def _copy(self, values: pa.Array, column: _StructColumn, first: int, take: int) -> None:
         if take <= 0:
             return
         self._check_no_nulls(values, take)
@@ -323,7 +323,7 @@ class ArrowReader:
                 image_bytes = int(np.prod(shape)) * rows
                 check_declared_size(image_bytes, size, f"{file}: column {name}", filtered=True)
             flat = np.empty((0 if kind == "text" else self.steps + extra * self.episodes, *shape), dtype)
-            self.columns[name] = _Column(path, extra, kind, item.type.list_size if listed else None, flat)
+            self.columns[name] = _StructColumn(path, extra, kind, item.type.list_size if listed else None, flat)
         self.packed = any(column.kind != "numbers" for column in self.columns.values())
 
     def _leaves(
@@ -402,7 +402,7 @@ class ArrowReader:
 
 
 def _numbers(values: pa.Array, first: int, count: int, dtype: np.dtype) -> np.ndarray:
-    """View some numbers of an array that lacks none; `to_numpy` would import pandas, which takes longer than reading."""
+    """View the numbers of an array without nulls. Arrow's `to_numpy` would import pandas, which takes longer than reading."""
     if not count:
         return np.empty(0, dtype)
     data, first = values.buffers()[1], first + values.offset
@@ -431,7 +431,7 @@ class _IPCSource:
     parsing it takes longer than a batch.
     """
 
-    def __init__(self, file: _File, schemas: dict[tuple[bytes, bytes], pa.Schema]) -> None:
+    def __init__(self, file: _EpisodePart, schemas: dict[tuple[bytes, bytes], pa.Schema]) -> None:
         with open(file.path, "rb", buffering=0) as handle:
             mapped = file.size > _LARGE
             content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) if mapped else handle.readall()
@@ -450,7 +450,7 @@ class _IPCSource:
 class _ParquetSource:
     """A Parquet file."""
 
-    def __init__(self, file: _File) -> None:
+    def __init__(self, file: _EpisodePart) -> None:
         from pyarrow import parquet
 
         with open(file.path, "rb") as handle:
@@ -461,6 +461,6 @@ class _ParquetSource:
         self.schema = self._file.schema_arrow
 
     def batches(self, *, packed: bool) -> Iterator[pa.RecordBatch]:
-        """Unpack batches; small ones where `packed` values may be much larger than their file."""
+        """Yield batches; they are small where packed values may be much larger than the file."""
         size = _ROWS_AT_A_TIME if packed else max(1, min(self.rows, 1 << 20))
         yield from self._file.iter_batches(batch_size=size, use_threads=False)

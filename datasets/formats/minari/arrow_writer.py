@@ -22,7 +22,7 @@ __all__ = ["write_episode_files"]
 def write_episode_files(
     dataset: Dataset, stored: Sequence[str], spaces: Mapping[str, Space], folder: Path, data_format: str
 ) -> dict[str, Any]:
-    """Write the columns named in `stored` and the episode columns; return what metadata.json has to remember of them."""
+    """Write the columns named in `stored` and the episode columns; return what belongs into metadata.json about them."""
     scalars = {name for key, space in spaces.items() for name, leaf in leaves(space, key).items() if _is_scalar(leaf)}
     tree = _tree(stored)
     # Every column has T+1 rows here, so infos of T rows get a last one that does not count.

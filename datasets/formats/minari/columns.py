@@ -1,4 +1,4 @@
-"""Which columns of a dataset Minari has a place for, and the spaces it needs for them."""
+"""Which columns of a dataset Minari can hold, and the spaces it needs for them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError
+from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.minari.values import shape_of
 from assay.datasets.spaces import Dict, Space, Text, Tuple, infer_space, leaves
 
@@ -19,7 +20,7 @@ _KINDS = {"hdf5": "biufcSU", "arrow": "biufU", "parquet": "biufU"}  # of the dty
 
 
 def check_final_observations(dataset: Dataset) -> None:
-    """Refuse a dataset whose final observations are not all known: Minari stores T+1."""
+    """Refuse a dataset with an unknown final observation: Minari stores T+1 observations of every episode."""
     known = dataset.episode_columns.get("final_observation")
     if known is not None and not known.all():
         episode = int(np.flatnonzero(~known.astype(bool))[0])
@@ -87,7 +88,7 @@ def _infer(value: Any) -> Space:
 
 
 def writable_columns(dataset: Dataset, data_format: str) -> list[str]:
-    """List the columns that have a place, in Minari's order, and warn once with the names of the others."""
+    """List the columns that have a place, in Minari's order, and report the others."""
     stored: list[str] = []
     left_out: list[str] = []
     for name in dataset.columns:
@@ -95,13 +96,7 @@ def writable_columns(dataset: Dataset, data_format: str) -> list[str]:
         in_place = top in _STANDARD and (top != "infos" or rest)
         fits = in_place and _fits(dataset.column(name), data_format)
         (stored if fits else left_out).append(name)
-    if left_out:
-        warnings.warn(
-            f"Minari has no place for these columns, which are left out: {', '.join(left_out)}; "
-            'format="assay" keeps everything',
-            AssayWarning,
-            stacklevel=4,
-        )
+    report_losses(dataset, "Minari", left_out)
     swapped = [name for name in stored if not dataset.column(name).dtype.isnative]
     if swapped and data_format != "hdf5":
         warnings.warn(

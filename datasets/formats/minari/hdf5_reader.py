@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,18 @@ from h5py import h5d, h5g, h5s, h5t
 
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.containers.hdf5_chunks import Chunks, find_chunks
-from assay.datasets.formats.containers.hdf5_safety import (
-    VariableLengthReader,
+from assay.datasets.formats.containers.hdf5_guards import (
+    check_booleans,
     check_declared_size,
     check_hard_link,
-    check_met_once,
     check_stored,
-    decode,
     is_filtered,
     is_in_chunks,
-    is_text,
     numeric_dtype,
-    open_member,
     read_array,
-    read_attributes,
+    walk,
 )
+from assay.datasets.formats.containers.hdf5_text import VariableLengthReader, decode, is_text, read_attributes
 from assay.datasets.formats.minari.assembly import DERIVED, Parts
 from assay.datasets.formats.minari.metadata import METADATA, text_width
 from assay.datasets.formats.minari.place import Place
@@ -60,12 +57,11 @@ from assay.datasets.spaces import Box, Space, leaves
 __all__ = ["MAIN", "HDF5Reader"]
 
 MAIN = "main_data.hdf5"
-_DEEPEST = 16  # groups within groups; deeper ones do not come from a space
 _JPEG = b"\xff\xd8\xff"
 
 
 @dataclass
-class _Column:
+class _ColumnInProgress:
     """One column while it is being filled."""
 
     path: bytes  # inside the group of an episode
@@ -89,7 +85,7 @@ class HDF5Reader:
     spaces: Mapping[str, Space | None]
     infos: bool
     repeat_missing_final: bool
-    columns: dict[str, _Column] = field(default_factory=dict)
+    columns: dict[str, _ColumnInProgress] = field(default_factory=dict)
     groups: dict[bytes, set[bytes]] = field(default_factory=dict)  # their members in episode 0
 
     def __post_init__(self) -> None:
@@ -124,13 +120,12 @@ class HDF5Reader:
         for name, column in self.columns.items():
             self.parts.columns[name] = self._finish(name, column)
 
-    def _finish(self, name: str, column: _Column) -> np.ndarray:
+    def _finish(self, name: str, column: _ColumnInProgress) -> np.ndarray:
         if column.kind == "text":
             width = text_width(self.metadata, name)
             return text_column(column.texts, self.size, f"{self.file}: column {name}", width=width)
         flat = column.flat
-        if flat.dtype == bool and flat.size and flat.view(np.uint8).max() > 1:
-            raise FormatError(f"{self.file}: column {name} is damaged: it holds booleans other than 0 and 1")
+        check_booleans(flat, f"{self.file}: column {name}")
         # Without a space, images of equal length would pass as vectors of bytes.
         if self.spaces.get(name, flat) is None and flat.dtype == np.uint8 and flat[0].tobytes()[:3] == _JPEG:
             raise FormatError(
@@ -161,16 +156,16 @@ class HDF5Reader:
     # ------------------------------------------------ the columns, as the first episode has them
 
     def _set_up(self, group: h5g.GroupID) -> None:
-        found = dict(self._walk(group, b"", 0, set(), self.groups))
+        found, self.groups = self._contents(group)
         known = self._check_against_spaces(list(found))
         for needed in ("observations", "actions", "rewards", "terminations", "truncations"):
             if not any(key == needed or key.startswith(needed + "/") for key in found):
                 raise FormatError(f"{self.place}: {needed} are missing")
-        length = self._rows(found["rewards"][1].shape) if "rewards" in found else 0
+        length = self._rows(found["rewards"].shape) if "rewards" in found else 0
         # Rewards come first: they say how many rows all others need.
         described = [
-            self._describe(name, path, dataset, known.get(name), length)
-            for name, (path, dataset) in sorted(found.items(), key=lambda item: item[0] != "rewards")
+            self._describe(name, name.encode(), dataset, known.get(name), length)
+            for name, dataset in sorted(found.items(), key=lambda item: item[0] != "rewards")
         ]
         self.place.column = None
         self._check_sizes(described)
@@ -181,14 +176,14 @@ class HDF5Reader:
 
     def _describe(
         self, name: str, path: bytes, dataset: h5d.DatasetID, space: Space | None, length: int
-    ) -> tuple[str, _Column, np.dtype, tuple[int, ...], bool]:
+    ) -> tuple[str, _ColumnInProgress, np.dtype, tuple[int, ...], bool]:
         self.place.column = name
         rows = self._rows(dataset.shape)
         extra = 1 if is_observation(name) or (name.startswith("infos/") and rows == length + 1) else 0
         kind = kind_of(space, jpeg_encoding=bool(self.metadata.get("jpeg_encoding", True)))
         if space is None and name not in ("rewards", "terminations", "truncations") and is_text(dataset.get_type()):
             kind = "text"
-        column = _Column(path, extra, kind)
+        column = _ColumnInProgress(path, extra, kind)
         if kind == "text":
             return name, column, np.dtype("V16"), (), is_filtered(dataset)
         if kind == "images" and isinstance(space, Box):
@@ -197,39 +192,30 @@ class HDF5Reader:
         column.file_type, column.memory_type = dataset.get_type(), h5t.py_create(dtype)
         return name, column, dtype, dataset.shape[1:], is_filtered(dataset)
 
-    def _check_sizes(self, described: Sequence[tuple[str, _Column, np.dtype, tuple[int, ...], bool]]) -> None:
+    def _check_sizes(self, described: Sequence[tuple[str, _ColumnInProgress, np.dtype, tuple[int, ...], bool]]) -> None:
         for dense in (False, True):  # images and what is compressed may be larger than the file
             some = [item for item in described if item[4] is dense]
             bytes_per_step = sum(dtype.itemsize * int(np.prod(shape, dtype=object)) for _, _, dtype, shape, _ in some)
             place = f"{self.file}: {self.steps} steps of {bytes_per_step} bytes"
             check_declared_size(bytes_per_step * self.steps, self.size, place, filtered=dense)
 
-    def _walk(
-        self,
-        group: h5g.GroupID,
-        prefix: bytes,
-        depth: int,
-        met: set[int],
-        seen: dict[bytes, set[bytes]] | None = None,
-    ) -> Iterator[tuple[str, tuple[bytes, h5d.DatasetID]]]:
-        check_met_once(group, met, self.place)
-        self.values.check_names(group)
-        if depth > _DEEPEST:
-            raise FormatError(f"{self.place}: groups are nested more than {_DEEPEST} deep")
-        names = set(group)
-        if seen is not None:
-            seen[prefix.rstrip(b"/")] = names
-        for name in sorted(names):
-            path = prefix + name
-            self.place.column = path.decode()
-            if path == b"infos" and not self.infos:
-                continue
-            entry = open_member(group, name, self.place)
-            if isinstance(entry, h5d.DatasetID):
-                yield path.decode(), (path, entry)
+    def _contents(self, group: h5g.GroupID) -> tuple[dict[str, h5d.DatasetID], dict[bytes, set[bytes]]]:
+        """Return the datasets of an episode by path, and the members of each of its groups."""
+        datasets: dict[str, h5d.DatasetID] = {}
+        groups: dict[bytes, set[bytes]] = {}
+
+        def place(path: str) -> Place:
+            self.place.column = path or None
+            return self.place
+
+        skip = () if self.infos else ("infos",)
+        for path, member in walk(group, place, enter=self.values.check_names, skip=skip):
+            if isinstance(member, h5d.DatasetID):
+                datasets[path] = member
             else:
-                yield from self._walk(entry, path + b"/", depth + 1, met, seen)
+                groups[path.encode()] = set(member)
         self.place.column = None
+        return datasets, groups
 
     def _check_against_spaces(self, names: Sequence[str]) -> dict[str, Space]:
         known: dict[str, Space] = {}
@@ -276,13 +262,13 @@ class HDF5Reader:
         self.parts.attributes.append(self._attributes(group))
 
     def _check_members(self, group: h5g.GroupID) -> None:
-        """Refuse columns that episode 0 has not; the ones that it has are opened anyway."""
+        """Refuse columns that episode 0 does not have; a missing column is noticed when it is opened."""
         if not all(self._count(group, path) == len(names) for path, names in self.groups.items()):
             self._explain_members(group)
 
     def _explain_members(self, group: h5g.GroupID) -> None:
-        found = {name for name, _ in self._walk(group, b"", 0, set())}
-        if different := sorted(found ^ self.columns.keys()):
+        found, _ = self._contents(group)
+        if different := sorted(found.keys() ^ self.columns.keys()):
             state = "missing here" if different[0] in self.columns else "not in episode 0"
             raise FormatError(f"{self.place}: column {different[0]} is {state}; all episodes need the same columns")
 
@@ -338,7 +324,7 @@ class HDF5Reader:
         self.parts.final_observations.append(has_final)
         return length
 
-    def _check_rows(self, column: _Column, rows: int, length: int, repeat: bool) -> None:
+    def _check_rows(self, column: _ColumnInProgress, rows: int, length: int, repeat: bool) -> None:
         if repeat and not self.repeat_missing_final:
             raise DatasetError(
                 f"{self.place} has {rows} rows for {length} steps; {length + 1} belong there, the final "
@@ -349,7 +335,7 @@ class HDF5Reader:
             expected = f"{length + column.extra_rows} as in episode 0" if self.place.episode else f"{length}"
             raise DatasetError(f"{self.place} has {rows} rows for {length} steps; expected {expected}")
 
-    def _read_numbers(self, dataset: h5d.DatasetID, column: _Column, part: np.ndarray) -> None:
+    def _read_numbers(self, dataset: h5d.DatasetID, column: _ColumnInProgress, part: np.ndarray) -> None:
         shape = dataset.shape
         if shape[1:] != part.shape[1:] or not dataset.get_type().equal(column.file_type):
             raise FormatError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import FormatError
+from assay.datasets.formats.containers.files import read_json_object
 from assay.datasets.formats.minari.values import is_image
 from assay.datasets.info import DatasetInfo, ReferenceScores
 from assay.datasets.spaces import Space, leaves, space_from_json, space_to_json
@@ -43,14 +43,7 @@ def read_metadata(file: Path) -> dict[str, Any]:
     FormatError
         If it is missing or damaged; with the entry.
     """
-    try:
-        metadata = json.loads(file.read_bytes())
-    except OSError as error:
-        raise FormatError(f"{file} cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{file} is damaged: {error}") from error
-    if not isinstance(metadata, dict):
-        raise FormatError(f"{file} is damaged: it does not hold a JSON object")
+    metadata = read_json_object(file)
     stored_as = metadata.get("data_format", "hdf5")
     if stored_as not in DATA_FORMATS:
         raise FormatError(f"{file}: data_format is {stored_as!r}; known: {', '.join(DATA_FORMATS)}")

@@ -34,7 +34,7 @@ def is_observation(name: str) -> bool:
 
 
 def is_image(space: Space) -> bool:
-    """Tell whether Minari stores a space as JPEG images unless told otherwise, by its own rule."""
+    """Tell whether Minari would store a space as JPEG images by default."""
     if not isinstance(space, Box) or space.dtype != "uint8" or len(space.shape) not in (2, 3):
         return False
     low, high = space.bounds()

@@ -10,13 +10,14 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from assay.baselines import AWAC, CQL, EDAC, SACN, networks
+from assay.baselines import AWAC, CQL, EDAC, SACN
 from assay.baselines.algorithms.actor_critic import awac, edac, sac_n
 from assay.baselines.algorithms.algorithm import Setting
 from assay.baselines.algorithms.distributions import squashed
+from assay.baselines.engine.acting import act_once
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.randomness import Draws
-from assay.baselines.networks import MLP, Network
+from assay.baselines.networks import MLP, Network, mlp
 from tests.baselines.engine.test_population import forward
 from tests.baselines.problems import training_data
 
@@ -33,7 +34,7 @@ def made(algorithm, **different) -> Setting:
     for network in trained.networks.values():
         size = network.spec.ensemble * network.spec.size
         network.buffer += 0.1 * trained.draws.normal(f"apart/{network.name}", size).view(network.buffer.shape)
-    return Setting(trained.networks, trained.batches.batch(0, None), trained.hyperparameters, trained.draws)
+    return Setting(trained.networks, trained.batches.batches(), trained.hyperparameters, trained.draws)
 
 
 def batch_of(setting: Setting) -> list[np.ndarray]:
@@ -82,7 +83,7 @@ def test_its_log_density_is_finite_where_tanh_rounds_to_one():
 @pytest.mark.parametrize("algorithm", [SACN(**SMALL, critics=2), CQL(**SMALL, sampled_actions=2)], ids=lambda a: a.name)
 def test_the_policy_acts_by_the_tanh_of_its_mean(algorithm):
     setting = made(algorithm)
-    acted = algorithm.act(setting.networks, setting.batch.observations)
+    acted = act_once(algorithm, setting.networks, setting.batch.observations)
     outputs = forward(setting.networks["actor"], MEMBER, 0, setting.batch.observations[MEMBER].numpy(), "learned")
     assert np.allclose(acted[MEMBER].numpy(), np.tanh(outputs[:, :2]))
 
@@ -115,7 +116,7 @@ def test_awac_acts_by_its_clipped_mean():
     s = setting.batch.observations
     mean = forward(setting.networks["actor"], MEMBER, 0, s[MEMBER].numpy(), "learned")
     assert (mean > 1).any()
-    assert np.allclose(AWAC(**SMALL).act(setting.networks, s)[MEMBER].numpy(), np.clip(mean, -1, 1))
+    assert np.allclose(act_once(AWAC(**SMALL), setting.networks, s)[MEMBER].numpy(), np.clip(mean, -1, 1))
 
 
 # -------------------------------------------------------------------- SAC-N and EDAC
@@ -200,7 +201,7 @@ def test_each_part_of_a_sac_n_update_sees_what_the_part_before_did():
     population = Population([Member(SACN(**SMALL, critics=2), 0, 0)], [training_data()], 100, dtype=torch.float64)
     population.advance(3)
     networks, before = population.networks, population.state()
-    setting = Setting(networks, population.batches.batch(0, None), population.hyperparameters, population.draws)
+    setting = Setting(networks, population.batches.batches(), population.hyperparameters, population.draws)
     for phase, name in zip(population.phases, ("temperature", "actor", "critic")):
         losses = phase.losses(setting).of
         assert list(losses) == [name]
@@ -316,7 +317,7 @@ def test_cqls_losses_train_their_own_networks_only():
 
 @pytest.mark.parametrize("held", [1, 3 * 7 * 8, 1 << 20], ids=["one by one", "three and one", "all at once"])
 def test_states_with_candidates_give_what_repeated_states_joined_with_them_give(held, monkeypatch):
-    monkeypatch.setattr(networks, "_CACHED", held)
+    monkeypatch.setattr(mlp, "_CACHED", held)
     network = Network(
         "critic",
         MLP(5, 1, (8, 8), learning_rate="rate", ensemble=2),

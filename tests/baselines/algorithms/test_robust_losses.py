@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from assay.baselines.engine.batches import Batches
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.randomness import Draws
+from assay.baselines.engine.tables import DatasetTable
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.transitions import Transitions
@@ -86,7 +88,7 @@ def test_a_broken_reward_cannot_be_ranked_and_other_damage_is_found_at_its_step(
         PercentBC().training_data(episodes([[1.0], [np.nan]]), UNIT)
     dataset = episodes([[1.0], [2.0]])
     dataset = dataset.replace(columns={"actions": np.array([[0.0], [np.inf]])})
-    with pytest.raises(ConfigError, match="step 1 holds NaN or infinity"):
+    with pytest.raises(ConfigError, match=r"step 1 of episode 0, column .* holds NaN or infinity"):
         PercentBC(fraction=0.5).training_data(dataset, UNIT)
 
 
@@ -105,7 +107,7 @@ def test_rebrac_losses_are_the_papers(normalize):
     noise = np.clip(made.draws.normal("target policy smoothing", 32, 2).numpy() * 0.3, -0.4, 0.4)
     for member in range(2):
         s, a, r, s2, bootstrap = one_batch(made, member)
-        data_a2, exists = setting.batch.next_actions[member].numpy(), setting.batch.has_next_actions[member].numpy()
+        data_a2, exists = (setting.batch[name][member].numpy() for name in ("next_actions", "has_next_actions"))
         assert 0 < exists.sum() < 32
         a2 = np.clip(forward(made.networks["actor"], member, 0, s2, "target") + noise[member], -1, 1)
         q2 = [forward(made.networks["critic"], member, k, np.hstack([s2, a2]), "target")[:, 0] for k in (0, 1)]
@@ -147,8 +149,10 @@ def test_the_penalty_of_n_steps_is_taken_at_the_last_of_them():
     )
     data = TrainingData.of(transitions, UNIT, normalize=False, extra=("next_actions",))
     draws = Draws([0], torch.zeros(1, dtype=torch.int64), torch.float64)
-    batches = Batches([data], [0], ReBRAC(return_steps=2, batch_size=64), draws, torch.float64)
-    batch = batches.batch(0, torch.tensor([[0.5]], dtype=torch.float64))
+    table = DatasetTable([data], [0], torch.float64, torch.device("cpu"))
+    hyperparameters = SimpleNamespace(discount=torch.tensor([[0.5]], dtype=torch.float64))
+    streams = ReBRAC(return_steps=2, batch_size=64).streams()
+    batch = Batches(streams, table, {}, draws, hyperparameters).batches()["batch"]
     found = {
         int(s): (round(r, 6), s2, bootstrap, round(a2, 6), exists)
         for s, r, s2, bootstrap, a2, exists in torch.stack(
@@ -157,8 +161,8 @@ def test_the_penalty_of_n_steps_is_taken_at_the_last_of_them():
                 batch.rewards[0],
                 batch.next_observations[0, :, 0],
                 batch.bootstraps[0],
-                batch.next_actions[0, :, 0],
-                batch.has_next_actions[0],
+                batch["next_actions"][0, :, 0],
+                batch["has_next_actions"][0],
             ],
             1,
         ).tolist()

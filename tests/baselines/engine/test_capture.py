@@ -43,19 +43,19 @@ def test_pieces_cover_a_stretch_and_are_of_few_kinds(first, updates, period, dou
 class Replayed:
     """What stands for a graph: it does again what was captured, whatever the update that it is replayed at."""
 
-    def __init__(self, made: Population, first: int, updates: int) -> None:
-        self.made, self.first, self.updates, self.replays = made, first, updates, 0
+    def __init__(self, made: Population, stage, first: int, updates: int) -> None:
+        self.made, self.stage, self.first, self.updates, self.replays = made, stage, first, updates, 0
 
     def replay(self) -> None:
         self.replays += 1
-        self.made._run(self.first, self.updates)
+        self.made._run(self.stage, self.first, self.updates)
 
 
-def replaying(monkeypatch, made: Population) -> dict[tuple[int, int], Replayed]:
-    graphs: dict[tuple[int, int], Replayed] = {}
+def replaying(monkeypatch, made: Population) -> dict[tuple[object, int, int], Replayed]:
+    graphs: dict[tuple[object, int, int], Replayed] = {}
 
-    def captured(first: int, updates: int) -> Replayed:
-        return graphs.setdefault((first, updates), Replayed(made, first, updates))
+    def captured(stage, first: int, updates: int) -> Replayed:
+        return graphs.setdefault((stage, first, updates), Replayed(made, stage, first, updates))
 
     made._use_graph = True
     monkeypatch.setattr(made, "_captured", captured)
@@ -108,7 +108,7 @@ def watch(made: Population) -> Watched:
         made.batches.prepare(made.completed, made.period)
     made._tracing = True  # a device is not asked whether all members are alive
     with Watched() as watched:
-        made._run(0, made.period)
+        made._run(made._now, 0, made.period)
     made._tracing = False
     return watched
 
@@ -116,6 +116,7 @@ def watch(made: Population) -> Watched:
 def twice(algorithm, **options) -> tuple[Watched, Watched]:
     """Watch a period of updates, and another one after all that happens between them in a training."""
     made = population(algorithm, [0, 1], **options)
+    made.enter_stage(made.stages - 1)
     made.advance(made.period)  # makes what the first update makes
     first = watch(made)
     made.restore(made.state())
@@ -156,5 +157,5 @@ def test_the_watch_sees_what_a_graph_could_not_hold():
     made = population(ALGORITHMS[0], [0])
     made.advance(1)
     with Watched() as watched:
-        made._run(0, 1)  # a CPU looks whether all members are alive
+        made._run(made._now, 0, 1)  # a CPU looks whether all members are alive
     assert [name for name in watched.operations if name.startswith(WAITS)]

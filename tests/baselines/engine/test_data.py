@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.engine.batches import Batches
 from assay.baselines.engine.data import ActionScale, TrainingData, rows_remaining
 from assay.baselines.engine.randomness import Draws
+from assay.baselines.engine.tables import DatasetTable
 from assay.datasets.errors import ConfigError
 from assay.datasets.transitions import Transitions
 from tests.baselines.problems import population, training_data, transitions
@@ -40,18 +43,22 @@ def laid_out(*extra: str) -> TrainingData:
 class _Sampler:
     """Batches of every row of `three_episodes` in turn."""
 
-    def __init__(self, algorithm: Algorithm, data: TrainingData) -> None:
+    def __init__(self, algorithm: Algorithm, data: TrainingData, discount: float = 1.0) -> None:
         self.update = torch.zeros(1, dtype=torch.int64)
-        self.batches = Batches([data], [0], algorithm, Draws([0], self.update, torch.float64), torch.float64)
+        table = DatasetTable([data], [0], torch.float64, torch.device("cpu"))
+        hyperparameters = SimpleNamespace(discount=torch.tensor([[discount]], dtype=torch.float64))
+        draws = Draws([0], self.update, torch.float64)
+        self.batches = Batches(algorithm.streams(), table, {}, draws, hyperparameters)
 
-    def by_row(self, discount: float | None = None) -> dict[int, dict[str, np.ndarray]]:
+    def by_row(self) -> dict[int, dict[str, np.ndarray]]:
         found = {}
         for update in range(40):
             self.update.fill_(update)
             rows = self.batches.draw_indices()[0].tolist()
-            batch = self.batches.batch(0, None if discount is None else torch.tensor([[discount]], dtype=torch.float64))
+            batch = self.batches.batches()["batch"]
+            columns = {**batch.columns} | ({} if batch.valid is None else {"valid": batch.valid})
             for place, row in enumerate(rows):
-                found[row] = {name: value[0, place].numpy() for name, value in vars(batch).items() if value is not None}
+                found[row] = {name: value[0, place].numpy() for name, value in columns.items()}
         assert sorted(found) == list(range(8))
         return found
 
@@ -96,7 +103,7 @@ def test_returns_to_go_and_timesteps_count_within_the_episode():
 def test_n_step_returns_are_the_sums_of_their_definition(steps):
     data, source, discount = laid_out(), three_episodes(), 0.9
     ends = [2, 2, 2, 4, 4, 7, 7, 7]  # last row of each row's episode
-    for row, found in _Sampler(IQL(return_steps=steps, batch_size=8), data).by_row(discount).items():
+    for row, found in _Sampler(IQL(return_steps=steps, batch_size=8), data, discount).by_row().items():
         last = min(row + steps - 1, ends[row])
         expected = sum(discount ** (k - row) * source.rewards[k] for k in range(row, last + 1))
         assert np.isclose(found["rewards"], expected, rtol=1e-12)
@@ -140,8 +147,8 @@ def test_streaming_from_the_host_equals_data_on_the_device_bit_for_bit(algorithm
 @pytest.mark.parametrize(("storage", "tolerance"), [(torch.float16, 1e-3), (torch.bfloat16, 1e-2)])
 def test_half_storage_halves_the_data_and_rounds_the_batch(storage, tolerance):
     half, full = (population(BC(**SMALL), [0], storage=kind) for kind in (storage, torch.float32))
-    assert half.batches.rows.nbytes * 2 == full.batches.rows.nbytes
-    rounded, exact = half.batches.batch(0, None).observations, full.batches.batch(0, None).observations
+    assert half.table.rows.nbytes * 2 == full.table.rows.nbytes
+    rounded, exact = (made.batches.batches()["batch"].observations for made in (half, full))
     assert rounded.dtype == torch.float32
     assert not torch.equal(rounded, exact)
     assert torch.allclose(rounded, exact, rtol=tolerance, atol=tolerance)

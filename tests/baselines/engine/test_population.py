@@ -6,11 +6,27 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import AWAC, BC, CQL, EDAC, IQL, RIQL, SACN, TD3BC, DecisionTransformer, PercentBC, ReBRAC
+from assay.baselines import (
+    AWAC,
+    BC,
+    CQL,
+    EDAC,
+    FQL,
+    IFQL,
+    IQL,
+    RIQL,
+    SACN,
+    TD3BC,
+    DecisionTransformer,
+    DiscreteCQL,
+    PercentBC,
+    ReBRAC,
+)
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
 from assay.datasets.errors import ConfigError
-from tests.baselines.problems import population, training_data, transitions
+from tests.baselines.engine.toys import RolloutCloning
+from tests.baselines.problems import data_for, population, training_data, transitions
 
 SMALL = {"hidden": (16, 16), "batch_size": 32}
 TINY = {"batch_size": 8, "sequence_length": 4, "width": 8, "heads": 2, "blocks": 2, "longest_episode": 30, "warmup": 9}
@@ -29,6 +45,10 @@ ALGORITHMS = [
     EDAC(**SMALL, critics=3),
     CQL(**FEW),
     CQL(**FEW, **CQL_CHOICES),
+    FQL(**SMALL, alpha=1.0, flow_steps=3, normalize_values=True),
+    IFQL(**SMALL, flow_steps=3, samples=4),
+    DiscreteCQL(**SMALL, target_update_every=3, learning_rate=1e-3),
+    RolloutCloning(**SMALL),
 ]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
 
@@ -44,8 +64,7 @@ def largest_difference(left: dict, right: dict) -> float:
 
 @by_name
 def test_a_member_of_a_population_equals_the_same_job_alone(algorithm):
-    extra = algorithm.extra_columns
-    data = [training_data(0, extra=extra), training_data(1, steps=300, extra=extra)]
+    data = [data_for(algorithm, 0), data_for(algorithm, 1, steps=300)]
     together = population(algorithm, [0, 1, 2, 3], data=data, dtype=torch.float64)
     together.advance(100)
     for number, seed in enumerate([0, 1, 2, 3]):
@@ -60,17 +79,20 @@ def test_in_single_precision_a_member_equals_the_job_alone_to_rounding(algorithm
     together.advance(20)
     alone.advance(20)
     # After 20 Adam steps of 3e-4 the parameters have moved by about 6e-3.
-    difference = largest_difference(
-        {"actor": together.networks["actor"].buffer[1:]}, {"actor": alone.networks["actor"].buffer}
-    )
-    assert difference < 1e-4
+    for name in algorithm.acting:
+        if name in alone.networks:
+            rows = together.networks[name].rows(1)
+            assert (
+                largest_difference({name: together.networks[name].buffer[rows]}, {name: alone.networks[name].buffer})
+                < 1e-4
+            )
 
 
 @by_name
 def test_members_may_differ_in_every_float_field(algorithm):
     fields = algorithm.member_fields()
     other = type(algorithm)(**{**algorithm.parameters(), **{name: getattr(algorithm, name) * 0.5 for name in fields}})
-    members, data = [Member(algorithm, 0, 0), Member(other, 0, 0)], [training_data(extra=algorithm.extra_columns)]
+    members, data = [Member(algorithm, 0, 0), Member(other, 0, 0)], [data_for(algorithm)]
     together = Population(members, data, 100, dtype=torch.float64)
     together.advance(30)
     for number, member in enumerate(members):
@@ -145,7 +167,7 @@ def test_a_diverged_member_does_not_disturb_its_neighbour():
     "algorithm", [a for a in ALGORITHMS if not isinstance(a, (AWAC, SACN))], ids=lambda algorithm: algorithm.name
 )
 def test_a_member_whose_loss_is_not_finite_is_frozen_as_it_was_before(algorithm):
-    data = [training_data(number, extra=algorithm.extra_columns) for number in (0, 1)]
+    data = [data_for(algorithm, number) for number in (0, 1)]
     rates = {name: 1e200 for name in algorithm.member_fields() if name.endswith("learning_rate")}
     wild = type(algorithm)(**{**algorithm.parameters(), **rates})
     together = Population([Member(wild, 0, 0), Member(algorithm, 1, 1)], data, 50, dtype=torch.float64)
@@ -224,7 +246,7 @@ def test_impossible_populations_are_refused():
         ActionScale.of(np.array([-np.inf]), np.array([1.0]))
     broken = transitions()
     broken.observations[13, 1] = np.nan
-    with pytest.raises(ConfigError, match="step 13 holds NaN"):
+    with pytest.raises(ConfigError, match=r"step 13 of episode \d+, column \w+.* holds NaN"):
         TrainingData.of(broken, ActionScale.of(-np.ones(2), np.ones(2)), normalize=False)
 
 
@@ -251,7 +273,7 @@ def forward(network, member: int, copy: int, inputs: np.ndarray, weights: str) -
 
 
 def one_batch(made: Population, member: int):
-    batch = made.batches.batch(0, None)
+    batch = made.batches.batches()["batch"]
     return [
         getattr(batch, name)[member].numpy()
         for name in ("observations", "actions", "rewards", "next_observations", "bootstraps")
@@ -261,7 +283,7 @@ def one_batch(made: Population, member: int):
 def setting_of(made: Population):
     from assay.baselines.algorithms.algorithm import Setting
 
-    return Setting(made.networks, made.batches.batch(0, None), made.hyperparameters, made.draws)
+    return Setting(made.networks, made.batches.batches(), made.hyperparameters, made.draws)
 
 
 def moved_apart(algorithm, seeds=(0, 1)) -> Population:
@@ -377,6 +399,7 @@ def test_a_cuda_graph_equals_eager_execution(algorithm):
     assert all(np.allclose(graph.metrics()[name], value) for name, value in eager.metrics().items())
 
 
+@pytest.mark.slow  # ten seconds each
 @by_name
 def test_compiled_updates_equal_eager_ones(algorithm):
     compiled = population(algorithm, [0, 1], dtype=torch.float64, compile="aot_eager")
@@ -394,7 +417,7 @@ def test_bfloat16_activations_change_the_rounding_only(algorithm):
     half, full = population(algorithm, [0, 1], bf16=True), population(algorithm, [0, 1])
     half.advance(4)
     full.advance(4)
-    assert all(value.dtype == torch.float32 for value in half.state().tensors.values())
+    assert all(value.dtype == torch.float32 for value in half.state().tensors.values() if value.is_floating_point())
     expected, metrics = full.metrics(), half.metrics()
     assert list(metrics) == list(expected)
     assert any((metrics[name] != expected[name]).any() for name in expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -14,11 +15,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+import assay
 from assay.baselines import BC, IQL, TD3BC, Evaluation, Job, Run, Suite, train
 from assay.baselines.engine.data import ActionScale, ObservationScale, TrainingData
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.evaluation.evaluation import episode_seeds, evaluate, simulators
 from assay.baselines.evaluation.evaluator import Evaluator
+from assay.datasets import Dataset
 from assay.datasets.environments.pool import EnvironmentPool
 from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
 from tests.baselines.problems import pendulum_like
@@ -279,6 +282,7 @@ def evaluating(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
 def test_killed_while_an_evaluation_is_under_way_it_is_run_again_with_the_same_returns(
     tmp_path: Path, ending: signal.Signals
@@ -380,3 +384,44 @@ def test_a_run_is_scored_by_its_final_evaluation_alone(tmp_path: Path) -> None:
     table = pl.read_parquet(run.folder / "returns.parquet")
     assert table.filter(pl.col("final"))["update"].to_list() == [4, 4]
     assert Run(run.folder).returns.tolist() == table.filter(pl.col("update") == 4)["return"].to_list()
+
+
+# -------------------------------------------------------------------- the environment of the dataset
+
+
+def recorded_in(**changes) -> Dataset:
+    import gymnasium
+
+    dataset = assay.load("pendulum/random", steps=400)
+    spec = gymnasium.make("Pendulum-v1", **changes).spec
+    assert spec is not None
+    with_spec = dataclasses.replace(dataset.info, env_spec=spec.to_json())
+    return dataset.replace(info=with_spec)
+
+
+def test_policies_are_evaluated_in_the_environment_that_the_data_was_recorded_in(tmp_path):
+    dataset = recorded_in(max_episode_steps=50, g=1.0)
+    evaluation = Evaluation(episodes=2)
+    (run,) = train([Job(BC(hidden=(8,)), dataset)], steps=2, evaluation=evaluation, runs=tmp_path)
+    table = pl.read_parquet(run.folder / "returns.parquet")
+    assert table["length"].to_list() == [50, 50]
+    assert run.description["job"]["evaluation"]["environment_spec"] == {
+        "id": "Pendulum-v1",
+        "kwargs": {"g": 1.0},
+        "max_episode_steps": 50,
+    }
+    named = Evaluation(episodes=2, environment="Pendulum-v1")  # as it is registered, because it is asked for
+    (run,) = train([Job(BC(hidden=(8,)), dataset)], steps=2, evaluation=named, runs=tmp_path)
+    assert pl.read_parquet(run.folder / "returns.parquet")["length"].to_list() == [200, 200]
+
+
+def test_jobs_in_environments_as_registered_keep_their_hash_and_others_differ():
+    from assay.baselines.runs.plan import Plan
+
+    plan = Plan(10, Evaluation(), "highest")
+    job = Job(BC(), assay.load("pendulum/random", steps=400))
+    same = Job(BC(), recorded_in())
+    assert "environment_spec" not in plan.describe(job)["evaluation"]
+    assert plan.hash(same) == plan.hash(job)
+    hashes = {plan.hash(Job(BC(), recorded_in(**changes))) for changes in ({}, {"g": 1.0}, {"max_episode_steps": 50})}
+    assert len(hashes) == 3

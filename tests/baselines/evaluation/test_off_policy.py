@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import BC, TD3BC, DecisionTransformer, Job, Run, fitted_q_evaluation, initial_value, train
+from assay.baselines import DecisionTransformer, Job, Run, fitted_q_evaluation, initial_value, train
 from assay.baselines.evaluation.off_policy import FittedQ, critic_values, fit_critics, initial_observations
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
@@ -70,10 +70,9 @@ def test_a_policy_in_company_is_valued_as_alone():
     assert not np.allclose(together[0], together[2], atol=1e-3)
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> list[Run]:
-    jobs = [Job(BC(**SMALL), pendulum_like()), Job(TD3BC(**SMALL), pendulum_like(), seed=1)]
-    return train(jobs, steps=20, runs=tmp_path_factory.mktemp("runs"), evaluation=None)
+@pytest.fixture
+def runs(finished_runs) -> list[Run]:
+    return [finished_runs["bc"], finished_runs["td3_bc"]]
 
 
 def test_the_table_has_a_row_per_run_and_method_and_does_not_depend_on_the_splitting(runs):

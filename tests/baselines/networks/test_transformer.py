@@ -89,9 +89,13 @@ def test_an_action_is_predicted_from_what_came_before_it_only():
 def test_the_loss_is_the_mean_squared_error_of_the_steps_that_exist():
     tiny = {"batch_size": 16, "sequence_length": LENGTH, "width": WIDTH, "heads": HEADS, "blocks": 1}
     made = population(DecisionTransformer(**tiny, dropout=0.0), [0, 1], dtype=torch.float64)
-    batch = made.batches.batch(0, None)
-    loss = decision_transformer.actor_loss(Setting(made.networks, batch, made.hyperparameters, made.draws)).of["actor"]
-    predicted = made.networks["actor"](batch.returns_to_go * 1e-3, batch.observations, batch.actions, batch.timesteps)
+    batches = made.batches.batches()
+    batch = batches["batch"]
+    loss = decision_transformer.actor_loss(Setting(made.networks, batches, made.hyperparameters, made.draws)).of[
+        "actor"
+    ]
+    returns, timesteps = batch["returns_to_go"] * 1e-3, batch["timesteps"]
+    predicted = made.networks["actor"](returns, batch.observations, batch.actions, timesteps)
     for member in range(2):
         total = 0.0
         for sequence in range(16):
@@ -112,8 +116,8 @@ def test_dropout_keeps_the_expected_activations_and_nothing_else():
             seen.append(dropout(ones, "tokens"))
             return torch.zeros(2, 64, 20, 2)
 
-    batch = made.batches.batch(0, None)
-    decision_transformer.actor_loss(Setting({"actor": Spy()}, batch, made.hyperparameters, made.draws))
+    batches = made.batches.batches()
+    decision_transformer.actor_loss(Setting({"actor": Spy()}, batches, made.hyperparameters, made.draws))
     assert torch.allclose(seen[0].unique(), torch.tensor([0.0, 1 / 0.75]))
     assert abs(seen[0].mean().item() - 1.0) < 2e-3
     assert not torch.equal(seen[0][0], seen[0][1])

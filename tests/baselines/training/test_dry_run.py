@@ -46,7 +46,7 @@ def test_a_plan_has_the_populations_of_the_training_and_knows_what_is_there(tmp_
     cloning = plan.populations[0]
     weights = (3 * 16 + 16) + (16 * 1 + 1)  # Pendulum: 3 observations, 1 action; one hidden layer
     assert cloning.state_bytes >= 3 * 3 * weights * 4, "parameters and two moments of three members, float32"
-    assert cloning.data_bytes == 2 * 200 * (2 * 3 + 1 + 2) * 4, "each dataset once"
+    assert cloning.data_bytes == 2 * 200 * ((2 * 3 + 1 + 2) * 4 + 4), "each dataset once"
     assert (cloning.observation_size, cloning.action_size) == (3, 1)
     assert cloning.seconds == 40 * cloning.seconds_per_update > 0
 
@@ -82,7 +82,7 @@ def test_a_source_that_is_not_collected_is_not_collected_for_a_plan(tmp_path, mo
     assert plan.collects == 30000
     assert {job.status for job in plan.jobs} == {"unknown"}
     assert [(item.members, item.datasets) for item in plan.populations] == [(4, 2)]
-    assert plan.populations[0].data_bytes == 2 * 30000 * (2 * 3 + 1 + 2) * 4
+    assert plan.populations[0].data_bytes == 2 * 30000 * ((2 * 3 + 1 + 2) * 4 + 4)
     assert not list(tmp_path.iterdir())
 
     assay.save(assay.load("pendulum/random", steps=400), tmp_path / "here")

@@ -96,6 +96,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_every_point_of_every_member_arrives_once(tmp_path):
     jobs = [scored(0), scored(1)]

@@ -106,6 +106,7 @@ def test_what_is_wrong_with_a_suite_is_said_before_anything_is_trained(changes, 
         Suite.from_plain(plain(**changes))
 
 
+@pytest.mark.slow
 def test_the_robustness_suite_is_in_order_and_its_smoke_budget_runs_on_one_body(monkeypatch, tmp_path):
     suite = Suite.from_yaml(SUITES / "robustness.yaml")
     assert len(suite.variants) == 11

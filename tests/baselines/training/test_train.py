@@ -32,15 +32,8 @@ def contents(run: Run) -> dict[str, bytes]:
     }
 
 
-def test_a_finished_run_holds_what_it_promises(tmp_path):
-    dataset = pendulum_like()
-    (run,) = train(
-        [Job(TD3BC(**SMALL), dataset, seed=3)],
-        steps=20,
-        runs=tmp_path,
-        evaluation=Evaluation(episodes=3, every=10),
-        workers=0,
-    )
+def test_a_finished_run_holds_what_it_promises(finished_runs):
+    dataset, run = pendulum_like(), finished_runs["td3_bc"]
     assert run.status == "finished"
     assert {path.name for path in run.folder.iterdir()} == {
         "run.json",
@@ -48,7 +41,7 @@ def test_a_finished_run_holds_what_it_promises(tmp_path):
         "returns.parquet",
         "policy.safetensors",
     }
-    assert run.returns.shape == (3,)
+    assert run.returns.shape == (4,)
     assert (run.returns < 0).all()  # Pendulum's rewards are never positive
     assert run.score is None  # no references for Pendulum-like data
     assert set(run.curves["metric"]) == {"critic_loss", "q_mean", "actor_loss", "cloning_loss"}
@@ -59,19 +52,18 @@ def test_a_finished_run_holds_what_it_promises(tmp_path):
     assert stored["versions"]["torch"]
 
 
-def test_a_policy_acts_and_values_as_the_trained_population_did(tmp_path):
+def test_a_policy_acts_and_values_as_the_trained_population_did(finished_runs):
     from assay.baselines.engine.data import TrainingData
     from assay.baselines.engine.population import Member, Population
 
     dataset = pendulum_like()
-    job = Job(IQL(**SMALL), dataset, seed=1)
-    (run,) = train([job], steps=15, runs=tmp_path, evaluation=None)
+    job, run = Job(IQL(**SMALL), dataset, seed=1), finished_runs["iql"]
     population = Population(
         [Member(job.algorithm, 1, 0)],
         [TrainingData.of(dataset.transitions(), job.action_scale, normalize=True)],
-        15,
+        20,
     )
-    population.advance(15)
+    population.advance(20)
     observations = dataset.observations[:7].astype(np.float64)
     assert np.allclose(run.policy(observations), population.act(observations[None])[0], atol=1e-6)
     assert (np.abs(run.policy(observations)) <= 2.0).all()
@@ -175,7 +167,7 @@ def test_a_kill_between_the_checkpoints_of_two_members_takes_both_back_to_the_on
 
     with pytest.raises(Killed):
         train(jobs, runs=tmp_path / "killed", progress=stop, **options)
-    runs = finished_runs(tmp_path / "killed")
+    runs = runs_in(tmp_path / "killed")
     (latest,) = runs[0].checkpoints()
     assert runs[1].checkpoints() == [latest]
     # The first member has a later checkpoint, which the second was killed before writing.
@@ -255,7 +247,7 @@ def script(folder: Path) -> subprocess.Popen:
     return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def finished_runs(folder: Path) -> list[Run]:
+def runs_in(folder: Path) -> list[Run]:
     return [Run(path.parent) for path in sorted(folder.glob("*/run.json"))]
 
 
@@ -282,7 +274,7 @@ def test_killed_at_any_moment_and_given_again_the_numbers_are_those_of_an_undist
             run = Run(path.parent)
             assert run.status == "unfinished" or (run.folder / "policy.safetensors").exists()
     assert kills >= 3  # a loaded machine lets some attempts run further
-    whole, killed = finished_runs(tmp_path / "whole"), finished_runs(tmp_path / "killed")
+    whole, killed = runs_in(tmp_path / "whole"), runs_in(tmp_path / "killed")
     assert [run.folder.name for run in whole] == [run.folder.name for run in killed]
     assert len(whole) == 8
     for left, right in zip(whole, killed):
@@ -314,12 +306,12 @@ def test_a_precision_that_the_processor_has_no_instructions_for_is_said(monkeypa
     assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_the_seeds_of_evaluation_do_not_depend_on_training(tmp_path):
-    jobs = [Job(BC(**SMALL), pendulum_like(), seed) for seed in (0, 1)]
-    first, second = train(jobs, steps=3, runs=tmp_path, evaluation=Evaluation(episodes=4), workers=0)
+def test_the_seeds_of_evaluation_do_not_depend_on_training(finished_runs):
     import polars as pl
 
-    seeds = [pl.read_parquet(run.folder / "returns.parquet")["seed"].to_list() for run in (first, second)]
+    first, second = finished_runs["bc"], finished_runs["td3_bc"]
+    tables = [pl.read_parquet(run.folder / "returns.parquet") for run in (first, second)]
+    seeds = [table.filter(pl.col("final"))["seed"].to_list() for table in tables]
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == 4
     assert json.loads((first.folder / "run.json").read_text())["job"]["evaluation"]["seed"] == 0

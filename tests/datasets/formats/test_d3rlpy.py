@@ -151,6 +151,7 @@ def as_d3rlpy_holds_it(dataset: Dataset) -> Dataset:
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(dataset=row_datasets())
 def test_what_was_written_comes_back_but_for_what_d3rlpy_cannot_hold(tmp_path: Path, dataset: Dataset) -> None:
+    dataset = dataset.replace({name: None for name in dataset.columns if name.startswith("next_")})
     expected = as_d3rlpy_holds_it(dataset)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -280,23 +280,6 @@ def test_info_and_history_survive_while_the_data_does(tmp_path: Path) -> None:
     assert d4rl.read(tmp_path / "file").history == ()
 
 
-def test_what_has_no_place_is_named_in_one_warning(tmp_path: Path) -> None:
-    steps = np.zeros(60)
-    dataset = clean_dataset(weights=steps, costs=steps, episode_columns={"seed": np.arange(10)}).replace(
-        {"corrupted/rewards": steps > 0, "infos/late": np.zeros(70), "infos/note": np.full(60, "text")}
-    )
-    with pytest.warns(AssayWarning) as caught:
-        d4rl.write(dataset, tmp_path / "file")
-    assert len(caught) == 1
-    message = str(caught[0].message)
-    assert "corrupted/rewards, costs, infos/note, weights" in message
-    assert "episode columns, which are left out: seed" in message
-    assert "final row of each episode of infos/late" in message
-    again = d4rl.read(tmp_path / "file")
-    assert again.column("infos/late").shape == (60,)
-    assert_same_columns(again.replace({"infos/late": None}), clean_dataset())
-
-
 def test_what_the_layout_cannot_say_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
     good = clean_dataset()
     cases = {

@@ -58,9 +58,7 @@ def test_sniffing_never_raises_on_what_is_foreign(name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", writable_formats())
 def test_the_first_format_that_claims_a_file_is_the_one_that_wrote_it(name: str, tmp_path: Path) -> None:
-    dataset = clean_dataset()
-    if name == "dsrl":
-        dataset = dataset.replace({"costs": np.zeros(60)})
+    dataset = clean_dataset(rewards=np.zeros(60), **({"costs": np.zeros(60)} if name == "dsrl" else {}))
     target = tmp_path / "written-v0.anything"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssayWarning)  # what a format has no place for
@@ -70,7 +68,7 @@ def test_the_first_format_that_claims_a_file_is_the_one_that_wrote_it(name: str,
 
 @pytest.mark.parametrize("name", writable_formats())
 def test_a_foreign_byte_order_comes_back_or_is_warned_about(name: str, tmp_path: Path) -> None:
-    dataset = clean_dataset().replace({"costs": np.zeros(60)})
+    dataset = clean_dataset(rewards=np.zeros(60), **({"costs": np.zeros(60)} if name == "dsrl" else {}))
     foreign = {"observations": ">f8", "actions": ">f4"}
     swapped = dataset.replace({key: dataset.column(key).astype(dtype) for key, dtype in foreign.items()})
     with warnings.catch_warnings(record=True) as caught:

@@ -119,23 +119,6 @@ def test_long_episodes_come_back(tmp_path: Path) -> None:
     assert read(tmp_path / "long") == holdable(dataset)
 
 
-def test_what_has_no_place_is_named_once(tmp_path: Path) -> None:
-    dataset = clean_dataset(
-        weights=np.ones(60),
-        next_observations=np.zeros((60, 3)),
-        **{"infos/note": np.array(["a"] * 60), "infos/qpos": np.zeros(70), "corrupted/rewards": np.zeros(60, bool)},
-        episode_columns={"tags/best": np.zeros(10, bool), "seed": np.arange(10)},
-    )
-    with pytest.warns(AssayWarning) as caught:
-        write(dataset, tmp_path / "a")
-    assert len(caught) == 1
-    message = str(caught[0].message)
-    assert (
-        "final observations, corrupted/rewards, infos/note, next_observations, weights, final rows of infos/qpos, "
-        "episode column tags/best; left out"
-    ) in message
-
-
 def test_text_and_two_columns_of_one_name_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="column actions is <U1"):
         write(clean_dataset(actions=np.array(["a"] * 60)), tmp_path / "a")

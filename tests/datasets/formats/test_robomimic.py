@@ -246,18 +246,6 @@ def test_robomimic_finds_what_it_looks_for(tmp_path: Path) -> None:
         assert [elem.decode("utf-8") for elem in np.array(file["mask/train"][:])] == [f"demo_{i}" for i in range(8)]
 
 
-def test_what_has_no_place_is_named_in_one_warning(tmp_path: Path) -> None:
-    steps = np.zeros(60)
-    dataset = clean_dataset(weights=steps).replace(
-        {"corrupted/rewards": steps > 0, "infos/late": np.zeros(70), "infos/note": np.full(60, "text")}
-    )
-    with pytest.warns(AssayWarning) as caught:
-        robomimic.write(dataset, tmp_path / "file")
-    assert len(caught) == 1
-    assert "corrupted/rewards, infos/note, weights" in str(caught[0].message)
-    assert robomimic.read(tmp_path / "file").column("infos/late").shape == (60,)
-
-
 def test_env_args_come_back(tmp_path: Path) -> None:
     info = DatasetInfo(id="mine", extra={"env_args": ENV_ARGS})
     robomimic.write(clean_dataset(info=info), tmp_path / "file")

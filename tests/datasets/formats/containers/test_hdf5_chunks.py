@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from assay.datasets.errors import AssayError
 from assay.datasets.formats.containers.hdf5_chunks import Chunks, find_chunks
-from assay.datasets.formats.containers.hdf5_safety import read_array
+from assay.datasets.formats.containers.hdf5_guards import read_array
 
 DTYPES = ("f8", "f4", "i8", "i4", "u1", "?", "S3")
 
@@ -75,6 +75,7 @@ def arrays_and_options(draw: st.DrawFn) -> tuple[list[np.ndarray], dict[str, Any
     return arrays, {} if chunks is None else {"chunks": chunks}
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(arrays_and_options())
 def test_values_and_addresses_are_those_of_hdf5(case: tuple[list[np.ndarray], dict[str, Any]]) -> None:
@@ -176,6 +177,7 @@ def test_addresses_that_lead_anywhere_are_left_to_hdf5() -> None:
             assert chunks is None or chunks.rows.tolist() == [-1, 4, -1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"chunks": (2, 1)}], ids=["in one piece", "in chunks"])
 def test_with_any_byte_of_the_structures_changed_nothing_is_read_that_hdf5_refuses_or_reads_otherwise(
     options: dict[str, Any],

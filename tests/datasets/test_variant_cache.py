@@ -11,8 +11,8 @@ from assay.corruption import RandomCorruption
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetIntegrityError
 from assay.datasets.info import DatasetInfo, Record
-from assay.datasets.kept import apply_or_find, kept_path
 from assay.datasets.recipe import Recipe
+from assay.datasets.variant_cache import apply_or_find, cache_path
 from tests.datasets.dataset_strategies import clean_dataset
 
 
@@ -41,7 +41,7 @@ def test_a_costly_transform_is_applied_once_and_gives_the_same(made):
     dataset, transform = clean_dataset(60, 6), RandomCorruption("observations")
     first, second = (apply_or_find(transform, dataset) for _ in range(2))
     assert made == [dataset]
-    assert folders() == [kept_path(transform, dataset)]
+    assert folders() == [cache_path(transform, dataset)]
     direct = transform(dataset)
     for result in (first, second):
         assert result == direct
@@ -64,10 +64,10 @@ def test_other_parameters_data_history_or_info_have_folders_of_their_own(made):
         dataset.replace(record=Record("source", {"name": "elsewhere"})),
     ]
     transform = RandomCorruption("observations")
-    paths = {kept_path(transform, one) for one in (dataset, *others)}
+    paths = {cache_path(transform, one) for one in (dataset, *others)}
     paths |= {
-        kept_path(RandomCorruption("observations", seed=1), dataset),
-        kept_path(RandomCorruption("states"), dataset),
+        cache_path(RandomCorruption("observations", seed=1), dataset),
+        cache_path(RandomCorruption("states"), dataset),
     }
     assert len(paths) == 6
     for one in others:

@@ -1,8 +1,8 @@
-"""Results of transforms that take minutes, kept on disk and found again.
+"""Results of transforms that take minutes, cached on disk.
 
-A result lies in Assay's own format under `home()/variants`, in a folder that is named after the transform and a hash of
-all that it depends on: the info and the history of the dataset before, its fingerprint, and the transform's record. It is
-written whole or not at all, and read with its hashes checked. Nothing else refers to these folders: any may be deleted.
+A result is stored in Assay's own format under `home()/variants`. The name of its folder is the transform's name and a hash
+of all that the result depends on: the info, history and fingerprint of the dataset before, and the transform's record. It
+is written whole or not at all, and its hashes are checked when it is read. Any of these folders may be deleted.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from pathlib import Path
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError, DatasetIntegrityError
 from assay.datasets.formats import writer_named
+from assay.datasets.renamed import former_names
 from assay.datasets.transform import Progress, Transform
 
-__all__ = ["apply_or_find", "kept_path"]
+__all__ = ["apply_or_find", "cache_path"]
 
 
-def kept_path(transform: Transform, dataset: Dataset) -> Path:
-    """Return the folder where the result of a transform on a dataset is, or will be, kept."""
+def cache_path(transform: Transform, dataset: Dataset) -> Path:
+    """Return the folder where the result of a transform on a dataset is, or will be, cached."""
     import xxhash
 
     from assay.datasets.loading import home
@@ -30,7 +31,7 @@ def kept_path(transform: Transform, dataset: Dataset) -> Path:
 
 
 def apply_or_find(transform: Transform, dataset: Dataset, progress: Progress | None = None) -> Dataset:
-    """Apply a transform; what a costly one gave is kept, and read where it was applied to the same before.
+    """Apply a transform; the result of a costly one is cached, and read from there the next time.
 
     Parameters
     ----------
@@ -42,11 +43,11 @@ def apply_or_find(transform: Transform, dataset: Dataset, progress: Progress | N
     Raises
     ------
     DatasetIntegrityError
-        If what was kept is damaged; with its folder, which may be deleted.
+        If the cached result is damaged; with its folder, which may be deleted.
     """
     if not transform.costly:
         return transform(dataset, progress=progress)
-    folder, store = kept_path(transform, dataset), writer_named("assay")
+    folder, store = cache_path(transform, dataset), writer_named("assay")
     if not folder.exists():
         try:
             store.write(transform(dataset, progress=progress), folder)
@@ -57,3 +58,6 @@ def apply_or_find(transform: Transform, dataset: Dataset, progress: Progress | N
         return store.read(folder)
     except DatasetIntegrityError as error:
         raise DatasetIntegrityError(f"{error}. It can be made again: delete {folder}") from error
+
+
+__getattr__ = former_names(__name__, {"kept_path": cache_path})

@@ -1,0 +1,75 @@
+"""Figures of runs and datasets, one file per family.
+
+Every function returns a `matplotlib.figure.Figure`; none adds a figure to pyplot or changes a setting of matplotlib.
+Seaborn draws points, bars, lines and histograms; positions of text and panels are given in pixels (`layout`), because a
+figure is drawn for the width at which it is shown.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from assay.analysis.figures.curves import plot_curves
+from assay.analysis.figures.dataset_view import DatasetView, Plane
+from assay.analysis.figures.episodes import plot_episodes
+from assay.analysis.figures.frames import plot_frames
+from assay.analysis.figures.layout import LINE_HEIGHT, axes_at, canvas, line_count, wrapped, write_text
+from assay.analysis.figures.marginals import plot_marginals
+from assay.analysis.figures.projection import plot_projection
+from assay.analysis.figures.quality import plot_quality
+from assay.analysis.figures.scores import plot_scores
+from assay.analysis.figures.style import (
+    FONT_POINTS,
+    GRID,
+    INK,
+    LITERAL,
+    MARKERS,
+    MUTED,
+    NARROW_BELOW,
+    SERIES,
+    number_text,
+    thousands,
+)
+from assay.analysis.figures.trajectories import plot_trajectories
+from assay.analysis.figures.variants import axis_label, choose_metric, distinct_variants, variants_in_order
+
+__all__ = [
+    "FONT_POINTS",
+    "GRID",
+    "INK",
+    "LINE_HEIGHT",
+    "LITERAL",
+    "MARKERS",
+    "MUTED",
+    "NARROW_BELOW",
+    "SERIES",
+    "DatasetView",
+    "Plane",
+    "axes_at",
+    "axis_label",
+    "canvas",
+    "choose_metric",
+    "distinct_variants",
+    "line_count",
+    "number_text",
+    "plot_curves",
+    "plot_episodes",
+    "plot_frames",
+    "plot_marginals",
+    "plot_projection",
+    "plot_quality",
+    "plot_scores",
+    "plot_trajectories",
+    "thousands",
+    "variants_in_order",
+    "wrapped",
+    "write_text",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Sample":
+        warnings.warn("Sample is now DatasetView; the former name goes with the next release", DeprecationWarning, 2)
+        return DatasetView
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Generative policies: flows and diffusion models of the data's actions."""

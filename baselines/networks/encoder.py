@@ -1,0 +1,108 @@
+"""Encoders: what a vector and images become before a perceptron, for a whole population.
+
+::
+
+    image [R, B, H, W, C] uint8 -> / 255 -> [B, R C, H, W] -> convolutions with R groups -> [R, B, n] -> linear, ReLU
+    joined with the vector [R, B, v]: [R, B, outputs]
+
+The member axis lies in the groups of each convolution, so one call serves all members and their ensembles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from assay.baselines.networks.network import Parameter, Specification
+from assay.datasets.errors import ConfigError
+
+__all__ = ["ConvolutionalEncoder"]
+
+_MOST_CHANNELS = 4  # of an image whose channels come first
+
+
+@dataclass(frozen=True)
+class ConvolutionalEncoder(Specification):
+    """Convolutions over every image, and a linear layer; the vector passes through.
+
+    Parameters
+    ----------
+    vector : int
+        Entries of the vector; 0 where there is none.
+    images : tuple of shapes
+        (height, width), (height, width, channels), or (channels, height, width) with at most 4 channels.
+    filters : tuple of (channels, kernel, stride)
+        Of each convolution; the default is that of DQN (Mnih et al. 2015).
+    features : int
+        Entries that each image becomes.
+    """
+
+    vector: int
+    images: tuple[tuple[int, ...], ...]
+    filters: tuple[tuple[int, int, int], ...] = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+    features: int = 256
+
+    @property
+    def outputs(self) -> int:
+        """Entries of what comes out."""
+        return self.vector + self.features * len(self.images)
+
+    def parameters(self) -> tuple[Parameter, ...]:  # noqa: D102
+        found: list[Parameter] = []
+        for number, shape in enumerate(self.images):
+            inputs, height, width = _channels_first(shape)
+            for layer, (outputs, kernel, stride) in enumerate(self.filters):
+                height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+                if min(height, width) < 1:
+                    raise ConfigError(f"an image of {list(shape)} is too small for the filters {list(self.filters)}")
+                bound = 1.0 / math.sqrt(inputs * kernel * kernel)
+                name = f"{number}/convolution/{layer}"
+                found += [Parameter(f"{name}/weight", (outputs, inputs, kernel, kernel), bound=bound)]
+                found += [Parameter(f"{name}/bias", (outputs,), bound=bound)]
+                inputs = outputs
+            flat = inputs * height * width
+            bound = 1.0 / math.sqrt(flat)
+            found += [Parameter(f"{number}/features/weight", (flat, self.features), bound=bound)]
+            found += [Parameter(f"{number}/features/bias", (1, self.features), bound=bound)]
+        return tuple(found)
+
+    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:
+        """Apply R encoders to the vectors [R, B, v] and images [R, B, *shape] uint8; returns [R, B, outputs]."""
+        vector, *images = inputs
+        tensors = iter(weights)
+        found = [vector] if self.vector else []
+        for shape, image in zip(self.images, images, strict=True):
+            found.append(self._features(image, shape, tensors))
+        return torch.cat(found, -1)
+
+    def _features(self, image: torch.Tensor, shape: tuple[int, ...], tensors: Iterator[torch.Tensor]) -> torch.Tensor:
+        rows, batch = image.shape[:2]
+        pixels = image.unsqueeze(-1) if len(shape) == 2 else image
+        if len(shape) == 2 or _channels_first(shape) != shape:
+            pixels = pixels.movedim(-1, 2)  # [R, B, C, H, W]
+        hidden = pixels.transpose(0, 1).flatten(1, 2)
+        for _, _, stride in self.filters:
+            weight, bias = next(tensors), next(tensors)
+            hidden = hidden.to(weight.dtype) if hidden.is_floating_point() else hidden.to(weight.dtype) / 255.0
+            hidden = functional.conv2d(hidden, weight.flatten(0, 1), bias.flatten(), stride=stride, groups=rows)
+            hidden = torch.relu(hidden)
+        flat = hidden.view(batch, rows, -1).transpose(0, 1)
+        weight, bias = next(tensors), next(tensors)
+        return torch.relu(torch.baddbmm(bias, flat, weight))
+
+
+def _channels_first(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return (channels, height, width) of an image."""
+    if len(shape) == 2:
+        return 1, *shape
+    if len(shape) != 3:
+        raise ConfigError(f"an image has two or three axes, not the shape {list(shape)}")
+    first, middle, last = shape
+    if first <= _MOST_CHANNELS < min(middle, last):
+        return first, middle, last
+    return last, first, middle

@@ -1,0 +1,1 @@
+"""One file for each family of environments; see `assay.datasets.environments.record`."""
