@@ -36,7 +36,8 @@ from rich.table import Table
 
 from assay.datasets import Dataset
 from assay.metrics import Grid, HyperLogLog, assess, saco, sketch_state_actions, unique_state_actions
-from assay.metrics.assess import GROUPS, metric_names
+from assay.metrics.assess import metric_names
+from assay.metrics.measures import groups as metric_groups
 
 console = Console(width=110)
 
@@ -230,7 +231,7 @@ def whole_table(steps: int) -> None:
     table = assess(dataset, reference, progress=progress)
     seconds, wall = time.process_time() - start, time.perf_counter() - wall
     groups = {name: group for group, names in metric_names(dataset).items() for name in names}
-    spent = dict.fromkeys(GROUPS, 0.0)
+    spent = dict.fromkeys(metric_groups(), 0.0)
     for name, value in zip(table["metric"], table["seconds"]):
         spent[groups[name]] += value
     rows = [(group, f"{value:.2f}") for group, value in spent.items()]

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from assay.datasets.errors import DatasetError
+from assay.datasets.errors import DatasetError, StorageError
+from assay.datasets.system_errors import naming_failures
 
 __all__ = ["atomic_file", "atomic_folder", "atomic_write"]
 
@@ -62,7 +63,29 @@ def _flush_folder(folder: Path) -> None:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a small file so that readers see the old content or the new one, never a part."""
+    """Write a small file so that readers see the old content or the new one, never a part.
+
+    Raises
+    ------
+    StorageError
+        If the operating system refuses; with the path and the reason.
+    """
+    with naming_failures(path):
+        _write_whole(path, content)
+
+
+def _refuse_special(target: Path) -> None:
+    """Raise where the target is no place for a file: renaming would replace a device, such as /dev/null, by one."""
+    try:
+        os.fspath(target).encode()
+    except UnicodeEncodeError:
+        raise StorageError(f"{os.fspath(target)!r} cannot be written: the path is not UTF-8 text") from None
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise StorageError(f"{target} cannot be written: it is a device, a pipe or a socket, not a file")
+
+
+def _write_whole(path: Path, content: bytes | str) -> None:
+    _refuse_special(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
     try:
@@ -138,7 +161,16 @@ def atomic_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     ------
     DatasetError
         If `target` exists and `overwrite` is False, or is a folder.
+    StorageError
+        If the operating system refuses; with the path and the reason.
     """
+    with naming_failures(target), _atomic_file(target, overwrite) as part:
+        yield part
+
+
+@contextmanager
+def _atomic_file(target: Path, overwrite: bool) -> Iterator[Path]:
+    _refuse_special(target)
     target = Path(os.path.realpath(target))
     if target.is_dir():
         raise DatasetError(f"{target} is a folder; this format is one file: name it")
@@ -173,7 +205,16 @@ def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     ------
     DatasetError
         If `target` exists and `overwrite` is False, or is a file.
+    StorageError
+        If the operating system refuses; with the path and the reason.
     """
+    with naming_failures(target), _atomic_folder(target, overwrite) as part:
+        yield part
+
+
+@contextmanager
+def _atomic_folder(target: Path, overwrite: bool) -> Iterator[Path]:
+    _refuse_special(target)
     target = Path(os.path.realpath(target))
     _refuse_unasked(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)

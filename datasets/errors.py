@@ -14,6 +14,7 @@ __all__ = [
     "DatasetIntegrityError",
     "DownloadError",
     "FormatError",
+    "StorageError",
     "UnknownNameError",
 ]
 
@@ -48,6 +49,10 @@ class CollectionError(AssayError, RuntimeError):
 
 class DownloadError(AssayError, OSError):
     """A file could not be fetched: the server refused, was silent, or the connection kept failing."""
+
+
+class StorageError(AssayError, OSError):
+    """Something cannot be written: the disk is full, a folder is read-only, a name is too long."""
 
 
 class UnknownNameError(AssayError, KeyError):

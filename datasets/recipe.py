@@ -161,18 +161,7 @@ def variants_from_plain(plain: Any, where: str) -> dict[str, list[Any]]:
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Read a YAML file of plain values.
+    """Read a YAML file of plain values; see `assay.datasets.yaml_reader.read_yaml`."""
+    from assay.datasets.yaml_reader import read_yaml as read
 
-    Raises
-    ------
-    ConfigError
-        If the file is missing or is not YAML; with its line.
-    """
-    import yaml
-
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ConfigError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
+    return read(path)

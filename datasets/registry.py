@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.util
+import operator
 import os
 import pkgutil
 import sys
@@ -22,16 +23,60 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast, dataclass_transform
+from typing import Annotated, Any, Generic, TypeVar, cast, dataclass_transform, get_args
 
 import pydantic
 
 from assay.datasets.errors import AssayError, AssayWarning, ConfigError, UnknownNameError
 
-__all__ = ["Registry", "describe_validation_error", "import_file", "imported_files", "register"]
+__all__ = [
+    "Integer",
+    "Registry",
+    "Seed",
+    "check_seed",
+    "defined_in_import",
+    "describe_validation_error",
+    "import_file",
+    "import_hint",
+    "imported_files",
+    "register",
+]
 
 Entry = TypeVar("Entry")
 ClassType = TypeVar("ClassType", bound=type[Any])
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("expected a number, not true or false")
+    return value
+
+
+Integer = Annotated[int, pydantic.BeforeValidator(_no_boolean)]
+"""An int of a validated configuration; YAML's true, which Python counts as 1, is none."""
+Seed = Annotated[Integer, pydantic.Field(ge=0, lt=2**63)]
+"""A seed of a validated configuration."""
+
+
+def check_seed(seed: Any) -> int:
+    """Return a seed as int.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a whole number from 0 to 2**63 - 1, which is what generators and files hold.
+
+    Examples
+    --------
+    >>> check_seed(-1)
+    Traceback (most recent call last):
+    ...
+    assay.datasets.errors.ConfigError: seed=-1: expected a whole number from 0 to 2**63 - 1
+    """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= operator.index(seed) < 2**63:
+        raise ConfigError(f"seed={seed!r}: expected a whole number from 0 to 2**63 - 1")
+    return operator.index(seed)
+
 
 _IMPORTED: dict[Path, str] = {}  # files of `import_file` and the names of their modules
 
@@ -87,6 +132,10 @@ class Registry(Generic[Entry]):
         """Forget an entry, such as one of a test's own."""
         del self._entries[name], self._origins[name]
 
+    def known(self, name: str) -> Entry | None:
+        """Return the entry of this name where it has been added already, without looking for it."""
+        return self._entries.get(name)
+
     def all(self) -> dict[str, Entry]:
         """Return every entry by name, in alphabetical order."""
         self.discover()
@@ -138,11 +187,16 @@ def import_file(path: str | os.PathLike[str]) -> None:
     ConfigError
         If there is no such file, or it cannot be imported; the message says which line failed.
     """
-    file = Path(path).resolve()
+    try:
+        file = Path(path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # symbolic links in a circle, a NUL character
+        raise ConfigError(f"{path!s} is not a path: {error}") from error
     if file in _IMPORTED:
         return
-    if file.suffix != ".py" or not file.is_file():
-        raise ConfigError(f"{path}: expected a Python file to import")
+    if not file.is_file():
+        raise ConfigError(f"{path} does not exist, or is not a file")
+    if file.suffix != ".py":
+        raise ConfigError(f"{path}: expected a Python file (.py) to import")
     name = f"assay_imported_{file.stem}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
@@ -162,6 +216,20 @@ def import_file(path: str | os.PathLike[str]) -> None:
 def imported_files() -> tuple[Path, ...]:
     """Return the files that `import_file` imported, in order; worker processes import them again."""
     return tuple(_IMPORTED)
+
+
+def defined_in_import(cls: type) -> bool:
+    """Return whether a class was defined in a file that `import_file` imported; other processes know it by name only."""
+    return cls.__module__ in _IMPORTED.values()
+
+
+def import_hint(files: Iterable[str]) -> str:
+    """Return what to do about a name that files of a user's own define, and that is not known here; empty without files."""
+    missing = [file for file in files if Path(file) not in _IMPORTED]
+    if not missing:
+        return ""
+    options = " ".join(f"--import {file}" for file in missing)
+    return f"(made with files of its own: pass {options}, or call assay.datasets.registry.import_file)"
 
 
 def _line(error: BaseException, file: Path) -> str:
@@ -200,6 +268,7 @@ def register(name: str, **attributes: Any) -> Callable[[ClassType], ClassType]:
 def _with_clear_errors(name: str, init: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: object, *arguments: Any, **parameters: Any) -> None:
         try:
+            _refuse_booleans(type(self), arguments, parameters)
             init(self, *arguments, **parameters)
         except pydantic.ValidationError as error:
             known = [item.name for item in fields(self) if item.init]  # type: ignore[arg-type]
@@ -208,6 +277,25 @@ def _with_clear_errors(name: str, init: Callable[..., None]) -> Callable[..., No
 
     __init__.__wrapped__ = init  # type: ignore[attr-defined]  # keeps the signature for help() and for tyro
     return __init__
+
+
+def _refuse_booleans(cls: type[Any], arguments: tuple[Any, ...], parameters: Mapping[str, Any]) -> None:
+    """Raise ConfigError where true or false is given for a number, which pydantic would read as 1 or 0."""
+    positional = [item.name for item in fields(cls) if item.init and not item.kw_only]
+    given = {**dict(zip(positional, arguments)), **parameters}
+    for name, value in given.items():
+        if name in cls.__pydantic_fields__ and _holds_boolean(value):
+            annotation = cls.__pydantic_fields__[name].annotation
+            if _mentions(annotation, int, float) and not _mentions(annotation, bool, Any):
+                raise ConfigError(f"{cls.name}: {name}={value!r}: expected a number, not true or false")
+
+
+def _holds_boolean(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_holds_boolean, value)))
+
+
+def _mentions(annotation: Any, *kinds: Any) -> bool:
+    return any(annotation is kind for kind in kinds) or any(_mentions(part, *kinds) for part in get_args(annotation))
 
 
 def describe_validation_error(
@@ -236,7 +324,7 @@ def describe_validation_error(
             first = positional[first]
         place = ".".join(str(part) for part in (first, *rest))
         if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            near = difflib.get_close_matches(str(first), known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(str((first, *rest)[-1]), known, n=1, cutoff=0.5)
             lines.append(f"{place} is not a parameter of it" + (f"; did you mean {near[0]!r}?" if near else ""))
         elif item["type"] in ("missing", "missing_argument"):
             lines.append(f"{place} is missing")

@@ -13,6 +13,7 @@ from assay.metrics.entropy import knn_entropy
 from assay.metrics.grid import Grid
 from assay.metrics.hyperloglog import HyperLogLog
 from assay.metrics.labels import dead_dimensions, duplicate_rate, reward_sparsity, time_limit
+from assay.metrics.measures import NotMeasurable, register_metric
 from assay.metrics.mixture import mixture_gain
 from assay.metrics.noise import noise_ratio
 from assay.metrics.return_structure import (
@@ -46,6 +47,7 @@ from assay.metrics.trajectory_quality import tq
 __all__ = [
     "Grid",
     "HyperLogLog",
+    "NotMeasurable",
     "action_variance",
     "assess",
     "autocorrelation",
@@ -73,6 +75,7 @@ __all__ = [
     "normalized_score",
     "potential_for_improvement",
     "psv",
+    "register_metric",
     "return_histogram",
     "return_quantiles",
     "return_summary",

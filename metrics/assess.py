@@ -9,70 +9,18 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, UnknownNameError
-from assay.metrics import (
-    behaviour,
-    coverage,
-    distance,
-    diversity,
-    entropy,
-    labels,
-    noise,
-    return_structure,
-    returns,
-    saco,
-    smoothness,
-    spectrum,
-    stitching,
-    trajectory_quality,
-)
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, NotMeasurable, groups
+from assay.metrics.returns import require_episodes
 
 if TYPE_CHECKING:
     from assay.metrics.table import MetricTable
 
-__all__ = ["GROUPS", "assess", "metric_names"]
-
-
-def _size(basis: Basis) -> Measures:
-    dataset = basis.dataset
-    return {
-        "steps": lambda: Measure(dataset.total_steps, "steps", "count"),
-        "episodes": lambda: Measure(dataset.total_episodes, "episodes", "count"),
-    }
-
-
-def _corruption(basis: Basis) -> Measures:
-    def share(element: str) -> Callable[[], Measure]:
-        source = f"mask in column corrupted/{element}"
-        return lambda: Measure(float(basis.dataset.masks[element].mean()), "fraction of steps", source)
-
-    return {f"corrupted_{element}": share(element) for element in sorted(basis.dataset.masks)}
-
-
-GROUPS: Mapping[str, Callable[[Basis], Measures]] = {
-    "size": _size,
-    "returns": returns.measures,
-    "return_structure": return_structure.measures,
-    "quality": trajectory_quality.measures,
-    "state_actions": saco.measures,
-    "stitching": stitching.measures,
-    "entropy": entropy.measures,
-    "rank": spectrum.measures,
-    "overlap": coverage.measures,
-    "behaviour": behaviour.measures,
-    "diversity": diversity.measures,
-    "labels": labels.measures,
-    "noise": noise.measures,
-    "smoothness": smoothness.measures,
-    "distance": distance.measures,
-    "corruption": _corruption,
-}
-"""Groups of metrics, in the order of the table; `select` takes their names, too."""
+__all__ = ["assess", "metric_names"]
 
 
 def assess(
@@ -135,17 +83,17 @@ def assess(
     """
     from assay.metrics.table import MetricTable
 
-    returns.require_episodes(dataset)
+    require_episodes(dataset)
     if isinstance(select, str):
         raise ConfigError(f"select must be a list of metric names, such as [{select!r}]")
     basis = Basis(dataset, reference, bins, seed, sample, definition)
-    groups = {group: measures(basis) for group, measures in GROUPS.items()}
-    known = {name: function for measures in groups.values() for name, function in measures.items()}
+    measured = {name: group.measures(basis) for name, group in groups().items()}
+    known = {name: function for measures in measured.values() for name, function in measures.items()}
     chosen: dict[str, None] = {}
     for name in known if select is None else select:
-        if name not in known and name not in groups:
-            raise UnknownNameError("metric", name, [*known, *groups])
-        chosen |= dict.fromkeys(groups.get(name, [name]))
+        if name not in known and name not in measured:
+            raise UnknownNameError("metric", name, {*known, *measured})
+        chosen |= dict.fromkeys(measured.get(name, [name]))
     rows: list[tuple[str, Measure, float]] = []
     skipped: dict[str, str] = {}
     for number, name in enumerate(chosen):
@@ -174,4 +122,11 @@ def assess(
 
 def metric_names(dataset: Dataset) -> dict[str, list[str]]:
     """Return the names of the metrics by group; some depend on the dataset, such as `corrupted_<element>`."""
-    return {group: list(measures(Basis(dataset))) for group, measures in GROUPS.items()}
+    return {name: list(group.measures(Basis(dataset))) for name, group in groups().items()}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "GROUPS":
+        warnings.warn("GROUPS is now assay.metrics.measures.groups()", DeprecationWarning, stacklevel=2)
+        return {name: group.measures for name, group in groups().items()}
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

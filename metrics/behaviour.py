@@ -35,7 +35,7 @@ import numpy as np
 
 from assay.metrics.dip import dip
 from assay.metrics.estimates import leaving_out, mean_by_blocks
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.mixture import mixture_gain
 from assay.metrics.neighbours import (
     Neighbours,
@@ -193,6 +193,7 @@ def _projected(actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("behaviour", order=100)
 def measures(basis: Basis) -> Measures:
     """Return `action_variance`, `multimodality` and `mixture_modes`."""
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 import numpy as np
 
 from assay.metrics.estimates import leaving_out, of_sample
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, sample_steps
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group, sample_steps
 from assay.metrics.neighbours import StepSample, kth_without, nearest, paired_rows, search, some_of
 
 __all__ = ["coverage", "inside"]
@@ -125,6 +125,7 @@ def pair(basis: Basis) -> tuple[StepSample, StepSample, np.ndarray, np.ndarray]:
     return basis.cache("pair", draw)
 
 
+@register_group("overlap", order=90)
 def measures(basis: Basis) -> Measures:
     """Return `coverage` and `inside_reference`."""
 

@@ -42,7 +42,7 @@ import numpy as np
 from assay.metrics.coverage import pair
 from assay.metrics.entropy import FINEST
 from assay.metrics.estimates import leaving_out, of_sample
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.neighbours import Scaling, StepSample, kth_without, nearest, search, some_of
 
 __all__ = ["kl_divergence", "ks_distances", "mmd", "sliced_wasserstein"]
@@ -254,6 +254,7 @@ def _require_neighbours(rows: np.ndarray, reference: np.ndarray, k: int) -> None
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("distance", order=150)
 def measures(basis: Basis) -> Measures:
     """Return `sliced_wasserstein`, `mmd`, `kl_divergence`, `ks_mean` and `ks_max`."""
 

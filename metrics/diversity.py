@@ -21,7 +21,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.metrics.estimates import Estimate, jackknife
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.neighbours import Scaling, StepSample, discrete_actions, one_hot
 
 __all__ = ["episode_diversity"]
@@ -74,6 +74,7 @@ def _estimate(summaries: np.ndarray) -> Estimate:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("diversity", order=110)
 def measures(basis: Basis) -> Measures:
     """Return `episode_diversity`."""
 

@@ -40,7 +40,7 @@ from collections.abc import Callable
 import numpy as np
 
 from assay.metrics.estimates import BLOCKS, leaving_out
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.neighbours import (
     STATE_ACTION_NEIGHBOURS,
     Neighbours,
@@ -119,6 +119,7 @@ Terms = Callable[[int | None], np.ndarray]
 """What each query adds without a block of rows; NaN where it is of that block, or has too few of its like."""
 
 
+@register_group("entropy", order=70)
 def measures(basis: Basis) -> Measures:
     """Return `state_entropy`, `state_action_entropy` and `policy_entropy`."""
     discrete = discrete_actions(basis.dataset)

@@ -23,7 +23,7 @@ import xxhash
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.streaming import StepReader
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.returns import last_steps
 
 __all__ = ["dead_dimensions", "duplicate_rate", "reward_sparsity", "time_limit"]
@@ -184,6 +184,7 @@ def _bytes(array: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("labels", order=120)
 def measures(basis: Basis) -> Measures:
     """Return `reward_sparsity`, `duplicate_rate`, `dead_observations`, `dead_actions` and `time_limit`."""
     dataset = basis.dataset

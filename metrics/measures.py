@@ -1,13 +1,20 @@
 """What a table of metrics is made of: measures, by group, and what they share while one dataset is measured.
 
-A metric file offers its functions to everybody and one function `measures(basis)` to the table, which returns for every
-name a function that computes it. Nothing is computed until it is asked for, and what several measures need is computed
-once, by `basis.cache`. A measure that lacks something (a reference, real-valued observations) raises `NotMeasurable` with
+A metric of one's own is a function of a dataset::
+
+    @register_metric("action_energy", unit="squared action")
+    def action_energy(dataset: Dataset) -> float:
+        return float(np.square(dataset.actions).mean())
+
+A metric file of this package offers its functions to everybody and one function `measures(basis)` to the table, which is
+registered by `register_group` and returns for every name a function that computes it. Nothing is computed until it is asked
+for, and what several measures need is computed once, by `basis.cache`. A measure that lacks something (a reference, real-valued observations) raises `NotMeasurable` with
 the reason: the table leaves it out, or shows the reason where it was asked for by name.
 """
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,13 +25,26 @@ import numpy as np
 from assay.datasets.bootstrap import bootstrap, percentile_interval
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
+from assay.datasets.registry import Registry
 from assay.datasets.streaming import StepReader
 
-__all__ = ["Basis", "Measure", "Measures", "NotMeasurable", "bootstrap_interval"]
+__all__ = [
+    "Basis",
+    "Group",
+    "Measure",
+    "Measures",
+    "NotMeasurable",
+    "bootstrap_interval",
+    "groups",
+    "register_group",
+    "register_metric",
+    "remove_metric",
+]
 
 RESAMPLES = 1_000
 
 Result = TypeVar("Result")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class NotMeasurable(ConfigError):
@@ -104,6 +124,129 @@ class Basis:
     def sampled_steps(self, dataset: Dataset | None = None) -> np.ndarray:
         """Return at most `sample` steps, drawn without replacement by the seed, in order; (n,) int64."""
         return sample_steps(dataset or self.dataset, self.sample, self.seed)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Metrics that are measured together, or one metric that stands alone.
+
+    Parameters
+    ----------
+    measures : callable
+        Basis -> name of each metric -> what computes it.
+    order : int
+        The table lists groups from low to high; 10 to 160 are the built-in ones.
+    """
+
+    measures: Callable[[Basis], Measures]
+    order: int
+
+
+_REGISTRY: Registry[Group] = Registry("group of metrics", ["assay.metrics"], "assay.metrics")
+_LAST = 1000  # order of what gives none
+
+
+def groups() -> dict[str, Group]:
+    """Return all groups of metrics by name, in the order of the table.
+
+    Examples
+    --------
+    >>> list(groups())[:3]
+    ['size', 'returns', 'return_structure']
+    """
+    return dict(sorted(_REGISTRY.all().items(), key=lambda item: item[1].order))
+
+
+def register_group(name: str, order: int = _LAST) -> Callable[[Function], Function]:
+    """Register a function `measures(basis)` as a group of metrics.
+
+    Parameters
+    ----------
+    name : str
+        Of the group; `select` takes it for all of its metrics.
+    order : int
+        As in `Group`.
+
+    Raises
+    ------
+    ConfigError
+        If another module has taken the name.
+    """
+
+    def decorate(function: Function) -> Function:
+        _REGISTRY.add(name, Group(function, order), function.__module__)
+        return function
+
+    return decorate
+
+
+def register_metric(name: str, unit: str, source: str = "", order: int = _LAST) -> Callable[[Function], Function]:
+    """Register a function of a dataset as a metric: `assess`, `assay metrics` and suites then know its name.
+
+    The function is called with the dataset, and with the reference dataset too if it has a parameter named `reference`. It
+    returns a number, or a number and its 95 % interval as `(value, (low, high))`. It may raise `NotMeasurable` with what
+    it lacks; then the table leaves the metric out.
+
+    Parameters
+    ----------
+    name : str
+    unit : str
+        In words, such as `"fraction of steps"`.
+    source : str
+        Definition or paper; default the first line of the function's docstring.
+    order : int
+        Its place in the table; without it, after the built-in metrics.
+
+    Raises
+    ------
+    ConfigError
+        If another module has taken the name.
+
+    Examples
+    --------
+    >>> from assay.metrics import assess, register_metric
+    >>> @register_metric("example_energy", unit="squared action")
+    ... def example_energy(dataset):
+    ...     "Mean of the squared actions."
+    ...     return (dataset.actions**2).mean()
+    >>> dataset = Dataset.from_arrays(
+    ...     observations=np.zeros(3), actions=np.array([1.0, 3.0]), rewards=[0.0, 0.0],
+    ...     terminations=[False, True], truncations=[False, False])
+    >>> assess(dataset, select=["example_energy"]).select("metric", "value", "unit", "source").rows()
+    [('example_energy', 5.0, 'squared action', 'Mean of the squared actions.')]
+    >>> remove_metric("example_energy")
+    """
+
+    def decorate(function: Function) -> Function:
+        takes_reference = "reference" in inspect.signature(function).parameters
+        definition = source or (inspect.getdoc(function) or function.__name__).splitlines()[0]
+
+        def measure(basis: Basis) -> Measure:
+            more = {"reference": basis.require_reference()} if takes_reference else {}
+            return _as_measure(name, function(basis.dataset, **more), unit, definition)
+
+        _REGISTRY.add(name, Group(lambda basis: {name: lambda: measure(basis)}, order), function.__module__)
+        return function
+
+    return decorate
+
+
+def remove_metric(name: str) -> None:
+    """Forget a metric or group, such as one of a test's own."""
+    _REGISTRY.remove(name)
+
+
+def _as_measure(name: str, returned: Any, unit: str, source: str) -> Measure:
+    value, interval = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
+    try:
+        if interval is not None:
+            low, high = interval
+            interval = float(low), float(high)
+        return Measure(float(value), unit, source, interval)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"metric {name} returned {returned!r}; expected a number, or a number and its interval (low, high)"
+        ) from error
 
 
 def sample_steps(dataset: Dataset, size: int, seed: int) -> np.ndarray:

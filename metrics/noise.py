@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from assay.metrics.estimates import Estimate, leaving_out
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.neighbours import (
     STATE_ACTION_NEIGHBOURS,
     Neighbours,
@@ -109,6 +109,7 @@ def _intercept(deltas: np.ndarray, gammas: np.ndarray) -> float:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("noise", order=130)
 def measures(basis: Basis) -> Measures:
     """Return `transition_noise` and `reward_noise`."""
 

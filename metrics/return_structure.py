@@ -27,7 +27,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, bootstrap_interval
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, bootstrap_interval, register_group
 from assay.metrics.returns import finite_returns
 
 __all__ = ["fraction_above_mean", "potential_for_improvement", "psv", "return_histogram", "return_quantiles"]
@@ -197,6 +197,7 @@ def _above(returns: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("return_structure", order=30)
 def measures(basis: Basis) -> Measures:
     """Return `return_quantile_...`, `psv`, `psv_scaled`, `psv_score`, `potential_for_improvement`, `fraction_above_mean`."""
     dataset = basis.dataset

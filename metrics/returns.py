@@ -15,7 +15,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.info import ReferenceScores
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, bootstrap_interval
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, bootstrap_interval, register_group
 
 __all__ = [
     "fraction_terminated",
@@ -165,6 +165,7 @@ def _summary(values: np.ndarray) -> dict[str, float]:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("returns", order=20)
 def measures(basis: Basis) -> Measures:
     """Return `return_...`, `length_...`, `score` and how episodes end."""
     dataset = basis.dataset

@@ -53,7 +53,7 @@ from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
 from assay.datasets.memory import empty
 from assay.metrics.grid import Grid, has_bins
 from assay.metrics.hyperloglog import HyperLogLog
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 
 __all__ = [
     "Definition",
@@ -335,6 +335,7 @@ def _distinct(cells: np.ndarray) -> int:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("state_actions", order=50)
 def measures(basis: Basis) -> Measures:
     """Return `unique_states`, `unique_state_actions`, `saturation`, `saco` and `lsaco`."""
     dataset, bins, definition = basis.dataset, basis.bins, basis.definition

@@ -24,7 +24,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.metrics.estimates import BLOCKS, Estimate, blocks_of, jackknife, mean_by_blocks
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.neighbours import Scaling, StepSample, discrete_actions, one_hot
 
 __all__ = ["autocorrelation", "discontinuities"]
@@ -129,6 +129,7 @@ def _jumps(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("smoothness", order=140)
 def measures(basis: Basis) -> Measures:
     """Return `autocorrelation_observations`, `..._actions`, `..._rewards` and `discontinuities`."""
     dataset = basis.dataset

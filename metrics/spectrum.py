@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from assay.metrics.estimates import BLOCKS, jackknife
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.neighbours import Scaling, the_actions, the_sample, the_states
 
 __all__ = ["effective_rank", "spectrum"]
@@ -96,6 +96,7 @@ def _rank(shares: np.ndarray) -> float:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("rank", order=80)
 def measures(basis: Basis) -> Measures:
     """Return `effective_rank_states` and `effective_rank_state_actions`."""
 

@@ -36,7 +36,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.metrics.grid import Grid, has_bins
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.returns import finite_returns, last_steps
 
 __all__ = ["Stitched", "stitched_return"]
@@ -192,6 +192,7 @@ def _first_of_runs(values: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("stitching", order=60)
 def measures(basis: Basis) -> Measures:
     """Return `stitched_return_best` and `stitched_return_mean`."""
     dataset = basis.dataset

@@ -36,7 +36,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.info import ReferenceScores, reference_scores
-from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, bootstrap_interval
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, bootstrap_interval, register_group
 from assay.metrics.returns import finite_returns, last_steps
 
 __all__ = ["tq"]
@@ -171,6 +171,7 @@ def _completed(dataset: Dataset) -> np.ndarray:
 # -------------------------------------------------------------------- for the table
 
 
+@register_group("quality", order=40)
 def measures(basis: Basis) -> Measures:
     """Return `tq`."""
 

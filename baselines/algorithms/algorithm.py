@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast, get_t
 
 import torch
 
+from assay.baselines.algorithms.presets import presets_of
 from assay.baselines.algorithms.registry import REGISTRY
 from assay.baselines.engine.data import ActionScale, TrainingData, rows_of_episodes
 from assay.baselines.engine.shapes import CategoryCode, Observations, Shapes
@@ -403,9 +404,9 @@ class Algorithm(ABC):
         Raises
         ------
         ConfigError
-            If the algorithm has no such table.
+            If there is no table of presets beside the algorithm's file, or it has nothing for the dataset.
         """
-        raise ConfigError(f"{cls.label} has no presets by dataset")
+        return presets_of(cls).values_for(dataset)
 
     def parameters(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""

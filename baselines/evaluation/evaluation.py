@@ -31,6 +31,7 @@ from assay.baselines.evaluation.observation_noise import NoisyEpisodes, Observat
 from assay.datasets.environments.pool import EnvironmentPool, usable_cores
 from assay.datasets.environments.specification import EnvironmentSpec, evaluation_environment
 from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
+from assay.datasets.registry import Integer, Seed
 
 if TYPE_CHECKING:
     from assay.baselines.engine.acting import Actor, Episodes
@@ -75,9 +76,9 @@ class Evaluation:
 
     PRESETS: ClassVar[tuple[str, ...]] = ("final", "sparse", "published")
 
-    episodes: Annotated[int, Field(gt=0)] = 10
-    every: Annotated[int, Field(gt=0)] | None = None
-    seed: int = 0
+    episodes: Annotated[Integer, Field(gt=0)] = 10
+    every: Annotated[Integer, Field(gt=0)] | None = None
+    seed: Seed = 0
     environment: str | None = None
     engine: Literal["gymnasium", "envpool"] = "gymnasium"
     observation_noise: ObservationNoise | None = None

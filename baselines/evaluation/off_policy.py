@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
-from assay.baselines.algorithms.registry import algorithm_named
+from assay.baselines.algorithms.registry import algorithm_of_run
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.shapes import Shapes
@@ -286,8 +286,7 @@ def _scaled_actions(policy: Policy, observations: np.ndarray, scale: ActionScale
 
 
 def _algorithm(run: Run) -> Algorithm:
-    job = run.description["job"]
-    return algorithm_named(job["algorithm"], job["parameters"])
+    return algorithm_of_run(run.description)
 
 
 def _has_critic(run: Run) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from operator import index
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from assay.baselines.engine.data import ActionScale
 from assay.baselines.engine.shapes import Shapes
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
+from assay.datasets.registry import check_seed
 from assay.datasets.spaces import Box, Discrete, infer_space
 
 __all__ = ["Job"]
@@ -28,7 +28,7 @@ class Job:
     dataset : Dataset
         Or a variant of one.
     seed : int
-        Of the initial weights, the batches and all other draws of training.
+        Of the initial weights, the batches and all other draws of training; from 0 to 2**63 - 1.
     variant : str
         What the dataset is called in tables; default its own name (`Dataset.name`): the one it was given, else its id
         and its last transforms.
@@ -39,6 +39,11 @@ class Job:
         are corrupted, when they do not tell.
     by_variant : tuple of str
         Parameters that were chosen for the variant; tables do not tell algorithms apart by them.
+
+    Raises
+    ------
+    ConfigError
+        If the seed is not a whole number from 0 to 2**63 - 1, which is what run folders and generators hold.
 
     Examples
     --------
@@ -57,13 +62,7 @@ class Job:
     by_variant: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        try:
-            seed = index(self.seed)
-        except TypeError:
-            raise ConfigError(f"seed={self.seed!r} must be a whole number") from None
-        if isinstance(self.seed, bool) or not -(2**63) <= seed < 2**63:
-            raise ConfigError(f"seed={self.seed!r} must be a whole number of at most 64 bits")
-        object.__setattr__(self, "seed", seed)
+        object.__setattr__(self, "seed", check_seed(self.seed))
 
     @property
     def label(self) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from assay.baselines.algorithms.algorithm import describe_networks
-from assay.baselines.algorithms.registry import algorithm_named
+from assay.baselines.algorithms.registry import algorithm_of_run
 from assay.baselines.engine.acting import Acting, Actor, actor_of
 from assay.baselines.engine.data import ActionScale, ObservationScale
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks.network import FixedNetwork
 from assay.baselines.runs.integrity import safetensors_texts
-from assay.datasets.errors import ConfigError, DatasetIntegrityError
+from assay.datasets.errors import ConfigError, DatasetIntegrityError, UnknownNameError
 
 __all__ = ["TrainedPolicy"]
 
@@ -40,7 +40,7 @@ class TrainedPolicy:
             observation = ObservationScale(mean, scale, deviation)
             first = int(tensors["action/first"]) if "action/first" in tensors else None
             action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
-            algorithm = algorithm_named(description["job"]["algorithm"], description["job"]["parameters"])
+            algorithm = algorithm_of_run(description)
             shapes = _shapes(content, observation, action)
             specs = describe_networks(algorithm, shapes)
             networks = {
@@ -48,6 +48,8 @@ class TrainedPolicy:
                 for name, spec in specs.items()
             }
             acting = Acting(algorithm, observation, action, float(tensors["return/best"]), shapes)
+        except UnknownNameError:  # a KeyError, too
+            raise
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
         return cls(acting, networks)

@@ -43,6 +43,7 @@ from assay.baselines.runs.reader import StoredRun
 from assay.baselines.runs.schema import CHECKPOINTS, DESCRIPTION, POLICY, RUN_SCHEMA, RUN_VERSION, TABLES
 from assay.datasets.atomic import atomic_write
 from assay.datasets.errors import AssayError, DatasetIntegrityError
+from assay.datasets.registry import imported_files
 
 if TYPE_CHECKING:
     import torch
@@ -180,6 +181,7 @@ class Run(StoredRun):
             },
             "references": None if references is None else asdict(references),
             "versions": versions(),
+            "imports": [os.fspath(file) for file in imported_files()],  # of the user's own; reading needs them again
             "hardware": dict(hardware),
             "precision": plan.precision,
             "storage": plan.storage,

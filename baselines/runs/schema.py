@@ -83,6 +83,7 @@ _OPTIONAL: Mapping[str, Any] = {
     "versions": dict,
     "hardware": dict,
     "files": dict,
+    "imports": list,
     "population": str,
     "seconds": _NUMBER,
     "started": str,

@@ -22,6 +22,9 @@
 An algorithm's key is its label in the tables; where that is not the algorithm's name, `algorithm:` names it. One with
 `preset: variant` takes what its authors chose for the environment and the corruption of each variant.
 
+`imports:` lists Python files of your own, by their path from the suite's folder, that define algorithms, transforms, metrics
+or formats which the suite names.
+
 Several datasets are `sources:`, a mapping of labels to names; every variant is made of each, and called by both labels.
 A transform that needs a victim names one of `victims:` (written as algorithms are), or an algorithm; it is trained on the
 clean source for the budget's `victim_steps`, once, and kept under the folder of `assay.datasets.loading.home`; so is what
@@ -33,7 +36,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -55,7 +58,7 @@ from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
 from assay.datasets.recipe import Recipe, read_yaml, transforms_from_plain, variants_from_plain
-from assay.datasets.registry import describe_validation_error
+from assay.datasets.registry import Integer, Seed, checked_names, describe_validation_error, import_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,13 +73,13 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(gt=0)  # updates of each job
-    dataset_steps: int | None = Field(None, gt=0)  # size of a catalog dataset
-    seeds: tuple[int, ...] | None = None
-    episodes: int | None = Field(None, gt=0)  # of each evaluation
-    evaluate_every: int | None = Field(None, gt=0)  # updates
+    steps: Integer = Field(gt=0)  # updates of each job
+    dataset_steps: Integer | None = Field(None, gt=0)  # size of a catalog dataset
+    seeds: tuple[Seed, ...] | None = None
+    episodes: Integer | None = Field(None, gt=0)  # of each evaluation
+    evaluate_every: Integer | None = Field(None, gt=0)  # updates
     precision: Precision = "highest"  # of matrix products
-    victim_steps: int = Field(VICTIM_STEPS, gt=0)  # updates of each victim
+    victim_steps: Integer = Field(VICTIM_STEPS, gt=0)  # updates of each victim
     victim_parameters: dict[str, Any] = {}  # for every victim
     algorithm_parameters: dict[str, Any] = {}  # for every algorithm, such as a smaller batch
     algorithms: dict[str, dict[str, Any]] = {}  # for the algorithm of this label, over those of the suite
@@ -87,7 +90,9 @@ class Quality(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bins: int = Field(100, ge=2)  # edges per column of the grid that SACo counts on; fewer where many columns saturate
+    bins: Integer = Field(
+        100, ge=2
+    )  # edges per column of the grid that SACo counts on; fewer where many columns saturate
     metrics: tuple[str, ...] = ("size", "returns", "quality", "state_actions", "corruption")  # or groups of them
 
 
@@ -108,31 +113,50 @@ class Suite(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     title: str = ""
     question: str = ""
+    imports: tuple[str, ...] = ()  # Python files of the user's own
     source: str = ""
     sources: dict[str, str] = {}
     variants: dict[str, list[Any]]
     algorithms: dict[str, dict[str, Any] | None]
     victims: dict[str, dict[str, Any] | None] = {}
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     evaluation: Literal["final", "sparse", "published"] | Evaluation | None = Evaluation()  # a preset, or settings
     quality: Quality = Quality()
     budgets: dict[str, Budget]
 
     @classmethod
-    def from_plain(cls, plain: Any, where: str = "suite") -> Suite:
-        """Build a suite from the mapping that its YAML holds, checking every part of it; errors name `where`."""
+    def from_plain(cls, plain: Any, where: str = "suite", folder: str | os.PathLike[str] = ".") -> Suite:
+        """Build a suite from the mapping that its YAML holds, checking every part of it.
+
+        Parameters
+        ----------
+        plain : mapping
+        where : str
+            What errors name.
+        folder : path
+            What the paths of `imports` are relative to.
+
+        Raises
+        ------
+        ConfigError
+            If a part is misspelt or impossible.
+        """
         if not isinstance(plain, Mapping):
             raise ConfigError(f"{where}: expected a mapping with the keys {', '.join(cls.model_fields)}")
         known = {key: value for key, value in plain.items() if key in cls.model_fields}
         if len(known) < len(plain):
             misspelt = next(str(key) for key in plain if key not in cls.model_fields)
             raise ConfigError(f"{where}: {UnknownNameError('key', misspelt, cls.model_fields)}")
+        known["imports"] = _import(known.get("imports"), where, Path(folder))
+        if "evaluation" in known:
+            known["evaluation"] = _evaluation(known["evaluation"], where)
         if isinstance(known.get("variants"), Mapping):
             known["variants"] = variants_from_plain(known["variants"], where)
         try:
             suite = cls.model_validate(known)
         except ValidationError as error:
-            raise ConfigError(describe_validation_error(where, error)) from error
+            names = {*cls.model_fields, *Budget.model_fields, *Quality.model_fields}
+            raise ConfigError(describe_validation_error(where, error, known=names)) from error
         if bool(suite.source) == bool(suite.sources):
             raise ConfigError(f"{where}: give either source, or sources with a label for each")
         for name, transforms in suite.variants.items():
@@ -146,7 +170,7 @@ class Suite(BaseModel):
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str]) -> Suite:
         """Read a suite file."""
-        return cls.from_plain(read_yaml(os.fspath(path)), os.fspath(path))
+        return cls.from_plain(read_yaml(os.fspath(path)), os.fspath(path), Path(path).parent)
 
     def budget(self, name: str) -> Budget:
         """Return a budget by name."""
@@ -295,6 +319,36 @@ class Variant:
     label: str
     dataset: Dataset
     source: Dataset
+
+
+def _import(files: Any, where: str, folder: Path) -> tuple[str, ...]:
+    """Import the user's own files, and return their paths."""
+    if files is None:
+        return ()
+    if not isinstance(files, list | tuple) or not all(isinstance(file, str) for file in files):
+        raise ConfigError(f"{where}: imports must be a list of Python files, such as [my_method.py]")
+    try:
+        for file in files:
+            import_file(folder / file)
+    except AssayError as error:
+        raise ConfigError(f"{where}: imports: {error}") from error
+    return tuple(os.fspath(folder / file) for file in files)
+
+
+def _evaluation(given: Any, where: str) -> Any:
+    """Return how a suite evaluates: a preset's name, settings, or None."""
+    if isinstance(given, str) and given not in Evaluation.PRESETS:
+        raise ConfigError(f"{where}: {UnknownNameError('evaluation preset', given, Evaluation.PRESETS)}")
+    if given is None or isinstance(given, str | Evaluation):
+        return given
+    if not isinstance(given, Mapping):
+        presets = ", ".join(Evaluation.PRESETS)
+        raise ConfigError(f"{where}: evaluation={given!r}: expected settings, one of {presets}, or null for none")
+    names = [item.name for item in fields(Evaluation)]
+    try:
+        return Evaluation(**checked_names(f"{where}: evaluation", given))
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(f"{where}: evaluation", error, known=names)) from error
 
 
 def _algorithm(label: str, parameters: dict[str, Any], where: str, dataset: Dataset | None = None) -> Algorithm:

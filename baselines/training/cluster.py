@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.lease import Owner, take
 from assay.baselines.runs.run import Run
@@ -32,6 +33,7 @@ from assay.baselines.training.progress import TrainingProgress
 from assay.baselines.training.work import take_up_checkpoints
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError
+from assay.datasets.registry import defined_in_import, import_file, imported_files
 
 if TYPE_CHECKING:
     from assay.baselines.training.work import WorkGroup
@@ -93,7 +95,7 @@ def train_on_cluster(
             jobs = [store.put(item.job) for item in group.members]
             folders = [item.folder.resolve() for item in group.members]
             settings = {**further, "options": replace(on_node, population=len(jobs))}
-            pending[task.remote(jobs, folders, settings, cores, number, board)] = number
+            pending[task.remote(imported_files(), jobs, folders, settings, cores, number, board)] = number
         try:
             while pending:
                 done, _ = ray.wait(list(pending), timeout=_SECONDS_BETWEEN_LOOKS)
@@ -198,6 +200,8 @@ class _ColumnStore:
         """Return the fields of a job; the columns of its dataset are references."""
         dataset = job.dataset
         plain = {item.name: getattr(job, item.name) for item in fields(job)}
+        if defined_in_import(type(job.algorithm)):  # a worker knows it once it has imported the file
+            plain["algorithm"] = (job.algorithm.name, job.algorithm.parameters())
         plain["dataset"] = {
             "columns": {name: self._reference(dataset, name) for name in dataset.columns},
             "episode_lengths": dataset.episode_lengths,
@@ -220,10 +224,14 @@ def _take(ray: Any, plain: Mapping[str, Any]) -> Job:
     dataset = dict(plain["dataset"])
     names = list(dataset["columns"])
     columns = dict(zip(names, ray.get([dataset["columns"][name] for name in names])))
-    return Job(**{**plain, "dataset": Dataset(**{**dataset, "columns": columns})})
+    algorithm = plain["algorithm"]
+    if isinstance(algorithm, tuple):
+        algorithm = algorithm_named(*algorithm)
+    return Job(**{**plain, "algorithm": algorithm, "dataset": Dataset(**{**dataset, "columns": columns})})
 
 
 def _train(
+    imports: Sequence[Path],
     jobs: Sequence[Mapping[str, Any]],
     folders: Sequence[Path],
     settings: Mapping[str, Any],
@@ -237,6 +245,8 @@ def _train(
     from assay.baselines.training.train import train
 
     ray = _import_ray()
+    for file in imports:
+        import_file(file)
     for folder in folders:
         if not (folder / "run.json").exists():
             node = ray.util.get_node_ip_address()

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from assay.datasets.environments.specification import EnvironmentSpec
 from assay.datasets.errors import CollectionError, ConfigError
+from assay.datasets.registry import imported_files
 from assay.datasets.spaces import space_from_json, space_to_gymnasium
 
 if TYPE_CHECKING:
@@ -309,6 +310,7 @@ class EnvironmentPool:
             "slots": np.flatnonzero(self._worker_of == worker).tolist(),
             "environments": self.environments,
             "memory": self._memory,
+            "imports": [os.fspath(file) for file in imported_files()],
         }
         message = json.dumps(config).encode()
         with contextlib.suppress(OSError):  # a worker that died already is noticed when it is to answer

@@ -31,6 +31,7 @@ import numpy as np
 
 from assay.datasets.environments.record import family_of
 from assay.datasets.errors import ConfigError
+from assay.datasets.registry import import_file
 from assay.datasets.renamed import former_names
 from assay.datasets.spaces import space_from_gymnasium, space_to_json
 
@@ -49,8 +50,14 @@ class SlotError(Exception):
         self.slot, self.doing, self.cause = slot, doing, cause
 
 
-def register_environments_of(environment_id: str) -> None:
-    """Import what registers an environment; Gymnasium itself does so only for its own and for ``module:id``."""
+def register_environments_of(environment_id: str, imports: Sequence[str] = ()) -> None:
+    """Import what registers an environment; Gymnasium itself does so only for its own and for ``module:id``.
+
+    The user's own files are imported only for an id that nothing else has registered: most of them define algorithms, and
+    would bring torch into every worker.
+    """
+    import gymnasium
+
     if environment_id.startswith("assay/"):
         import assay.datasets.environments.tasks  # noqa: F401  (importing registers them)
     family = family_of(environment_id)
@@ -59,6 +66,9 @@ def register_environments_of(environment_id: str) -> None:
             importlib.import_module(family.module)
         except ModuleNotFoundError as error:
             raise ConfigError(f"{family.module} is not installed: pip install 'assay[{family.extra}]'") from error
+    if environment_id not in gymnasium.registry:
+        for file in imports:
+            import_file(file)
 
 
 def wrapper_named(name: str) -> Any:
@@ -176,6 +186,8 @@ class EnvironmentGroup:
         The pool's numbers of the environments made here.
     wrappers
         Names of classes of ``gymnasium.wrappers`` and their keyword arguments, the innermost first.
+    imports
+        Files of the user's own that may register the environment.
     """
 
     def __init__(
@@ -184,13 +196,14 @@ class EnvironmentGroup:
         kwargs: Mapping[str, Any],
         slots: Sequence[int],
         wrappers: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        imports: Sequence[str] = (),
     ) -> None:
         import gymnasium
 
         self.environments: dict[int, Any] = {}
         for slot in slots:
             try:
-                register_environments_of(environment_id)
+                register_environments_of(environment_id, imports)
                 # The checker costs a third of the speed and warns about things no dataset depends on.
                 made = gymnasium.make(environment_id, disable_env_checker=True, **kwargs)
                 for name, arguments in wrappers:
@@ -260,7 +273,9 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until the pipe ends."""
     config = json.loads(read_exactly(requests, LENGTH.unpack(read_exactly(requests, LENGTH.size))[0]))
     try:
-        group = EnvironmentGroup(config["environment_id"], config["kwargs"], config["slots"], config["wrappers"])
+        group = EnvironmentGroup(
+            config["environment_id"], config["kwargs"], config["slots"], config["wrappers"], config["imports"]
+        )
         description = json.dumps(group.description).encode()
         replies.write(DONE + LENGTH.pack(len(description)) + description)
         replies.flush()

@@ -1,13 +1,22 @@
-"""File formats, each one module with `sniff`, `read` and, where it can be written, `write` behind one protocol."""
+"""File formats, each one module with `sniff`, `read` and, where it can be written, `write` behind one protocol.
+
+A module of this package that offers what `Format` says is a format, under the module's name. Other formats register
+themselves by `register_format`; see `assay.datasets.registry` for how their files are found.
+"""
 
 from __future__ import annotations
 
+import pkgutil
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import ConfigError, DatasetError, FormatError, UnknownNameError
+from assay.datasets.errors import ConfigError, DatasetError, FormatError
+from assay.datasets.registry import Registry
+
+if TYPE_CHECKING:
+    FORMATS: tuple[str, ...]
 
 __all__ = [
     "FORMATS",
@@ -21,24 +30,6 @@ __all__ = [
     "writer_named",
 ]
 
-FORMATS = (  # in the order in which they are tried
-    "assay",
-    "minari",
-    "lerobot",
-    "gen_dgrl",
-    "robomimic",
-    "maniskill",
-    "d3rlpy",
-    "dsrl",
-    "d4rl",
-    "hdf5",
-    "neorl",
-    "stable_baselines",
-    "imitation",
-    "ogbench",
-    "npz",
-)
-
 
 class Format(Protocol):
     """What a format module offers."""
@@ -47,6 +38,9 @@ class Format(Protocol):
     """The format's name, as a person would say it."""
     LAYOUT: str
     """What it is on disk: "folder" or "file", and of which suffix."""
+    ORDER: int
+    """Formats are tried from low to high where a file's format is to be found; 10 to 140 are the built-in ones. Optional:
+    without it a format is tried after those."""
     CANNOT_HOLD: str
     """What a dataset may have and this format has no place for; empty where it holds everything."""
 
@@ -64,7 +58,43 @@ class WritableFormat(Format, Protocol):
         """Write `dataset` to `path`, whole or not at all; warns (AssayWarning) about what cannot be held."""
 
 
-_REGISTERED: dict[str, Format] = {}
+_NEEDED = ("TITLE", "LAYOUT", "CANNOT_HOLD", "sniff", "read")
+_LAST = 1000  # order of a format that gives none
+_REGISTRY: Registry[Format] = Registry("format", [], "assay.formats")
+_BUILT_IN: list[str] = []  # in the order in which they are tried
+
+
+def _discover_built_in() -> None:
+    """Find the formats of this package, once."""
+    if not _BUILT_IN:
+        modules = {
+            found.name: import_module(f"assay.datasets.formats.{found.name}")
+            for found in pkgutil.iter_modules(__path__)
+        }
+        formats = {name: cast(Format, module) for name, module in modules.items() if not _missing(module)}
+        for name, module in formats.items():
+            _REGISTRY.add(name, module, f"{__name__}.{name}")
+        _BUILT_IN[:] = sorted(formats, key=lambda name: _order(formats[name]))
+
+
+def _discover() -> None:
+    _discover_built_in()
+    _REGISTRY.discover()  # those of installed packages
+
+
+def _missing(format: object) -> list[str]:
+    return [item for item in _NEEDED if not hasattr(format, item)]
+
+
+def _order(format: Format) -> int:
+    return getattr(format, "ORDER", _LAST)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "FORMATS":
+        _discover()
+        return tuple(_BUILT_IN)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def register_format(name: str, format: Format) -> None:
@@ -74,23 +104,28 @@ def register_format(name: str, format: Format) -> None:
     ----------
     name : str
     format : Format
-        Tried after the built-in ones where a file's format is to be found.
+        Where a file's format is to be found, formats are tried by their `ORDER`; one without it after the built-in ones.
 
     Raises
     ------
     ConfigError
         If the name is taken, or something is missing from the format.
     """
-    if name in FORMATS:
+    _discover_built_in()
+    if name in _BUILT_IN:
         raise ConfigError(f"{name} is a built-in format; choose another name")
-    if missing := [item for item in ("TITLE", "LAYOUT", "CANNOT_HOLD", "sniff", "read") if not hasattr(format, item)]:
+    if _REGISTRY.known(name) is format:
+        return
+    if missing := _missing(format):
         raise ConfigError(f"format {name} has no {missing[0]}; see assay.datasets.formats.Format")
-    _REGISTERED[name] = format
+    _REGISTRY.add(name, format, str(getattr(format, "__module__", None) or getattr(format, "__name__", "")))
 
 
 def known_formats() -> tuple[str, ...]:
     """Return the names of all formats, in the order in which they are tried."""
-    return (*FORMATS, *_REGISTERED)
+    _discover()
+    known = _REGISTRY.all()
+    return tuple(sorted(known, key=lambda name: (_order(known[name]), name)))
 
 
 def format_named(name: str) -> Format:
@@ -101,11 +136,8 @@ def format_named(name: str) -> Format:
     UnknownNameError
         If there is none; with the nearest names.
     """
-    if name in _REGISTERED:
-        return _REGISTERED[name]
-    if name not in FORMATS:
-        raise UnknownNameError("format", name, known_formats())
-    return cast(Format, import_module(f"assay.datasets.formats.{name}"))
+    _discover()
+    return _REGISTRY.find(name)
 
 
 def writable_formats() -> tuple[str, ...]:

@@ -31,6 +31,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "Assay store"
 LAYOUT = "folder"
+ORDER = 10
 CANNOT_HOLD = ""
 
 MARKS = ("columns", "episodes.parquet")

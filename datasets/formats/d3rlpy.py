@@ -23,13 +23,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5, write_rows
+from assay.datasets.formats.containers.hdf5_writing import create_hdf5
 from assay.datasets.formats.flat_hdf5 import block_for, info_from, take_block, with_history
 from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags, in_machine_order
@@ -39,6 +39,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "d3rlpy"
 LAYOUT = "file .h5"
+ORDER = 60
 CANNOT_HOLD = (
     "observations in a Dict, or nested deeper than one tuple (an error), nested actions (an error), "
     "next_observations that differ, terminations before the last step, weights, costs, corrupted/... and other "
@@ -252,7 +253,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False, drop: Collec
     _report_losses(dataset, observed, drop)
     actions, rewards = dataset.column("actions"), dataset.rewards
     starts, lengths = dataset.episode_starts.tolist(), dataset.episode_lengths.tolist()
-    with atomic_file(path, overwrite=overwrite) as target, h5py.File(target, "w") as handle:
+    with atomic_file(path, overwrite=overwrite) as target, create_hdf5(target) as handle:
         handle["columns"] = list(_KNOWN)
         handle["num_episodes"] = dataset.total_episodes
         for episode, (start, length) in enumerate(zip(starts, lengths, strict=True)):

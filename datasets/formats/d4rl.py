@@ -33,6 +33,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "D4RL"
 LAYOUT = "file .hdf5"
+ORDER = 80
 CANNOT_HOLD = (
     "nested observations and actions (an error), episodes that the flags do not tell apart (an error), final "
     "observations known for some episodes only (an error), weights, costs, corrupted/... and other columns that "

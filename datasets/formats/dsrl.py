@@ -21,6 +21,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "DSRL"
 LAYOUT = "file .hdf5"
+ORDER = 70
 CANNOT_HOLD = (
     "datasets without costs (an error), nested observations and actions (an error), episodes that the flags do not "
     "tell apart (an error), unknown final observations (an error), weights, corrupted/... and other columns that "

@@ -21,13 +21,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.containers.hdf5 import Hdf5File, write_rows
+from assay.datasets.formats.containers.hdf5_writing import create_hdf5
 from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, Record, json_value
@@ -263,7 +263,7 @@ def write_flat(
     theirs = {"observations": "observations", "actions": "actions", "rewards": "rewards", **FLAGS, **columns}
     left_out = _left_out(dataset, name, {*theirs, "next_observations"})
     rows = dataset.observation_rows
-    with atomic_file(path, overwrite=overwrite) as target, h5py.File(target, "w") as handle:
+    with atomic_file(path, overwrite=overwrite) as target, create_hdf5(target) as handle:
         for ours, their in theirs.items():
             if ours in dataset.columns:
                 chosen = rows if ours == "observations" else None

@@ -35,6 +35,7 @@ __all__ = ["read", "sniff"]
 
 TITLE = "gen_dgrl episodes"
 LAYOUT = "folder of .npz files"
+ORDER = 40
 CANNOT_HOLD = "final observations, whether a termination was a time limit, other columns"
 
 NEEDED = {"observations", "actions", "rewards", "dones"}

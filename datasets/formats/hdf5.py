@@ -18,6 +18,7 @@ __all__ = ["read", "sniff"]
 
 TITLE = "plain HDF5"
 LAYOUT = "file .hdf5"
+ORDER = 90
 CANNOT_HOLD = ""
 
 

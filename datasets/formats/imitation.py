@@ -31,6 +31,7 @@ __all__ = ["read", "sniff"]
 
 TITLE = "imitation demonstrations"
 LAYOUT = "file .npz"
+ORDER = 120
 CANNOT_HOLD = "whether a termination was a time limit, nested observations or actions, other columns"
 
 NEEDED = {"obs", "acts", "terminal", "indices"}

@@ -56,6 +56,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "LeRobot v3.0"
 LAYOUT = "folder"
+ORDER = 30
 CANNOT_HOLD = (
     "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "
     "(dropped by name only), final observations, nesting below the first level (joined by dots), the name of a "

@@ -43,6 +43,7 @@ __all__ = ["read", "sniff"]
 
 TITLE = "ManiSkill trajectories"
 LAYOUT = "file .h5 and .json"
+ORDER = 55
 CANNOT_HOLD = ""
 
 _TRAJECTORY = re.compile(r"traj_(0|[1-9]\d{0,17})")

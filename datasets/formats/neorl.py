@@ -35,6 +35,7 @@ __all__ = ["read", "sniff"]
 
 TITLE = "NeoRL and NeoRL-2"
 LAYOUT = "file .npz or .parquet"
+ORDER = 100
 CANNOT_HOLD = "nested observations or actions, infos, weights, costs and other columns, info and history"
 
 NEEDED = {"obs", "next_obs", "action", "reward", "done"}

@@ -32,6 +32,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "plain npz"
 LAYOUT = "file .npz"
+ORDER = 140
 CANNOT_HOLD = ""
 
 _LENGTHS, _EPISODES, _MARK = "episode_lengths", "episodes/", "assay"

@@ -34,6 +34,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "OGBench"
 LAYOUT = "file .npz"
+ORDER = 130
 CANNOT_HOLD = (
     "nested observations or actions (an error), rewards, terminations (they become ends of trajectories), "
     "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "

@@ -34,13 +34,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 
 from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError, UnknownNameError
 from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5, write_rows
+from assay.datasets.formats.containers.hdf5_writing import create_hdf5
 from assay.datasets.formats.flat_hdf5 import block_for, check_final_observations, info_from, take_block, with_history
 from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.rows import dataset_from_rows, flags, in_machine_order
@@ -50,6 +50,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "robomimic"
 LAYOUT = "file .hdf5"
+ORDER = 50
 CANNOT_HOLD = (
     "nested actions (an error), final observations known for some episodes only (an error), weights, costs, "
     "corrupted/... and other columns that methods may learn from (dropped by name only), infos of text, the final "
@@ -382,7 +383,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
     stored, tags, attributes = _what_fits(dataset)
     numbers = _demo_numbers(dataset)
     starts, lengths = dataset.episode_starts.tolist(), dataset.episode_lengths.tolist()
-    with atomic_file(path, overwrite=overwrite) as target, h5py.File(target, "w") as handle:
+    with atomic_file(path, overwrite=overwrite) as target, create_hdf5(target) as handle:
         data = handle.create_group("data")
         for episode, (start, length) in enumerate(zip(starts, lengths, strict=True)):
             group = data.create_group(f"demo_{numbers[episode]}")

@@ -29,6 +29,7 @@ __all__ = ["read", "sniff"]
 
 TITLE = "Stable Baselines expert recording"
 LAYOUT = "file .npz"
+ORDER = 110
 CANNOT_HOLD = "how episodes ended, final observations, nested observations or actions, other columns"
 
 NEEDED = {"obs", "actions", "rewards", "episode_starts"}

@@ -21,7 +21,7 @@ Deviations from CORL's `rebrac.py` (which is JAX):
 - The actor's target follows the actor after its step; CORL's, before it. CORL takes the delayed step in the first of
   every two updates; here it is the second. The epsilon of layer normalization is PyTorch's 1e-5; flax has 1e-6.
 - CORL's class sets both coefficients to 1, its configurations always change them. The defaults here are those of
-  halfcheetah-medium, which are also the defaults of d3rlpy and Unifloral; `ReBRAC.preset` has CORL's for locomotion. Those
+  halfcheetah-medium, which are also the defaults of d3rlpy and Unifloral; `rebrac.json` has CORL's for locomotion. Those
   for maze2d, adroit (learning rates 3e-4, batch 256) and antmaze (in addition critic 5e-5, discount 0.999 and rewards
   times 100) are in `configs/offline/rebrac` of github.com/tinkoff-ai/CORL.
 - Unifloral's update is two critic updates on one batch and one actor update; d3rlpy has two hidden layers.
@@ -38,43 +38,15 @@ import torch
 from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.algorithms.presets import presets_of
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
-from assay.datasets.errors import UnknownNameError
 from assay.datasets.registry import register
 
 __all__ = ["ReBRAC"]
 
 _HIDDEN_BIAS = 0.1  # at first, as in EDAC
 _LAST_ACTOR_LAYER, _LAST_CRITIC_LAYER = 1e-3, 3e-3  # bounds of the initial weights and biases
-
-# environment -> data -> (actor_penalty, critic_penalty)
-_PRESETS = {
-    "halfcheetah": {
-        "random": (0.001, 0.1),
-        "medium": (0.001, 0.01),
-        "medium-replay": (0.01, 0.001),
-        "medium-expert": (0.01, 0.1),
-        "expert": (0.01, 0.01),
-        "full-replay": (0.001, 0.1),
-    },
-    "hopper": {
-        "random": (0.001, 0.01),
-        "medium": (0.01, 0.01),
-        "medium-replay": (0.05, 0.5),
-        "medium-expert": (0.1, 0.01),
-        "expert": (0.1, 0.1),
-        "full-replay": (0.01, 0.01),
-    },
-    "walker2d": {
-        "random": (0.01, 0.0),
-        "medium": (0.05, 0.1),
-        "medium-replay": (0.05, 0.01),
-        "medium-expert": (0.01, 0.01),
-        "expert": (0.01, 0.5),
-        "full-replay": (0.01, 0.01),
-    },
-}
 
 
 @register("rebrac", label="ReBRAC")
@@ -124,12 +96,7 @@ class ReBRAC(Algorithm):
         UnknownNameError
             If there is no such preset.
         """
-        if environment not in _PRESETS:
-            raise UnknownNameError("ReBRAC preset", environment, _PRESETS)
-        if data not in _PRESETS[environment]:
-            raise UnknownNameError(f"ReBRAC preset of {environment}", data, _PRESETS[environment])
-        actor, critic = _PRESETS[environment][data]
-        return cls(**{"actor_penalty": actor, "critic_penalty": critic, **changes})
+        return cls(**{**presets_of(cls).find(environment, data), **changes})
 
     def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         actor = MLP(

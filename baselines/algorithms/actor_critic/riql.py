@@ -25,7 +25,7 @@ Deviations from the authors' code (github.com/YangRui2015/RIQL):
 
 Followed: observations are normalized by the mean and std + 1e-3 of the corrupted observations and next observations
 together (other algorithms here: observations only). Sigma, alpha and K were chosen per environment and kind of corruption;
-`RIQL.preset` has that table. For several elements corrupted at once the authors' code falls through to their values for
+`riql.json` has that table. For several elements corrupted at once the authors' code falls through to their values for
 observations, while TRACER (NeurIPS 2024) ran RIQL with sigma 0.1, alpha 0.25, K 5.
 """
 
@@ -37,58 +37,17 @@ import torch
 from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.algorithms.presets import presets_of
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import UnknownNameError
 from assay.datasets.registry import register
 
 __all__ = ["RIQL"]
 
 _LARGEST_WEIGHT = 100.0
 _HIDDEN_BIAS, _LAST_CRITIC_LAYER = 0.1, 3e-3  # initial values, as in EDAC
-
-# (environment, mode) -> element -> (sigma, quantile, critics)
-_PRESETS = {
-    ("halfcheetah", "random"): {
-        "observations": (0.1, 0.1, 5),
-        "actions": (0.5, 0.25, 3),
-        "rewards": (3.0, 0.25, 5),
-        "dynamics": (3.0, 0.25, 5),
-    },
-    ("walker2d", "random"): {
-        "observations": (0.1, 0.25, 5),
-        "actions": (0.5, 0.1, 5),
-        "rewards": (3.0, 0.1, 5),
-        "dynamics": (1.0, 0.25, 3),
-    },
-    ("hopper", "random"): {
-        "observations": (0.1, 0.25, 3),
-        "actions": (0.1, 0.25, 5),
-        "rewards": (1.0, 0.25, 3),
-        "dynamics": (1.0, 0.5, 5),
-    },
-    ("halfcheetah", "adversarial"): {
-        "observations": (0.1, 0.1, 5),
-        "actions": (1.0, 0.1, 5),
-        "rewards": (1.0, 0.1, 5),
-        "dynamics": (1.0, 0.1, 5),
-    },
-    ("walker2d", "adversarial"): {
-        "observations": (1.0, 0.25, 5),
-        "actions": (1.0, 0.1, 5),
-        "rewards": (3.0, 0.1, 5),
-        "dynamics": (1.0, 0.25, 5),
-    },
-    ("hopper", "adversarial"): {
-        "observations": (1.0, 0.25, 5),
-        "actions": (1.0, 0.25, 5),
-        "rewards": (0.1, 0.25, 5),
-        "dynamics": (1.0, 0.5, 5),
-    },
-}
-_ELSEWHERE = (0.1, 0.25, 5)  # of TRACER, for several elements at once
 
 
 @register("riql", label="RIQL")
@@ -99,6 +58,9 @@ class RIQL(Algorithm):
     --------
     >>> RIQL.preset("hopper", "random", "observations").critics
     3
+    >>> import assay
+    >>> RIQL.values_for(assay.load("pendulum/random", steps=400))  # not in the table: what TRACER ran RIQL with
+    {'sigma': 0.1, 'quantile': 0.25, 'critics': 5}
     """
 
     valued_by: ClassVar[tuple[str, ...]] = ("critic",)
@@ -135,38 +97,7 @@ class RIQL(Algorithm):
         UnknownNameError
             If there is no such preset.
         """
-        if (environment, mode) not in _PRESETS:
-            known = [f"{body} {kind}" for body, kind in _PRESETS]
-            raise UnknownNameError("RIQL preset", f"{environment} {mode}", known)
-        elements = _PRESETS[environment, mode]
-        if element not in elements:
-            raise UnknownNameError(f"RIQL preset of {environment} {mode}", element, elements)
-        sigma, quantile, critics = elements[element]
-        return cls(**{"sigma": sigma, "quantile": quantile, "critics": critics, **changes})
-
-    @classmethod
-    def values_for(cls, dataset: Dataset) -> dict[str, Any]:
-        """Return the published sigma, quantile and critics for the environment and the corruption in the history.
-
-        What is not in the table (clean data, another environment, several elements at once) gets what TRACER ran RIQL
-        with.
-
-        Examples
-        --------
-        >>> import assay
-        >>> RIQL.values_for(assay.load("pendulum/random", steps=400))
-        {'sigma': 0.1, 'quantile': 0.25, 'critics': 5}
-        """
-        environment = (dataset.info.environment_id or "").partition("-")[0].lower()
-        found = {
-            (record.transform.partition(".")[2], record.parameters.get("element"))
-            for record in dataset.history
-            if record.transform.startswith("corruption.")
-        }
-        mode, element = found.pop() if len(found) == 1 else ("", "")
-        element = "observations" if element == "states" else element
-        values = _PRESETS.get((environment, mode), {}).get(str(element), _ELSEWHERE)
-        return dict(zip(("sigma", "quantile", "critics"), values))
+        return cls(**{**presets_of(cls).find(environment, mode, element), **changes})
 
     def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         critic = MLP(

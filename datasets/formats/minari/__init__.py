@@ -28,6 +28,7 @@ __all__ = ["read", "sniff", "write"]
 
 TITLE = "Minari"
 LAYOUT = "folder"
+ORDER = 20
 CANNOT_HOLD = (
     "unknown final observations (an error), next_observations that differ, weights, costs, corrupted/... and other "
     "columns that methods may learn from (dropped by name only)"

@@ -13,6 +13,7 @@ from h5py import h5a, h5d, h5g, h5p, h5s, h5t
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.formats.containers.hdf5_writing import create_hdf5
 
 __all__ = ["write_episodes"]
 
@@ -21,7 +22,7 @@ def write_episodes(dataset: Dataset, stored: Sequence[str], file: Path) -> None:
     """Write the columns named in `stored`, and the episode columns as attributes."""
     starts, lengths = dataset.episode_starts.tolist(), dataset.episode_lengths.tolist()
     columns = [(name, name.encode().split(b"/"), dataset.column(name)) for name in stored]
-    with h5py.File(file, "w", track_order=True) as handle:
+    with create_hdf5(file, track_order=True) as handle:
         writer = _Writer(handle)
         for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
             episode = h5g.create(handle.id, b"episode_%d" % number)

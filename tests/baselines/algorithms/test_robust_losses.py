@@ -263,5 +263,5 @@ def test_riql_presets_are_the_published_table():
     assert RIQL.preset("hopper", "random", "dynamics", quantile=0.1).quantile == 0.1
     with pytest.raises(UnknownNameError, match="did you mean 'observations'"):
         RIQL.preset("hopper", "random", "observation")
-    with pytest.raises(UnknownNameError, match="unknown RIQL preset 'ant random'"):
+    with pytest.raises(UnknownNameError, match="unknown RIQL preset 'ant'"):
         RIQL.preset("ant", "random", "actions")

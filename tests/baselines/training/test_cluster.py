@@ -137,7 +137,7 @@ def test_cores_are_shared_so_that_all_populations_run_at_the_same_time(nodes, po
 def test_a_node_that_does_not_see_the_runs_says_so(tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(Exception, match=r"does not see .*nowhere; runs= must be a folder that all nodes share"):
-        _train([], [tmp_path / "nowhere"], {}, 1, 0, None)
+        _train([], [], [tmp_path / "nowhere"], {}, 1, 0, None)
 
 
 def test_without_ray_or_a_cluster_nothing_is_written(tmp_path, monkeypatch):

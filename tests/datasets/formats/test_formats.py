@@ -32,7 +32,9 @@ PAGE = ROOT / "docs" / "formats.md"
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "_REGISTERED", {})
+    formats.known_formats()
+    for table in ("_entries", "_origins"):
+        monkeypatch.setattr(formats._REGISTRY, table, dict(getattr(formats._REGISTRY, table)))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,0 +1,42 @@
+"""The application that commands register with, and what it is told before any command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from tyro.extras import SubcommandApp
+
+__all__ = ["COMMANDS", "GROUPS", "Misuse", "application", "arguments", "command"]
+
+application = SubcommandApp()
+datasets = SubcommandApp()
+application.command(datasets, name="datasets", help="List, show, collect, download, convert and validate datasets.")
+
+GROUPS = {"datasets": datasets}
+COMMANDS: set[tuple[str, ...]] = set()
+"""What every command is called: one word, or a group's name and one word."""
+arguments: list[str] = []
+"""What was typed behind `assay`, for commands that record it."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Misuse(Exception):
+    """A command was called in a way that its usage does not allow; the exit status is 2."""
+
+    def __init__(self, reason: str, usage: str) -> None:
+        super().__init__(reason)
+        self.usage = usage
+
+
+def command(*words: str) -> Callable[[Function], Function]:
+    """Register a function as a command of these words, such as `"datasets", "list"`."""
+
+    def decorate(function: Function) -> Function:
+        COMMANDS.add(words)
+        group = GROUPS[words[0]] if len(words) > 1 else application
+        register: Callable[[Function], Function] = group.command(name=words[-1])
+        return register(function)
+
+    return decorate

@@ -1,0 +1,247 @@
+"""Commands about datasets: list, formats, show, collect, download, convert, validate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from assay.cli.application import command
+from assay.cli.console import byte_bar, out, progress_bar
+from assay.cli.loading import check_free, format_of, load
+from assay.cli.options import Drop, Name, OptionalOutput, Settings, SourceFormat, settings
+from assay.datasets.errors import ConfigError
+from assay.datasets.registry import check_seed
+
+if TYPE_CHECKING:
+    from assay.datasets.dataset import Dataset
+
+__all__: list[str] = []
+
+POLICY_SUFFIXES = (".json", ".safetensors")
+
+
+@command("datasets", "list")
+def list_datasets(*, all: bool = False) -> None:
+    """List the datasets that can be loaded by name.
+
+    Example: assay datasets list
+
+    Args:
+        all: Also list local Minari datasets and downloaded ones of D4RL.
+    """
+    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.loading import cached_sizes
+    from assay.datasets.remote import local_d4rl_ids, local_minari_ids
+
+    table = Table("name", "environment", "description", "cached", title="Datasets by name")
+    for name, entry in catalog().items():
+        cached = ", ".join(f"{steps:,} steps" for steps in cached_sizes(name))
+        table.add_row(name, entry.environment_id, entry.description, cached)
+    out.print(table)
+    if all:
+        for identifier in (*local_minari_ids(), *local_d4rl_ids()):
+            out.print(identifier)
+
+
+@command("datasets", "formats")
+def formats() -> None:
+    """List the file formats: what is read, what is written, and what each cannot hold.
+
+    Example: assay datasets formats
+    """
+    from assay.datasets.formats import format_named, known_formats, writable_formats
+
+    table = Table("name", "format", "on disk", "written", "cannot hold", title="Formats, in the order they are tried")
+    for name in known_formats():
+        module = format_named(name)
+        written = "yes" if name in writable_formats() else "no"
+        table.add_row(name, module.TITLE, module.LAYOUT, written, module.CANNOT_HOLD)
+    out.print(table)
+
+
+@command("datasets", "show")
+def show(name: Name, *, source_format: SourceFormat = None, option: Settings = []) -> None:  # noqa: B006
+    """Show what a dataset holds: columns, spaces, origin, history.
+
+    Example: assay datasets show hopper/medium
+
+    Args:
+        name: Catalog name, minari:<id>, d4rl:<id> or path.
+        source_format: Read a path as this format instead of deciding from its content.
+        option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
+    """
+    from assay.datasets.history import replay_obstacle
+
+    dataset = load(name, source_format, option)
+    table = Table("column", "dtype", "shape", title=dataset.info.id or name)
+    for column in dataset.columns:
+        array = dataset.column(column)
+        table.add_row(column, str(array.dtype), " x ".join(f"{size:,}" for size in array.shape))
+    out.print(table)
+    facts = {
+        "read as": format_of(name, source_format),
+        "steps": f"{dataset.total_steps:,}",
+        "episodes": f"{dataset.total_episodes:,}",
+        "mean return": f"{dataset.returns.mean():.1f}",
+        "environment": dataset.info.environment_id,
+        "references": dataset.info.references.source if dataset.info.references else None,
+        "description": dataset.info.description,
+        "source": dataset.info.source,
+        "licence": dataset.info.licence,
+        "fingerprint": dataset.fingerprint,
+    }
+    for key, value in facts.items():
+        if value:
+            out.print(f"[bold]{key}[/] {value}", highlight=False)
+    for record in dataset.history:
+        out.print(f"[bold]history[/] {record.transform} {json.dumps(record.parameters)}", highlight=False)
+    if dataset.history and (obstacle := replay_obstacle(dataset.history)):
+        out.print(f"[bold]replay[/] {obstacle}", highlight=False)
+
+
+@command("datasets", "collect")
+def collect(
+    name: Name,
+    *,
+    steps: int = 100_000,
+    seed: int = 0,
+    noise: float | None = None,
+    sampled: bool | None = None,
+    environments: int = 16,
+    workers: int | None = None,
+    output: OptionalOutput = None,
+    overwrite: bool = False,
+) -> None:
+    """Collect a dataset from its simulator: a catalog name, or a policy file of `train-policy`.
+
+    Example: assay datasets collect hopper/medium --steps 1000000
+
+    Example: assay datasets collect actor.safetensors --noise 0.1 -o my-dataset
+
+    Args:
+        name: Catalog name, or the path of a policy file (.json or .safetensors).
+        steps: Environment steps.
+        seed: Of initial states and action noise.
+        noise: Standard deviation of the Gaussian action noise, in half action ranges (discrete actions: the
+            probability of a uniform one). Default: the catalog's, or 0.
+        sampled: For a policy file of SAC: draw the actions (True), or take the mean's (False). Default: as the file says.
+        environments: Simulators at a time; does not change the data.
+        workers: Processes; default one per core.
+        output: Folder to write; default is the cache under ASSAY_HOME, where `assay.load` finds it.
+        overwrite: Replace what is there.
+    """
+    from assay.datasets.formats import writer_named
+    from assay.datasets.loading import cached_path, collect_entry, collect_policy
+
+    own = name.endswith(POLICY_SUFFIXES)
+    if own and output is None:
+        raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
+    check_seed(seed)
+    target = output or cached_path(name, steps=steps, seed=seed, noise=noise)
+    if target.exists() and not overwrite:
+        out.print(f"{target} exists already; nothing to do (--overwrite collects anew)", soft_wrap=True)
+        return
+    check_free(target, overwrite)
+    make: Callable[..., Dataset] = collect_policy if own else collect_entry
+    if sampled is not None:
+        if not own:
+            raise ConfigError(
+                f"{name} is of the catalog, which decides whether actions are sampled; leave --sampled out"
+            )
+        make = partial(make, sampled=sampled)
+    with progress_bar(f"collecting {name}") as draw:
+        dataset = make(
+            name, steps=steps, seed=seed, noise=noise, environments=environments, workers=workers, progress=draw
+        )
+    writer_named("assay").write(dataset, target, overwrite=overwrite)
+    out.print(
+        f"{dataset.total_steps:,} steps in {dataset.total_episodes:,} episodes, mean return {dataset.returns.mean():.1f}"
+    )
+    out.print(f"written to {target}", soft_wrap=True)
+
+
+@command("datasets", "download")
+def download(name: Name) -> None:
+    """Download a dataset, or continue an interrupted download; nothing is loaded over the network otherwise.
+
+    Example: assay datasets download d4rl:hopper-medium-v2
+
+    Args:
+        name: d4rl:<id> (under ASSAY_HOME), or minari:<id> (by Minari itself, into its own folder).
+    """
+    from assay.datasets.remote import download_dataset
+
+    with byte_bar(f"downloading {name}") as draw:
+        target = download_dataset(name, progress=draw)
+    out.print(f"{name} is at {target}", soft_wrap=True)
+
+
+@command("datasets", "convert")
+def convert(
+    name: Name,
+    output: Annotated[Positional[Path], arg(metavar="OUTPUT")],
+    *,
+    format: str = "assay",
+    overwrite: bool = False,
+    source_format: SourceFormat = None,
+    option: Settings = [],  # noqa: B006
+    write_option: Settings = [],  # noqa: B006
+    drop: Drop = [],  # noqa: B006
+) -> None:
+    """Convert a dataset to another format.
+
+    Example: assay datasets convert hopper/medium ~/.minari/datasets/mine/hopper-v0 --format minari
+
+    Example: assay datasets convert hopper/medium mine/hopper-v0 --format minari --write-option data_format=arrow
+
+    Example: assay datasets convert logs.npz my-logs --from npz --option columns='{"observations": "obs"}'
+
+    Args:
+        name: Catalog name, minari:<id>, d4rl:<id> or path.
+        output: Folder or file to write.
+        format: "assay" keeps everything; `assay datasets formats` lists the others and what they cannot hold.
+        overwrite: Replace what is there.
+        source_format: Read a path as this format instead of deciding from its content.
+        option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
+        write_option: For the format's writer, such as data_format=arrow for Minari; several times.
+        drop: A column to leave out because the format cannot hold it, such as weights or corrupted; several times.
+    """
+    from assay.datasets.loading import save
+
+    check_free(output, overwrite)
+    dataset = load(name, source_format, option)
+    save(dataset, output, format=format, overwrite=overwrite, drop=drop, **settings(write_option, "--write-option"))
+    read_as = format_of(name, source_format)
+    out.print(f"{dataset.total_steps:,} steps, read as {read_as}, written to {output} as {format}", soft_wrap=True)
+
+
+@command("datasets", "validate")
+@command("validate")
+def validate(
+    name: Name,
+    *,
+    strict: bool = False,
+    source_format: SourceFormat = None,
+    option: Settings = [],  # noqa: B006
+) -> None:
+    """Check a dataset: shapes, NaN, flags, bounds, continuity, duplicates.
+
+    Example: assay validate path/to/dataset --strict
+
+    Args:
+        name: Catalog name, minari:<id>, d4rl:<id> or path.
+        strict: Exit with status 1 on warnings too, not only on errors.
+        source_format: Read a path as this format instead of deciding from its content.
+        option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
+    """
+    report = load(name, source_format, option).validate()
+    out.print(f"{name}, read as {format_of(name, source_format)}", highlight=False, soft_wrap=True, markup=False)
+    out.print(str(report), highlight=False, soft_wrap=True, markup=False)
+    if not report.ok or (strict and report.findings):
+        raise SystemExit(1)

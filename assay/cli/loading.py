@@ -1,0 +1,50 @@
+"""Loading datasets for commands, with progress, and what is said about them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.cli.console import progress_bar
+from assay.cli.options import settings
+from assay.datasets.errors import ConfigError
+
+if TYPE_CHECKING:
+    from assay.datasets.dataset import Dataset
+
+__all__ = ["check_free", "format_of", "load"]
+
+
+def load(name: str, source_format: str | None = None, options: Sequence[str] = ()) -> Dataset:
+    """Load a dataset, with progress where it is collected first; options are settings of its reader."""
+    import assay
+    from assay.datasets.collection.catalog import catalog
+
+    read = settings(options, "--option")
+    if name not in catalog():
+        return assay.load(name, format=source_format, **read)
+    with progress_bar(f"collecting {name}") as report:
+        return assay.load(name, format=source_format, progress=report, **read)
+
+
+def format_of(name: str, source_format: str | None) -> str:
+    """Return the format that a name is read as."""
+    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.formats import sniff
+
+    if name in catalog():
+        return "assay"
+    scheme = name.partition(":")[0]
+    return scheme if scheme in ("minari", "d4rl") else source_format or sniff(Path(name))
+
+
+def check_free(output: Path, overwrite: bool) -> None:
+    """Raise, before any work is done, where something is in the place of the output, or nothing can be written there."""
+    if output.exists() and not overwrite:
+        raise ConfigError(f"{output} exists already; choose another path or pass --overwrite")
+    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        reason = "permission denied" if folder.is_dir() else "it is not a folder"
+        raise ConfigError(f"{output} cannot be written: {folder}: {reason}")

@@ -1,0 +1,174 @@
+"""Commands about suites: run and report."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from assay.cli.application import command
+from assay.cli.console import escape, number, out, training_display
+from assay.cli.options import Loggers, Output, Precision, RayAddress, Storage
+from assay.cli.training import check_runs
+from assay.datasets.errors import ConfigError
+
+if TYPE_CHECKING:
+    from assay.baselines import Run, TrainingPlan
+
+__all__: list[str] = []
+
+
+@command("run")
+def run(
+    suite: Annotated[Positional[Path], arg(metavar="SUITE")],
+    *,
+    budget: str = "small",
+    runs: Path | None = None,
+    device: str = "cpu",
+    precision: Precision | None = None,
+    storage: Storage = "float32",
+    compile: bool = False,
+    population: int | Literal["auto"] = "auto",
+    workers: int | None = None,
+    log: Loggers = [],  # noqa: B006
+    ray: RayAddress = None,
+    dry_run: bool = False,
+) -> None:
+    """Run a suite: variants x algorithms x seeds. Given again, it goes on where it stopped.
+
+    Example: assay run suites/quickstart.yaml --budget small
+
+    Example: assay run suites/quickstart.yaml --budget paper --device cuda --dry-run
+
+    Args:
+        suite: YAML file.
+        budget: One of the suite's budgets, such as smoke, small or paper.
+        runs: Folder for the results; default runs/SUITE-BUDGET.
+        device: cpu, cuda, cuda:1, ...
+        precision: Of matrix products; default as the budget says.
+        storage: Of the data on the device.
+        compile: Compile the updates (CUDA only); faster after a minute or so of compiling.
+        population: Most jobs to train together; auto finds it by a short timing where there is much to train.
+        workers: Simulator processes; default one per core, less one where there are more than two.
+        log: Also log to tensorboard or wandb; may be given several times.
+        ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
+        dry_run: Only print jobs, populations, memory and an estimate of the time, from a short timing here.
+    """
+    from assay.baselines import Suite, plan_suite, run_suite
+    from assay.baselines.training.logging import logger_named
+    from assay.metrics import assess
+
+    loaded = Suite.from_yaml(suite)
+    root = loaded.folder(budget, runs)
+    if dry_run:
+        if ray is not None:
+            raise ConfigError("--dry-run times this machine; leave --ray out")
+        options: dict[str, Any] = {"precision": precision, "storage": storage, "population": population}
+        print_plan(
+            plan_suite(loaded, budget, runs=root, device=device, **options), ", ".join(loaded.sources_by_label.values())
+        )
+        return
+    with training_display() as (draw, report_training):
+        finished = run_suite(
+            loaded,
+            budget,
+            runs=root,
+            device=device,
+            precision=precision,
+            storage=storage,
+            compile=compile,
+            population=population,
+            measure=assess,
+            progress=report_training,
+            collecting=lambda name, done, total: draw(f"collecting {name}", done, total),
+            preparing=lambda variant, done, total: draw(f"preparing {variant}", done, total),
+            workers=workers,
+            loggers=[logger_named(item) for item in log],
+            ray=ray,
+            command=f"assay run {suite} --budget {budget}",
+        )
+    print_scores(root, finished)
+    out.print(f"results in {root}; `assay report {root}` makes a page of them", soft_wrap=True)
+    check_runs(finished)
+
+
+@command("report")
+def report(runs: Annotated[Positional[Path], arg(metavar="RUNS")], *, output: Output = Path("report.html")) -> None:
+    """Write a report of a suite's results: one self-contained HTML page.
+
+    Example: assay report runs/quickstart-small -o report.html
+
+    Args:
+        runs: Folder of results.
+        output: HTML file to write.
+    """
+    from assay.analysis import write_report
+
+    print_scores(runs)
+    written = write_report(runs, output)
+    out.print(f"report: {written.resolve()}", soft_wrap=True)
+
+
+def print_plan(plan: TrainingPlan, source: str) -> None:
+    """Print what a suite would do."""
+    jobs = Table("algorithm", "variant", "seeds", "status", title=f"{len(plan.jobs):,} jobs")
+    seeds: dict[tuple[str, str, str], list[str]] = {}
+    for job in plan.jobs:
+        status = f"resumes at update {job.update:,}" if job.status == "resumes" else job.status
+        seeds.setdefault((job.label, job.variant, status), []).append(str(job.seed))
+    for (label, variant, status), together in seeds.items():
+        jobs.add_row(label, variant, " ".join(together), status)
+    out.print(jobs)
+    columns = ("population", "members", "datasets", "shapes", "updates left", "weights, optimizer", "data", "time")
+    populations = Table(*columns, title="Populations")
+    for item in plan.populations:
+        what = (item.label, str(item.members), str(item.datasets))
+        if item.error is not None:
+            populations.add_row(*what, f"would fail: {escape(item.error)}")
+            continue
+        peak = "" if item.peak_bytes is None else f" (peak {mebibytes(item.peak_bytes)})"
+        populations.add_row(
+            *what,
+            f"{item.observation_size} -> {item.action_size}",
+            f"{item.updates:,}",
+            mebibytes(item.state_bytes) + peak,
+            mebibytes(item.data_bytes),
+            f"{timedelta(seconds=round(item.seconds))} at {item.members / item.seconds_per_update:,.0f} updates/s",
+        )
+    out.print(populations)
+    if plan.collects is not None:
+        out.print(
+            f"{source} is not here yet: {plan.collects:,} steps would be collected first, and what is finished is"
+        )
+        out.print("not known before that; the populations were timed on a sample of it", highlight=False)
+    total = timedelta(seconds=round(sum(item.seconds for item in plan.populations)))
+    out.print(f"about {total} of training, as timed just now on this machine; evaluation is not included")
+
+
+def mebibytes(size: int) -> str:
+    """Write a size in memory for people."""
+    return f"{size / 2**20:,.1f} MiB"
+
+
+def print_scores(folder: Path, runs: list[Run] | None = None) -> None:
+    """Print the final scores of a folder of runs, or of some of its runs where others lie beside them."""
+    from assay.analysis import load_runs, score_table
+
+    found = load_runs(folder)
+    if runs is not None:
+        found = found.filter(found["path"].is_in([os.fspath(item) for item in runs]))
+    scores = score_table(found, rows=["label", "dataset"])
+    several = scores.select("label", "variant").is_duplicated().any()  # datasets of one name, as of two suites
+    columns = ("algorithm", *(["dataset"] if several else []), "variant", "seeds", "score", "95% interval", "data")
+    table = Table(*columns, title=f"Final scores, {folder}")
+    for row in scores.iter_rows(named=True):
+        interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
+        behaviour = "" if row["behaviour"] is None else number(row["behaviour"])
+        mean = "" if row["mean"] is None else number(row["mean"])
+        names = [row["label"], *([row["dataset"]] if several else []), row["variant"]]
+        table.add_row(*names, str(row["seeds"]), mean, interval, behaviour)
+    out.print(table)
