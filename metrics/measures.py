@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from assay.datasets.bootstrap import bootstrap, percentile_interval
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Registry
@@ -41,7 +42,6 @@ __all__ = [
 ]
 
 RESAMPLES = 1_000
-_DRAWS_AT_A_TIME = 1 << 21
 
 Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -292,18 +292,15 @@ def real_columns(dataset: Dataset, prefix: str, steps: np.ndarray) -> np.ndarray
     return np.concatenate(parts, axis=1)
 
 
-def bootstrap_interval(values: np.ndarray, seed: int) -> tuple[float, float] | None:
-    """Return the 95 % percentile bootstrap interval of the mean, or None for fewer than two values.
+def bootstrap_interval(
+    values: np.ndarray, seed: int, statistic: Callable[[np.ndarray], np.ndarray] = lambda rows: rows.mean(1)
+) -> tuple[float, float] | None:
+    """Return the 95 % percentile bootstrap interval of a statistic of rows of values, or None for fewer than two values.
 
-    Efron and Tibshirani 1993, chapter 13: 1,000 resamples, seeded.
+    The mean by default. 1,000 resamples, seeded; see `assay.datasets.bootstrap`.
     """
     if len(values) < 2:
         return None
-    generator = np.random.Generator(np.random.SFC64(seed))
-    at_a_time = max(1, _DRAWS_AT_A_TIME // len(values))
-    means = [
-        values[generator.integers(0, len(values), (min(at_a_time, RESAMPLES - start), len(values)))].mean(1)
-        for start in range(0, RESAMPLES, at_a_time)
-    ]
-    low, high = np.quantile(np.concatenate(means), (0.025, 0.975)).tolist()
+    replicates = bootstrap([values], statistic, RESAMPLES, np.random.Generator(np.random.SFC64(seed)))
+    low, high = percentile_interval(replicates).tolist()
     return low, high

@@ -17,7 +17,15 @@ from assay.baselines.runs.plan import Plan
 from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.baselines.training.sizing import seconds_per_update
 from assay.baselines.training.train import matmul_precision
-from assay.baselines.training.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
+from assay.baselines.training.work import (
+    Work,
+    WorkGroup,
+    build_population,
+    form_populations,
+    lay_out,
+    look_up,
+    take_up_checkpoints,
+)
 from assay.datasets.errors import ConfigError
 
 __all__ = ["PlannedJob", "PlannedPopulation", "TrainingPlan", "plan_training"]
@@ -150,6 +158,8 @@ def plan_training(
     options.check_device()
     with matmul_precision(plan.precision, options.device):
         groups = form_populations(work, options)
+        for group in groups:
+            take_up_checkpoints(group)
         planned = tuple(_planned_job(item) for item in work)
         populations = tuple(_planned_population(group, plan, options) for group in groups)
     return TrainingPlan(planned, populations)

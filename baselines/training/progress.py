@@ -63,6 +63,8 @@ class TrainingProgress:
         One per member.
     ended : bool
         Whether this is the population's last report: it finished or failed.
+    waiting_for : str
+        The process that trains it, where that is another one; this one waits.
     """
 
     population: int
@@ -75,12 +77,14 @@ class TrainingProgress:
     evaluated: float = 0.0
     rows: tuple[MemberProgress, ...] = ()
     ended: bool = False
+    waiting_for: str = ""
 
     @property
     def title(self) -> str:
         """What is at work, in words."""
         jobs = f"{self.members} job" if self.members == 1 else f"{self.members} jobs"
-        return f"{self.label} ({self.population + 1}/{self.populations}), {jobs}"
+        waits = f": waiting for {self.waiting_for}" if self.waiting_for else ""
+        return f"{self.label} ({self.population + 1}/{self.populations}), {jobs}{waits}"
 
 
 class Work(Protocol):

@@ -9,8 +9,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Unpack
 
 import torch
@@ -19,9 +20,11 @@ from assay.baselines.engine.learner import Learner
 from assay.baselines.evaluation.evaluation import Evaluation, EvaluationResult
 from assay.baselines.evaluation.evaluator import Evaluator
 from assay.baselines.runs.job import Job
+from assay.baselines.runs.lease import Lease, LeaseLostError, Owner, take
 from assay.baselines.runs.machine import hardware, multiplies_bfloat16
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import Run
+from assay.baselines.training.claiming import claim_populations
 from assay.baselines.training.logging.logger import Logger
 from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.baselines.training.progress import Reporter, TrainingProgress
@@ -49,7 +52,9 @@ def train(
 
     Jobs of one algorithm with equal shapes and static parameters form populations; everything else about a job (seed,
     dataset variant, learning rates and other float fields) may differ inside one. A finished run with the same job hash
-    is not trained again, an unfinished one resumes from its checkpoint.
+    is not trained again, an unfinished one resumes from its checkpoint. A run belongs to one process at a time: several
+    processes may be given the same jobs, on machines that share the folder; each trains populations that no other has begun,
+    waits for the rest, and returns all runs.
 
     Parameters
     ----------
@@ -102,18 +107,37 @@ def train(
         errors = train_on_cluster(populations, options, further, progress)
         for group, error in zip(populations, errors):
             if error is not None:
-                _fail([Run(item.folder) for item in group.members], error)
+                lease = take([item.folder for item in group.members])
+                if isinstance(lease, Lease):  # else another process is at work on them
+                    with lease:
+                        _fail([Run(item.folder) for item in group.members], error)
         return [Run(item.folder) for item in work]
     trained_on = hardware(options.device) | {"compiled": options.compile}
     with matmul_precision(plan.precision, options.device):
-        populations = form_populations(work, options)
-        for group in populations:
-            for item in group.members:
-                item.begin(trained_on, group.company)
-        for number, group in enumerate(populations):
-            report = Reporter(progress, loggers, number, len(populations), group.members, steps)
-            _train_population(group, plan, options, report)
+        claims = claim_populations(
+            work, partial(form_populations, options=options), partial(_tell_waiting, progress, steps)
+        )
+        with closing(claims):
+            for claim in claims:
+                group = claim.group
+                for item in group.members:
+                    item.begin(trained_on, group.company, claim.lease)
+                report = Reporter(progress, loggers, claim.number, claim.total, group.members, steps)
+                _train_population(group, plan, options, report)
     return [Run(item.folder) for item in work]
+
+
+def _tell_waiting(
+    progress: Callable[[TrainingProgress], None] | None,
+    steps: int,
+    group: WorkGroup,
+    owner: Owner,
+    number: int,
+    total: int,
+) -> None:
+    if progress is not None:
+        label, members = group.members[0].job.algorithm.label, len(group.members)
+        progress(TrainingProgress(number, total, label, members, 0, steps, 0.0, waiting_for=str(owner)))
 
 
 @contextmanager
@@ -169,6 +193,8 @@ def _train_population(group: WorkGroup, plan: Plan, options: TrainingOptions, re
                 error=error,
                 evaluation_restarts=item.restarts,
             )
+    except LeaseLostError as error:
+        warnings.warn(str(error), AssayWarning, stacklevel=3)  # the runs are another's, who goes on with them
     except Exception as error:
         _fail([item.run for item in work], error)
 
