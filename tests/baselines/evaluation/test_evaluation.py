@@ -25,7 +25,7 @@ from assay.datasets import Dataset
 from assay.datasets.environments.pool import EnvironmentPool
 from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
 from tests.baselines.problems import pendulum_like
-from tests.baselines.training.test_train import ROOT, SMALL, finished_runs
+from tests.baselines.training.test_train import ROOT, SMALL
 
 HOPPER = (11, 3)
 
@@ -273,7 +273,7 @@ def train_with_evaluations(folder: Path) -> list[Run]:
 def evaluating(folder: Path) -> list[int]:
     """Updates whose evaluation is under way in the checkpoints of a folder."""
     found = []
-    for run in finished_runs(folder):
+    for run in [Run(file.parent) for file in sorted(folder.glob("*/run.json"))]:
         try:
             pending = [run.read_checkpoint(number)[1] for number in run.checkpoints()[-1:]]
         except FileNotFoundError:  # a later one has taken its place meanwhile
