@@ -30,9 +30,9 @@ from assay.datasets.streaming import StepReader
 
 __all__ = [
     "Basis",
-    "Group",
     "Measure",
     "Measures",
+    "MetricGroup",
     "NotMeasurable",
     "bootstrap_interval",
     "groups",
@@ -127,7 +127,7 @@ class Basis:
 
 
 @dataclass(frozen=True)
-class Group:
+class MetricGroup:
     """Metrics that are measured together, or one metric that stands alone.
 
     Parameters
@@ -142,11 +142,11 @@ class Group:
     order: int
 
 
-_REGISTRY: Registry[Group] = Registry("group of metrics", ["assay.metrics"], "assay.metrics")
+_REGISTRY: Registry[MetricGroup] = Registry("group of metrics", ["assay.metrics"], "assay.metrics")
 _LAST = 1000  # order of what gives none
 
 
-def groups() -> dict[str, Group]:
+def groups() -> dict[str, MetricGroup]:
     """Return all groups of metrics by name, in the order of the table.
 
     Examples
@@ -165,7 +165,7 @@ def register_group(name: str, order: int = _LAST) -> Callable[[Function], Functi
     name : str
         Of the group; `select` takes it for all of its metrics.
     order : int
-        As in `Group`.
+        As in `MetricGroup`.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def register_group(name: str, order: int = _LAST) -> Callable[[Function], Functi
     """
 
     def decorate(function: Function) -> Function:
-        _REGISTRY.add(name, Group(function, order), function.__module__)
+        _REGISTRY.add(name, MetricGroup(function, order), function.__module__)
         return function
 
     return decorate
@@ -225,7 +225,7 @@ def register_metric(name: str, unit: str, source: str = "", order: int = _LAST) 
             more = {"reference": basis.require_reference()} if takes_reference else {}
             return _as_measure(name, function(basis.dataset, **more), unit, definition)
 
-        _REGISTRY.add(name, Group(lambda basis: {name: lambda: measure(basis)}, order), function.__module__)
+        _REGISTRY.add(name, MetricGroup(lambda basis: {name: lambda: measure(basis)}, order), function.__module__)
         return function
 
     return decorate

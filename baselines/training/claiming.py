@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.baselines.runs.lease import Lease, Owner, take
-from assay.baselines.training.work import Work, WorkGroup, take_up_checkpoints
+from assay.baselines.training.work import Work, WorkGroup, resume_from_checkpoints
 
 __all__ = ["Claim", "claim_populations"]
 
@@ -73,7 +73,7 @@ def claim_populations(
                 with found:
                     if _changed(group, ended):
                         break
-                    take_up_checkpoints(group)
+                    resume_from_checkpoints(group)
                     yield Claim(group, found, number, total)
                     if not found.holds:
                         break

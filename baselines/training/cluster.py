@@ -30,7 +30,7 @@ from assay.baselines.runs.run import Run
 from assay.baselines.runs.schema import DESCRIPTION
 from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.progress import TrainingProgress
-from assay.baselines.training.work import take_up_checkpoints
+from assay.baselines.training.work import resume_from_checkpoints
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError
 from assay.datasets.registry import defined_in_import, import_file, imported_files
@@ -122,7 +122,7 @@ def _begin(group: WorkGroup, trained_on: dict[str, Any]) -> None:
     with lease:
         changed = [item for item in group.members if item.changed()]
         if not changed:
-            take_up_checkpoints(group)
+            resume_from_checkpoints(group)
         for item in group.members:
             if item not in changed or not item.seen:
                 item.begin(trained_on, group.company, lease)

@@ -24,7 +24,7 @@ from assay.baselines.training.work import (
     form_populations,
     lay_out,
     look_up,
-    take_up_checkpoints,
+    resume_from_checkpoints,
 )
 from assay.datasets.errors import ConfigError
 
@@ -159,7 +159,7 @@ def plan_training(
     with matmul_precision(plan.precision, options.device):
         groups = form_populations(work, options)
         for group in groups:
-            take_up_checkpoints(group)
+            resume_from_checkpoints(group)
         planned = tuple(_planned_job(item) for item in work)
         populations = tuple(_planned_population(group, plan, options) for group in groups)
     return TrainingPlan(planned, populations)
@@ -176,10 +176,10 @@ def _planned_population(group: WorkGroup, plan: Plan, options: TrainingOptions) 
     label, datasets = work[0].job.algorithm.label, len({item.job.dataset.fingerprint for item in work})
     if options.on_cuda:
         torch.cuda.reset_peak_memory_stats(options.device)
-    laid_out, failures = lay_out(group)
+    training_data, failures = lay_out(group)
     if failures:
         return PlannedPopulation(label, len(work), datasets, error=str(failures[0][1]))
-    population = build_population(group, laid_out, plan, options)
+    population = build_population(group, training_data, plan, options)
     updates = plan.steps - population.completed
     if not isinstance(population, Population):  # a method without a loop
         return PlannedPopulation(label, len(work), datasets, updates=updates)

@@ -87,7 +87,7 @@ class TrainingProgress:
         return f"{self.label} ({self.population + 1}/{self.populations}), {jobs}{waits}"
 
 
-class Work(Protocol):
+class WorkInProgress(Protocol):
     """A job at work, as a reporter sees it: `curves` and `returns` grow at their ends."""
 
     job: Job
@@ -99,7 +99,7 @@ class Work(Protocol):
 class _Reader:
     """Reads what is new in the curves and returns of one member."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: WorkInProgress) -> None:
         self.work = work
         self.curves_read = self.returns_read = 0
         self.latest = MemberProgress(work.job.name or work.job.algorithm.label, work.job.label, work.job.seed)
@@ -137,7 +137,7 @@ class Reporter:
     loggers : sequence of Logger
     number, total : int
         Of the population.
-    work : sequence of Work
+    work : sequence of WorkInProgress
     steps : int
         Updates of each member.
     """
@@ -148,7 +148,7 @@ class Reporter:
         loggers: Sequence[Logger],
         number: int,
         total: int,
-        work: Sequence[Work],
+        work: Sequence[WorkInProgress],
         steps: int,
     ) -> None:
         self.progress, self.loggers = progress, loggers

@@ -160,7 +160,7 @@ def matmul_precision(precision: str, device: str) -> Iterator[None]:
 
 def _train_population(group: WorkGroup, plan: Plan, options: TrainingOptions, report: Reporter) -> None:
     """Train, evaluate and write one population; an error in it is written to its runs and does not stop the others."""
-    laid_out, failures = lay_out(group)
+    training_data, failures = lay_out(group)
     for item, failure in failures:
         _fail([item.run], failure)
     broken = [item for item, _ in failures]
@@ -170,10 +170,10 @@ def _train_population(group: WorkGroup, plan: Plan, options: TrainingOptions, re
         with report:
             if not work:
                 return
-            population = build_population(group, laid_out, plan, options)
+            population = build_population(group, training_data, plan, options)
             with _evaluator(work, plan, options.workers) as evaluator:
                 if evaluator is not None:
-                    _take_up_evaluation(work, population, evaluator)
+                    _resume_evaluation(work, population, evaluator)
                 _advance(work, population, plan, evaluator, options.checkpoint_seconds, report)
                 if evaluator is not None:
                     _evaluate_finally(work, population, evaluator, report)
@@ -304,7 +304,7 @@ def _evaluator(work: list[Work], plan: Plan, workers: int | None) -> Iterator[Ev
         yield evaluator
 
 
-def _take_up_evaluation(work: list[Work], population: Learner, evaluator: Evaluator) -> None:
+def _resume_evaluation(work: list[Work], population: Learner, evaluator: Evaluator) -> None:
     """Begin anew the evaluation that was in flight when the checkpoint was written."""
     pending = [item.pending for item in work if item.pending is not None]
     if pending:

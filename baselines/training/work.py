@@ -26,7 +26,7 @@ from assay.baselines.runs.lease import Lease
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import PendingEvaluation, Run
 from assay.baselines.runs.schema import DESCRIPTION
-from assay.baselines.training.grouping import Candidate, form_groups
+from assay.baselines.training.grouping import GroupCandidate, form_groups
 from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.sizing import (
     available_memory,
@@ -44,7 +44,7 @@ __all__ = [
     "form_populations",
     "lay_out",
     "look_up",
-    "take_up_checkpoints",
+    "resume_from_checkpoints",
 ]
 
 
@@ -102,7 +102,7 @@ class Work:
         self.look_up()
         return self.seen != before
 
-    def take_up(self, number: int) -> None:
+    def resume(self, number: int) -> None:
         """Read a checkpoint."""
         self.number = number
         self.state, self.pending, progress = self.run.read_checkpoint(number)
@@ -219,7 +219,7 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
     weighted = {item.kind for item in unfinished if item.job.dataset.weights is not None}
     begun = _companies(unfinished)
     candidates = [
-        Candidate(
+        GroupCandidate(
             item.kind,
             item.data_key,
             estimate_data_bytes(item, weighted=item.kind in weighted),
@@ -263,11 +263,11 @@ def _companies(unfinished: Sequence[Work]) -> dict[str, frozenset[int]]:
     return {company: numbers for company, numbers in common.items() if numbers}
 
 
-def take_up_checkpoints(group: WorkGroup) -> None:
+def resume_from_checkpoints(group: WorkGroup) -> None:
     """Read the latest checkpoint that all runs of a population have: a kill may have come between two of them."""
     for numbers in _companies(group.members).values():
         for item in group.members:
-            item.take_up(max(numbers))
+            item.resume(max(numbers))
 
 
 def estimate_data_bytes(item: Work, *, weighted: bool) -> int:
@@ -291,25 +291,25 @@ def stored_columns(job: Job) -> dict[str, int]:
 
 def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work, AssayError]]]:
     """Lay out the datasets of a group, and say whose cannot be learned from."""
-    laid_out: dict[str, TrainingData] = {}
+    training_data: dict[str, TrainingData] = {}
     errors: dict[str, AssayError] = {}
     for item in group.members:
-        if item.data_key not in laid_out and item.data_key not in errors:
+        if item.data_key not in training_data and item.data_key not in errors:
             try:
-                laid_out[item.data_key] = item.job.algorithm.training_data(item.job.dataset, item.job.action_scale)
+                training_data[item.data_key] = item.job.algorithm.training_data(item.job.dataset, item.job.action_scale)
             except AssayError as error:
                 errors[item.data_key] = error
-    return laid_out, [(item, errors[item.data_key]) for item in group.members if item.data_key in errors]
+    return training_data, [(item, errors[item.data_key]) for item in group.members if item.data_key in errors]
 
 
 def build_population(
-    group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, options: TrainingOptions
+    group: WorkGroup, training_data: Mapping[str, TrainingData], plan: Plan, options: TrainingOptions
 ) -> Learner:
     """Make the networks, place the data, and restore what was saved."""
-    numbers = {key: number for number, key in enumerate(laid_out)}
+    numbers = {key: number for number, key in enumerate(training_data)}
     population = group.members[0].job.algorithm.learner(
         [Member(item.job.algorithm, item.job.seed, numbers[item.data_key]) for item in group.members],
-        list(laid_out.values()),
+        list(training_data.values()),
         plan.steps,
         device=options.device,
         storage=plan.storage_dtype,
