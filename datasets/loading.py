@@ -16,6 +16,7 @@ from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayError, ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff, writer_named
 from assay.datasets.info import SOURCE, DatasetInfo, Record, assay_version, reference_scores
+from assay.datasets.progress import Auto, Progress, counted, reporting
 from assay.datasets.recording import unrecorded
 from assay.datasets.remote import d4rl_file, minari_folder
 from assay.datasets.spaces import space_from_gymnasium
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from assay.datasets.isolation import Limits
 
 __all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "save"]
-
-Progress = Callable[[int, int], None]
 
 DEFAULT_STEPS = 100_000
 
@@ -40,7 +39,7 @@ def load(
     name: str | os.PathLike[str],
     *,
     format: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Auto | None = "auto",
     isolated: bool | Limits = False,
     **options: Any,
 ) -> Dataset:
@@ -56,7 +55,8 @@ def load(
     format : str, optional
         Read a path as this format instead of sniffing its content.
     progress : callable, optional
-        Called with (steps done, steps in all) while a catalog dataset is collected.
+        Called with (steps done, steps in all) while a catalog dataset is collected. By default a bar is shown where somebody
+        looks, for files that take long as well; None is silent. See `assay.datasets.progress`.
     isolated : bool or Limits
         Read the file in a process of its own, for files from strangers: a library that crashes, hangs or takes all
         memory is then one error. `Limits(memory_gib=..., timeout_seconds=...)` of `assay.datasets.isolation` sets what it
@@ -83,26 +83,27 @@ def load(
     400
     """
     text = os.fsdecode(name)
-    if isolated:
-        return _load_isolated(text, format, options, isolated)
-    scheme, _, rest = text.partition(":")
-    if scheme == "minari" and rest:
-        return _from_path(minari_folder(rest), "minari", text, options)
-    if scheme == "d4rl" and rest:
-        return _from_d4rl(rest, options)
-    from assay.datasets.collection.catalog import catalog, find
+    with reporting(progress, f"loading {text}", counted(f"collecting {text}")) as report:
+        if isolated:
+            return _load_isolated(text, format, options, isolated)
+        scheme, _, rest = text.partition(":")
+        if scheme == "minari" and rest:
+            return _from_path(minari_folder(rest), "minari", text, options)
+        if scheme == "d4rl" and rest:
+            return _from_d4rl(rest, options)
+        from assay.datasets.collection.catalog import catalog, find
 
-    if text in catalog():
-        return _from_catalog(text, progress, options)
-    path = _checked_path(text)
-    with _naming_system_errors(path, "read"):
-        if path.exists():
-            return _from_path(path, format, text, options)
-    if scheme != text and "/" not in scheme:
-        raise UnknownNameError("dataset scheme", f"{scheme}:", ["d4rl:", "minari:"])
-    if path.is_absolute() or text.startswith(".") or path.suffix:
-        raise DatasetError(f"{text} does not exist")
-    return _from_catalog(find(text).name, progress, options)  # raises with the nearest names
+        if text in catalog():
+            return _from_catalog(text, report, options)
+        path = _checked_path(text)
+        with _naming_system_errors(path, "read"):
+            if path.exists():
+                return _from_path(path, format, text, options)
+        if scheme != text and "/" not in scheme:
+            raise UnknownNameError("dataset scheme", f"{scheme}:", ["d4rl:", "minari:"])
+        if path.is_absolute() or text.startswith(".") or path.suffix:
+            raise DatasetError(f"{text} does not exist")
+        return _from_catalog(find(text).name, report, options)  # raises with the nearest names
 
 
 def _load_isolated(name: str, format: str | None, options: dict[str, Any], isolated: bool | Limits) -> Dataset:
@@ -320,7 +321,7 @@ def collect_entry(
     noise: float | None = None,
     environments: int = 16,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Auto | None = "auto",
 ) -> Dataset:
     """Collect a catalog dataset from its simulator, whether or not it is cached.
 
@@ -332,6 +333,7 @@ def collect_entry(
     environments, workers : int
         Simulators stepped at a time, and processes they run on; neither changes the data.
     progress : callable, optional
+        As in `load`.
     """
     from assay.datasets.collection.catalog import find
     from assay.datasets.collection.collect import collect
@@ -374,7 +376,7 @@ def collect_policy(
     sampled: bool | None = None,
     environments: int = 16,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Auto | None = "auto",
 ) -> Dataset:
     """Collect from a policy file, as `assay datasets train-policy` writes it.
 

@@ -17,7 +17,8 @@ from typing import Any
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
 from assay.datasets.history import replay
-from assay.datasets.transform import Progress, Transform, make_transform, make_variants, registered
+from assay.datasets.progress import Auto, Progress
+from assay.datasets.transform import Transform, make_transform, make_variants, registered
 from assay.datasets.variant_cache import apply_or_find
 
 __all__ = ["Recipe", "read_yaml", "replay", "variants_from_plain"]
@@ -80,7 +81,7 @@ class Recipe:
 
         return self.apply(load(self.source, **(self.options or {})))
 
-    def apply(self, dataset: Dataset, *, keep: bool = False, progress: Progress | None = None) -> Dataset:
+    def apply(self, dataset: Dataset, *, keep: bool = False, progress: Progress | Auto | None = "auto") -> Dataset:
         """Apply the transforms, in order, to a dataset in place of the source.
 
         Parameters
@@ -89,7 +90,7 @@ class Recipe:
         keep : bool
             Cache the results of costly transforms; see `assay.datasets.variant_cache`.
         progress : callable, optional
-            Called with (done, total) by transforms that take minutes.
+            Called with (done, total) by transforms that take minutes; default as in `Transform.__call__`.
         """
         for transform in self.transforms:
             dataset = apply_or_find(transform, dataset, progress) if keep else transform(dataset, progress=progress)

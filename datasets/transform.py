@@ -25,12 +25,11 @@ from typing import Any, ClassVar, TypeVar
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.info import Record, assay_version, json_value
+from assay.datasets.progress import Auto, Progress, counted, reporting
 from assay.datasets.recording import unrecorded
 from assay.datasets.registry import Registry, checked_names, register
 
 __all__ = ["Progress", "Transform", "make_transform", "make_variants", "register", "register_variants", "registered"]
-
-Progress = Callable[[int, int], None]
 
 _PACKAGES = (
     "assay.augmentation",
@@ -69,7 +68,7 @@ class Transform(ABC):
         parameters = self.parameters()
         return Record(self.name, parameters, parameters.get("seed"), dataset.fingerprint, assay_version())
 
-    def __call__(self, dataset: Dataset, *, progress: Progress | None = None) -> Dataset:
+    def __call__(self, dataset: Dataset, *, progress: Progress | Auto | None = "auto") -> Dataset:
         """Apply the transform and record it in the history.
 
         Parameters
@@ -77,7 +76,8 @@ class Transform(ABC):
         dataset : Dataset
             Left as it is.
         progress : callable, optional
-            Called with (done, total) by transforms that take minutes.
+            Called with (done, total) by transforms that take minutes. By default a bar is shown where somebody looks; None
+            is silent. See `assay.datasets.progress`.
 
         Returns
         -------
@@ -85,8 +85,8 @@ class Transform(ABC):
             Shares all columns that the transform did not change.
         """
         record = self.record_on(dataset)
-        with unrecorded():
-            result = self.apply_reporting(dataset, progress)
+        with unrecorded(), reporting(progress, self.name, counted(self.name)) as report:
+            result = self.apply_reporting(dataset, report)
         return result.with_history((*dataset.history, replace(record, fingerprint=result.fingerprint)))
 
     def summary(self) -> str:

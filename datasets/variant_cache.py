@@ -13,8 +13,9 @@ from pathlib import Path
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError, DatasetIntegrityError
 from assay.datasets.formats import writer_named
+from assay.datasets.progress import Auto, Progress
 from assay.datasets.renamed import former_names
-from assay.datasets.transform import Progress, Transform
+from assay.datasets.transform import Transform
 
 __all__ = ["apply_or_find", "cache_path"]
 
@@ -30,7 +31,7 @@ def cache_path(transform: Transform, dataset: Dataset) -> Path:
     return home() / "variants" / f"{transform.name}-{xxhash.xxh3_128_hexdigest(described.encode())}"
 
 
-def apply_or_find(transform: Transform, dataset: Dataset, progress: Progress | None = None) -> Dataset:
+def apply_or_find(transform: Transform, dataset: Dataset, progress: Progress | Auto | None = "auto") -> Dataset:
     """Apply a transform; the result of a costly one is cached, and read from there the next time.
 
     Parameters
@@ -38,7 +39,7 @@ def apply_or_find(transform: Transform, dataset: Dataset, progress: Progress | N
     transform : Transform
     dataset : Dataset
     progress : callable, optional
-        Called with (done, total) by transforms that take minutes.
+        Called with (done, total) by transforms that take minutes; default as in `Transform.__call__`.
 
     Raises
     ------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, UnknownNameError
+from assay.datasets.progress import Auto, Draw, reporting
 from assay.metrics.measures import Basis, Measure, NotMeasurable, groups
 from assay.metrics.returns import require_episodes
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from assay.metrics.table import MetricTable
 
 __all__ = ["assess", "metric_names"]
+
+_TITLE = "measuring"
 
 
 def assess(
@@ -31,7 +34,7 @@ def assess(
     seed: int = 0,
     sample: int = 20_000,
     definition: str = "paper",
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Callable[[int, int, str], None] | Auto | None = "auto",
 ) -> MetricTable:
     """Measure a dataset.
 
@@ -52,7 +55,8 @@ def assess(
     definition : "paper", "published code" or "d4rl notebook"
         Definition of SACo; `assay.metrics.saco` says how they differ.
     progress : callable, optional
-        Called with (metrics done, metrics in all, name of the next).
+        Called with (metrics done, metrics in all, name of the next). By default a bar is shown where somebody looks; None is
+        silent. See `assay.datasets.progress`.
 
     Returns
     -------
@@ -96,28 +100,33 @@ def assess(
         chosen |= dict.fromkeys(measured.get(name, [name]))
     rows: list[tuple[str, Measure, float]] = []
     skipped: dict[str, str] = {}
-    for number, name in enumerate(chosen):
-        if progress is not None:
-            progress(number, len(chosen), name)
-        start = time.perf_counter()
-        try:
-            measure = known[name]()
-        except NotMeasurable as reason:
-            if select is not None and name in select:
-                raise NotMeasurable(f"{name}: {reason}") from None
-            continue
-        except DatasetError as error:
-            if select is not None and name in select:
-                raise
-            skipped[name] = str(error)
-            continue
-        rows.append((name, measure, time.perf_counter() - start))
-    if progress is not None:
-        progress(len(chosen), len(chosen), "")
+    with reporting(progress, _TITLE, _draw_metrics) as report:
+        for number, name in enumerate(chosen):
+            if report is not None:
+                report(number, len(chosen), name)
+            start = time.perf_counter()
+            try:
+                measure = known[name]()
+            except NotMeasurable as reason:
+                if select is not None and name in select:
+                    raise NotMeasurable(f"{name}: {reason}") from None
+                continue
+            except DatasetError as error:
+                if select is not None and name in select:
+                    raise
+                skipped[name] = str(error)
+                continue
+            rows.append((name, measure, time.perf_counter() - start))
+        if report is not None:
+            report(len(chosen), len(chosen), "")
     table = MetricTable(rows, skipped)
     for note in table.notes:
         warnings.warn(note, AssayWarning, stacklevel=2)
     return table
+
+
+def _draw_metrics(draw: Draw) -> Callable[[int, int, str], None]:
+    return lambda done, total, following: draw(f"{_TITLE}, {following}" if following else _TITLE, done, total)
 
 
 def metric_names(dataset: Dataset) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from assay.datasets.errors import AssayWarning
+from assay.datasets.progress import show_bar
 
 if TYPE_CHECKING:
     from assay.baselines import TrainingProgress
@@ -51,21 +52,19 @@ def number(value: float | None) -> str:
 @contextmanager
 def drawing() -> Iterator[Callable[[str, int, int], None]]:
     """Give a callable (title, done, total) that draws a bar, or prints a line now and then without a terminal."""
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    if err.is_terminal:
+        with show_bar() as draw:
+            yield draw
+        return
     last = time.monotonic()
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("", total=None, visible=False)
 
-        def draw(title: str, done: int, total: int) -> None:
-            nonlocal last
-            bar.update(task, description=title, completed=done, total=total, visible=True)
-            if not err.is_terminal and (time.monotonic() - last > SECONDS_BETWEEN_LINES or done >= total):
-                last = time.monotonic()
-                err.print(f"{title}: {done / max(total, 1):.0%}", highlight=False)
+    def print_line(title: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > SECONDS_BETWEEN_LINES or done >= total:
+            last = time.monotonic()
+            err.print(f"{title}: {done / max(total, 1):.0%}", highlight=False)
 
-        yield draw
+    yield print_line
 
 
 @contextmanager
@@ -101,8 +100,10 @@ def byte_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 def training_display() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[TrainingProgress], None]]]:
     """Give what draws a bar, as `drawing` does, and what shows a training: live on a terminal, else as lines."""
     if not err.is_terminal:
+        from assay.baselines.training.progress import training_bar
+
         with drawing() as draw:
-            yield draw, training_report(draw)
+            yield draw, training_bar(draw)
         return
     from rich.live import Live
 
@@ -111,20 +112,6 @@ def training_display() -> Iterator[tuple[Callable[[str, int, int], None], Callab
     table = LiveTable()
     with Live(table, console=err, transient=True):
         yield table.prepare, table.update
-
-
-def training_report(draw: Callable[[str, int, int], None]) -> Callable[[TrainingProgress], None]:
-    """Print the population at work, its speed and what is left."""
-
-    def update(state: TrainingProgress) -> None:
-        if state.ended:
-            return
-        if state.evaluated:
-            draw(f"{state.title}, evaluating", round(100 * state.evaluated), 100)
-        else:
-            draw(f"{state.title}, {state.updates_per_second:,.0f} updates/s", state.update, state.steps)
-
-    return update
 
 
 def print_error(text: str) -> None:

@@ -37,6 +37,7 @@ from assay.baselines.training.train import matmul_precision
 from assay.datasets.bootstrap import bootstrap, percentile_interval
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
+from assay.datasets.progress import Auto, Progress, counted, reporting
 
 if TYPE_CHECKING:
     import polars as pl
@@ -94,7 +95,7 @@ def fitted_q_evaluation(
     precision: Precision = "highest",
     population: int = 16,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | Auto | None = "auto",
 ) -> pl.DataFrame:
     """Estimate the discounted return of finished runs from a dataset, without an environment.
 
@@ -121,7 +122,7 @@ def fitted_q_evaluation(
         Of the critics' initial weights and batches, the same ones for every run so that runs are compared on equal terms,
         and of the bootstrap.
     progress : callable, optional
-        Called with the updates done and all of them, summed over populations.
+        Called with the updates done and all of them, summed over populations; default as in `train`.
 
     Returns
     -------
@@ -156,22 +157,23 @@ def fitted_q_evaluation(
     algorithm = FittedQ(discount=discount)
     parts = [runs[start : start + population] for start in range(0, len(runs), population)]
     rows = []
-    for number, part in enumerate(parts):
+    with reporting(progress, FittedQ.label, counted(FittedQ.label)) as tell:
+        for number, part in enumerate(parts):
 
-        def report(done: int, number: int = number) -> None:
-            if progress is not None:
-                progress(number * steps + done, len(parts) * steps)
+            def report(done: int, number: int = number) -> None:
+                if tell is not None:
+                    tell(number * steps + done, len(parts) * steps)
 
-        policies = [run.policy for run in part]
-        with matmul_precision(precision, device):
-            critics = fit_critics(
-                policies, dataset, algorithm, steps, device=device, bf16=plan.bf16, seed=seed, progress=report
-            )
-            values = critic_values(critics, policies, initial)
-        for run, value, diverged in zip(part, values, critics.frozen_at):
-            rows.append(_row(run, "fitted_q", None if diverged is not None else value, seed))
-            if _has_critic(run):
-                rows.append(_row(run, "own_critic", _own_values(run, initial), seed))
+            policies = [run.policy for run in part]
+            with matmul_precision(precision, device):
+                critics = fit_critics(
+                    policies, dataset, algorithm, steps, device=device, bf16=plan.bf16, seed=seed, progress=report
+                )
+                values = critic_values(critics, policies, initial)
+            for run, value, diverged in zip(part, values, critics.frozen_at):
+                rows.append(_row(run, "fitted_q", None if diverged is not None else value, seed))
+                if _has_critic(run):
+                    rows.append(_row(run, "own_critic", _own_values(run, initial), seed))
     schema = {
         "run": pl.String,
         "label": pl.String,

@@ -51,12 +51,13 @@ from assay.baselines.runs.run import Run
 from assay.baselines.training.dry_run import TrainingPlan, plan_training
 from assay.baselines.training.logging.logger import Logger
 from assay.baselines.training.options import OptionChanges, Precision, TrainingOptions
-from assay.baselines.training.progress import TrainingProgress
+from assay.baselines.training.progress import TrainingProgress, training_bar
 from assay.baselines.training.run_victim import VICTIM_STEPS, check_victim, train_victim, with_victims
 from assay.baselines.training.train import train
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
+from assay.datasets.progress import Auto, Draw, reporting
 from assay.datasets.recipe import Recipe, read_yaml, transforms_from_plain, variants_from_plain
 from assay.datasets.registry import Integer, Seed, checked_names, describe_validation_error, import_file
 
@@ -379,9 +380,9 @@ def run_suite(
     *,
     runs: str | os.PathLike[str] | None = None,
     measure: Callable[..., pl.DataFrame] | None = None,
-    progress: Callable[[TrainingProgress], None] | None = None,
-    collecting: Callable[[str, int, int], None] | None = None,
-    preparing: Callable[[str, int, int], None] | None = None,
+    progress: Callable[[TrainingProgress], None] | Auto | None = "auto",
+    collecting: Draw | Auto | None = "auto",
+    preparing: Draw | Auto | None = "auto",
     loggers: Sequence[Logger] = (),
     command: str | None = None,
     options: TrainingOptions = TrainingOptions(),  # noqa: B008  (frozen)
@@ -404,9 +405,11 @@ def run_suite(
         (variant, first variant, bins=, select=) -> frame of metric, value, interval (struct of low, high), unit, source;
         written to `quality.parquet` with the interval as two columns. `assay.metrics.assess` is one.
     collecting : callable, optional
-        Called with (name, steps done, steps in all) while a source is collected.
+        Called with (name, steps done, steps in all) while a source is collected. By default the bar of `progress` shows it;
+        where that is a callable or None, nothing does.
     preparing : callable, optional
-        Called with (variant, done, total) while a transform takes its time, such as an attack.
+        Called with (variant, done, total) while a transform takes its time, such as an attack; default as for
+        `collecting`.
     command : str, optional
         What was typed; shown in the report.
 
@@ -422,44 +425,64 @@ def run_suite(
     options = options.with_changes(changes).or_precision(chosen.precision)
     loaded = suite
 
-    def find_victim(source: Dataset, victim: str) -> Run | str:
-        if victim not in loaded.victims and os.path.isdir(victim):
-            return victim
-        algorithm = loaded.make_victim(chosen, victim)
-        here = TrainingOptions(
-            device=options.device, precision=options.precision
-        )  # whatever the suite's jobs are given
-        return train_victim(algorithm, source, steps=chosen.victim_steps, progress=progress, options=here)
+    with reporting("auto" if progress == "auto" else None, f"suite {suite.name}", lambda draw: draw) as draw:
+        if progress == "auto":
+            progress = None if draw is None else training_bar(draw)
+        report = progress
 
-    variants = suite.variants_of(suite.load_sources(chosen, collecting), find_victim, options.device, preparing)
-    described = {
-        "schema": "assay-suite",
-        "schema_version": 1,
-        "name": suite.name,
-        "title": suite.title,
-        "question": suite.question,
-        "budget": budget,
-        "budget_parameters": chosen.model_dump(),
-        "variants": [variant.label for variant in variants],
-        "algorithms": list(suite.algorithms),
-        "seeds": list(chosen.seeds or suite.seeds),
-        "source": ", ".join(suite.sources_by_label.values()),
-        "command": command,
-    }
-    atomic_write(root / "suite.json", json.dumps(described, indent=1))
-    if measure is not None:
-        _write_quality(
-            root / "quality.parquet", variants, partial(measure, bins=suite.quality.bins, select=suite.quality.metrics)
+        def find_victim(source: Dataset, victim: str) -> Run | str:
+            if victim not in loaded.victims and os.path.isdir(victim):
+                return victim
+            algorithm = loaded.make_victim(chosen, victim)
+            here = TrainingOptions(
+                device=options.device, precision=options.precision
+            )  # whatever the suite's jobs are given
+            return train_victim(algorithm, source, steps=chosen.victim_steps, progress=report, options=here)
+
+        variants = suite.variants_of(
+            suite.load_sources(chosen, _titled(collecting, draw, "collecting")),
+            find_victim,
+            options.device,
+            _titled(preparing, draw, "preparing"),
         )
-    return train(
-        suite.make_jobs(chosen, variants),
-        steps=chosen.steps,
-        runs=root,
-        evaluation=suite.make_evaluation(chosen),
-        progress=progress,
-        loggers=loggers,
-        options=options,
-    )
+        described = {
+            "schema": "assay-suite",
+            "schema_version": 1,
+            "name": suite.name,
+            "title": suite.title,
+            "question": suite.question,
+            "budget": budget,
+            "budget_parameters": chosen.model_dump(),
+            "variants": [variant.label for variant in variants],
+            "algorithms": list(suite.algorithms),
+            "seeds": list(chosen.seeds or suite.seeds),
+            "source": ", ".join(suite.sources_by_label.values()),
+            "command": command,
+        }
+        atomic_write(root / "suite.json", json.dumps(described, indent=1))
+        if measure is not None:
+            _write_quality(
+                root / "quality.parquet",
+                variants,
+                partial(measure, bins=suite.quality.bins, select=suite.quality.metrics),
+                draw,
+            )
+        return train(
+            suite.make_jobs(chosen, variants),
+            steps=chosen.steps,
+            runs=root,
+            evaluation=suite.make_evaluation(chosen),
+            progress=report,
+            loggers=loggers,
+            options=options,
+        )
+
+
+def _titled(report: Draw | Auto | None, draw: Draw | None, doing: str) -> Draw | None:
+    """Return what was given; by default what draws the name with what is done to it, if anything is drawn."""
+    if report != "auto":
+        return report
+    return None if draw is None else lambda name, done, total: draw(f"{doing} {name}", done, total)
 
 
 def plan_suite(
@@ -517,7 +540,7 @@ def plan_suite(
 
 
 def _write_quality(
-    file: Path, variants: Sequence[Variant], measure: Callable[[Dataset, Dataset], pl.DataFrame]
+    file: Path, variants: Sequence[Variant], measure: Callable[[Dataset, Dataset], pl.DataFrame], draw: Draw | None
 ) -> None:
     import io
 
@@ -525,7 +548,9 @@ def _write_quality(
 
     references: dict[int, Dataset] = {}  # the first variant of each source
     tables = []
-    for variant in variants:
+    for number, variant in enumerate(variants):
+        if draw is not None:
+            draw(f"measuring {variant.label}", number, len(variants))
         reference = references.setdefault(id(variant.source), variant.dataset)
         measured = measure(variant.dataset, reference).unnest("interval")
         tables.append(measured.select(pl.lit(variant.label).alias("variant"), pl.all().exclude("seconds")))

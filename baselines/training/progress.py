@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 
 from assay.baselines.training.logging.logger import Logger
+from assay.datasets.progress import Draw
 
 if TYPE_CHECKING:
     from assay.baselines.runs.job import Job
     from assay.baselines.runs.run import Run
 
-__all__ = ["MemberProgress", "Reporter", "TrainingProgress"]
+__all__ = ["MemberProgress", "Reporter", "TrainingProgress", "training_bar"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,26 @@ class TrainingProgress:
         jobs = f"{self.members} job" if self.members == 1 else f"{self.members} jobs"
         waits = f": waiting for {self.waiting_for}" if self.waiting_for else ""
         return f"{self.label} ({self.population + 1}/{self.populations}), {jobs}{waits}"
+
+
+def training_bar(draw: Draw) -> Callable[[TrainingProgress], None]:
+    """Return a `progress` callable that draws the population at work, its speed and what is left.
+
+    Examples
+    --------
+    >>> training_bar(print)(TrainingProgress(0, 2, "BC", 1, 50, 100, 25.0))
+    BC (1/2), 1 job, 25 updates/s 50 100
+    """
+
+    def update(state: TrainingProgress) -> None:
+        if state.ended:
+            return
+        if state.evaluated:
+            draw(f"{state.title}, evaluating", round(100 * state.evaluated), 100)
+        else:
+            draw(f"{state.title}, {state.updates_per_second:,.0f} updates/s", state.update, state.steps)
+
+    return update
 
 
 class WorkInProgress(Protocol):

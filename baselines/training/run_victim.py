@@ -23,6 +23,7 @@ from assay.baselines.runs.run import Run
 from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError
+from assay.datasets.progress import Auto
 
 if TYPE_CHECKING:
     from assay.baselines.training.progress import TrainingProgress
@@ -121,7 +122,7 @@ def train_victim(
     steps: int = VICTIM_STEPS,
     seed: int = 0,
     runs: str | os.PathLike[str] | None = None,
-    progress: Callable[[TrainingProgress], None] | None = None,
+    progress: Callable[[TrainingProgress], None] | Auto | None = "auto",
     options: TrainingOptions = TrainingOptions(),  # noqa: B008  (frozen)
     **changes: Unpack[OptionChanges],
 ) -> Run:

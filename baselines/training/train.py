@@ -27,9 +27,10 @@ from assay.baselines.runs.run import Run
 from assay.baselines.training.claiming import claim_populations
 from assay.baselines.training.logging.logger import Logger
 from assay.baselines.training.options import OptionChanges, TrainingOptions
-from assay.baselines.training.progress import Reporter, TrainingProgress
+from assay.baselines.training.progress import Reporter, TrainingProgress, training_bar
 from assay.baselines.training.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
 from assay.datasets.errors import AssayError, AssayWarning
+from assay.datasets.progress import Auto, reporting
 
 __all__ = ["train"]
 
@@ -43,7 +44,7 @@ def train(
     steps: int,
     runs: str | os.PathLike[str] = "runs",
     evaluation: Evaluation | None = Evaluation(),  # noqa: B008  (frozen)
-    progress: Callable[[TrainingProgress], None] | None = None,
+    progress: Callable[[TrainingProgress], None] | Auto | None = "auto",
     loggers: Sequence[Logger] = (),
     options: TrainingOptions = TrainingOptions(),  # noqa: B008  (frozen)
     **changes: Unpack[OptionChanges],
@@ -66,7 +67,8 @@ def train(
     evaluation : Evaluation or None
         None trains without an environment.
     progress : callable, optional
-        Called with a TrainingProgress at log points and while evaluating.
+        Called with a TrainingProgress at log points and while evaluating. By default a bar is shown where somebody looks;
+        None is silent. See `assay.datasets.progress`.
     loggers : sequence of Logger
         Where the curves go besides the run folders, such as `TensorBoard()`.
     options : TrainingOptions
@@ -99,32 +101,33 @@ def train(
     options.check_device()
     if all(item.finished for item in work):
         return [Run(item.folder) for item in work]
-    if options.ray is not None:
-        from assay.baselines.training.cluster import train_on_cluster
+    with reporting(progress, "training", training_bar) as report:
+        if options.ray is not None:
+            from assay.baselines.training.cluster import train_on_cluster
 
-        populations = form_populations(work, options)
-        further = {"steps": steps, "evaluation": evaluation, "loggers": loggers}
-        errors = train_on_cluster(populations, options, further, progress)
-        for group, error in zip(populations, errors):
-            if error is not None:
-                lease = take([item.folder for item in group.members])
-                if isinstance(lease, Lease):  # else another process is at work on them
-                    with lease:
-                        _fail([Run(item.folder) for item in group.members], error)
+            populations = form_populations(work, options)
+            further = {"steps": steps, "evaluation": evaluation, "loggers": loggers}
+            errors = train_on_cluster(populations, options, further, report)
+            for group, error in zip(populations, errors):
+                if error is not None:
+                    lease = take([item.folder for item in group.members])
+                    if isinstance(lease, Lease):  # else another process is at work on them
+                        with lease:
+                            _fail([Run(item.folder) for item in group.members], error)
+            return [Run(item.folder) for item in work]
+        trained_on = hardware(options.device) | {"compiled": options.compile}
+        with matmul_precision(plan.precision, options.device):
+            claims = claim_populations(
+                work, partial(form_populations, options=options), partial(_tell_waiting, report, steps)
+            )
+            with closing(claims):
+                for claim in claims:
+                    group = claim.group
+                    for item in group.members:
+                        item.begin(trained_on, group.company, claim.lease)
+                    reporter = Reporter(report, loggers, claim.number, claim.total, group.members, steps)
+                    _train_population(group, plan, options, reporter)
         return [Run(item.folder) for item in work]
-    trained_on = hardware(options.device) | {"compiled": options.compile}
-    with matmul_precision(plan.precision, options.device):
-        claims = claim_populations(
-            work, partial(form_populations, options=options), partial(_tell_waiting, progress, steps)
-        )
-        with closing(claims):
-            for claim in claims:
-                group = claim.group
-                for item in group.members:
-                    item.begin(trained_on, group.company, claim.lease)
-                report = Reporter(progress, loggers, claim.number, claim.total, group.members, steps)
-                _train_population(group, plan, options, report)
-    return [Run(item.folder) for item in work]
 
 
 def _tell_waiting(

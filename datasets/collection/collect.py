@@ -27,10 +27,9 @@ from assay.datasets.environments.pool import EnvironmentPool
 from assay.datasets.environments.specification import EnvironmentSpec
 from assay.datasets.environments.worker import row_layout
 from assay.datasets.errors import ConfigError
+from assay.datasets.progress import Auto, Progress, counted, reporting
 
 __all__ = ["CollectedEpisodes", "collect", "episode_seed"]
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def collect(
     seed: int = 0,
     environments: int = 16,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Auto | None = "auto",
     kwargs: Mapping[str, Any] | None = None,
 ) -> CollectedEpisodes:
     """Run a policy, or several one after the other, until exactly ``steps`` steps are collected.
@@ -109,7 +108,7 @@ def collect(
     environments, workers
         Episodes run at once, and on how many processes (see `EnvironmentPool`); they change the speed, not the result.
     progress
-        Called now and then with (steps done, steps in all).
+        Called now and then with (steps done, steps in all); default as in `assay.load`.
     kwargs
         Keyword arguments of ``gymnasium.make``.
 
@@ -146,7 +145,10 @@ def collect(
         raise ConfigError(f"noise must be one number, or one for each of the {len(policies)} policies, not {noise}")
     budgets = split_steps(steps, [share for _, share in policies])
     parts: list[_Block] = []
-    with EnvironmentPool(environment_id, min(environments, steps), workers, kwargs) as pool:
+    with (
+        EnvironmentPool(environment_id, min(environments, steps), workers, kwargs) as pool,
+        reporting(progress, title := f"collecting in {pool.environment_id}", counted(title)) as report,
+    ):
         behaviours = [
             Behaviour(each, pool.action_space, level, pool.environments) for (each, _), level in zip(policies, noises)
         ]
@@ -155,7 +157,7 @@ def collect(
             if not budget:
                 continue
             part = _Block(pool, behaviour, budget, seed, block)
-            part.run(None if progress is None else functools.partial(report_block, progress, done, steps))
+            part.run(None if report is None else functools.partial(report_block, report, done, steps))
             parts.append(part)
             done += budget
         first = [episode for part in parts for episode in part.episodes]
