@@ -24,8 +24,9 @@ from assay.analysis.figures import (
 )
 from assay.analysis.figures.curves import CurveTables, draw_curves
 from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
-from assay.analysis.runs import RunRecord, load_quality, load_runs, load_suite, read_records
+from assay.analysis.runs import load_quality, load_suite, read_folders, table_of_runs, variant_labels
 from assay.analysis.tables import change_table, clean_variant, format_interval, score_table, verdict
+from assay.baselines.runs.reader import StoredRun, suite_label
 
 __all__ = ["write_report"]
 
@@ -226,16 +227,16 @@ def _quality_cell(row: dict[str, Any] | None) -> str:
     return text
 
 
-def _recipes(records: Sequence[RunRecord]) -> str:
+def _recipes(records: Sequence[StoredRun]) -> str:
     seen: dict[str, tuple[str, str]] = {}
-    for record in records:
+    for record, variant in zip(records, variant_labels(records), strict=True):
         parts = []
         for step in record.transforms:
             parameters = step.get("parameters") or {}
             words = " ".join(f"{name}={json.dumps(value)}" for name, value in parameters.items())
             parts.append(f"{step.get('transform', '?')} {words}".strip())
         text = "; ".join(parts) or "as it is"
-        seen.setdefault(record.job["variant"], (text, record.dataset.get("fingerprint") or "not recorded"))
+        seen.setdefault(variant, (text, record.dataset.get("fingerprint") or "not recorded"))
     rows = [
         [escape(variant), f"<td class='text long'>{escape(text)}</td>", f"<code>{escape(mark)}</code>"]
         for variant, (text, mark) in seen.items()
@@ -290,17 +291,17 @@ def _several(values: Iterable[Any]) -> str:
     return "; ".join(distinct) or "not recorded"
 
 
-def _made(records: Sequence[RunRecord], runs: pl.DataFrame, suite: dict[str, Any] | None) -> str:
+def _made(records: Sequence[StoredRun], runs: pl.DataFrame, suite: dict[str, Any] | None) -> str:
     suite = suite or {}
     versions: dict[str, list[str]] = {}
     for record in records:
-        for name, version in (record.plain.get("versions") or {}).items():
+        for name, version in (record.description.get("versions") or {}).items():
             versions.setdefault(name, []).append(str(version))
     hardware = [
-        ", ".join(f"{name} {value}" for name, value in (record.plain.get("hardware") or {}).items())
+        ", ".join(f"{name} {value}" for name, value in (record.description.get("hardware") or {}).items())
         for record in records
     ]
-    started = sorted(str(record.plain["started"]) for record in records if record.plain.get("started"))
+    started = sorted(str(record.description["started"]) for record in records if record.description.get("started"))
     seconds = float(runs["seconds"].drop_nulls().sum())
     budget = suite.get("budget")
     updates = sorted(set(runs["updates_planned"].to_list()))
@@ -321,7 +322,7 @@ def _made(records: Sequence[RunRecord], runs: pl.DataFrame, suite: dict[str, Any
         ),
         ("Versions", ", ".join(f"{name} {_several(found)}" for name, found in versions.items()) or "not recorded"),
         ("Hardware", _several(hardware)),
-        ("Precision", _several(record.plain.get("precision") for record in records)),
+        ("Precision", _several(record.description.get("precision") for record in records)),
         ("Time", f"{_duration(seconds)} summed over the runs" + (f"; first started {started[0]}" if started else "")),
     ]
     items = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
@@ -334,15 +335,18 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _warnings(runs: pl.DataFrame) -> list[str]:
+def _warnings(records: Sequence[StoredRun], runs: pl.DataFrame) -> list[str]:
     """Return warnings about runs that cannot be compared although their names are equal."""
     found = []
-    for group in runs.partition_by("variant", maintain_order=True):
-        marks = group["fingerprint"].drop_nulls().unique()
-        if len(marks) > 1:
+    marks: dict[tuple[Any, ...], set[Any]] = {}
+    for record in records:
+        name = (record.variant, record.dataset.get("id"), record.dataset.get("environment_id"))
+        marks.setdefault(name, set()).add(record.dataset.get("fingerprint"))
+    for (variant, *_), different in marks.items():
+        if len(different) > 1:
             found.append(
-                f"The runs on {group['variant'][0]} were trained on {len(marks)} different datasets "
-                "(their fingerprints differ), so their scores are not comparable."
+                f"The runs on {variant} were trained on {len(different)} different datasets of that name (their "
+                "fingerprints differ). They are told apart in every table and never averaged."
             )
     if runs["references"].drop_nulls().n_unique() > 1:
         found.append("The scores of different runs use different references.")
@@ -389,9 +393,10 @@ def _caveats(runs: pl.DataFrame, suite: dict[str, Any] | None, metric: str) -> s
 
 
 def _body(path: Path) -> tuple[str, str]:
-    records, suite = read_records(path), load_suite(path)
-    runs = load_runs(path)
-    present = set(runs.select("algorithm", "variant", "seed").rows())
+    records, suite = read_folders(path), load_suite(path)
+    runs = table_of_runs(records)
+    algorithms = (suite or {}).get("algorithms", [])
+    present = {(suite_label(run, algorithms), run.job["variant"], run.job["seed"]) for run in records}
     absent = [job for job in _expected(suite or {}) if job not in present]
     runs = distinct_variants(runs)
     title = str((suite or {}).get("title") or (suite or {}).get("name") or f"Runs in {path.resolve().name}")
@@ -404,7 +409,7 @@ def _body(path: Path) -> tuple[str, str]:
     else:
         metric = choose_metric(runs)
         parts.append(_summary(runs, len(absent), metric))
-        warnings = _warnings(runs)
+        warnings = _warnings(records, runs)
         if warnings:
             items = "".join(f"<li>{escape(item)}</li>" for item in warnings)
             parts.append(f'<div class="warning"><ul>{items}</ul></div>')
@@ -419,7 +424,7 @@ def _body(path: Path) -> tuple[str, str]:
         parts.append(_quality_section(quality))
     if not runs.is_empty():
         text = "How learning went, over gradient updates"
-        tables = CurveTables.read(path)
+        tables = CurveTables.read(records)
         curves = figure_block("curves", lambda width: draw_curves(tables, width), text)
         if curves:
             parts += ["<h2>Learning curves</h2>", curves]

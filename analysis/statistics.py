@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from assay.datasets.bootstrap import bootstrap, percentile_interval
 from assay.datasets.errors import ConfigError
 
 __all__ = [
@@ -34,8 +35,6 @@ __all__ = [
     "no_interval_reason",
     "probability_of_improvement",
 ]
-
-_BLOCK = 1 << 22  # numbers resampled at once, which bounds the memory at some hundred megabytes
 
 
 def aggregate_mean(scores: np.ndarray) -> Any:
@@ -50,7 +49,7 @@ def aggregate_mean(scores: np.ndarray) -> Any:
     >>> float(aggregate_mean(np.array([[1.0, 10.0], [3.0, 30.0]])))
     11.0
     """
-    return np.mean(scores, axis=(-2, -1))
+    return np.mean(_table(scores), axis=(-2, -1))
 
 
 def aggregate_median(scores: np.ndarray) -> Any:
@@ -65,7 +64,7 @@ def aggregate_median(scores: np.ndarray) -> Any:
     >>> float(aggregate_median(np.array([[1.0, 10.0, 5.0], [3.0, 30.0, 5.0]])))
     5.0
     """
-    return np.median(np.mean(scores, axis=-2), axis=-1)
+    return np.median(np.mean(_table(scores), axis=-2), axis=-1)
 
 
 def aggregate_iqm(scores: np.ndarray) -> Any:
@@ -81,7 +80,8 @@ def aggregate_iqm(scores: np.ndarray) -> Any:
     >>> float(aggregate_iqm(np.array([[0.0, 10.0], [20.0, 900.0]])))
     15.0
     """
-    values = np.sort(np.reshape(scores, (*np.shape(scores)[:-2], -1)), axis=-1)
+    table = _table(scores)
+    values = np.sort(np.reshape(table, (*table.shape[:-2], -1)), axis=-1)
     cut = values.shape[-1] // 4
     return np.mean(values[..., cut : values.shape[-1] - cut], axis=-1)
 
@@ -101,7 +101,7 @@ def aggregate_optimality_gap(scores: np.ndarray, gamma: float = 1.0) -> Any:
     >>> float(aggregate_optimality_gap(np.array([[50.0], [120.0]]), gamma=100))
     25.0
     """
-    return gamma - np.mean(np.minimum(scores, gamma), axis=(-2, -1))
+    return gamma - np.mean(np.minimum(_table(scores), gamma), axis=(-2, -1))
 
 
 def probability_of_improvement(scores_x: np.ndarray, scores_y: np.ndarray) -> Any:
@@ -119,7 +119,7 @@ def probability_of_improvement(scores_x: np.ndarray, scores_y: np.ndarray) -> An
     >>> float(probability_of_improvement(np.array([[2.0], [3.0]]), np.array([[1.0], [2.0]])))
     0.875
     """
-    x, y = np.asarray(scores_x)[..., :, None, :], np.asarray(scores_y)[..., None, :, :]
+    x, y = _table(scores_x)[..., :, None, :], _table(scores_y)[..., None, :, :]
     return np.mean((x > y) + 0.5 * (x == y), axis=(-3, -2, -1))
 
 
@@ -148,16 +148,45 @@ def no_interval_reason(*scores: np.ndarray) -> str | None:
     >>> no_interval_reason(np.ones((5, 3))) is None
     True
     """
-    runs = min(np.shape(item)[0] for item in scores)
-    if min(np.shape(item)[1] for item in scores) == 0:
+    shapes = [_numbers(item, "the scores").shape for item in scores]
+    if any(len(shape) != 2 for shape in shapes):
+        raise ConfigError(f"the scores have shape {shapes[0]}; they have to be runs x tasks")
+    runs = min(shape[0] for shape in shapes)
+    if min(shape[1] for shape in shapes) == 0:
         return "no task"
     return {0: "no run", 1: "a single run per task"}.get(runs)
+
+
+def _numbers(scores: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(scores, dtype=np.float64)
+    except (TypeError, ValueError):
+        pass
+    try:
+        lengths = [str(len(row)) for row in scores]
+    except TypeError:
+        raise ConfigError(f"{what} are {type(scores).__name__}; they have to be numbers, runs x tasks") from None
+    raise ConfigError(
+        f"{what} are no table of numbers: its rows have {', '.join(lengths)} entries. Every task needs equally many runs; "
+        "leave out runs that others lack, or compare the tasks one by one"
+    )
+
+
+def _table(scores: Any) -> np.ndarray:
+    """Return scores as an array of shape (..., runs, tasks)."""
+    array = _numbers(scores, "the scores")
+    if array.ndim < 2 or not array.shape[-1] or not array.shape[-2]:
+        raise ConfigError(
+            f"the scores have shape {array.shape}; they have to be runs x tasks, with at least one of each (for one task: "
+            "scores[:, None])"
+        )
+    return array
 
 
 def _checked(name: object, scores: Any) -> tuple[np.ndarray, ...]:
     arrays = []
     for item in scores if isinstance(scores, tuple) else (scores,):
-        array = np.asarray(item, dtype=np.float64)
+        array = _numbers(item, f"the scores of {name!r}")
         if array.ndim != 2:
             raise ConfigError(
                 f"the scores of {name!r} have shape {array.shape}; they have to be runs x tasks "
@@ -172,29 +201,6 @@ def _checked(name: object, scores: Any) -> tuple[np.ndarray, ...]:
     if len({array.shape[1] for array in arrays}) > 1:
         raise ConfigError(f"the scores of {name!r} differ in their number of tasks")
     return tuple(arrays)
-
-
-def bootstrap(
-    arrays: tuple[np.ndarray, ...], func: Callable[..., Any], reps: int, random_state: int | np.random.Generator
-) -> np.ndarray:
-    """Return `func` of `reps` stratified resamples, shape (reps, ...); several arrays are resampled independently."""
-    generator = np.random.default_rng(random_state)
-    batched = (func.func if isinstance(func, partial) else func) in _BATCHED
-    pairs = int(np.prod([array.shape[0] for array in arrays])) * arrays[0].shape[1]
-    block = max(1, min(reps, _BLOCK // max(1, pairs)))
-    replicates: list[Any] = []
-    for start in range(0, reps, block):
-        count = min(block, reps - start)
-        resamples = []
-        for array in arrays:
-            runs, tasks = array.shape
-            drawn = generator.integers(0, runs, size=(count, runs, tasks))
-            resamples.append(array[drawn, np.arange(tasks)])
-        if batched:
-            replicates.append(np.asarray(func(*resamples)))
-        else:
-            replicates.append(np.stack([np.asarray(func(*(item[i] for item in resamples))) for i in range(count)]))
-    return np.concatenate(replicates)
 
 
 def get_interval_estimates(
@@ -263,7 +269,9 @@ def get_interval_estimates(
             raise ConfigError(f"the scores of {name!r} hold {reason}")
         estimates[name] = func(*arrays)
         if reason is None:
-            intervals[name] = np.quantile(bootstrap(arrays, func, reps, generator), [tail, 1 - tail], axis=0)
+            batched = (func.func if isinstance(func, partial) else func) in _BATCHED
+            replicates = bootstrap(arrays, func, reps, generator, one_by_one=not batched)
+            intervals[name] = percentile_interval(replicates, tail, 1 - tail)
         else:
             intervals[name] = np.full((2, *np.shape(estimates[name])), np.nan)
     return estimates, intervals

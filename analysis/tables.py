@@ -47,17 +47,22 @@ def _tasks(group: pl.DataFrame, metric: str, where: str) -> np.ndarray:
     """Return the scores of a group as runs x tasks, where a task is a dataset."""
     scored = group.filter(pl.col(metric).is_not_null())
     keys = [name for name in ("dataset", "environment") if name in scored.columns]
-    repeated = group.filter(group.select([*keys, "variant", "seed"]).is_duplicated())
+    if "fingerprint" in group.columns:
+        for task in group.partition_by([*keys, "variant"]):
+            marks = task["fingerprint"].drop_nulls().unique().sort().to_list()
+            if len(marks) > 1:
+                raise ConfigError(
+                    f"{where}: these runs were trained on {len(marks)} datasets of one name with different content "
+                    f"(fingerprints {', '.join(mark[:8] for mark in marks)}); read the folders together, "
+                    "load_runs([...]), which tells them apart, or drop the column 'fingerprint' to average them on purpose"
+                )
+    same = [*keys, "variant", "seed"]
+    repeated = group.filter(group.select(same).is_duplicated())
     if not repeated.is_empty():
-        named = f"{where}: seed {repeated['seed'][0]} occurs {repeated.height} times"
-        if "fingerprint" in repeated.columns and repeated["fingerprint"].n_unique() > 1:
-            raise ConfigError(
-                f"{named}, on datasets of one name with different content: give each suite a folder of its own, or filter "
-                "the runs by fingerprint"
-            )
+        count = repeated.join(repeated.select(same).head(1), on=same, nulls_equal=True).height
         raise ConfigError(
-            f"{named}, so the runs differ in something else (parameters, budget); pass rows=['label'], or filter the "
-            "runs first"
+            f"{where}: seed {repeated['seed'][0]} occurs {count} times, so the runs differ in something else (parameters, "
+            "budget), or a run was read twice; pass rows=['label'], or filter the runs first"
         )
     if "noise" in scored.columns and scored["noise"].n_unique() > 1:
         kinds = ", ".join(sorted(kind or "no noise" for kind in scored["noise"].unique()))

@@ -6,9 +6,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from importlib.util import find_spec
+from types import CodeType, ModuleType
+from typing import cast
 
 __all__ = ["MOVED", "install"]
 
@@ -100,6 +102,11 @@ class _Alias(Loader):
         module = import_module(name)
         self._spec = module.__spec__
         return module
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the module's code, for `python -m` with the former name."""
+        spec = find_spec(MOVED[fullname])
+        return None if spec is None or spec.loader is None else cast(InspectLoader, spec.loader).get_code(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module its own specification back; it has run under its own name."""

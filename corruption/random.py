@@ -142,6 +142,9 @@ class RandomCorruption(StepCorruption):
             raise ValueError(f"the scale of salt_and_pepper is a probability; {self.scale:g} is more than 1")
         return self
 
+    def summary(self) -> str:  # noqa: D102
+        return super().summary().removeprefix("random ")
+
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the corrupted dataset; columns that do not change are shared."""
         reader, element, changed = open_element(dataset, self.element)

@@ -76,10 +76,6 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 def _refuse_special(target: Path) -> None:
     """Raise where the target is no place for a file: renaming would replace a device, such as /dev/null, by one."""
-    try:
-        os.fspath(target).encode()
-    except UnicodeEncodeError:
-        raise StorageError(f"{os.fspath(target)!r} cannot be written: the path is not UTF-8 text") from None
     if target.exists() and not (target.is_file() or target.is_dir()):
         raise StorageError(f"{target} cannot be written: it is a device, a pipe or a socket, not a file")
 

@@ -22,7 +22,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xxhash
 
 from assay.datasets.column_checks import (
     REQUIRED,
@@ -62,6 +61,8 @@ _TAGS = "tags/"
 
 def hash_array(array: np.ndarray) -> str:
     """Return the xxh3-128 hash of an array's values in row order, streamed so that memory maps stay on disk."""
+    import xxhash  # not with the module: what trains without reading or writing files does without
+
     state = xxhash.xxh3_128()
     if array.size:
         rows = max(1, _HASH_BLOCK_BYTES // max(1, array[:1].nbytes))
@@ -342,6 +343,19 @@ class Dataset:
     def _column_identity(self, name: str) -> tuple[Any, ...]:
         array = self._columns[name]
         return array.dtype.str, array.shape, self.column_hash(name)
+
+    @property
+    def name(self) -> str:
+        """What tables and figures call it: the name it was given, else its id and last transforms."""
+        from assay.datasets.naming import variant_name
+
+        return variant_name(self)
+
+    def named(self, variant: str) -> Dataset:
+        """Return the same data under a name of its own; see `assay.datasets.naming`."""
+        from assay.datasets.naming import Named
+
+        return Named(variant=variant)(self)
 
     # ---------------------------------------------------------------- columns
 
@@ -808,6 +822,8 @@ class Dataset:
     @property
     def fingerprint(self) -> str:
         """Hash of the content: names, dtypes, shapes and bytes of all columns, and the episodes; not the history."""
+        import xxhash
+
         state = xxhash.xxh3_128()
         for name, array in self._columns.items():
             state.update(f"{name}|{array.dtype.str}|{array.shape}|{self.column_hash(name)}\n".encode())

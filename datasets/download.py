@@ -31,8 +31,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import xxhash
-
 from assay.datasets.atomic import atomic_write
 from assay.datasets.errors import ConfigError, DatasetIntegrityError, DownloadError
 
@@ -171,6 +169,8 @@ def check_download(path: Path, *, sha256: str | None = None, url: str = "") -> N
 
 def hash_file(path: Path) -> str:
     """Return the xxh3-128 hash of a file, streamed."""
+    import xxhash
+
     state = xxhash.xxh3_128()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from assay.datasets.memory import empty
 
@@ -30,6 +29,8 @@ def block_generator(seed: int, transform: str, element: str, block: int) -> np.r
     >>> draw("rewards") == draw("rewards"), draw("rewards") == draw("actions")
     (True, False)
     """
+    import xxhash
+
     purpose = xxhash.xxh3_64_intdigest(f"{transform}\0{element}".encode())
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence((seed, purpose, block))))
 

@@ -171,7 +171,7 @@ def _in_cell(bar: Bar) -> Iterator[Callable[[], None]]:
     """Show the bar as an output that is replaced; rich's own live display in notebooks needs ipywidgets."""
     from IPython.display import display
 
-    handle = display(bar, display_id=True)
+    handle = display(bar, display_id=True)  # type: ignore[no-untyped-call]
     try:
         yield lambda: handle.update(bar)
     finally:

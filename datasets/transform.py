@@ -36,8 +36,11 @@ _PACKAGES = (
     "assay.corruption",
     "assay.relabeling",
     "assay.reweighting",
+    "assay.datasets.naming",
     "assay.datasets.tagging",
 )
+_ALWAYS_TOLD = ("element", "rate")  # by the summary of a transform, whether they differ from their defaults or not
+_LONGEST_WORD = 24  # of a text in a summary; longer ones are paths or hashes
 _VARIANTS: dict[str, Callable[..., Mapping[str, list[Any]]]] = {}
 
 
@@ -86,9 +89,42 @@ class Transform(ABC):
             result = self.apply_reporting(dataset, report)
         return result.with_history((*dataset.history, replace(record, fingerprint=result.fingerprint)))
 
+    def summary(self) -> str:
+        """Say in a few words what the transform does; variants that have no name of their own are called by it.
+
+        The default is the end of the registered name, then the element and the rate, then what else differs from its
+        default, without the seed.
+        """
+        given = {item.name: item.default for item in fields(self)}  # type: ignore[arg-type]
+        defaults = {
+            name: json_value(getattr(value, "default", value)) for name, value in given.items()
+        }  # of Field(...)
+        told = {key: value for key, value in self.parameters().items() if key in _ALWAYS_TOLD or value != defaults[key]}
+        return summary_of(self.name, told)
+
     def parameters(self) -> dict[str, Any]:
         """Return the fields as JSON values, enough to build the transform again."""
         return {item.name: json_value(getattr(self, item.name)) for item in fields(self)}  # type: ignore[arg-type]
+
+
+def summary_of(name: str, parameters: Mapping[str, Any]) -> str:
+    """Put the name of a transform and its parameters into a few words.
+
+    Examples
+    --------
+    >>> summary_of("corruption.drop_episodes", {"rate": 0.25, "of": "lowest_return", "seed": 1, "scale": 2.0})
+    'drop episodes 0.25 lowest_return scale=2'
+    """
+    words = [name.rpartition(".")[2].replace("_", " ")]
+    told = sorted(parameters.items(), key=lambda item: item[0] not in _ALWAYS_TOLD)
+    for key, value in told:
+        if key == "seed" or isinstance(value, bool) or not isinstance(value, str | int | float):
+            continue
+        if isinstance(value, str):
+            words += [value] if len(value) <= _LONGEST_WORD and "/" not in value else []
+        else:
+            words.append(f"{value:g}" if key in _ALWAYS_TOLD else f"{key}={value:g}")
+    return " ".join(words)
 
 
 def registered() -> dict[str, type[Transform]]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import xxhash
-
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError, DatasetIntegrityError
 from assay.datasets.formats import writer_named
@@ -24,6 +22,8 @@ __all__ = ["apply_or_find", "cache_path"]
 
 def cache_path(transform: Transform, dataset: Dataset) -> Path:
     """Return the folder where the result of a transform on a dataset is, or will be, cached."""
+    import xxhash
+
     from assay.datasets.loading import home
 
     history = [record.to_plain() for record in (*dataset.history, transform.record_on(dataset))]

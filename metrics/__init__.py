@@ -3,7 +3,7 @@
 if __name__ != "assay.metrics":
     raise ImportError(f"import this package as assay.metrics, not as {__name__}")
 
-from assay.metrics.assess import assess
+from assay.metrics.assess import assess, metric_names
 from assay.metrics.behaviour import action_variance, mixture_modes, multimodality
 from assay.metrics.coverage import coverage, inside
 from assay.metrics.dip import dip
@@ -67,6 +67,7 @@ __all__ = [
     "ks_distances",
     "length_summary",
     "lsaco",
+    "metric_names",
     "mixture_gain",
     "mixture_modes",
     "mmd",

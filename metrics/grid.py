@@ -38,7 +38,7 @@ from assay.datasets.memory import empty
 from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, leaves
 from assay.datasets.streaming import StepReader
 
-__all__ = ["Frames", "Grid", "Images"]
+__all__ = ["Grid", "ImageColumn", "Images"]
 
 Images: TypeAlias = Literal["whole", "pixels"] | tuple[int, int, int]
 
@@ -51,7 +51,7 @@ _PARTS = ("observations", "actions")
 
 
 @dataclass(frozen=True)
-class Frames:
+class ImageColumn:
     """A column of images that is compared frame by frame.
 
     Parameters
@@ -89,7 +89,7 @@ class Frames:
         Examples
         --------
         >>> frame = np.array([[0, 0, 255, 255], [0, 0, 255, 251]], np.uint8)
-        >>> Frames("observations", (1, 2, 8)).reduce(frame[None]).tolist()
+        >>> ImageColumn("observations", (1, 2, 8)).reduce(frame[None]).tolist()
         [[[0, 7]]]
         """
         if self.size is None:
@@ -130,7 +130,7 @@ class Grid:
         One per column: `"observations[3]"`, `"observations/goal[0]"`, or `"actions"` where the column is flat.
     edges : tuple of 1-D float64 arrays
         Ascending bin edges for each column, at least one each; equal ones are allowed.
-    frames : tuple of Frames
+    frames : tuple of ImageColumn
         Columns that are images.
 
     Raises
@@ -147,7 +147,7 @@ class Grid:
 
     names: tuple[str, ...]
     edges: tuple[np.ndarray, ...]
-    frames: tuple[Frames, ...] = ()
+    frames: tuple[ImageColumn, ...] = ()
 
     def __post_init__(self) -> None:
         edges = tuple(np.array(item, np.float64) for item in self.edges)
@@ -224,7 +224,7 @@ class Grid:
         require_bins(bins)
         names: list[str] = []
         edges: list[np.ndarray] = []
-        frames: list[Frames] = []
+        frames: list[ImageColumn] = []
         spaces = leaves(observation_space, "observations") | leaves(action_space, "actions")
         for name in sorted(spaces, key=lambda key: (not is_under(key, "observations"), key)):
             space = spaces[name]
@@ -446,20 +446,20 @@ class _Columns:
 
     numbers: tuple[str, ...]
     names: tuple[str, ...]  # one for every number
-    frames: tuple[Frames, ...]
+    frames: tuple[ImageColumn, ...]
 
     @property
     def frame_names(self) -> tuple[str, ...]:
         return tuple(item.name for item in self.frames)
 
     @classmethod
-    def of(cls, dataset: Dataset, images: Images | tuple[Frames, ...], parts: Sequence[str] = _PARTS) -> _Columns:
+    def of(cls, dataset: Dataset, images: Images | tuple[ImageColumn, ...], parts: Sequence[str] = _PARTS) -> _Columns:
         """Sort the columns below `parts`, by kind or by what a grid takes for frames."""
         reader = StepReader(dataset)
         numbers: list[str] = []
         names: list[str] = []
-        frames: list[Frames] = []
-        taken = {item.name: item for item in images if isinstance(item, Frames)}
+        frames: list[ImageColumn] = []
+        taken = {item.name: item for item in images if isinstance(item, ImageColumn)}
         given = isinstance(images, tuple) and (not images or bool(taken))
         for name in (leaf for part in parts for leaf in reader.leaves(part)):
             array = dataset.column(name)
@@ -522,10 +522,10 @@ def _is_image(dtype: np.dtype | str, axes: int) -> bool:
     return np.dtype(dtype) == np.uint8 and axes >= 2
 
 
-def _frames(name: str, images: Images) -> Frames:
+def _frames(name: str, images: Images) -> ImageColumn:
     if isinstance(images, str) and images not in ("whole", "pixels"):
         raise ConfigError(f"images={images!r}: known are 'whole', 'pixels' and (rows, columns, levels)")
-    return Frames(name, None if isinstance(images, str) else images)
+    return ImageColumn(name, None if isinstance(images, str) else images)
 
 
 def _entry_names(name: str, shape: tuple[int, ...]) -> list[str]:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from assay.datasets.bootstrap import bootstrap, percentile_interval
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Registry
@@ -29,9 +30,9 @@ from assay.datasets.streaming import StepReader
 
 __all__ = [
     "Basis",
-    "Group",
     "Measure",
     "Measures",
+    "MetricGroup",
     "NotMeasurable",
     "bootstrap_interval",
     "groups",
@@ -41,7 +42,6 @@ __all__ = [
 ]
 
 RESAMPLES = 1_000
-_DRAWS_AT_A_TIME = 1 << 21
 
 Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -127,7 +127,7 @@ class Basis:
 
 
 @dataclass(frozen=True)
-class Group:
+class MetricGroup:
     """Metrics that are measured together, or one metric that stands alone.
 
     Parameters
@@ -142,11 +142,11 @@ class Group:
     order: int
 
 
-_REGISTRY: Registry[Group] = Registry("group of metrics", ["assay.metrics"], "assay.metrics")
+_REGISTRY: Registry[MetricGroup] = Registry("group of metrics", ["assay.metrics"], "assay.metrics")
 _LAST = 1000  # order of what gives none
 
 
-def groups() -> dict[str, Group]:
+def groups() -> dict[str, MetricGroup]:
     """Return all groups of metrics by name, in the order of the table.
 
     Examples
@@ -165,7 +165,7 @@ def register_group(name: str, order: int = _LAST) -> Callable[[Function], Functi
     name : str
         Of the group; `select` takes it for all of its metrics.
     order : int
-        As in `Group`.
+        As in `MetricGroup`.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def register_group(name: str, order: int = _LAST) -> Callable[[Function], Functi
     """
 
     def decorate(function: Function) -> Function:
-        _REGISTRY.add(name, Group(function, order), function.__module__)
+        _REGISTRY.add(name, MetricGroup(function, order), function.__module__)
         return function
 
     return decorate
@@ -225,7 +225,7 @@ def register_metric(name: str, unit: str, source: str = "", order: int = _LAST) 
             more = {"reference": basis.require_reference()} if takes_reference else {}
             return _as_measure(name, function(basis.dataset, **more), unit, definition)
 
-        _REGISTRY.add(name, Group(lambda basis: {name: lambda: measure(basis)}, order), function.__module__)
+        _REGISTRY.add(name, MetricGroup(lambda basis: {name: lambda: measure(basis)}, order), function.__module__)
         return function
 
     return decorate
@@ -292,18 +292,15 @@ def real_columns(dataset: Dataset, prefix: str, steps: np.ndarray) -> np.ndarray
     return np.concatenate(parts, axis=1)
 
 
-def bootstrap_interval(values: np.ndarray, seed: int) -> tuple[float, float] | None:
-    """Return the 95 % percentile bootstrap interval of the mean, or None for fewer than two values.
+def bootstrap_interval(
+    values: np.ndarray, seed: int, statistic: Callable[[np.ndarray], np.ndarray] = lambda rows: rows.mean(1)
+) -> tuple[float, float] | None:
+    """Return the 95 % percentile bootstrap interval of a statistic of rows of values, or None for fewer than two values.
 
-    Efron and Tibshirani 1993, chapter 13: 1,000 resamples, seeded.
+    The mean by default. 1,000 resamples, seeded; see `assay.datasets.bootstrap`.
     """
     if len(values) < 2:
         return None
-    generator = np.random.Generator(np.random.SFC64(seed))
-    at_a_time = max(1, _DRAWS_AT_A_TIME // len(values))
-    means = [
-        values[generator.integers(0, len(values), (min(at_a_time, RESAMPLES - start), len(values)))].mean(1)
-        for start in range(0, RESAMPLES, at_a_time)
-    ]
-    low, high = np.quantile(np.concatenate(means), (0.025, 0.975)).tolist()
+    replicates = bootstrap([values], statistic, RESAMPLES, np.random.Generator(np.random.SFC64(seed)))
+    low, high = percentile_interval(replicates).tolist()
     return low, high

@@ -27,7 +27,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
-from assay.metrics.measures import RESAMPLES, Basis, Measure, Measures, NotMeasurable, register_group
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, bootstrap_interval, register_group
 from assay.metrics.returns import finite_returns
 
 __all__ = ["fraction_above_mean", "potential_for_improvement", "psv", "return_histogram", "return_quantiles"]
@@ -194,22 +194,6 @@ def _above(returns: np.ndarray) -> np.ndarray:
     return np.where(_spread(returns) == 0, 0.0, (returns > returns.mean(1, keepdims=True)).mean(1))
 
 
-def bootstrap_of(
-    statistic: Callable[[np.ndarray], np.ndarray], returns: np.ndarray, seed: int
-) -> tuple[float, float] | None:
-    """Return the 95 % percentile bootstrap interval of a statistic of rows of returns, or None below two episodes."""
-    if len(returns) < 2:
-        return None
-    generator = np.random.Generator(np.random.SFC64(seed))
-    at_a_time = max(1, (1 << 20) // len(returns))
-    values = [
-        statistic(returns[generator.integers(0, len(returns), (min(at_a_time, RESAMPLES - start), len(returns)))])
-        for start in range(0, RESAMPLES, at_a_time)
-    ]
-    low, high = np.quantile(np.concatenate(values), (0.025, 0.975)).tolist()
-    return low, high
-
-
 # -------------------------------------------------------------------- for the table
 
 
@@ -227,7 +211,9 @@ def measures(basis: Basis) -> Measures:
         def measure() -> Measure:
             returns = finite_returns(dataset)
             function = function_of(returns)
-            return Measure(float(function(returns[None])[0]), unit, source, bootstrap_of(function, returns, basis.seed))
+            return Measure(
+                float(function(returns[None])[0]), unit, source, bootstrap_interval(returns, basis.seed, function)
+            )
 
         return measure
 

@@ -21,7 +21,7 @@ The published sources disagree on what is counted. `definition` chooses; in all 
 "published code"
     Each dataset is counted on a grid over the range of its own columns (in four of the six environments; in the other
     two the reference's range is passed). Each dataset has one more row, of zeros in state and action, which counts for
-    the range too: the code's buffers hold N + 1 rows, and the evaluator gets all of them. Frames are flattened to
+    the range too: the code's buffers hold N + 1 rows, and the evaluator gets all of them. ImageColumn are flattened to
     pixels. The code then estimates U by a HyperLogLog of 1 % nominal error (measured +0.5 % on CartPole-like data, +1.7
     % on 1M distinct rows of 23 numbers); `sketch_state_actions` is such an estimate.
 "d4rl notebook"

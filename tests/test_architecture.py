@@ -5,14 +5,20 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("datasets", "corruption", "augmentation", "relabeling", "reweighting", "metrics", "baselines", "analysis")
+LIGHT = {"assay.baselines.runs.reader", "assay.baselines.runs.schema"}  # import neither torch nor an algorithm
 OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a protocol or registry of the room that asks
     ("baselines/__init__.py", "*"): "names of its own modules, when they are first used",
     ("datasets/environments/worker.py", "*"): "modules that register environments, as Gymnasium ids name them",
@@ -37,6 +43,22 @@ def test_the_code_imports_what_the_page_allows_and_every_room_has_a_row(drawing)
     assert drawing.disagreements() == []
 
 
+def test_analysis_imports_of_baselines_the_readers_of_run_folders_only():
+    found = set()
+    for file in (ROOT / "analysis").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found |= {name for name in names if name.startswith("assay.baselines")}
+    assert found == LIGHT
+
+
+def test_reading_runs_needs_no_torch():
+    code = "import sys, assay.analysis; print(sorted({'torch', 'gymnasium', 'pandas', 'ray'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_room_may_import_datasets_alone_and_datasets_none(drawing):
     between = {
         (source, target)
@@ -44,7 +66,9 @@ def test_a_room_may_import_datasets_alone_and_datasets_none(drawing):
         if not target.startswith(drawing.room_of(source))
     }
     between = {(source, target) for source, target in between if source != drawing.COMMAND_LINE}
-    assert {target for _, target in between} == {"datasets"}
+    readers = {(source, target) for source, target in between if source.partition("/")[0] == "analysis"}
+    assert {target for _, target in readers} == {"datasets", "baselines"}  # of these the readers of run folders only
+    assert {target for _, target in between - readers} == {"datasets"}
     assert {source.partition("/")[0] for source, _ in between} == {*ROOMS} - {"datasets"}
 
 
@@ -94,16 +118,48 @@ def test_importing_assay_is_light_and_its_datasets_pull_in_no_simulator_or_torch
 
 
 def test_training_code_needs_only_torch_numpy_and_pydantic():
-    allowed = {"torch", "numpy", "pydantic", "assay"}
     code = (
-        "import sys; before = set(sys.modules);"
-        "import assay.baselines;"
-        "print('\\n'.join(sorted({name.split('.')[0] for name in set(sys.modules) - before})))"
+        "import sys, assay.baselines; from assay.baselines import Job, Run, algorithms, train; algorithms();"
+        "print('\\n'.join(sorted({name.split('.')[0] for name in sys.modules})))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    forbidden = {"polars", "pandas", "h5py", "gymnasium", "mujoco", "safetensors", "pyarrow", "yaml", "scipy"}
-    forbidden |= {"ray", "wandb", "tensorboard", "rich"}
-    assert not forbidden & set(done.stdout.split()), allowed
+    imported = distributions(set(done.stdout.split()))
+    assert imported <= needed_by({"torch", "numpy", "pydantic"}) | loaded_by("torch, numpy, pydantic") | {"assay"}
+    assert {"torch", "numpy", "pydantic"} <= imported
+
+
+def needed_by(names: set[str]) -> set[str]:
+    """Return these distributions and all that they require."""
+    found: set[str] = set()
+    open_ = [canonical(name) for name in names]
+    while open_:
+        if (name := open_.pop()) in found:
+            continue
+        found.add(name)
+        with suppress(PackageNotFoundError):
+            wanted = [text for text in requires(name) or [] if "extra ==" not in text]
+            open_ += [canonical(re.split(r"[^A-Za-z0-9._-]", text)[0]) for text in wanted]
+    return found
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def loaded_by(modules: str) -> set[str]:
+    """Return the distributions that are loaded once these modules are, such as what torch uses where it is there."""
+    code = f"import sys, {modules}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return distributions(set(done.stdout.split()))
+
+
+def distributions(modules: set[str]) -> set[str]:
+    return {canonical(provider) for name in modules for provider in _providers().get(name, [])}
+
+
+@cache
+def _providers() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 def test_no_code_reads_pickle_or_evaluates_text():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -10,7 +9,7 @@ import polars as pl
 from assay.analysis.figures.layout import legend, panels
 from assay.analysis.figures.style import INK, MARKERS, NARROW_BELOW, SERIES
 from assay.analysis.figures.variants import axis_label, distinct_variants, variants_in_order
-from assay.analysis.runs import load_curves, load_returns, load_runs
+from assay.analysis.runs import Folders, load_curves, load_returns, load_runs
 from assay.analysis.tables import clean_variant
 
 if TYPE_CHECKING:
@@ -27,13 +26,13 @@ _DASHES: tuple[tuple[float, ...], ...] = (
 __all__ = ["CurveTables", "draw_curves", "plot_curves"]
 
 
-def plot_curves(path: str | os.PathLike[str], *, width_pixels: int = 680) -> Figure | None:
+def plot_curves(path: Folders, *, width_pixels: int = 680) -> Figure | None:
     """Draw how learning went: the score over updates, or the training losses where only the end was evaluated.
 
     Parameters
     ----------
-    path : path
-        The folder that holds the run folders, or one run folder.
+    path : path or sequence of paths
+        The folder that holds the run folders, or one run folder; or several of these.
     width_pixels : int
         Width at which the figure is shown.
 
@@ -54,7 +53,7 @@ class CurveTables(NamedTuple):
     losses: pl.DataFrame | None
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> CurveTables:
+    def read(cls, path: Folders) -> CurveTables:
         """Read the runs, every evaluation, and the training losses where only the end was evaluated."""
         runs = distinct_variants(load_runs(path))
         variant_of = dict(runs.select("run", "variant").iter_rows())

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
+from assay.baselines.training.options import TrainingOptions
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.yaml_reader import parse_yaml
 
-__all__ = ["configured", "settings"]
+__all__ = ["TypedOptions", "configured", "settings"]
 
 Name = Annotated[Positional[str], arg(metavar="NAME")]
 Output = Annotated[Path, arg(aliases=["-o"])]
 OptionalOutput = Annotated[Path | None, arg(aliases=["-o"])]
 Settings = Annotated[UseAppendAction[list[str]], arg(metavar="FIELD=VALUE")]
 Loggers = Annotated[UseAppendAction[list[str]], arg(metavar="LOGGER")]
-RayAddress = Annotated[str | None, arg(metavar="ADDRESS")]
 Drop = Annotated[UseAppendAction[list[str]], arg(metavar="COLUMN")]
 SourceFormat = Annotated[str | None, arg(name="from")]
-Precision = Literal["highest", "high", "medium", "bf16"]
-Storage = Literal["float32", "float16", "bfloat16"]
 Configuration = TypeVar("Configuration")
+
+
+@dataclass(frozen=True)
+class TypedOptions(TrainingOptions):
+    """Options as they were typed: `checked` refuses what is impossible, after the command line was read as a whole."""
+
+    __doc__ = TrainingOptions.__doc__  # the help of the options
+
+    def __post_init__(self) -> None:
+        pass
+
+    def checked(self) -> TrainingOptions:
+        """Return the options, or raise ConfigError."""
+        return TrainingOptions(**vars(self))
+
+
+Training = OmitArgPrefixes[TypedOptions]
 
 
 def settings(texts: Sequence[str], option: str = "--set") -> dict[str, Any]:

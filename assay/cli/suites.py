@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from rich.table import Table
 from tyro.conf import Positional, arg
 
 from assay.cli.application import command
 from assay.cli.console import escape, number, out, training_display
-from assay.cli.options import Loggers, Output, Precision, RayAddress, Storage
+from assay.cli.options import Loggers, Output, Training, TypedOptions
 from assay.cli.training import check_runs
-from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
     from assay.baselines import Run, TrainingPlan
@@ -28,14 +27,8 @@ def run(
     *,
     budget: str = "small",
     runs: Path | None = None,
-    device: str = "cpu",
-    precision: Precision | None = None,
-    storage: Storage = "float32",
-    compile: bool = False,
-    population: int | Literal["auto"] = "auto",
-    workers: int | None = None,
     log: Loggers = [],  # noqa: B006
-    ray: RayAddress = None,
+    training: Training = TypedOptions(),  # noqa: B008  (frozen)
     dry_run: bool = False,
 ) -> None:
     """Run a suite: variants x algorithms x seeds. Given again, it goes on where it stopped.
@@ -48,28 +41,20 @@ def run(
         suite: YAML file.
         budget: One of the suite's budgets, such as smoke, small or paper.
         runs: Folder for the results; default runs/SUITE-BUDGET.
-        device: cpu, cuda, cuda:1, ...
-        precision: Of matrix products; default as the budget says.
-        storage: Of the data on the device.
-        compile: Compile the updates (CUDA only); faster after a minute or so of compiling.
-        population: Most jobs to train together; auto finds it by a short timing where there is much to train.
-        workers: Simulator processes; default one per core, less one where there are more than two.
         log: Also log to tensorboard or wandb; may be given several times.
-        ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
+        training: Where and how to train.
         dry_run: Only print jobs, populations, memory and an estimate of the time, from a short timing here.
     """
     from assay.baselines import Suite, plan_suite, run_suite
     from assay.baselines.training.logging import logger_named
     from assay.metrics import assess
 
-    loaded = Suite.from_yaml(suite)
+    loaded, options = Suite.from_yaml(suite), training.checked()
     root = loaded.folder(budget, runs)
     if dry_run:
-        if ray is not None:
-            raise ConfigError("--dry-run times this machine; leave --ray out")
-        options: dict[str, Any] = {"precision": precision, "storage": storage, "population": population}
         print_plan(
-            plan_suite(loaded, budget, runs=root, device=device, **options), ", ".join(loaded.sources_by_label.values())
+            plan_suite(loaded, budget, runs=root, options=options),
+            ", ".join(loaded.sources_by_label.values()),
         )
         return
     with training_display() as (draw, report_training):
@@ -77,18 +62,12 @@ def run(
             loaded,
             budget,
             runs=root,
-            device=device,
-            precision=precision,
-            storage=storage,
-            compile=compile,
-            population=population,
             measure=assess,
             progress=report_training,
             collecting=lambda name, done, total: draw(f"collecting {name}", done, total),
             preparing=lambda variant, done, total: draw(f"preparing {variant}", done, total),
-            workers=workers,
             loggers=[logger_named(item) for item in log],
-            ray=ray,
+            options=options,
             command=f"assay run {suite} --budget {budget}",
         )
     print_scores(root, finished)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from rich.table import Table
 from tyro.conf import Positional, arg
 
+from assay.baselines.training.options import Precision
 from assay.cli.application import command
 from assay.cli.console import drawing, escape, number, out, training_display
 from assay.cli.loading import load
-from assay.cli.options import Loggers, Name, Precision, RayAddress, Settings, Storage, settings
+from assay.cli.options import Loggers, Name, Settings, Training, TypedOptions, settings
 from assay.datasets.errors import AssayError, ConfigError
 from assay.datasets.registry import check_seed
 
@@ -31,18 +32,12 @@ def train(
     seeds: tuple[int, ...] = (0,),
     steps: int = 100_000,
     runs: Path = Path("runs"),
-    device: str = "cpu",
-    precision: Precision = "highest",
-    storage: Storage = "float32",
-    compile: bool = False,
-    population: int | Literal["auto"] = "auto",
     evaluation: Literal["final", "sparse", "published"] = "final",
     episodes: int | None = None,
     evaluate_every: int | None = None,
     observation_noise: Settings = [],  # noqa: B006
-    workers: int | None = None,
     log: Loggers = [],  # noqa: B006
-    ray: RayAddress = None,
+    training: Training = TypedOptions(),  # noqa: B008  (frozen)
 ) -> None:
     """Train an algorithm on a dataset, all seeds together.
 
@@ -58,20 +53,13 @@ def train(
         seeds: Training seeds.
         steps: Updates of each seed.
         runs: Folder for the run folders; finished runs in it are not trained again.
-        device: cpu, cuda, cuda:1, ...
-        precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs, bf16 keeps
-            activations in bfloat16 too.
-        storage: Of the data on the device.
-        compile: Compile the updates (CUDA only); faster after a minute or so of compiling.
-        population: Most seeds to train together; auto finds it by a short timing where there is much to train.
         evaluation: After the last update only, 10 times along the way, or 200 times as published; 10 episodes each.
         episodes: Episodes of each evaluation and seed, instead of 10; 0 trains without an environment.
         evaluate_every: Updates between evaluations on the way, instead of the preset's.
         observation_noise: Evaluate under noise on the observations: scale, distribution, attack, ... of ObservationNoise;
             may be given several times.
-        workers: Simulator processes; default one per core, less one where there are more than two.
         log: Also log to tensorboard or wandb; may be given several times.
-        ray: Train on this Ray cluster, such as auto or HOST:6379; its nodes must share the folder of the runs.
+        training: Where and how to train.
     """
     from pydantic import ValidationError
 
@@ -80,7 +68,7 @@ def train(
     from assay.baselines.training.logging import logger_named
     from assay.datasets.registry import describe_validation_error
 
-    chosen = algorithm_named(algorithm, settings(set))
+    options, chosen = training.checked(), algorithm_named(algorithm, settings(set))
     dataset = load(name)
     given = {"episodes": episodes, "every": evaluate_every}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -95,16 +83,10 @@ def train(
             [Job(chosen, dataset, seed) for seed in seeds],
             steps=steps,
             runs=runs,
-            device=device,
-            precision=precision,
-            storage=storage,
-            compile=compile,
-            population=population,
             evaluation=asked,
-            workers=workers,
             progress=report_training,
             loggers=[logger_named(item) for item in log],
-            ray=ray,
+            options=options,
         )
     print_runs(finished)
 

@@ -35,7 +35,7 @@ from assay.datasets.errors import ConfigError
 from assay.datasets.info import DatasetInfo, assay_version
 from assay.datasets.spaces import space_from_gymnasium
 
-__all__ = ["Checkpoint", "Learner", "OnlineTraining", "Replay", "layers_of", "train_online"]
+__all__ = ["Checkpoint", "OnlineLearner", "OnlineTraining", "Replay", "layers_of", "train_online"]
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Replay:
         )
 
 
-class Learner(Protocol):
+class OnlineLearner(Protocol):
     """What a method has to bring: how it acts, what it does with a new step, and its policy as it would be shipped."""
 
     update: torch.Tensor  # (1,) int64, the counter that all of its draws follow
@@ -187,7 +187,7 @@ class Learner(Protocol):
 def train_online(
     environment_id: str,
     config: Any,
-    learner: Callable[[Any, Any], Learner],
+    learner: Callable[[Any, Any], OnlineLearner],
     algorithm: str,
     *,
     seed: int,

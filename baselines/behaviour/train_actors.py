@@ -47,7 +47,7 @@ from assay.datasets.collection.policy_file import write_policy_file
 from assay.datasets.collection.policy_returns import episode_returns
 from assay.datasets.environments.pool import EnvironmentPool
 
-__all__ = ["PLANS", "Plan", "train_actors"]
+__all__ = ["PLANS", "ActorPlan", "train_actors"]
 
 SHORTLIST = 5
 SELECTION_SEEDS = range(FIRST_SELECTION_SEED, FIRST_SELECTION_SEED + 30)
@@ -55,7 +55,7 @@ Report = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class ActorPlan:
     """How the actors of one body are made.
 
     Parameters
@@ -84,12 +84,12 @@ class Plan:
         return "sac" if isinstance(self.config, SACConfig) else "dqn"
 
 
-PLANS: dict[str, Plan] = {
-    "hopper": Plan("Hopper-v5", SACConfig(), 85_000, levels=("simple", "medium", "expert")),
-    "halfcheetah": Plan("HalfCheetah-v5", SACConfig(), 60_000),
+PLANS: dict[str, ActorPlan] = {
+    "hopper": ActorPlan("Hopper-v5", SACConfig(), 85_000, levels=("simple", "medium", "expert")),
+    "halfcheetah": ActorPlan("HalfCheetah-v5", SACConfig(), 60_000),
     # Two layers, so that the file stays small. With the Dataset Perspective paper's discount of 0.95 and learning rate of
     # 1e-4 no checkpoint of 30,000 steps keeps the pole up for 500.
-    "cartpole": Plan(
+    "cartpole": ActorPlan(
         "CartPole-v1",
         DQNConfig(hidden=(256, 256), learning_rate=1e-3, batch_size=64, final_exploration=0.04),
         30_000,
@@ -152,7 +152,7 @@ def train_actors(body: str, work: Path, output: Path, report: Report) -> list[Pa
     return written
 
 
-def finished_training(plan: Plan, work: Path, run: Mapping[str, Any], report: Report) -> list[Checkpoint]:
+def finished_training(plan: ActorPlan, work: Path, run: Mapping[str, Any], report: Report) -> list[Checkpoint]:
     """Return the checkpoints of a plan's training, which is run unless its last one is there."""
     found = [each for each in read_checkpoints(work, run) if each.steps <= plan.steps]
     if found and found[-1].steps == plan.steps:

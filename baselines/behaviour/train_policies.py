@@ -38,7 +38,7 @@ from assay.datasets.collection.policies import LinearPolicy, UniformPolicy
 from assay.datasets.collection.policy_returns import episode_returns
 from assay.datasets.environments.pool import EnvironmentPool
 
-__all__ = ["PLANS", "Plan", "Run", "train_policies"]
+__all__ = ["PLANS", "SearchPlan", "SearchRun", "train_policies"]
 
 FIRST_SELECTION_SEED = 3_500_000_000
 MEASUREMENT_SEEDS = range(4_000_000_000, 4_000_000_100)
@@ -54,7 +54,7 @@ Report = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class SearchRun:
     """One random search: its settings, seed and length."""
 
     config: RandomSearchConfig
@@ -63,7 +63,7 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """How the policies of one body are made.
 
     Parameters
@@ -86,7 +86,7 @@ class Plan:
     """
 
     environment_id: str
-    runs: tuple[Run, ...]
+    runs: tuple[SearchRun, ...]
     noise: dict[str, float]
     references: tuple[float, float] | None = None
     selection_episodes: int = 40
@@ -94,29 +94,31 @@ class Plan:
     policies_of: str | None = None
 
 
-def runs_of(environment_id: str, seeds: Sequence[int], steps: int, noise: float, **changes: Any) -> tuple[Run, ...]:
+def runs_of(
+    environment_id: str, seeds: Sequence[int], steps: int, noise: float, **changes: Any
+) -> tuple[SearchRun, ...]:
     """Return one run for each seed with the environment's settings, evaluated with the noise of collection."""
     config = dataclasses.replace(SETTINGS[environment_id], evaluation_noise=noise, **changes)
-    return tuple(Run(config, seed, steps) for seed in seeds)
+    return tuple(SearchRun(config, seed, steps) for seed in seeds)
 
 
 NOISE = {"simple": 0.1, "medium": 0.1, "expert": 0.05, "replay": 0.3}
 
-PLANS: dict[str, Plan] = {
-    "hopper": Plan(
+PLANS: dict[str, SearchPlan] = {
+    "hopper": SearchPlan(
         "Hopper-v5",
         runs_of("Hopper-v5", [2], 1_200_000, 0.05, evaluation_interval=2),
         noise=NOISE,
         references=(-20.272305, 3234.3),
     ),
-    "halfcheetah": Plan(
+    "halfcheetah": SearchPlan(
         "HalfCheetah-v5",
         runs_of("HalfCheetah-v5", [0, 1], 2_500_000, 0.1, evaluation_interval=1),
         noise=NOISE | {"medium": 0.05, "replay": 0.2},  # with noise 0.1 its gaits lose a quarter of their return
         references=(-280.178953, 12135.0),
         absent="linear policies do not reach it",
     ),
-    "walker2d": Plan(
+    "walker2d": SearchPlan(
         "Walker2d-v5",
         # Fewer directions than the paper's 40, whose two seeds stayed below 500 in 1.5 million steps.
         runs_of(
@@ -134,14 +136,14 @@ PLANS: dict[str, Plan] = {
         references=(1.629008, 4592.3),
         absent="the linear policies trained here do not reach it",
     ),
-    "pendulum": Plan(
+    "pendulum": SearchPlan(
         "Pendulum-v1",
         runs_of("Pendulum-v1", [0], 3_000_000, 0.1),
         noise=NOISE,
         selection_episodes=300,  # the return depends much on how the pendulum happens to hang at first
     ),
-    "pendulum-sparse": Plan("assay/SparsePendulum-v0", (), noise=NOISE, policies_of="pendulum"),
-    "cartpole": Plan(
+    "pendulum-sparse": SearchPlan("assay/SparsePendulum-v0", (), noise=NOISE, policies_of="pendulum"),
+    "cartpole": SearchPlan(
         "CartPole-v1",
         # One direction at a time, or the first update already balances the pole and there is no medium.
         runs_of(
@@ -161,7 +163,7 @@ PLANS: dict[str, Plan] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidate:
+class PolicyCandidate:
     """An iterate as it would be shipped, and where it came from."""
 
     run: int
@@ -195,18 +197,19 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
     plan = PLANS[body]
     if plan.policies_of is not None:
         return measured_again(body, plan, workers, report)
-    candidates: list[Candidate] = []
+    candidates: list[PolicyCandidate] = []
     for number, run in enumerate(plan.runs):
         candidates += [
-            Candidate(number, iterate) for iterate in finished_run(plan.environment_id, run, work, workers, report)
+            PolicyCandidate(number, iterate)
+            for iterate in finished_run(plan.environment_id, run, work, workers, report)
         ]
     selection_seeds = range(FIRST_SELECTION_SEED, FIRST_SELECTION_SEED + plan.selection_episodes)
     with EnvironmentPool(plan.environment_id, 20, workers) as pool:
 
-        def selected(candidate: Candidate, level: str) -> float:
+        def selected(candidate: PolicyCandidate, level: str) -> float:
             return float(episode_returns(pool, candidate.policy, selection_seeds, plan.noise[level])[0].mean())
 
-        def nearest(level: str, aim: float) -> Candidate:
+        def nearest(level: str, aim: float) -> PolicyCandidate:
             return min(shortlist(candidates, aim), key=lambda candidate: abs(selected(candidate, level) - aim))
 
         expert = max(shortlist(candidates, np.inf), key=lambda candidate: selected(candidate, "expert"))
@@ -217,7 +220,7 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
             source = "measured here: mean return of uniform random actions and of the shipped expert"
         else:
             (low, high), source = plan.references, D4RL
-        chosen: dict[str, Candidate] = {}
+        chosen: dict[str, PolicyCandidate] = {}
         for level, score in LEVEL_SCORES.items():
             chosen[level] = nearest(level, low + (high - low) * score / 100)
             levels[level] = measured_entry(pool, plan, chosen[level], plan.noise[level])
@@ -239,7 +242,7 @@ def train_policies(body: str, work: Path, workers: int | None, report: Report) -
 
 def content_of(
     body: str,
-    plan: Plan,
+    plan: SearchPlan,
     references: tuple[float, float, str],
     levels: Mapping[str, Any],
     absent: Mapping[str, str],
@@ -261,7 +264,7 @@ def content_of(
     }
 
 
-def measured_again(body: str, plan: Plan, workers: int | None, report: Report) -> dict[str, Any]:
+def measured_again(body: str, plan: SearchPlan, workers: int | None, report: Report) -> dict[str, Any]:
     """Return the content of a body that has another body's policies, measured in its own environment."""
     shipped = shipped_policies(str(plan.policies_of))
     with EnvironmentPool(plan.environment_id, 20, workers) as pool:
@@ -280,7 +283,9 @@ def measured_again(body: str, plan: Plan, workers: int | None, report: Report) -
     return content_of(body, plan, references, levels, shipped["absent"], iterates)
 
 
-def finished_run(environment_id: str, run: Run, work: Path, workers: int | None, report: Report) -> tuple[Iterate, ...]:
+def finished_run(
+    environment_id: str, run: SearchRun, work: Path, workers: int | None, report: Report
+) -> tuple[Iterate, ...]:
     """Return the iterates of a run, read from ``work`` where it was finished before."""
     settings = dataclasses.asdict(run.config)
     identity = {"environment_id": environment_id, "settings": settings, "seed": run.seed, "steps": run.steps}
@@ -305,10 +310,10 @@ def finished_run(environment_id: str, run: Run, work: Path, workers: int | None,
     return iterates
 
 
-def shortlist(candidates: Sequence[Candidate], aim: float, count: int = SHORTLIST) -> list[Candidate]:
+def shortlist(candidates: Sequence[PolicyCandidate], aim: float, count: int = SHORTLIST) -> list[PolicyCandidate]:
     """Return the candidates whose evaluated return is nearest to ``aim``; infinity asks for the largest."""
 
-    def cost(candidate: Candidate) -> tuple[float, int]:
+    def cost(candidate: PolicyCandidate) -> tuple[float, int]:
         mean = candidate.iterate.mean_return
         # Of several that earn the maximum, the one trained longest is the most robust.
         return (abs(mean - aim) if np.isfinite(aim) else -mean), -candidate.iterate.steps
@@ -316,7 +321,9 @@ def shortlist(candidates: Sequence[Candidate], aim: float, count: int = SHORTLIS
     return sorted(candidates, key=cost)[:count]
 
 
-def replay_iterates(candidates: Sequence[Candidate], medium: Candidate, low: float) -> list[Candidate]:
+def replay_iterates(
+    candidates: Sequence[PolicyCandidate], medium: PolicyCandidate, low: float
+) -> list[PolicyCandidate]:
     """Return iterates of the medium policy's run up to it, in order, at even steps of return from ``low``."""
     own = [
         candidate
@@ -333,7 +340,7 @@ def replay_iterates(candidates: Sequence[Candidate], medium: Candidate, low: flo
 
 
 def measured_entry(
-    pool: EnvironmentPool, plan: Plan, candidate: Candidate, noise: float, brief: bool = False
+    pool: EnvironmentPool, plan: SearchPlan, candidate: PolicyCandidate, noise: float, brief: bool = False
 ) -> dict[str, Any]:
     """Measure a candidate on fresh episodes; ``brief`` leaves the returns of the single episodes out."""
     run = plan.runs[candidate.run]

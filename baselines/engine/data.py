@@ -191,9 +191,14 @@ class TrainingData:
     action_scale: ActionScale
     best_return: float  # largest sum of rewards of the rows of an episode
     weights: np.ndarray | None = None  # (M,)
-    shapes: Shapes = field(default_factory=lambda: Shapes.flat(0, 0))
+    shapes: Shapes = None  # type: ignore[assignment]  # those of the columns, where none are given
     scalars: tuple[str, ...] = ("rewards", "bootstraps")  # columns of one number, which batches hold as [P, B]
     frames: Mapping[str, Frames] = field(default_factory=dict)  # of the images, by part
+
+    def __post_init__(self) -> None:
+        if self.shapes is None:
+            sizes, discrete = dict(self.columns), self.action_scale.first is not None
+            object.__setattr__(self, "shapes", Shapes.flat(sizes["observations"], sizes["actions"], discrete))
 
     @classmethod
     def of(
@@ -332,7 +337,7 @@ class TrainingData:
     @property
     def observation_size(self) -> int:
         """Entries of an observation."""
-        return self.shapes.observation_size or dict(self.columns)["observations"]
+        return self.shapes.observation_size
 
     @property
     def action_size(self) -> int:

@@ -24,13 +24,13 @@ from assay.baselines.engine.randomness import Draws
 if TYPE_CHECKING:
     from assay.baselines.engine.tables import Buffer, DatasetTable
 
-__all__ = ["DATA", "BufferLayout", "DrawnRows", "FutureRows", "Sampler", "Stream"]
+__all__ = ["DATA", "BufferLayout", "DrawnRows", "FutureRows", "RowSampler", "Stream"]
 
 DATA = "data"
 """Name of the table that holds the members' datasets."""
 
 
-class Sampler(ABC):
+class RowSampler(ABC):
     """Chooses rows of a table; a frozen dataclass, the same for all members."""
 
     @abstractmethod
@@ -59,7 +59,7 @@ class Sampler(ABC):
 
 
 @dataclass(frozen=True)
-class DrawnRows(Sampler):
+class DrawnRows(RowSampler):
     """Uniform, or in proportion to the weights of the dataset."""
 
     def choose(  # noqa: D102
@@ -75,7 +75,7 @@ class DrawnRows(Sampler):
 
 
 @dataclass(frozen=True)
-class FutureRows(Sampler):
+class FutureRows(RowSampler):
     """For each row of another stream one of the same episode, that row itself or a later one.
 
     The `next_observations` of the rows are states that the episode reached: goals in hindsight. Row t of an episode with
@@ -123,7 +123,7 @@ class Stream:
         Per member and update.
     table : str
         `"data"`, or the name of a buffer.
-    sampler : Sampler
+    sampler : RowSampler
     return_steps : int
         n of n-step returns.
     window : int
@@ -134,7 +134,7 @@ class Stream:
 
     rows: int
     table: str = DATA
-    sampler: Sampler = field(default_factory=DrawnRows)
+    sampler: RowSampler = field(default_factory=DrawnRows)
     return_steps: int = 1
     window: int = 0
     discount: str = "discount"

@@ -34,6 +34,7 @@ from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import Run
 from assay.baselines.training.options import Precision, TrainingOptions
 from assay.baselines.training.train import matmul_precision
+from assay.datasets.bootstrap import bootstrap, percentile_interval
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.progress import Auto, Progress, counted, reporting
@@ -318,7 +319,6 @@ def _row(run: Run, method: str, values: np.ndarray | None, seed: int) -> tuple[o
 
 def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     """95% percentile bootstrap of the mean of (E,) values; equal seeds draw the same states, so runs are paired."""
-    rng = np.random.default_rng(seed)
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(_RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
+    means = bootstrap([values], lambda rows: rows.mean(1), _RESAMPLES, np.random.default_rng(seed))
+    low, high = percentile_interval(means)
     return float(low), float(high)

@@ -30,7 +30,8 @@ class Job:
     seed : int
         Of the initial weights, the batches and all other draws of training; from 0 to 2**63 - 1.
     variant : str
-        What the dataset is called in tables; default its id.
+        What the dataset is called in tables; default its own name (`Dataset.name`): the one it was given, else its id
+        and its last transforms.
     name : str
         What the algorithm is called in tables; default its label, such as `"TD3+BC"`.
     behaviour_return : float, optional
@@ -65,8 +66,8 @@ class Job:
 
     @property
     def label(self) -> str:
-        """The variant's name, or the dataset's id."""
-        return self.variant or self.dataset.info.id or "dataset"
+        """What the variant is called: `variant`, or the dataset's own name."""
+        return self.variant or self.dataset.name
 
     @property
     def known_behaviour_return(self) -> float | None:

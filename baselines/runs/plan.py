@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.baselines.evaluation.evaluation import Evaluation
 from assay.baselines.runs.job import Job
-from assay.baselines.runs.schema import SCHEMA_VERSION
+from assay.baselines.runs.schema import JOB_VERSION
 from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from assay.datasets.environments.specification import EnvironmentSpec
 
 __all__ = ["Plan"]
+
+_LONGEST_VARIANT = 120  # characters of its name in that of a folder; the hash tells folders apart
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Plan:
     storage: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ConfigError(f"steps={self.steps} must be at least 1")
+        if not isinstance(self.steps, int) or isinstance(self.steps, bool) or self.steps < 1:
+            raise ConfigError(f"steps={self.steps!r} must be a whole number of at least 1")
 
     @property
     def bf16(self) -> bool:
@@ -77,13 +79,20 @@ class Plan:
         """Identify the job by everything that its result depends on; the variant's name is not part of it."""
         described = self.describe(job)
         del described["label"], described["variant"], described["by_variant"]
-        described |= {"dataset": job.dataset.fingerprint, "schema": SCHEMA_VERSION}
+        described |= {"dataset": job.dataset.fingerprint, "schema": JOB_VERSION}
         described |= {"precision": self.precision, "storage": self.storage}
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
     def folder(self, job: Job) -> str:
         """Name the run's folder."""
-        variant = re.sub(r"[^A-Za-z0-9_.]+", "-", job.label)
+        return self._folder(job, job.label[:_LONGEST_VARIANT])
+
+    def former_folder(self, job: Job) -> str:
+        """Name the run's folder as when a variant without a name was called by its source, however long that was."""
+        return self._folder(job, job.variant or job.dataset.info.id or "dataset")
+
+    def _folder(self, job: Job, variant: str) -> str:
+        variant = re.sub(r"[^A-Za-z0-9_.]+", "-", variant)
         return f"{job.algorithm.name}-{variant}-seed{job.seed}-{self.hash(job)[:8]}"
 
 

@@ -15,6 +15,7 @@ from assay.baselines.engine.acting import Acting, Actor, actor_of
 from assay.baselines.engine.data import ActionScale, ObservationScale
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks.network import FixedNetwork
+from assay.baselines.runs.integrity import safetensors_texts
 from assay.datasets.errors import ConfigError, DatasetIntegrityError, UnknownNameError
 
 __all__ = ["TrainedPolicy"]
@@ -27,22 +28,20 @@ class TrainedPolicy:
         self.acting, self.networks = acting, networks
 
     @classmethod
-    def load(cls, file: Path, description: Mapping[str, Any]) -> TrainedPolicy:
-        """Read what `Run.write_policy` wrote."""
+    def load(cls, file: Path, content: bytes, description: Mapping[str, Any]) -> TrainedPolicy:
+        """Read what `Run.write_policy` wrote: the content of this file."""
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
-        if not file.exists():
-            raise DatasetIntegrityError(f"{file} is missing: the run is {description['status']}")
         try:
-            tensors = load_file(file)
+            tensors = load(content)
             deviation = tensors["observation/deviation"].numpy() if "observation/deviation" in tensors else None
             mean, scale = tensors["observation/mean"].numpy(), tensors["observation/scale"].numpy()
             observation = ObservationScale(mean, scale, deviation)
             first = int(tensors["action/first"]) if "action/first" in tensors else None
             action = ActionScale(tensors["action/center"].numpy(), tensors["action/half_range"].numpy(), first)
             algorithm = algorithm_of_run(description)
-            shapes = _shapes(file, observation, action)
+            shapes = _shapes(content, observation, action)
             specs = describe_networks(algorithm, shapes)
             networks = {
                 name: FixedNetwork(name, spec, tensors[f"{name}/parameters"].view(spec.ensemble, spec.size))
@@ -91,12 +90,9 @@ class TrainedPolicy:
             raise ConfigError(f"observations have shape {observations.shape}; expected (n, {size})")
 
 
-def _shapes(file: Path, observation: ObservationScale, action: ActionScale) -> Shapes:
+def _shapes(content: bytes, observation: ObservationScale, action: ActionScale) -> Shapes:
     """Return what the networks were made for; files of flat vectors do not say it."""
-    from safetensors import safe_open
-
-    with safe_open(file, "np") as opened:
-        stored = opened.metadata().get("shapes")
+    stored = safetensors_texts(content).get("shapes")
     if stored is not None:
         return Shapes.from_plain(json.loads(stored))
     return Shapes.flat(len(observation.mean), len(action.center), action.first is not None)

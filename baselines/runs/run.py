@@ -3,22 +3,27 @@
 ::
 
     RUNS/<algorithm>-<variant>-seed<seed>-<hash>/
-        run.json               the job, its dataset's fingerprint and history, versions, hardware, status
+        run.json               the job, its dataset's fingerprint and history, versions, hardware, status; the hash of every
+                               file of a finished run, and a digest of itself
         curves.parquet         update, metric, value: means of the training losses between log points
         returns.parquet        update, episode, seed, return, length, final: every evaluation episode
         policy.safetensors     the networks and scales of the trained policy
-        checkpoint/            while unfinished: <number>.safetensors, with the policy whose evaluation is under way
+        checkpoint/            while unfinished: <number>-<hash>.safetensors, with the policy whose evaluation is under way
+    RUNS/.owners/<run>         while a process works on it: which one (see `lease.py`)
 
-A run is finished when run.json says so, which is the last thing written. Runs are recognized by the hash of their job,
-so the same job is never trained twice, and an unfinished one goes on where its checkpoint stands.
+A run is finished when run.json says so, which is the last thing written; from then on nothing of it is written again.
+Runs are recognized by the hash of their job, so the same job is never trained twice, and an unfinished one goes on where
+its checkpoint stands.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,22 +34,23 @@ import numpy as np
 from assay.baselines.engine.acting import Actor
 from assay.baselines.engine.learner import Learner, State
 from assay.baselines.evaluation.observation_noise import ObservationNoise
+from assay.baselines.runs.integrity import content_hash, read_verified, safetensors_texts, write_json
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.machine import versions
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.policy import TrainedPolicy
-from assay.baselines.runs.schema import CURVES, RETURNS, SCHEMA_VERSION
+from assay.baselines.runs.reader import StoredRun
+from assay.baselines.runs.schema import CHECKPOINTS, DESCRIPTION, POLICY, RUN_SCHEMA, RUN_VERSION, TABLES
 from assay.datasets.atomic import atomic_write
-from assay.datasets.errors import DatasetIntegrityError, FormatError
-from assay.datasets.info import ReferenceScores
+from assay.datasets.errors import AssayError, DatasetIntegrityError
 from assay.datasets.registry import imported_files
 
 if TYPE_CHECKING:
-    import polars as pl
     import torch
 
-__all__ = ["PendingEvaluation", "Run"]
+__all__ = ["PendingEvaluation", "Run", "RunIsFinishedError"]
 
+_CHECKPOINT = re.compile(r"\d+(-[0-9a-f]{32})?\.safetensors")
 _PENDING = "evaluating/"  # before the names of a pending evaluation's tensors
 
 
@@ -56,17 +62,21 @@ class PendingEvaluation:
     tensors: Mapping[str, torch.Tensor]
 
 
-class Run:
-    """A run folder: reads what is there, and writes it atomically.
+class Run(StoredRun):
+    """A run folder: reads what is there, acts with the trained policy, and writes it atomically.
 
     Parameters
     ----------
     folder : path
+    guard : callable, optional
+        Called before anything is written; raises where the folder is not this process's, see `assay.baselines.runs.lease`.
 
     Raises
     ------
     FormatError
         If the folder holds no run.
+    DatasetIntegrityError
+        If run.json is damaged; reading other files raises it as well, naming the file.
 
     Examples
     --------
@@ -76,97 +86,31 @@ class Run:
     assay.datasets.errors.FormatError: no-such-folder holds no run: run.json is missing
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
-        self.description = self._read_description()
-
-    def _read_description(self) -> dict[str, Any]:
-        file = self.folder / "run.json"
-        try:
-            description = json.loads(file.read_bytes())
-        except FileNotFoundError:
-            raise FormatError(f"{self.folder} holds no run: run.json is missing") from None
-        except (ValueError, OSError) as error:
-            raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
-        if not isinstance(description, dict) or description.get("schema") != "assay-run":
-            raise FormatError(f"{file} does not describe a run")
-        if description.get("schema_version") != SCHEMA_VERSION:
-            raise FormatError(f"{file} has schema version {description.get('schema_version')}, not {SCHEMA_VERSION}")
-        return description
-
-    # ---------------------------------------------------------------- what came of it
-
-    @property
-    def status(self) -> str:
-        """`"finished"`, `"unfinished"`, `"failed"` (with `error`) or `"diverged"` (not finite)."""
-        return str(self.description["status"])
-
-    @property
-    def error(self) -> str | None:
-        """What went wrong, if something did."""
-        return self.description.get("error")
-
-    @property
-    def returns(self) -> np.ndarray:
-        """(episodes,) float64 undiscounted returns of the final evaluation."""
-        import polars as pl
-
-        table = self._table("returns", RETURNS)
-        values: np.ndarray = table.filter(pl.col("final"))["return"].to_numpy()
-        return values
-
-    @property
-    def references(self) -> ReferenceScores | None:
-        """What the scores are normalized by."""
-        stored = self.description.get("references")
-        return None if stored is None else ReferenceScores(**stored)
-
-    @property
-    def score(self) -> float | None:
-        """Mean final D4RL score, or None without references or evaluation."""
-        if self.references is None or not len(self.returns):
-            return None
-        return float(self.references.normalize(self.returns).mean())
+    def __init__(self, folder: str | os.PathLike[str], guard: Callable[[], None] | None = None) -> None:
+        super().__init__(folder)
+        self.guard = guard
+        self._hashes: dict[str, str] = {}  # of what was written by this object
 
     @property
     def observation_noise(self) -> ObservationNoise | None:
         """What disturbed the observations of every evaluation, if anything; such returns are no clean scores."""
-        stored = (self.description["job"].get("evaluation") or {}).get("observation_noise")
+        stored = (self.job.get("evaluation") or {}).get("observation_noise")
         return None if stored is None else ObservationNoise(**stored)
 
-    @property
-    def curves(self) -> pl.DataFrame:
-        """Training losses: update, metric, value."""
-        return self._table("curves", CURVES)
-
-    def _table(self, name: str, schema: Mapping[str, str]) -> pl.DataFrame:
-        import polars as pl
-
-        file = self.folder / f"{name}.parquet"
-        types = {column: getattr(pl, kind) for column, kind in schema.items()}
-        if not file.exists():
-            return pl.DataFrame(schema=types)
-        try:
-            return pl.read_parquet(file, memory_map=False).select(list(types))
-        except Exception as error:  # polars raises many kinds on damaged files
-            raise DatasetIntegrityError(f"{file} is damaged: {error}") from error
-
     def __repr__(self) -> str:
-        job = self.description["job"]
-        score = f", score {self.score:.1f}" if self.status == "finished" and self.score is not None else ""
-        if score and self.observation_noise is not None:
-            score += f" under {self.observation_noise}"
-        return f"<Run {job['label']} on {job['variant']}, seed {job['seed']}: {self.status}{score}>"
-
-    def __fspath__(self) -> str:
-        return os.fspath(self.folder)
+        text = super().__repr__()
+        if "score" in text and self.observation_noise is not None:
+            return f"{text.removesuffix('>')} under {self.observation_noise}>"
+        return text
 
     # ---------------------------------------------------------------- acting
 
     @cached_property
     def trained_policy(self) -> TrainedPolicy:
         """The networks and scales as they were written."""
-        return TrainedPolicy.load(self.folder / "policy.safetensors", self.description)
+        if not self.ended:
+            raise DatasetIntegrityError(f"{self.folder / POLICY} is missing: the run is {self.status}")
+        return TrainedPolicy.load(self.folder / POLICY, self.content(POLICY), self.description)
 
     def policy(self, observations: Any) -> np.ndarray:
         """Act, deterministically. A policy that looks back acts as in the first step of an episode.
@@ -207,12 +151,21 @@ class Run:
     # ---------------------------------------------------------------- writing
 
     @classmethod
-    def create(cls, folder: Path, job: Job, plan: Plan, hardware: Mapping[str, Any], started: str, company: str) -> Run:
+    def create(
+        cls,
+        folder: Path,
+        job: Job,
+        plan: Plan,
+        hardware: Mapping[str, Any],
+        started: str,
+        company: str,
+        guard: Callable[[], None] | None = None,
+    ) -> Run:
         """Make the folder of an unfinished run, or take up the one that is there."""
         dataset, references = job.dataset, job.dataset.info.references
         description = {
-            "schema": "assay-run",
-            "schema_version": SCHEMA_VERSION,
+            "schema": RUN_SCHEMA,
+            "schema_version": RUN_VERSION,
             "status": "unfinished",
             "hash": plan.hash(job),
             "job": plan.describe(job),
@@ -222,8 +175,8 @@ class Run:
                 "history": [record.to_plain() for record in dataset.history],
                 "total_steps": dataset.total_steps,
                 "total_episodes": dataset.total_episodes,
-                "return_mean": float(dataset.returns.mean()),
-                "behaviour_return": job.known_behaviour_return,
+                "return_mean": _if_finite(dataset.returns.mean()),
+                "behaviour_return": _if_finite(job.known_behaviour_return),
                 "environment_id": dataset.info.environment_id,
             },
             "references": None if references is None else asdict(references),
@@ -237,15 +190,36 @@ class Run:
             "evaluation_restarts": 0,
             "started": started,
             "error": None,
+            "files": {},
         }
+        if guard is not None:
+            guard()
+        _refuse_if_ended(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        atomic_write(folder / "run.json", json.dumps(description, indent=1))
-        return cls(folder)
+        write_json(folder / DESCRIPTION, description)
+        return cls(folder, guard)
 
     def update(self, **fields: Any) -> None:
-        """Change fields of run.json."""
-        self.description |= fields
-        atomic_write(self.folder / "run.json", json.dumps(self.description, indent=1))
+        """Change fields of run.json.
+
+        Raises
+        ------
+        RunIsFinishedError
+            If the run ended meanwhile: what is finished is never rewritten.
+        """
+        self._check_ownership()
+        _refuse_if_ended(self.folder)
+        self.description = write_json(self.folder / DESCRIPTION, {**self.description, **fields})
+
+    def _check_ownership(self) -> None:
+        if self.guard is not None:
+            self.guard()
+
+    def _write(self, name: str, content: bytes) -> None:
+        self._check_ownership()
+        _refuse_if_ended(self.folder)
+        atomic_write(self.folder / name, content)
+        self._hashes[name] = content_hash(content)
 
     def write_table(self, name: str, rows: list[tuple[Any, ...]]) -> None:
         """Write curves or returns."""
@@ -253,11 +227,10 @@ class Run:
 
         import polars as pl
 
-        schema = {"curves": CURVES, "returns": RETURNS}[name]
-        types = {column: getattr(pl, kind) for column, kind in schema.items()}
+        types = {column: getattr(pl, kind) for column, kind in TABLES[name].items()}
         content = io.BytesIO()
         pl.DataFrame(rows, schema=types, orient="row").write_parquet(content)
-        atomic_write(self.folder / f"{name}.parquet", content.getvalue())
+        self._write(f"{name}.parquet", content.getvalue())
 
     def write_checkpoint(
         self, number: int, state: State, pending: PendingEvaluation | None, progress: Mapping[str, Any]
@@ -288,30 +261,42 @@ class Run:
             tensors |= {f"{_PENDING}{name}": tensor for name, tensor in pending.tensors.items()}
         tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         content = save(tensors, {"progress": json.dumps(header)})
-        atomic_write(self._checkpoint(number), content)
+        self._check_ownership()
+        file = self.folder / CHECKPOINTS / f"{number}-{content_hash(content)}.safetensors"
+        atomic_write(file, content)
+        for other in self._checkpoint_files():
+            if _number(other) == number and other.name != file.name:
+                other.unlink(missing_ok=True)
 
-    def _checkpoint(self, number: int) -> Path:
-        return self.folder / "checkpoint" / f"{number}.safetensors"
+    def _checkpoint_files(self) -> list[Path]:
+        """Return the checkpoints, by number: <number>-<hash>.safetensors, or formerly <number>.safetensors."""
+        found = [file for file in (self.folder / CHECKPOINTS).glob("*.safetensors") if _CHECKPOINT.fullmatch(file.name)]
+        return sorted(found, key=_number)
 
     def checkpoints(self) -> list[int]:
         """Return the numbers of the checkpoints that are there, in order."""
-        return sorted(int(file.stem) for file in self.folder.glob("checkpoint/*.safetensors") if file.stem.isdigit())
+        return [_number(file) for file in self._checkpoint_files()]
 
     def keep_checkpoint(self, number: int | None) -> None:
         """Remove all checkpoints but one, or all."""
-        for other in self.checkpoints():
-            if other != number:
-                self._checkpoint(other).unlink(missing_ok=True)
+        self._check_ownership()
+        for file in self._checkpoint_files():
+            if _number(file) != number:
+                file.unlink(missing_ok=True)
 
     def read_checkpoint(self, number: int) -> tuple[State, PendingEvaluation | None, dict[str, Any]]:
         """Return what `write_checkpoint` wrote."""
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
+        from safetensors.torch import load
 
-        file = self._checkpoint(number)
+        files = [file for file in self._checkpoint_files() if _number(file) == number]
+        if not files:
+            raise DatasetIntegrityError(f"{self.folder / CHECKPOINTS} holds no checkpoint {number}")
+        file = files[-1]
+        content = read_verified(file, file.stem.partition("-")[2] or None)
         try:
-            with safe_open(file, "pt") as opened:
-                progress = json.loads(opened.metadata()["progress"])
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            tensors = load(content)
+            progress = json.loads(safetensors_texts(content)["progress"])
             acting = {
                 name.removeprefix(_PENDING): tensors.pop(name) for name in list(tensors) if name.startswith(_PENDING)
             }
@@ -347,9 +332,28 @@ class Run:
         described = {"schema": "assay-policy"}
         if not data.shapes.is_one_vector:
             described["shapes"] = json.dumps(data.shapes.to_plain())
-        atomic_write(self.folder / "policy.safetensors", save(tensors, described))
+        self._write(POLICY, save(tensors, described))
 
     def finish(self, status: str, **fields: Any) -> None:
-        """Mark the run as ended and drop its checkpoint."""
-        self.update(status=status, **fields)
-        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+        """Mark the run as ended, with the hashes of its files, and drop its checkpoint."""
+        self.update(status=status, files=self._hashes, **fields)
+        shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+
+
+class RunIsFinishedError(AssayError, RuntimeError):
+    """Something was to be written into a run that has ended."""
+
+
+def _refuse_if_ended(folder: Path) -> None:
+    if (folder / DESCRIPTION).exists() and StoredRun(folder).ended:
+        raise RunIsFinishedError(
+            f"{folder} is finished, and a finished run is never rewritten; remove it to train it anew"
+        )
+
+
+def _number(file: Path) -> int:
+    return int(file.stem.partition("-")[0])
+
+
+def _if_finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -14,6 +14,7 @@ progress.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -24,9 +25,12 @@ import numpy as np
 
 from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.runs.job import Job
+from assay.baselines.runs.lease import Owner, take
 from assay.baselines.runs.run import Run
+from assay.baselines.runs.schema import DESCRIPTION
 from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.progress import TrainingProgress
+from assay.baselines.training.work import resume_from_checkpoints
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError
 from assay.datasets.registry import defined_in_import, import_file, imported_files
@@ -87,8 +91,7 @@ def train_on_cluster(
         on_node = replace(options, ray=None, workers=cores if options.workers is None else options.workers)
         pending = {}
         for number, group in enumerate(populations):
-            for item in group.members:
-                item.begin({"device": device, "ray": address}, group.company)  # until a node takes it up
+            _begin(group, {"device": device, "ray": address})
             jobs = [store.put(item.job) for item in group.members]
             folders = [item.folder.resolve() for item in group.members]
             settings = {**further, "options": replace(on_node, population=len(jobs))}
@@ -107,6 +110,23 @@ def train_on_cluster(
             ray.wait(list(pending), num_returns=len(pending), timeout=_SECONDS_TO_SAVE)
             raise
     return errors
+
+
+def _begin(group: WorkGroup, trained_on: dict[str, Any]) -> None:
+    """Make the run folders, which a node takes up; where another process has just made them, they are left to it."""
+    folders = [item.folder for item in group.members]
+    while isinstance(lease := take(folders), Owner):
+        if all((folder / DESCRIPTION).exists() for folder in folders):
+            return
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    with lease:
+        changed = [item for item in group.members if item.changed()]
+        if not changed:
+            resume_from_checkpoints(group)
+        for item in group.members:
+            if item not in changed or not item.seen:
+                item.begin(trained_on, group.company, lease)
+            item.state = None
 
 
 def _import_ray() -> Any:

@@ -17,7 +17,15 @@ from assay.baselines.runs.plan import Plan
 from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.baselines.training.sizing import seconds_per_update
 from assay.baselines.training.train import matmul_precision
-from assay.baselines.training.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
+from assay.baselines.training.work import (
+    Work,
+    WorkGroup,
+    build_population,
+    form_populations,
+    lay_out,
+    look_up,
+    resume_from_checkpoints,
+)
 from assay.datasets.errors import ConfigError
 
 __all__ = ["PlannedJob", "PlannedPopulation", "TrainingPlan", "plan_training"]
@@ -144,12 +152,14 @@ def plan_training(
     """
     options = options.with_changes(changes)
     if options.ray is not None:
-        raise ConfigError("a plan times this machine, not a Ray cluster; leave ray= (--ray) out")
+        raise ConfigError("a plan times this machine, not a Ray cluster; leave --ray out (ray= in Python)")
     plan = Plan(steps, evaluation, options.matmul_precision, options.storage)
     work = look_up(jobs, plan, runs)
     options.check_device()
     with matmul_precision(plan.precision, options.device):
         groups = form_populations(work, options)
+        for group in groups:
+            resume_from_checkpoints(group)
         planned = tuple(_planned_job(item) for item in work)
         populations = tuple(_planned_population(group, plan, options) for group in groups)
     return TrainingPlan(planned, populations)
@@ -166,10 +176,10 @@ def _planned_population(group: WorkGroup, plan: Plan, options: TrainingOptions) 
     label, datasets = work[0].job.algorithm.label, len({item.job.dataset.fingerprint for item in work})
     if options.on_cuda:
         torch.cuda.reset_peak_memory_stats(options.device)
-    laid_out, failures = lay_out(group)
+    training_data, failures = lay_out(group)
     if failures:
         return PlannedPopulation(label, len(work), datasets, error=str(failures[0][1]))
-    population = build_population(group, laid_out, plan, options)
+    population = build_population(group, training_data, plan, options)
     updates = plan.steps - population.completed
     if not isinstance(population, Population):  # a method without a loop
         return PlannedPopulation(label, len(work), datasets, updates=updates)

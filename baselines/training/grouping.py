@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Candidate", "Group", "form_groups"]
+__all__ = ["GroupCandidate", "GroupOfJobs", "form_groups"]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class GroupCandidate:
     """A job as far as grouping is concerned.
 
     Parameters
@@ -35,7 +35,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupOfJobs:
     """Indices of the candidates that train together, and whether their data has to stay on the host."""
 
     members: tuple[int, ...]
@@ -43,16 +43,16 @@ class Group:
 
 
 def form_groups(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[GroupCandidate],
     largest: Callable[[Hashable], int],
     member_bytes: Callable[[Hashable], int],
     memory: int,
-) -> list[Group]:
+) -> list[GroupOfJobs]:
     """Form populations.
 
     Parameters
     ----------
-    candidates : sequence of Candidate
+    candidates : sequence of GroupCandidate
     largest : callable
         Kind -> most members of a population that is not begun.
     member_bytes : callable
@@ -62,16 +62,16 @@ def form_groups(
 
     Returns
     -------
-    list of Group
+    list of GroupOfJobs
         Every candidate in exactly one, in the order of its first member.
 
     Examples
     --------
-    >>> jobs = [Candidate("IQL", "clean", 60), Candidate("BC", "clean", 60), Candidate("IQL", "noisy", 60)]
+    >>> jobs = [GroupCandidate("IQL", "clean", 60), GroupCandidate("BC", "clean", 60), GroupCandidate("IQL", "noisy", 60)]
     >>> form_groups(jobs, lambda kind: 64, lambda kind: 1, memory=1_000)
-    [Group(members=(0, 2), streaming=False), Group(members=(1,), streaming=False)]
+    [GroupOfJobs(members=(0, 2), streaming=False), GroupOfJobs(members=(1,), streaming=False)]
     >>> form_groups(jobs, lambda kind: 64, lambda kind: 1, memory=100)
-    [Group(members=(0,), streaming=False), Group(members=(1,), streaming=False), Group(members=(2,), streaming=False)]
+    [GroupOfJobs(members=(0,), streaming=False), GroupOfJobs(members=(1,), streaming=False), GroupOfJobs(members=(2,), streaming=False)]
     """
     together: dict[Hashable, list[int]] = {}
     for index, item in enumerate(candidates):
@@ -85,16 +85,16 @@ def form_groups(
 
 
 def _split(
-    indices: Sequence[int], candidates: Sequence[Candidate], largest: int, member_bytes: int, memory: int
-) -> list[Group]:
+    indices: Sequence[int], candidates: Sequence[GroupCandidate], largest: int, member_bytes: int, memory: int
+) -> list[GroupOfJobs]:
     """Fill one population after the other."""
-    groups: list[Group] = []
+    groups: list[GroupOfJobs] = []
     members: list[int] = []
     data: dict[Hashable, int] = {}
 
     def close() -> None:
         if members:
-            groups.append(Group(tuple(members)))
+            groups.append(GroupOfJobs(tuple(members)))
         members.clear()
         data.clear()
 
@@ -111,5 +111,7 @@ def _split(
         data[item.data] = item.data_bytes
     close()
     at_a_time = max(1, min(largest, memory // max(member_bytes, 1)))
-    groups += [Group(tuple(streamed[i : i + at_a_time]), streaming=True) for i in range(0, len(streamed), at_a_time)]
+    groups += [
+        GroupOfJobs(tuple(streamed[i : i + at_a_time]), streaming=True) for i in range(0, len(streamed), at_a_time)
+    ]
     return groups

@@ -64,6 +64,8 @@ class TrainingProgress:
         One per member.
     ended : bool
         Whether this is the population's last report: it finished or failed.
+    waiting_for : str
+        The process that trains it, where that is another one; this one waits.
     """
 
     population: int
@@ -76,12 +78,14 @@ class TrainingProgress:
     evaluated: float = 0.0
     rows: tuple[MemberProgress, ...] = ()
     ended: bool = False
+    waiting_for: str = ""
 
     @property
     def title(self) -> str:
         """What is at work, in words."""
         jobs = f"{self.members} job" if self.members == 1 else f"{self.members} jobs"
-        return f"{self.label} ({self.population + 1}/{self.populations}), {jobs}"
+        waits = f": waiting for {self.waiting_for}" if self.waiting_for else ""
+        return f"{self.label} ({self.population + 1}/{self.populations}), {jobs}{waits}"
 
 
 def training_bar(draw: Draw) -> Callable[[TrainingProgress], None]:
@@ -104,7 +108,7 @@ def training_bar(draw: Draw) -> Callable[[TrainingProgress], None]:
     return update
 
 
-class Work(Protocol):
+class WorkInProgress(Protocol):
     """A job at work, as a reporter sees it: `curves` and `returns` grow at their ends."""
 
     job: Job
@@ -116,7 +120,7 @@ class Work(Protocol):
 class _Reader:
     """Reads what is new in the curves and returns of one member."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: WorkInProgress) -> None:
         self.work = work
         self.curves_read = self.returns_read = 0
         self.latest = MemberProgress(work.job.name or work.job.algorithm.label, work.job.label, work.job.seed)
@@ -154,7 +158,7 @@ class Reporter:
     loggers : sequence of Logger
     number, total : int
         Of the population.
-    work : sequence of Work
+    work : sequence of WorkInProgress
     steps : int
         Updates of each member.
     """
@@ -165,7 +169,7 @@ class Reporter:
         loggers: Sequence[Logger],
         number: int,
         total: int,
-        work: Sequence[Work],
+        work: Sequence[WorkInProgress],
         steps: int,
     ) -> None:
         self.progress, self.loggers = progress, loggers

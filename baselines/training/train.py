@@ -9,8 +9,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Unpack
 
 import torch
@@ -19,9 +20,11 @@ from assay.baselines.engine.learner import Learner
 from assay.baselines.evaluation.evaluation import Evaluation, EvaluationResult
 from assay.baselines.evaluation.evaluator import Evaluator
 from assay.baselines.runs.job import Job
+from assay.baselines.runs.lease import Lease, LeaseLostError, Owner, take
 from assay.baselines.runs.machine import hardware, multiplies_bfloat16
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import Run
+from assay.baselines.training.claiming import claim_populations
 from assay.baselines.training.logging.logger import Logger
 from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.baselines.training.progress import Reporter, TrainingProgress, training_bar
@@ -50,7 +53,9 @@ def train(
 
     Jobs of one algorithm with equal shapes and static parameters form populations; everything else about a job (seed,
     dataset variant, learning rates and other float fields) may differ inside one. A finished run with the same job hash
-    is not trained again, an unfinished one resumes from its checkpoint.
+    is not trained again, an unfinished one resumes from its checkpoint. A run belongs to one process at a time: several
+    processes may be given the same jobs, on machines that share the folder; each trains populations that no other has begun,
+    waits for the rest, and returns all runs.
 
     Parameters
     ----------
@@ -105,18 +110,37 @@ def train(
             errors = train_on_cluster(populations, options, further, report)
             for group, error in zip(populations, errors):
                 if error is not None:
-                    _fail([Run(item.folder) for item in group.members], error)
+                    lease = take([item.folder for item in group.members])
+                    if isinstance(lease, Lease):  # else another process is at work on them
+                        with lease:
+                            _fail([Run(item.folder) for item in group.members], error)
             return [Run(item.folder) for item in work]
         trained_on = hardware(options.device) | {"compiled": options.compile}
         with matmul_precision(plan.precision, options.device):
-            populations = form_populations(work, options)
-            for group in populations:
-                for item in group.members:
-                    item.begin(trained_on, group.company)
-            for number, group in enumerate(populations):
-                reporter = Reporter(report, loggers, number, len(populations), group.members, steps)
-                _train_population(group, plan, options, reporter)
+            claims = claim_populations(
+                work, partial(form_populations, options=options), partial(_tell_waiting, report, steps)
+            )
+            with closing(claims):
+                for claim in claims:
+                    group = claim.group
+                    for item in group.members:
+                        item.begin(trained_on, group.company, claim.lease)
+                    reporter = Reporter(report, loggers, claim.number, claim.total, group.members, steps)
+                    _train_population(group, plan, options, reporter)
         return [Run(item.folder) for item in work]
+
+
+def _tell_waiting(
+    progress: Callable[[TrainingProgress], None] | None,
+    steps: int,
+    group: WorkGroup,
+    owner: Owner,
+    number: int,
+    total: int,
+) -> None:
+    if progress is not None:
+        label, members = group.members[0].job.algorithm.label, len(group.members)
+        progress(TrainingProgress(number, total, label, members, 0, steps, 0.0, waiting_for=str(owner)))
 
 
 @contextmanager
@@ -139,7 +163,7 @@ def matmul_precision(precision: str, device: str) -> Iterator[None]:
 
 def _train_population(group: WorkGroup, plan: Plan, options: TrainingOptions, report: Reporter) -> None:
     """Train, evaluate and write one population; an error in it is written to its runs and does not stop the others."""
-    laid_out, failures = lay_out(group)
+    training_data, failures = lay_out(group)
     for item, failure in failures:
         _fail([item.run], failure)
     broken = [item for item, _ in failures]
@@ -149,10 +173,10 @@ def _train_population(group: WorkGroup, plan: Plan, options: TrainingOptions, re
         with report:
             if not work:
                 return
-            population = build_population(group, laid_out, plan, options)
+            population = build_population(group, training_data, plan, options)
             with _evaluator(work, plan, options.workers) as evaluator:
                 if evaluator is not None:
-                    _take_up_evaluation(work, population, evaluator)
+                    _resume_evaluation(work, population, evaluator)
                 _advance(work, population, plan, evaluator, options.checkpoint_seconds, report)
                 if evaluator is not None:
                     _evaluate_finally(work, population, evaluator, report)
@@ -172,6 +196,8 @@ def _train_population(group: WorkGroup, plan: Plan, options: TrainingOptions, re
                 error=error,
                 evaluation_restarts=item.restarts,
             )
+    except LeaseLostError as error:
+        warnings.warn(str(error), AssayWarning, stacklevel=3)  # the runs are another's, who goes on with them
     except Exception as error:
         _fail([item.run for item in work], error)
 
@@ -281,7 +307,7 @@ def _evaluator(work: list[Work], plan: Plan, workers: int | None) -> Iterator[Ev
         yield evaluator
 
 
-def _take_up_evaluation(work: list[Work], population: Learner, evaluator: Evaluator) -> None:
+def _resume_evaluation(work: list[Work], population: Learner, evaluator: Evaluator) -> None:
     """Begin anew the evaluation that was in flight when the checkpoint was written."""
     pending = [item.pending for item in work if item.pending is not None]
     if pending:

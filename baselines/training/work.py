@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -21,9 +22,11 @@ from assay.baselines.engine.learner import Learner, Member, State
 from assay.baselines.engine.population import stage_lengths
 from assay.baselines.engine.tables import data_bytes
 from assay.baselines.runs.job import Job
+from assay.baselines.runs.lease import Lease
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import PendingEvaluation, Run
-from assay.baselines.training.grouping import Candidate, form_groups
+from assay.baselines.runs.schema import DESCRIPTION
+from assay.baselines.training.grouping import GroupCandidate, form_groups
 from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.sizing import (
     available_memory,
@@ -33,7 +36,16 @@ from assay.baselines.training.sizing import (
 )
 from assay.datasets.errors import AssayError, AssayWarning, ConfigError
 
-__all__ = ["Work", "WorkGroup", "build_population", "estimate_data_bytes", "form_populations", "lay_out", "look_up"]
+__all__ = [
+    "Work",
+    "WorkGroup",
+    "build_population",
+    "estimate_data_bytes",
+    "form_populations",
+    "lay_out",
+    "look_up",
+    "resume_from_checkpoints",
+]
 
 
 class Work:
@@ -42,6 +54,12 @@ class Work:
     def __init__(self, job: Job, plan: Plan, root: Path) -> None:
         self.job, self.plan = job, plan
         self.folder = root / plan.folder(job)
+        if not (self.folder / DESCRIPTION).exists() and (root / plan.former_folder(job) / DESCRIPTION).exists():
+            self.folder = root / plan.former_folder(job)
+        self.run: Run
+        self._reset()
+
+    def _reset(self) -> None:
         self.state: State | None = None
         self.pending: PendingEvaluation | None = None
         self.restarts = 0  # of simulators, in the evaluations of its population
@@ -51,9 +69,9 @@ class Work:
         self.finished = False
         self.company: str | None = None  # the population in which it was begun
         self.checkpoints: frozenset[int] = frozenset()
+        self.seen: tuple[Any, ...] = ()  # what there was of it when it was looked up
         self.number = 0  # of the latest checkpoint
         self.diverged_at: int | None = None
-        self.run: Run
 
     def check(self) -> None:
         """Raise ConfigError where the job is impossible, before anything is written for any job."""
@@ -69,14 +87,22 @@ class Work:
 
     def look_up(self) -> None:
         """Find out what is there already; nothing is written."""
-        if (self.folder / "run.json").exists():
+        self._reset()
+        if (self.folder / DESCRIPTION).exists():
             self.run = Run(self.folder)
-            self.finished = self.run.status in ("finished", "diverged")
+            self.finished = self.run.ended
             if self.run.status == "unfinished":
                 self.company = self.run.description["population"]
                 self.checkpoints = frozenset(self.run.checkpoints())
+            self.seen = (self.run.status, self.run.description.get("digest"), self.checkpoints)
 
-    def take_up(self, number: int) -> None:
+    def changed(self) -> bool:
+        """Look it up again, and tell whether another process has begun or ended it since."""
+        before = self.seen
+        self.look_up()
+        return self.seen != before
+
+    def resume(self, number: int) -> None:
         """Read a checkpoint."""
         self.number = number
         self.state, self.pending, progress = self.run.read_checkpoint(number)
@@ -85,10 +111,11 @@ class Work:
         self.seconds, self.diverged_at = progress["seconds"], progress["diverged_at"]
         self.restarts = progress["restarts"]
 
-    def begin(self, trained_on: dict[str, Any], company: str) -> None:
+    def begin(self, trained_on: dict[str, Any], company: str, lease: Lease) -> None:
         """Make the run's folder, or take up the one that is there; `company` names the job's population."""
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        self.run = Run.create(self.folder, self.job, self.plan, trained_on, started, company)
+        guard = functools.partial(lease.check, self.folder)
+        self.run = Run.create(self.folder, self.job, self.plan, trained_on, started, company, guard)
         self.run.keep_checkpoint(self.number)  # a later one lacks its companions
 
     @property
@@ -96,12 +123,10 @@ class Work:
         """Jobs with the same text can share a population."""
         dataset, algorithm = self.job.dataset, self.job.algorithm
         shapes = [[str(array.dtype), array.shape[1:]] for array in _leaves(dataset.observations, dataset.actions)]
-        done = 0 if self.state is None else self.state.update
-        pending = None if self.pending is None else self.pending.update
         environment = str(self.plan.environment(self.job))
         scale = self.job.action_scale
         actions = [len(scale.center), scale.first]
-        same = [algorithm.name, algorithm.static_parameters(), shapes, actions, environment, done, pending]
+        same = [algorithm.name, algorithm.static_parameters(), shapes, actions, environment]
         return json.dumps(same, sort_keys=True)
 
     @property
@@ -174,7 +199,6 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
     """
     device, population = options.device if options.ray is None else "cpu", options.population
     unfinished = list({item.folder: item for item in reversed(work) if not item.finished}.values())[::-1]
-    _take_up_checkpoints(unfinished)
     kinds: dict[Hashable, list[Work]] = {}
     for item in unfinished:
         kinds.setdefault(item.kind, []).append(item)
@@ -193,8 +217,14 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
         )
 
     weighted = {item.kind for item in unfinished if item.job.dataset.weights is not None}
+    begun = _companies(unfinished)
     candidates = [
-        Candidate(item.kind, item.data_key, estimate_data_bytes(item, weighted=item.kind in weighted), item.company)
+        GroupCandidate(
+            item.kind,
+            item.data_key,
+            estimate_data_bytes(item, weighted=item.kind in weighted),
+            item.company if item.company in begun else None,
+        )
         for item in unfinished
     ]
     groups = form_groups(candidates, largest, taken.__getitem__, available)
@@ -224,17 +254,20 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
     return made
 
 
-def _take_up_checkpoints(unfinished: Sequence[Work]) -> None:
-    """Read the latest checkpoint that all runs of a population have: a kill may have come between two of them."""
-    companies: dict[str, list[Work]] = {}
+def _companies(unfinished: Sequence[Work]) -> dict[str, frozenset[int]]:
+    """Return the checkpoints that all runs of a population have; one without any is as good as not begun."""
+    common: dict[str, frozenset[int]] = {}
     for item in unfinished:
         if item.company is not None:
-            companies.setdefault(item.company, []).append(item)
-    for members in companies.values():
-        common = frozenset.intersection(*(item.checkpoints for item in members))
-        for item in members:
-            if common:
-                item.take_up(max(common))
+            common[item.company] = common.get(item.company, item.checkpoints) & item.checkpoints
+    return {company: numbers for company, numbers in common.items() if numbers}
+
+
+def resume_from_checkpoints(group: WorkGroup) -> None:
+    """Read the latest checkpoint that all runs of a population have: a kill may have come between two of them."""
+    for numbers in _companies(group.members).values():
+        for item in group.members:
+            item.resume(max(numbers))
 
 
 def estimate_data_bytes(item: Work, *, weighted: bool) -> int:
@@ -258,25 +291,25 @@ def stored_columns(job: Job) -> dict[str, int]:
 
 def lay_out(group: WorkGroup) -> tuple[dict[str, TrainingData], list[tuple[Work, AssayError]]]:
     """Lay out the datasets of a group, and say whose cannot be learned from."""
-    laid_out: dict[str, TrainingData] = {}
+    training_data: dict[str, TrainingData] = {}
     errors: dict[str, AssayError] = {}
     for item in group.members:
-        if item.data_key not in laid_out and item.data_key not in errors:
+        if item.data_key not in training_data and item.data_key not in errors:
             try:
-                laid_out[item.data_key] = item.job.algorithm.training_data(item.job.dataset, item.job.action_scale)
+                training_data[item.data_key] = item.job.algorithm.training_data(item.job.dataset, item.job.action_scale)
             except AssayError as error:
                 errors[item.data_key] = error
-    return laid_out, [(item, errors[item.data_key]) for item in group.members if item.data_key in errors]
+    return training_data, [(item, errors[item.data_key]) for item in group.members if item.data_key in errors]
 
 
 def build_population(
-    group: WorkGroup, laid_out: Mapping[str, TrainingData], plan: Plan, options: TrainingOptions
+    group: WorkGroup, training_data: Mapping[str, TrainingData], plan: Plan, options: TrainingOptions
 ) -> Learner:
     """Make the networks, place the data, and restore what was saved."""
-    numbers = {key: number for number, key in enumerate(laid_out)}
+    numbers = {key: number for number, key in enumerate(training_data)}
     population = group.members[0].job.algorithm.learner(
         [Member(item.job.algorithm, item.job.seed, numbers[item.data_key]) for item in group.members],
-        list(laid_out.values()),
+        list(training_data.values()),
         plan.steps,
         device=options.device,
         storage=plan.storage_dtype,

@@ -15,7 +15,7 @@ import pytest
 
 from assay.analysis import load_returns, write_report
 from assay.analysis.page import table_block
-from assay.datasets.errors import ConfigError, FormatError
+from assay.datasets.errors import AssayError, ConfigError
 
 Make = Callable[..., Path]
 VOID = {"meta", "br", "hr", "img", "input", "link", "use", "path", "rect", "circle"}
@@ -281,7 +281,7 @@ def test_a_damaged_folder_leaves_the_old_report(example: Path) -> None:
     before = output.read_bytes()
     victim = next(path for path in example.iterdir() if path.is_dir())
     (victim / "run.json").write_text("{")
-    with pytest.raises(FormatError, match=r"run\.json"):
+    with pytest.raises(AssayError, match=r"run\.json"):
         write_report(example, output)
     assert output.read_bytes() == before
     shutil.rmtree(victim)

@@ -65,9 +65,9 @@ def test_the_interval_of_three_runs_is_their_range() -> None:
 
 
 def test_the_bootstrap_distribution_of_two_runs_is_the_binomial_one() -> None:
-    from assay.analysis.statistics import bootstrap
+    from assay.datasets.bootstrap import bootstrap
 
-    means = bootstrap((np.array([[0.0], [1.0]]),), aggregate_mean, 20000, 0)
+    means = bootstrap((np.array([[0.0], [1.0]]),), aggregate_mean, 20000, np.random.default_rng(0))
     values, counts = np.unique(means, return_counts=True)
     assert values.tolist() == [0.0, 0.5, 1.0]
     np.testing.assert_allclose(counts / 20000, [0.25, 0.5, 0.25], atol=0.015)
@@ -117,10 +117,14 @@ def test_pairs_are_resampled_independently() -> None:
 
 
 def test_resamples_in_blocks_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
-    from assay.analysis import statistics
+    from assay.datasets import bootstrap as module
 
-    monkeypatch.setattr(statistics, "_BLOCK", 50)
-    assert statistics.bootstrap((draw((4, 3)),), aggregate_mean, 103, 0).shape == (103,)
+    scores = draw((4, 3))
+    whole = module.bootstrap((scores,), aggregate_mean, 103, np.random.default_rng(0))
+    monkeypatch.setattr(module, "_DRAWS_AT_A_TIME", 50)
+    parts = module.bootstrap((scores,), aggregate_mean, 103, np.random.default_rng(0))
+    assert whole.shape == (103,)
+    assert np.array_equal(whole, parts)  # one sample's draws do not depend on how many are made at a time
 
 
 def test_the_seed_repeats_and_differs() -> None:
@@ -160,3 +164,19 @@ def test_impossible_scores_are_named(scores: object, message: str) -> None:
 def test_impossible_options_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         get_interval_estimates({"a": np.ones((2, 2))}, aggregate_mean, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "scores", [[[1.0, 2.0], [3.0]], "many", 3.0, [1.0, 2.0], [], np.empty((0, 2)), [["a", "b"]], None], ids=repr
+)
+def test_what_is_no_table_of_runs_and_tasks_is_refused_in_words(scores: object) -> None:
+    for aggregate in (aggregate_mean, aggregate_median, aggregate_iqm, aggregate_optimality_gap):
+        with pytest.raises(ConfigError, match=r"the scores .*(runs|run)"):
+            aggregate(scores)
+    with pytest.raises(ConfigError, match="the scores of 'IQL'"):
+        get_interval_estimates({"IQL": scores}, aggregate_mean)
+
+
+def test_ragged_counts_of_runs_are_told() -> None:
+    with pytest.raises(ConfigError, match=r"rows have 3, 2 entries. Every task needs equally many runs"):
+        get_interval_estimates({"IQL": [[1.0, 2.0, 3.0], [4.0, 5.0]]}, aggregate_mean)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from assay.analysis import load_curves, load_quality, load_returns, load_runs, load_suite
-from assay.datasets.errors import AssayError, FormatError
+from assay.datasets.errors import AssayError, DatasetIntegrityError, FormatError
 
 Make = Callable[..., Path]
 
@@ -216,7 +216,7 @@ def test_a_damaged_folder_is_an_error_that_names_the_file(example: Path, harm: C
 
 def test_a_damaged_suite_or_quality_file_is_named(example: Path) -> None:
     (example / "quality.parquet").write_bytes(b"PAR1")
-    with pytest.raises(FormatError, match=r"quality\.parquet"):
+    with pytest.raises(DatasetIntegrityError, match=r"quality\.parquet"):
         load_quality(example)
     (example / "suite.json").write_text("[]")
     with pytest.raises(FormatError, match=r"suite\.json"):

@@ -407,9 +407,6 @@ def test_minari_downloads_its_own(home: Path, tmp_path: Path, monkeypatch: pytes
         download_dataset("minari:absent-v0")
     with pytest.raises(DatasetError, match="is not a Minari id"):
         download_dataset("minari:../x-v0")
-    monkeypatch.setattr("assay.datasets.remote.find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"pip install 'assay\[minari\]'"):
-        download_dataset("minari:D4RL/door/human-v2")
     with pytest.raises(UnknownNameError, match="source of downloads"):
         download_dataset("s3:x")
 

@@ -95,7 +95,8 @@ def test_a_file_converts_to_a_format_and_back(name: str, format_name: str, tmp_p
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssayWarning)
-        assay.save(dataset, target, format=format_name)
+        drop = ["rewards", "terminations"] if format_name == "ogbench" else []
+        assay.save(dataset, target, format=format_name, drop=drop)
         back = assay.load(target)
     before, after = usable(dataset, format_name), usable(back, format_name)
     assert before.keys() == after.keys()

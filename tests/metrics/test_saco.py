@@ -26,7 +26,7 @@ from assay.metrics import (
     unique_state_actions,
     unique_states,
 )
-from assay.metrics.grid import Frames
+from assay.metrics.grid import ImageColumn
 
 
 def make(states: np.ndarray, actions: np.ndarray, episode_length: int = 10_000) -> Dataset:
@@ -202,7 +202,7 @@ def test_structured_observations_and_images_are_columns_too() -> None:
     )
     assert unique_state_actions(dataset, grid) == len(np.unique(rows, axis=0))
     whole = Grid.from_dataset(dataset)
-    assert (whole.names, whole.frames) == (("observations/door", "actions"), (Frames("observations/image"),))
+    assert (whole.names, whole.frames) == (("observations/door", "actions"), (ImageColumn("observations/image"),))
     for bits in (64, 128):
         assert unique_state_actions(dataset, whole, bits=bits) == len(np.unique(rows, axis=0))
         assert unique_states(dataset, whole, bits=bits) == len(np.unique(rows[:, :-1], axis=0))

@@ -88,7 +88,7 @@ def test_a_broken_reward_cannot_be_ranked_and_other_damage_is_found_at_its_step(
         PercentBC().training_data(episodes([[1.0], [np.nan]]), UNIT)
     dataset = episodes([[1.0], [2.0]])
     dataset = dataset.replace(columns={"actions": np.array([[0.0], [np.inf]])})
-    with pytest.raises(ConfigError, match=r"step 1 of episode 0, column .* holds NaN or infinity"):
+    with pytest.raises(ConfigError, match=r"step 1 of episode 1, column actions\[0\] holds NaN"):
         PercentBC(fraction=0.5).training_data(dataset, UNIT)
 
 

@@ -25,7 +25,7 @@ from assay.datasets import Dataset
 from assay.datasets.environments.pool import EnvironmentPool
 from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
 from tests.baselines.problems import pendulum_like
-from tests.baselines.training.test_train import ROOT, SMALL, finished_runs
+from tests.baselines.training.test_train import ROOT, SMALL
 
 HOPPER = (11, 3)
 
@@ -77,7 +77,7 @@ class Counting:
     def __init__(self, disturb=lambda step: None) -> None:
         self.disturb, self.began = disturb, []
 
-    def begin(self, members: slice, episodes: int):
+    def begin(self, members: slice, episodes: int, seeds=None):
         self.began.append((members, episodes))
         steps, totals = 0, np.zeros((members.stop - members.start, episodes))
 
@@ -120,7 +120,9 @@ def test_batches_take_turns_only_where_the_policy_has_a_core_and_nothing_depends
     expected = evaluate(actor, "Hopper-v5", evaluation, workers=0)
     monkeypatch.setattr("assay.baselines.evaluation.evaluation.usable_cores", lambda: cores)
     begun, begin = [], actor.begin
-    monkeypatch.setattr(actor, "begin", lambda members, episodes: begun.append(members) or begin(members, episodes))
+    monkeypatch.setattr(
+        actor, "begin", lambda members, episodes, seeds=None: begun.append(members) or begin(members, episodes, seeds)
+    )
     found = evaluate(actor, "Hopper-v5", evaluation, workers=2)
     assert len(begun) == batches
     np.testing.assert_array_equal(found.returns, expected.returns)
@@ -273,7 +275,7 @@ def train_with_evaluations(folder: Path) -> list[Run]:
 def evaluating(folder: Path) -> list[int]:
     """Updates whose evaluation is under way in the checkpoints of a folder."""
     found = []
-    for run in finished_runs(folder):
+    for run in [Run(file.parent) for file in sorted(folder.glob("*/run.json"))]:
         try:
             pending = [run.read_checkpoint(number)[1] for number in run.checkpoints()[-1:]]
         except FileNotFoundError:  # a later one has taken its place meanwhile

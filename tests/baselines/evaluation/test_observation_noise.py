@@ -44,7 +44,7 @@ class Seen:
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
 
-    def begin(self, members: slice, episodes: int):
+    def begin(self, members: slice, episodes: int, seeds=None):
         actor = self
 
         class Episodes:

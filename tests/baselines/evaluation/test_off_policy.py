@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 from assay.baselines import DecisionTransformer, Job, Run, fitted_q_evaluation, initial_value, train
 from assay.baselines.evaluation.off_policy import FittedQ, critic_values, fit_critics, initial_observations
+from assay.baselines.runs.integrity import write_json
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.info import DatasetInfo
@@ -124,7 +123,7 @@ def test_impossible_estimates_are_refused(runs, tmp_path):
     with pytest.raises(ConfigError, match=r"expected \(n, 3\)"):
         fitted_q_evaluation(runs, narrow)
     description = {**runs[0].description, "status": "unfinished"}
-    (tmp_path / "run.json").write_text(json.dumps(description))
+    write_json(tmp_path / "run.json", description)
     with pytest.raises(ConfigError, match="is unfinished: only finished runs"):
         fitted_q_evaluation([*runs, Run(tmp_path)], dataset)
     looks_back = DecisionTransformer(batch_size=4, sequence_length=2, width=4, blocks=1, longest_episode=20)

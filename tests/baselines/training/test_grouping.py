@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from assay.baselines import BC, CQL, IQL, TD3BC
 from assay.baselines.engine.shapes import Shapes
-from assay.baselines.training.grouping import Candidate, form_groups
+from assay.baselines.training.grouping import GroupCandidate, form_groups
 from assay.baselines.training.sizing import (
     available_memory,
     bytes_per_member,
@@ -30,14 +30,14 @@ ROOT = Path(__file__).parents[3]
 
 candidates = st.lists(
     st.builds(
-        Candidate,
+        GroupCandidate,
         kind=st.sampled_from(["a", "b"]),
         data=st.integers(0, 3),
         data_bytes=st.just(0),
         company=st.sampled_from([None, "first", "second"]),
     ),
     max_size=30,
-).map(lambda items: [Candidate(i.kind, i.data, 10 * (i.data + 1), i.company) for i in items])
+).map(lambda items: [GroupCandidate(i.kind, i.data, 10 * (i.data + 1), i.company) for i in items])
 
 
 @given(candidates, st.integers(1, 6), st.integers(1, 20), st.integers(1, 150))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,23 @@ def test_a_misspelt_option_is_named_with_what_was_meant(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="cannot be a victim"):
         train_victim(*victim, devise="cpu")  # what is impossible whatever the options comes first
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_takes_the_record_and_says_in_one_line_what_is_wrong_with_it(capsys, tmp_path, monkeypatch):
+    from assay.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    suite = str(Path(__file__).parents[3] / "suites" / "quickstart.yaml")
+    for command in (["run", suite], ["run", suite, "--dry-run"], ["train", "pendulum/random"]):
+        with pytest.raises(SystemExit) as end:
+            main([*command, "--population", "0"])
+        assert end.value.code == 1
+        assert " ".join(capsys.readouterr().err.split()) == "error: population=0 must be at least 1, or 'auto'"
+        with pytest.raises(SystemExit):
+            main([command[0], "--help"])
+        shown = capsys.readouterr().out
+        assert all(f"--{item.name.replace('_', '-')}" in shown for item in fields(TrainingOptions))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_keyword_arguments_override_the_record(tmp_path):

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from assay.baselines import BC, IQL, TD3BC, Evaluation, Job, Run, train
+from assay.baselines.runs.integrity import write_json
 from assay.baselines.training.train import matmul_precision
 from assay.datasets.errors import AssayError, ConfigError, DatasetIntegrityError
 from tests.baselines.problems import pendulum_like
@@ -216,7 +217,7 @@ def test_impossible_settings_are_refused_before_anything_is_written(tmp_path):
 def test_a_damaged_checkpoint_or_description_is_an_error_that_names_the_file(tmp_path):
     job = Job(BC(**SMALL), pendulum_like())
     (run,) = train([job], steps=5, runs=tmp_path, evaluation=None)
-    run.update(status="unfinished")
+    write_json(run.folder / "run.json", {**run.description, "status": "unfinished"})
     (run.folder / "checkpoint").mkdir()
     (run.folder / "checkpoint" / "3.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(DatasetIntegrityError, match=r"3\.safetensors is damaged"):

@@ -104,7 +104,7 @@ def test_without_next_observations_the_final_one_is_unknown(tmp_path: Path) -> N
     path = make(tmp_path / "file", {number: demonstration(number, **{"next_obs/pose": None}) for number in range(2)})
     dataset = robomimic.read(path)
     assert not dataset.episode_columns["final_observation"].any()
-    assert dataset.transitions().steps.tolist() == [0, 1, 2, 4, 5, 6]
+    assert dataset.transitions(keep_terminal=False).steps.tolist() == [0, 1, 2, 4, 5, 6]
 
 
 def test_a_success_in_a_sparse_task_is_a_termination_and_any_other_end_a_truncation(tmp_path: Path) -> None:
