@@ -84,12 +84,14 @@ def test_a_call_inside_one_that_is_silent_is_silent():
     assert on_terminal(NESTED, 0.0) == ""
 
 
+@pytest.mark.slow
 def test_loading_measuring_and_training_show_a_bar_on_a_terminal():
     written = on_terminal(DOORS, 0.0)
     for title in ("loading pendulum/random", "measuring", "training"):
         assert title in written
 
 
+@pytest.mark.slow
 def test_nothing_is_written_where_there_is_no_terminal():
     command = [sys.executable, "-c", SLOW + DOORS, "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -115,6 +117,7 @@ def test_a_callable_gets_the_calls_and_none_gets_none():
         assert report is None
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_a_bar_while_a_call_runs():
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
