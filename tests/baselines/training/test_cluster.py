@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from assay.baselines import BC, TD3BC, Evaluation, Job, Run, TrainingProgress, train
 from assay.baselines.training.cluster import _cores_per_population, _train
@@ -17,6 +18,13 @@ from tests.baselines.problems import pendulum_like
 ROOT = Path(__file__).parents[3]
 SMALL = {"hidden": (16, 16), "batch_size": 32}
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+
+
+@pytest.fixture(autouse=True)
+def one_cluster_at_a_time(session_folder: Path) -> Iterator[None]:
+    """Keep the other test processes from starting a cluster meanwhile: `"auto"` finds any one on this machine."""
+    with FileLock(session_folder / "ray.lock"):
+        yield
 
 
 @pytest.fixture
