@@ -67,7 +67,7 @@ def main(root: Path, rounds: int) -> None:
     rng = random.Random(0)
     assert ends_well(fork(root / "whole"))
     begun = time.monotonic()
-    assert all([ends_well(process) for process in (fork(root / "timed"), fork(root / "timed"))])
+    assert all(ends_well(process) for process in [fork(root / "timed"), fork(root / "timed")])
     usual = time.monotonic() - begun
     whole = trained(root / "whole")
     assert len(whole) == len(jobs())
