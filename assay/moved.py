@@ -56,7 +56,6 @@ MOVED = {
     "assay.baselines.randomness": "assay.baselines.engine.randomness",
     "assay.baselines.sizing": "assay.baselines.training.sizing",
     "assay.baselines.suite": "assay.baselines.suites.suite",
-    "assay.baselines.train": "assay.baselines.training.train",
     "assay.baselines.transformer": "assay.baselines.networks.transformer",
     "assay.baselines.victim": "assay.baselines.training.run_victim",
     "assay.baselines.work": "assay.baselines.training.work",
@@ -79,7 +78,7 @@ MOVED = {
     "assay.datasets.collection.worker": "assay.datasets.environments.worker",
     "assay.datasets.formats.hdf5_chunks": "assay.datasets.formats.containers.hdf5_chunks",
     "assay.datasets.formats.hdf5_file": "assay.datasets.formats.containers.hdf5",
-    "assay.datasets.formats.hdf5_safety": "assay.datasets.formats.containers.hdf5_safety",
+    "assay.datasets.formats.hdf5_safety": "assay.datasets.formats.containers.hdf5_guards",
     "assay.datasets.formats.minari.ipc_safety": "assay.datasets.formats.containers.arrow",
     "assay.datasets.formats.npz_file": "assay.datasets.formats.containers.npz",
     "assay.datasets.formats.parquet_file": "assay.datasets.formats.containers.parquet",
@@ -121,6 +120,6 @@ class _Finder(MetaPathFinder):
 
 
 def install() -> None:
-    """Make the former names importable; they are looked up only where no module has the name."""
+    """Make the former names importable."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.insert(0, _Finder())  # before a package that has moved finds its modules a second time

@@ -46,7 +46,7 @@ def bootstrap(
     Examples
     --------
     >>> values = bootstrap([np.arange(5.0)], lambda rows: rows.mean(1), 1000, np.random.default_rng(0))
-    >>> values.shape, 1.9 < values.mean() < 2.1
+    >>> values.shape, bool(1.9 < values.mean() < 2.1)
     ((1000,), True)
     """
     replicates = []

@@ -40,6 +40,7 @@ class Named(Transform):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from assay.corruption import RandomCorruption
     >>> dataset = Dataset.from_arrays(
     ...     observations=np.arange(6.0), actions=np.zeros((5, 1)), rewards=np.ones(5),

@@ -353,11 +353,12 @@ def test_two_suites_in_one_folder_each_show_their_own_scores(capsys, dataset, tm
     for source, seeds in ((dataset, [0, 1]), (changed, [0, 1, 2])):
         suite.write_text(SUITE.format(source=source).replace("[0, 1]", str(seeds)))
         text = run(capsys, "run", suite, "--budget", "smoke", "--runs", runs, "--workers", 0)
-        shown = re.findall(r"(\S+) │ clean │ (\d)", text)
+        table = text.rpartition("Final scores")[2]
+        shown = re.findall(r"(\S+) │ clean[^│]*│ (\d) │", table)
         assert shown == [(name, str(len(seeds))) for name in ("BC", "iql-sharp")]
-    text = run(capsys, "report", runs, "-o", tmp_path / "report.html", status=1)
-    assert "different content" in text
-    assert "a folder of its own" in text
+    run(capsys, "report", runs, "-o", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "columns=[&#39;rewards&#39;]" in page or "columns=['rewards']" in page  # what tells the two datasets apart
 
 
 def test_a_dry_run_prints_jobs_and_populations_and_writes_nothing(capsys, dataset, tmp_path):

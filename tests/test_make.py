@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}  # also below make
 pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").exists(), reason="needs a source checkout")
 
 
 def commands(*arguments: str) -> list[str]:
     """Return what make would run, and run nothing."""
-    done = subprocess.run(["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--dry-run", *arguments], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return done.stdout.splitlines()
 
 

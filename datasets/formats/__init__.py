@@ -112,10 +112,10 @@ def register_format(name: str, format: Format) -> None:
         If the name is taken, or something is missing from the format.
     """
     _discover_built_in()
+    if _REGISTRY.known(name) is format:  # a file of this package that registers itself
+        return
     if name in _BUILT_IN:
         raise ConfigError(f"{name} is a built-in format; choose another name")
-    if _REGISTRY.known(name) is format:
-        return
     if missing := _missing(format):
         raise ConfigError(f"format {name} has no {missing[0]}; see assay.datasets.formats.Format")
     _REGISTRY.add(name, format, str(getattr(format, "__module__", None) or getattr(format, "__name__", "")))

@@ -71,7 +71,7 @@ def test_t_observations_that_meet_t_plus_1_are_not_shifted_and_no_final_one_is_m
     path = version_2(tmp_path / "file.h5")
     dataset = d3rlpy.read(path)
     assert not dataset.episode_columns["final_observation"].any()
-    transitions = dataset.transitions()
+    transitions = dataset.transitions(keep_terminal=False)
     assert transitions.steps.tolist() == [0, 1, 4, 5, 6]
     with h5py.File(path) as file:
         for episode, start in enumerate((0, 3, 4)):
@@ -100,7 +100,7 @@ def test_version_1_tells_timeouts_from_terminals_and_keeps_the_tail(tmp_path: Pa
     assert dataset.episode_lengths.tolist() == [4, 3, 3]
     assert np.flatnonzero(dataset.terminations).tolist() == [3]
     assert np.flatnonzero(dataset.truncations).tolist() == [6]
-    assert len(dataset.transitions()) == 7
+    assert len(dataset.transitions(keep_terminal=False)) == 7
     assert dataset.info.extra == {"discrete_action": False, "create_mask": False, "mask_size": 1, "version": "1.0"}
     with pytest.warns(AssayWarning, match="no episode_terminals"):
         assert d3rlpy.read(version_1(tmp_path / "file.h5", episode_terminals=None)).total_episodes == 2

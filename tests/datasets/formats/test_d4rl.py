@@ -52,7 +52,7 @@ def test_a_file_without_next_observations_has_no_final_observations_and_invents_
     dataset = d4rl.read(make(tmp_path / "v1", held))
     assert dataset.episode_lengths.tolist() == [4, 4, 12]
     assert not dataset.episode_columns["final_observation"].any()
-    transitions = dataset.transitions()
+    transitions = dataset.transitions(keep_terminal=False)
     assert transitions.steps.tolist() == [0, 1, 2, 4, 5, 6, *range(8, 19)]
     assert (transitions.next_observations == held["observations"][transitions.steps + 1]).all()
 
@@ -62,7 +62,7 @@ def test_stored_next_observations_give_the_final_ones(tmp_path: Path) -> None:
     following[[3, 7, 19]] = [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
     dataset = d4rl.read(make(tmp_path / "v2", rows(next_observations=following)))
     assert not dataset.has_next_observations
-    assert len(dataset.transitions()) == 20
+    assert len(dataset.transitions(keep_terminal=False)) == 20
     assert dataset.observations[[4, 9, 22], 0].tolist() == [1, 2, 3]
 
 
@@ -76,7 +76,7 @@ def test_timeouts_are_truncations_and_never_terminations(tmp_path: Path) -> None
 def test_next_observations_do_not_cross_the_border_of_an_episode(tmp_path: Path) -> None:
     """qlearning_dataset takes observations[i + 1] at terminals and, with terminate_on_end, at timeouts (D4RL #145)."""
     held = rows()
-    transitions = d4rl.read(make(tmp_path / "v1", held)).transitions()
+    transitions = d4rl.read(make(tmp_path / "v1", held)).transitions(keep_terminal=False)
     assert not {3, 7} & set(transitions.steps.tolist())
 
 
@@ -86,7 +86,7 @@ def test_the_last_step_of_the_file_is_not_lost(tmp_path: Path) -> None:
     dataset = d4rl.read(make(tmp_path / "v2", held))
     assert dataset.total_steps == 20
     assert dataset.returns.sum() == held["rewards"].sum()
-    assert len(dataset.transitions()) == 20
+    assert len(dataset.transitions(keep_terminal=False)) == 20
 
 
 def test_metadata_of_scalars_texts_and_arrays_is_in_the_info_and_large_arrays_are_named(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_reading_formats_cannot_be_written_and_misspelt_ones_are_corrected() -> 
 
 def test_a_format_of_ones_own_is_checked_before_it_is_known() -> None:
     with pytest.raises(ConfigError, match="built-in"):
-        register_format("minari", format_named("minari"))
+        register_format("minari", format_named("d4rl"))
     with pytest.raises(ConfigError, match="has no sniff"):
         register_format("mine", SimpleNamespace(TITLE="", LAYOUT="file", CANNOT_HOLD=""))  # type: ignore[arg-type]
     assert "mine" not in known_formats()
