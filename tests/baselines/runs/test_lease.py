@@ -212,5 +212,5 @@ def test_two_processes_killed_at_random_lose_nothing_and_end_as_an_undisturbed_t
     assert done.returncode == 0, done.stderr
     folders, kills = map(int, done.stdout.split())
     assert folders >= 5
-    assert kills >= 20
+    assert kills >= 20  # of about 80 attempts; a process may end before its turn comes
     assert sum(Run(path.parent).status == "finished" for path in tmp_path.glob("folder*/*/run.json")) >= 4 * folders

@@ -65,8 +65,9 @@ def ends_well(process: int) -> bool:
 
 def main(root: Path, rounds: int) -> None:
     rng = random.Random(0)
-    begun = time.monotonic()
     assert ends_well(fork(root / "whole"))
+    begun = time.monotonic()
+    assert all(ends_well(process) for process in [fork(root / "timed"), fork(root / "timed")])
     usual = time.monotonic() - begun
     whole = trained(root / "whole")
     assert len(whole) == len(jobs())
@@ -74,8 +75,8 @@ def main(root: Path, rounds: int) -> None:
     for number in range(rounds):
         folder = root / f"folder{folders}"
         left = [fork(folder), fork(folder)]
-        for process in rng.sample(left, 0 if number == rounds - 1 else rng.choice((0, 1, 2, 2, 2, 2))):
-            time.sleep(rng.uniform(0, usual))
+        for process in rng.sample(left, 0 if number == rounds - 1 else rng.choice((0, 1, 2, 2, 2))):
+            time.sleep(rng.uniform(0, usual / 2))
             left.remove(process)
             ended, status = os.waitpid(process, os.WNOHANG)
             if ended:
