@@ -58,6 +58,8 @@ class Batches:
         self.data = data
         self.tables: dict[str, DatasetTable | Buffer] = {DATA: data, **buffers}
         self.device = draws.update.device
+        if next(iter(streams), None) != FIRST:
+            raise ConfigError(f"the first stream is called {FIRST!r}, not {next(iter(streams), 'nothing')!r}")
         for name, stream in streams.items():
             if stream.table not in self.tables:
                 raise ConfigError(f"stream {name!r} draws from {stream.table!r}; there are {', '.join(self.tables)}")

@@ -121,6 +121,12 @@ def stage_lengths(stages: Sequence[Stage], steps: int) -> list[int]:
     >>> stage_lengths([Stage("dynamics", (), {}, updates=300), Stage("policy", (), {})], 1_000)
     [300, 700]
     """
+    for stage in stages:
+        for what, count in (("updates", stage.updates), ("segment", stage.segment)):
+            if count is not None and count < 1:
+                raise ConfigError(f"stage {stage.name!r} has {what}={count}, which must be at least 1")
+    if twice := len(stages) - len({stage.name for stage in stages}):
+        raise ConfigError(f"{twice} stages have the name of another one, and would draw the same numbers")
     open_ones = [stage.name for stage in stages if stage.updates is None]
     fixed = sum(stage.updates or 0 for stage in stages)
     if len(open_ones) > 1:
@@ -239,11 +245,30 @@ class Population:
         stages = self.algorithm.stages()
         found, start = [], 0
         for stage, updates in zip(stages, stage_lengths(stages, self.steps)):
+            self._check_names(stage)
             draws = self.draws.scoped(stage.name)
             batches = Batches(stage.streams, self.table, self.buffers, draws, self.hyperparameters, streaming=streaming)
             found.append(_StageAtWork(stage, start, updates, batches, draws))
             start += updates
         return found
+
+    def _check_names(self, stage: Stage) -> None:
+        """Raise ConfigError, before anything is trained, where a stage or a network names what is not there."""
+        followed = {name for phase in stage.phases if phase.follow != "trained" for name in phase.follow}
+        copies = {name for name, network in self.networks.items() if network.spec.target}
+        if missing := sorted(followed - copies):
+            raise ConfigError(
+                f"{self.algorithm.label} lets {missing[0]!r} follow, but networks with a target copy are "
+                f"{', '.join(sorted(copies)) or 'none'}"
+            )
+        for name, network in self.networks.items():
+            spec = network.spec
+            target = spec.target_update_rate if name in followed else None
+            for field in filter(None, (spec.learning_rate, spec.weight_decay, spec.gradient_clip, target)):
+                if not hasattr(self.hyperparameters, field):
+                    raise ConfigError(
+                        f"network {name!r} of {self.algorithm.label} names {field!r}, which is no float field"
+                    )
 
     @property
     def _now(self) -> _StageAtWork:

@@ -126,13 +126,16 @@ class Work:
         environment = str(self.plan.environment(self.job))
         scale = self.job.action_scale
         actions = [len(scale.center), scale.first]
-        same = [algorithm.name, algorithm.static_parameters(), shapes, actions, environment]
+        parts = self.job.shapes.to_plain()
+        same = [algorithm.name, algorithm.static_parameters(), shapes, parts, actions, environment]
         return json.dumps(same, sort_keys=True)
 
     @property
     def data_key(self) -> str:
         """Jobs with the same text share their laid out dataset."""
-        return self.job.dataset.fingerprint + json.dumps(self.job.algorithm.data_parameters())
+        scale = self.job.action_scale  # of the space, which the fingerprint does not cover
+        bounds = [scale.center.tolist(), scale.half_range.tolist(), scale.first]
+        return self.job.dataset.fingerprint + json.dumps([self.job.algorithm.data_parameters(), bounds])
 
     def checkpoint(self, population: Learner, member: int, pending: tuple[int, Actor] | None) -> None:
         """Save the member's state, and the policy whose evaluation has not come to its end, beside what was saved."""

@@ -22,6 +22,7 @@ distillation are the member's own draws. Observations are not normalized, as the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar, Literal, cast
 
 import torch
@@ -66,24 +67,11 @@ class FQL(Algorithm):
 
     def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
         observation, action = shapes.observation_size, shapes.action_size
-
-        def network(inputs: int, outputs: int, layer_norm: bool, ensemble: int = 1, target: bool = False) -> MLP:
-            return MLP(
-                inputs,
-                outputs,
-                self.hidden,
-                learning_rate="learning_rate",
-                activation="gelu",
-                xavier=True,
-                layer_norm=layer_norm,
-                ensemble=ensemble,
-                target=target,
-            )
-
+        network = partial(MLP, hidden=self.hidden, learning_rate="learning_rate", activation="gelu", xavier=True)
         return {
-            "critic": network(observation + action, 1, self.critic_layer_norm, ensemble=2, target=True),
-            "flow": network(observation + action + 1, action, self.actor_layer_norm),
-            "policy": network(observation + action, action, self.actor_layer_norm),
+            "critic": network(observation + action, 1, layer_norm=self.critic_layer_norm, ensemble=2, target=True),
+            "flow": network(observation + action + 1, action, layer_norm=self.actor_layer_norm),
+            "policy": network(observation + action, action, layer_norm=self.actor_layer_norm),
         }
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102

@@ -84,6 +84,15 @@ def test_a_stream_names_what_is_there():
         population(Lost(**SMALL), [0])
 
 
+def test_the_first_stream_has_its_name():
+    class Other(BC):
+        def streams(self):
+            return {"rows": Stream(8)}
+
+    with pytest.raises(ConfigError, match="the first stream is called 'batch', not 'rows'"):
+        population(Other(**SMALL), [0])
+
+
 # -------------------------------------------------------------------- stages and segments
 
 
@@ -180,6 +189,27 @@ def test_stages_must_fit_into_the_training(updates, steps, message):
     stages = [Stage(name, (), {}, updates=count) for name, count in zip(("one", "two"), updates)]
     with pytest.raises(ConfigError, match=message):
         stage_lengths(stages, steps)
+
+
+@pytest.mark.parametrize("field", ["updates", "segment"])
+def test_a_stage_without_updates_is_refused(field):
+    with pytest.raises(ConfigError, match=f"{field}=0"):
+        stage_lengths([Stage("one", (), {}, **{field: 0})], 10)
+    with pytest.raises(ConfigError, match="the name of another one"):
+        stage_lengths([Stage("one", (), {}, updates=5), Stage("one", (), {})], 10)
+
+
+@pytest.mark.parametrize(("follow", "rate"), [(("critic",), "learning_rate"), ((), "learning_rat")])
+def test_a_name_that_is_not_there_is_refused_before_anything_is_trained(follow, rate):
+    class Misspelt(BC):
+        def networks(self, shapes):
+            return {"actor": MLP(shapes.observation_size, shapes.action_size, (4,), learning_rate=rate)}
+
+        def phases(self):
+            return (Phase(noise_loss, follow=follow),)
+
+    with pytest.raises(ConfigError, match="critic" if follow else "learning_rat"):
+        population(Misspelt(**SMALL), [0])
 
 
 # -------------------------------------------------------------------- buffers

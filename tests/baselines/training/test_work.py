@@ -27,6 +27,7 @@ from assay.baselines.training.work import (
 )
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning
+from assay.datasets.spaces import Box
 from tests.baselines.problems import pendulum_like
 
 SMALL = {"hidden": (16, 16), "batch_size": 32}
@@ -137,3 +138,13 @@ def test_long_trainings_form_the_same_populations_as_short_ones(tmp_path):
     for steps in (1, 10**9):
         items = [Work(job, Plan(steps, None, "highest"), tmp_path) for job in jobs]
         assert [len(group.members) for group in form_populations(items, TrainingOptions())] == [6]
+
+
+def test_datasets_of_equal_content_and_other_spaces_are_laid_out_apart(tmp_path):
+    narrow = pendulum_like()
+    wide = narrow.replace(info=replace(narrow.info, action_space=Box((1,), "float32", [-4.0], [4.0])))
+    jobs = [Job(BC(**SMALL), narrow), Job(BC(**SMALL), wide, seed=1)]
+    (group,) = form_populations(work(tmp_path, jobs), TrainingOptions())
+    data, failures = lay_out(group)
+    assert not failures
+    assert [item.action_scale.half_range.tolist() for item in data.values()] == [[2.0], [4.0]]
