@@ -31,6 +31,7 @@ COMMANDS = (
     "validate",
     "corrupt",
     "apply",
+    "relabel actions",
     "metrics",
     "card",
     "train",
