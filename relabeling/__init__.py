@@ -13,7 +13,9 @@ from assay.relabeling.nearest_neighbour import NearestNeighbourLabels
 from assay.relabeling.one_step import OneStepLabels
 from assay.relabeling.preferences.agreement import ranking_accuracy
 from assay.relabeling.preferences.labels import PreferenceRewardLabels
+from assay.relabeling.progress import ProgressLabels, read_progress, write_progress
 from assay.relabeling.simple_rewards import ConstantRewards, SparseRewards
+from assay.relabeling.success import SuccessLabels
 from assay.relabeling.task_measure import TaskMeasure
 from assay.relabeling.uncertain_labels import UncertainLabels
 
@@ -26,11 +28,15 @@ __all__ = [
     "NearestNeighbourLabels",
     "OneStepLabels",
     "PreferenceRewardLabels",
+    "ProgressLabels",
     "RestoreTruth",
     "ScriptedTeacher",
     "SparseRewards",
+    "SuccessLabels",
     "TaskMeasure",
     "UncertainLabels",
     "label_error",
     "ranking_accuracy",
+    "read_progress",
+    "write_progress",
 ]

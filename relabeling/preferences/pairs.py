@@ -27,7 +27,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.generators import block_generator
-from assay.relabeling.preferences.views import Views
+from assay.relabeling.frames.views import Views
 
 __all__ = ["PairDrawer", "PairMethod", "StepPairs"]
 
@@ -93,7 +93,7 @@ class PairDrawer:
 
     Examples
     --------
-    >>> from assay.relabeling.preferences.views import StateViews
+    >>> from assay.relabeling.frames.views import StateViews
     >>> dataset = Dataset.from_arrays(
     ...     observations=np.arange(12.0)[:, None], actions=np.zeros(10), rewards=np.zeros(10),
     ...     terminations=np.arange(10) % 5 == 4, truncations=np.zeros(10, bool))

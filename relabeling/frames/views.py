@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
-from assay.relabeling.frames import FrameSource
+from assay.relabeling.frames.source import FrameSource
 
 __all__ = ["FrameViews", "StateViews", "Views"]
 
