@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -26,7 +27,7 @@ from assay.relabeling.frames.renderer import Renderer, renderer_of
 
 def make_dataset(environment_id: str, frames: int) -> Dataset:
     """Make random states near the start of an episode."""
-    environment = gymnasium.make(environment_id)
+    environment: Any = gymnasium.make(environment_id)
     size = environment.observation_space.shape[0]
     observations = np.random.default_rng(0).normal(0, 0.1, (frames, size))
     if environment_id.startswith("Pendulum"):
@@ -59,7 +60,7 @@ def rate_of_gymnasium(environment_id: str, renderer: Renderer, frames: int) -> f
     environment = gymnasium.make(environment_id, render_mode="rgb_array", disable_env_checker=True, **size)
     environment.reset(seed=0)
     environment.render()
-    inner = environment.unwrapped
+    inner: Any = environment.unwrapped
     start = time.process_time()
     for state in renderer.states[:frames]:
         if isinstance(renderer, MujocoRenderer):

@@ -136,7 +136,7 @@ def progress(
         return
     if output is None:
         raise ConfigError("say where to write: --output, or --export for a sidecar file")
-    given = {"path": source, "column": column, "use": use, "head": head}
+    given: dict[str, Any] = {"path": source, "column": column, "use": use, "head": head}
     given |= {"reward": reward, "horizon": horizon, "kappa": kappa}
     transform = make_transform("relabeling.progress", given)
     result = apply_transforms(name, [transform], Destination(output, format, overwrite, drop))

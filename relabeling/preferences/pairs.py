@@ -171,10 +171,12 @@ class PairDrawer:
 
     def _draw_starts(self, generator: np.random.Generator, count: int, method: PairMethod) -> np.ndarray:
         if method != "by_episode":
-            return self._starts[generator.integers(0, len(self._starts), count)]
+            uniform: np.ndarray = self._starts[generator.integers(0, len(self._starts), count)]
+            return uniform
         episodes = generator.integers(0, len(self._counts), count)
         within = (generator.random(count) * self._counts[episodes]).astype(np.int64)
-        return self._starts[self._firsts[episodes] + within]
+        found: np.ndarray = self._starts[self._firsts[episodes] + within]
+        return found
 
     def distances(self, pairs: StepPairs) -> np.ndarray:
         """Return the Euclidean distances (n,) of what is seen of both segments."""
@@ -182,6 +184,6 @@ class PairDrawer:
         chunk = max(1, self.views.rows_at_once // pairs.length)
         for start in range(0, len(pairs), chunk):
             part = pairs.take(np.arange(start, min(start + chunk, len(pairs))))
-            sides = [self.views.take(part.steps(side).ravel()).astype(np.float32) for side in ("first", "second")]  # type: ignore[arg-type]
+            sides = [self.views.take(part.steps(side).ravel()).astype(np.float32) for side in ("first", "second")]
             apart[start : start + chunk] = np.linalg.norm((sides[0] - sides[1]).reshape(len(part), -1), axis=1)
         return apart

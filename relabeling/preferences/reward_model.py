@@ -93,14 +93,14 @@ def segment_returns(
 ) -> torch.Tensor:
     """Return the sums [P, B] of rewards of segments, vectors [P, B, L n] or frames [P, B, L, height, width, channels]."""
     if isinstance(seen, torch.Tensor):
-        steps = seen.unflatten(-1, (length, -1)).flatten(1, 2)  # [P, B L, n]
+        steps = seen.reshape(len(seen), -1, seen.shape[-1] // length)  # [P, B L, n]
     else:
         frames = seen["image"].flatten(1, 2)  # [P, B L, height, width, channels]
         no_vector = torch.zeros((*frames.shape[:2], 0), dtype=networks["reward"].buffer.dtype, device=frames.device)
         centred = (frames.to(no_vector.dtype) - 128.0) / 64.0
         steps = networks["encoder"](no_vector, centred, weights=weights)
-    rewards = networks["reward"](steps, weights=weights).squeeze(-1)  # [P, B L]
-    return rewards.unflatten(1, (-1, length)).sum(-1)
+    rewards = networks["reward"](steps, weights=weights)  # [P, B L, 1]
+    return rewards.reshape(len(rewards), -1, length).sum(-1)
 
 
 def loss(setting: Setting, length: int) -> Losses:
