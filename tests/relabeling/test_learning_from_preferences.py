@@ -19,7 +19,7 @@ from assay.relabeling import PreferenceRewardLabels, ScriptedTeacher, TaskMeasur
 from assay.relabeling.judges import Pairs
 from assay.relabeling.task_measure import MEASURE
 
-FRAMES = {"inputs": "frames", "frame_height": 32, "filters": ((16, 5, 2), (32, 3, 2), (64, 3, 2))}
+FRAMES = {"inputs": "frames", "filters": ((16, 5, 3), (32, 3, 2), (64, 3, 2))}
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Shuffled:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["cartpole", "pendulum"])
-def test_rewards_learned_from_frames_rank_held_out_pairs_unless_the_answers_are_shuffled(task):
+@pytest.mark.parametrize(("task", "height"), [("cartpole", 64), ("pendulum", 32)])  # a pole leans by 12 degrees at most
+def test_rewards_learned_from_frames_rank_held_out_pairs_unless_the_answers_are_shuffled(task, height):
     dataset = TaskMeasure()(assay.load(f"{task}/medium-replay", steps=3_000))
     truth = dataset.column(MEASURE)
-    options = {"pairs": 700, "passes": 14, "learning_rate": 1e-3, **FRAMES}
+    options = {"pairs": 1_000, "passes": 12, "learning_rate": 1e-3, "frame_height": height, **FRAMES}
     rated = PreferenceRewardLabels(judge=ScriptedTeacher(), judged_by=MEASURE, **options)(dataset)
     assert ranking_accuracy(rated.rewards, truth).low > 0.85
-    options["passes"] = 3
+    options["passes"] = 2
     blind = PreferenceRewardLabels(judge=Shuffled(), **options)(dataset)
     assert ranking_accuracy(blind.rewards, truth).high < 0.85
     assert blind.info.extra["reward_model"]["held_out"]["low"] < 0.5
@@ -58,7 +58,7 @@ def test_a_policy_learns_from_learned_rewards_what_it_learns_from_those_that_the
     rates = {f"{name}_learning_rate": 1e-3 for name in ("actor", "critic", "value")}
     algorithm = IQL(hidden=(64, 64), batch_size=128, **rates)
     jobs = [Job(algorithm, variant, seed) for variant in variants.values() for seed in range(2)]
-    runs = train(jobs, steps=1_000, runs=tmp_path, evaluation=Evaluation(episodes=10), progress=None)
+    runs = train(jobs, steps=2_500, runs=tmp_path, evaluation=Evaluation(episodes=10), progress=None)
     scores = [np.mean(run.returns) for run in runs]
     means = dict(zip(variants, np.reshape(scores, (3, 2)).mean(1)))
     assert means["learned"] > 0.8 * means["true"], means
