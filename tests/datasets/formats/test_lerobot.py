@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import assay
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, AssayWarning, ConfigError, DatasetError, FormatError
-from assay.datasets.formats import FORMATS, format_named, lerobot_statistics
+from assay.datasets.formats import FORMATS, format_named, lerobot_metadata, lerobot_statistics
 from assay.datasets.formats import lerobot as lerobot_format
 from assay.datasets.formats.containers import parquet as parquet_file
 from assay.datasets.formats.containers.parquet import open_parquet, values
@@ -232,6 +232,7 @@ def test_a_file_with_many_episodes_is_read_once(written: Path, monkeypatch: pyte
         return actual(path)
 
     monkeypatch.setattr(lerobot_format, "open_parquet", counting)
+    monkeypatch.setattr(lerobot_metadata, "open_parquet", counting)
     dataset = read(written)
     assert (dataset.total_episodes, dataset.total_steps) == (3, 18)
     assert sorted(map(str, opened)) == [DATA, EPISODES, "meta/tasks.parquet"]
@@ -416,7 +417,8 @@ def test_without_pyav_the_error_says_what_to_install(written: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"codebase_version": "v2.1"}, "codebase_version is 'v2.1'; v3.0 is read"),
+        ({"codebase_version": "v1.6"}, "codebase_version is 'v1.6'; v2.0, v2.1, v3.0 are read"),
+        ({"codebase_version": ["v3.0"]}, "codebase_version is"),
         ({"total_frames": 19}, "the episodes hold 18 frames, but meta/info.json says 19"),
         ({"total_frames": True}, "total_frames is True"),
         ({"total_frames": 2**60}, "total_frames is"),
