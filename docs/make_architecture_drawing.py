@@ -192,6 +192,7 @@ CENTRES = {  # where what is inside a room stands: its sub-rooms, and under the 
     "datasets/sampling": (11.9, 2.75),
     "datasets/formats": (2.0, 2.75),
     "datasets/formats/containers": (2.0, 1.1),
+    "datasets/tables": (4.5, 1.75),
     "datasets/collection": (7.0, 1.1),
     "datasets/environments": (11.9, 1.1),
 }

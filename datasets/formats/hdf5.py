@@ -6,13 +6,14 @@ what is below them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.formats.containers.hdf5 import members, open_hdf5
-from assay.datasets.formats.mapping import Arrays, dataset_from_mapping
+from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5
+from assay.datasets.formats.mapping import Arrays, Given, dataset_from_mapping
 from assay.datasets.info import DatasetInfo
+from assay.datasets.tables.column_mapping import as_mapping
 
 __all__ = ["read", "sniff"]
 
@@ -35,8 +36,8 @@ def sniff(path: Path) -> bool:
 def read(
     path: Path,
     *,
-    columns: Mapping[str, str] | None = None,
-    episode_lengths: str | None = None,
+    columns: Given = None,
+    episode_lengths: str | int | None = None,
     episode_ends: str | None = None,
     episode_starts: str | None = None,
 ) -> Dataset:
@@ -45,10 +46,10 @@ def read(
     Parameters
     ----------
     path : Path
-    columns : mapping of str to str, optional
+    columns : mapping, or path of a YAML file, optional
         Name of a dataset's column (observations, actions, rewards, terminations, truncations, next_observations, costs,
-        weights, infos/<name>) -> path in the file. Columns that are not given are taken where the file uses these
-        names.
+        weights, infos/<name>) -> path or paths in the file, and what else `assay.datasets.tables.column_mapping` says.
+        Columns that are not given are taken where the file uses these names.
     episode_lengths, episode_ends, episode_starts : str, optional
         Path in the file of the array that says where episodes are; at most one. Without, they end at the flags.
 
@@ -79,15 +80,19 @@ def read(
     >>> read(path, columns=names | {"truncations": "cut"}).next_observations.tolist()
     [1.0, 2.0, 4.0]
     """
-    wanted = {*(columns or {}).values(), episode_lengths, episode_ends, episode_starts}
+    mapping = as_mapping(columns, path).merged(
+        path, episode_lengths=episode_lengths, episode_ends=episode_ends, episode_starts=episode_starts
+    )
     with open_hdf5(path) as file:
+        arrays = _arrays(file, mapping.names)
         return dataset_from_mapping(
-            Arrays([name for name in file.datasets if file.is_numeric(name) or name in wanted], file.read),
+            arrays,
             where=path,
-            unread=[name for name in file.datasets if not file.is_numeric(name) and name not in wanted],
-            columns=columns,
-            episode_lengths=episode_lengths,
-            episode_ends=episode_ends,
-            episode_starts=episode_starts,
+            unread=[name for name in file.datasets if name not in arrays],
+            columns=mapping,
             info=DatasetInfo(source=f"HDF5 file {path.name}"),
         )
+
+
+def _arrays(file: Hdf5File, wanted: Sequence[str]) -> Arrays:
+    return Arrays([name for name in file.datasets if file.is_numeric(name) or name in wanted], file.read)
