@@ -119,7 +119,7 @@ def validate(dataset: Dataset) -> ValidationReport:
     space, dtypes that differ from the spaces, stored next observations that differ from the following observation
     where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
     are real numbers), transitions and episodes, near-duplicate episodes, constant columns or dimensions, frozen
-    dimensions, episodes beyond the environment's time limit, time stamps (`infos/timestamp`) that go back or leap inside an
+    dimensions, episodes beyond the environment's time limit, time stamps (`time`) that go back or leap inside an
     episode, rewards that are all zero, a name that promises another number of steps.
 
     Parameters
@@ -691,7 +691,7 @@ def _promised_size(dataset: Dataset) -> Iterator[Finding]:
 
 def _timestamps(dataset: Dataset) -> Iterator[Finding]:
     """Find time stamps that go back, stand still, or leap inside an episode, as where two takes were stored as one."""
-    name = "infos/timestamp"
+    name = "time" if "time" in dataset.columns else "infos/timestamp"
     if name not in dataset.columns:
         return
     times = dataset.column(name)

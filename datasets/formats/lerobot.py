@@ -10,7 +10,7 @@ becomes of a feature, where `columns` says nothing else (`lerobot_features`)::
     next.done                   LeRobot does not tell the two apart: with next.success on the same frame a termination,
                                 otherwise a truncation
     task_index                  episode column of this name, where there are several tasks; texts are in info.extra
-    timestamp                   infos/timestamp, unless it is frame_index / fps, which it nearly always is
+    timestamp                   time, in seconds; exactly frame_index / fps where it is that, which it nearly always is
     frame_index, episode_index, index   checked, and given by the order of the rows
     others                      infos/<name>
 
@@ -33,13 +33,23 @@ from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.containers.parquet import open_parquet, values
-from assay.datasets.formats.lerobot_features import INDICES, is_named, place_features, standard_feature
+from assay.datasets.formats.lerobot_features import (
+    INDICES,
+    is_named,
+    names_of_entries,
+    place_features,
+    standard_feature,
+)
 from assay.datasets.formats.lerobot_metadata import EPISODE_INDICES, NUMBERS, VERSION_WRITTEN, Metadata, read_metadata
 from assay.datasets.formats.lerobot_statistics import episode_statistics, statistics
 from assay.datasets.formats.losses import report_losses
+from assay.datasets.formats.mapping import Given
 from assay.datasets.formats.rows import flat, in_machine_order, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
+from assay.datasets.tables.clock import seconds_of
+from assay.datasets.tables.column_mapping import ColumnMapping, as_mapping
+from assay.datasets.tables.endings import end_episodes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +67,10 @@ CANNOT_HOLD = (
 )
 
 MARKS = ("meta/info.json", "meta/episodes", "meta/episodes.jsonl")
-_FLAGS = ("next.terminated", "next.truncated")
+_VECTORS = ("observations", "actions")
+_FLAGS = ("terminations", "truncations")
+_OWN_FLAGS = ("next.terminated", "next.truncated")
+_USUAL_FPS, _RATE_TOLERANCE = 10, 0.01
 _CHUNK_FILES, _FILE_BYTES, _VIDEO_MB = 1000, 100 * 2**20, 200
 _BLOCK_ROWS = 1 << 16
 
@@ -74,17 +87,15 @@ def sniff(path: Path) -> bool:
         return False
 
 
-def read(
-    path: Path, *, columns: Mapping[str, str | Sequence[str]] | None = None, videos: Sequence[str] = ()
-) -> Dataset:
+def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Dataset:
     """Read a LeRobot dataset.
 
     Parameters
     ----------
     path : Path
-    columns : mapping of str to str or list of str, optional
-        Column of the dataset -> feature of LeRobot, or several; for datasets with names of their own. See
-        `lerobot_features`.
+    columns : mapping, or path of a YAML file, optional
+        For datasets with names of their own: column -> feature or features, `ends` (what the end of an episode means where
+        there are no flags), `time`, `units`, `name`; see `assay.datasets.tables.column_mapping`.
     videos : sequence of str
         Video features to decode, such as `["observation.images.top"]`, into `observations/images.top` (uint8, rows of
         height, width, channel). Needs PyAV (`pip install assay[video]`). Others are listed in
@@ -129,17 +140,22 @@ def read(
     for name in INDICES:
         if name not in numbers:
             raise FormatError(f"{path / 'meta/info.json'}: feature {name} is missing")
+    mapping = as_mapping(columns, path) if columns is not None else _own_mapping(info, path)
+    _check_said(mapping, numbers, path)
     wanted = _wanted_videos(path, features, videos)
-    places = place_features(numbers, wanted, columns or _own_names(info, path), path)
+    places = place_features(numbers, wanted, mapping, path)
     table = _read_frames(metadata, numbers, places)
     for name in wanted:
         from assay.datasets.formats.lerobot_video import decode
 
         table[name] = decode(name, metadata)
     result = {
-        column: table[name] for name, column in places.items() if column.split("/")[0] in ("observations", "actions")
+        column: _side_by_side([table[name] for name in names], f"{path}: {', '.join(names)}")
+        for column, names in places.items()
+        if column not in ("rewards", *_FLAGS)
     }
-    result |= _rewards_and_flags(path, table, places, len(table["index"]))
+    result["time"] = _time(table, mapping, info["fps"], path)
+    result |= _rewards_and_flags(path, table, places, mapping, lengths)
     extra = dict(metadata.extra)
     starts = np.cumsum(lengths) - lengths
     task = table["task_index"]
@@ -147,44 +163,79 @@ def read(
         extra["task_index"] = task[starts]
     elif len(metadata.tasks) > 1:
         result["infos/task_index"] = task
-    taken = {*places, *_derived(table, result, info["fps"])}
+    taken = {name for names in places.values() for name in names}
+    taken |= {*_derived(table, result), mapping.time or "time"}
     result |= {f"infos/{name}": table[name] for name in numbers if name not in taken}
     extra["final_observation"] = np.zeros(len(lengths), bool)
     with naming(path):
-        about = _info(metadata, wanted, places)
+        about = _info(metadata, wanted, places, mapping)
         return Dataset(result, lengths, info=about, episode_columns=extra)
 
 
-def _own_names(info: Mapping[str, Any], path: Path) -> Mapping[str, str]:
+def _check_said(mapping: ColumnMapping, numbers: Mapping[str, Any], path: Path) -> None:
+    """Raise ConfigError where a mapping says what a LeRobot dataset says itself, or names what is not there."""
+    if mapping.tells_episodes or mapping.categories:
+        raise ConfigError(
+            f"{path}: a LeRobot dataset says itself where episodes are, and holds numbers: leave that out"
+        )
+    ends = mapping.ends if mapping.ends not in ("truncated", "terminated") else None
+    for key, name in (("time", mapping.time), ("ends", ends), *(("units", name) for name in mapping.units)):
+        if name is not None and name not in numbers:
+            raise ConfigError(f"{path}: there is no feature {name!r} for {key}; there are {', '.join(numbers)}")
+
+
+def _side_by_side(parts: Sequence[np.ndarray], where: str) -> np.ndarray:
+    """Return several features as one row of numbers."""
+    if len(parts) == 1:
+        return parts[0]
+    if any(part.ndim != 2 for part in parts):
+        raise DatasetError(f"{where}: only features of one dimension stand side by side; name them one by one")
+    return np.concatenate(parts, axis=1)
+
+
+def _time(table: Mapping[str, np.ndarray], mapping: ColumnMapping, fps: float, path: Path) -> np.ndarray:
+    """Return seconds: what the mapping says, a feature `time` that Assay wrote, or LeRobot's stamps without their rounding."""
+    if mapping.time is not None:
+        return seconds_of(flat(table[mapping.time], f"{path}: {mapping.time}"), mapping.time_unit, path)[0]
+    if (own := table.get("time")) is not None and own.dtype == np.float64 and own.ndim == 1:
+        return own
+    seconds: np.ndarray = table["frame_index"] / fps
+    stamps = flat(table["timestamp"], f"{path}: timestamp")
+    return seconds if np.array_equal(seconds.astype(np.float32), stamps) else stamps.astype(np.float64)
+
+
+def _own_mapping(info: Mapping[str, Any], path: Path) -> ColumnMapping:
     """Return the mapping that `write` left in info.json."""
     block = info.get("assay", {})
     columns = block.get("columns", {}) if isinstance(block, dict) else None
-    if not isinstance(columns, dict) or not all(isinstance(name, str) for name in columns.values()):
+    if not isinstance(columns, dict):
         raise FormatError(f"{path / 'meta/info.json'}: assay is {block!r:.80}; a mapping of columns belongs there")
-    return columns
+    return as_mapping(columns, path / "meta/info.json")
 
 
-def _derived(table: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], fps: float) -> Iterator[str]:
+def _derived(table: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray]) -> Iterator[str]:
     """Yield the features that need no column: the other columns or the order of the rows determine them."""
-    yield from (name for name in INDICES if name != "timestamp")
-    seconds = (table["frame_index"] / fps).astype(np.float32)
-    if table["timestamp"].dtype == np.float32 and np.array_equal(seconds, table["timestamp"]):
-        yield "timestamp"
+    yield from INDICES
     yield "next.reward"
-    if all(name in table for name in _FLAGS):
-        yield from _FLAGS
+    if all(name in table for name in _OWN_FLAGS):
+        yield from _OWN_FLAGS
     done = table.get("next.done")
     if done is not None and np.array_equal(done.astype(bool), columns["terminations"] | columns["truncations"]):
         yield "next.done"
 
 
-def _read_frames(metadata: Metadata, features: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, np.ndarray]:
+def _read_frames(
+    metadata: Metadata, features: Mapping[str, Any], places: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
     """Read every data file once, each column straight into its place; observations have a row more per episode."""
     lengths, folder = metadata.lengths, metadata.path / "data"
     steps = int(lengths.sum())
     episode_of_step = np.repeat(np.arange(len(lengths)), lengths)
-    observed = [name for name in features if is_under(places.get(name, ""), "observations")]
-    vectors = {name for name, column in places.items() if column.split("/")[0] in ("observations", "actions")}
+    under = {
+        role: [n for column, names in places.items() if is_under(column, role) for n in names] for role in _VECTORS
+    }
+    observed = [name for name in under["observations"] if name in features]
+    vectors = {*under["observations"], *under["actions"]}
     sizes = {name: math.prod(feature["shape"]) for name, feature in features.items()}
     shapes = {
         name: () if feature["shape"] == [1] and name not in vectors else tuple(feature["shape"])
@@ -234,31 +285,40 @@ def _check_order(
 
 
 def _rewards_and_flags(
-    path: Path, table: Mapping[str, np.ndarray], places: Mapping[str, str], steps: int
+    path: Path,
+    table: Mapping[str, np.ndarray],
+    places: Mapping[str, Sequence[str]],
+    mapping: ColumnMapping,
+    lengths: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Return rewards and flags: what the mapping names, else LeRobot's own features."""
-    chosen = {column: name for name, column in places.items()}
-    missing, result = [], {}
-    if (reward := chosen.get("rewards", "next.reward")) in table:
+    missing, result, steps = [], {}, int(lengths.sum())
+    reward = places.get("rewards", ("next.reward",))[0]
+    if reward in table:
         result["rewards"] = flat(table[reward], f"{path}: {reward}")
     else:
         result["rewards"] = np.zeros(steps, np.float32)
-        missing.append("rewards (next.reward), which are zeros")
-    none = np.zeros(steps, bool)
-    flags = {name: _flag(path, table, name) for name in (*_FLAGS, "next.done", "next.success") if name in table}
-    mapped = {name: _flag(path, table, chosen[name]) for name in ("terminations", "truncations") if name in chosen}
-    if mapped:
-        result |= {name: mapped.get(name, none) for name in ("terminations", "truncations")}
-    elif all(name in flags for name in _FLAGS):
-        result |= {"terminations": flags["next.terminated"], "truncations": flags["next.truncated"]}
-    elif "next.done" in flags:
-        solved = flags["next.done"] & flags.get("next.success", none)
-        result |= {"terminations": solved, "truncations": flags["next.done"] & ~solved}
-    else:
-        result |= {"terminations": none, "truncations": none}
-        missing.append("end flags (next.done), of which none is set")
+        missing.append("no rewards (next.reward), which are zeros")
+    result |= dict.fromkeys(_FLAGS, np.zeros(steps, bool))
+    own = {name: _flag(path, table, name) for name in (*_OWN_FLAGS, "next.done", "next.success") if name in table}
+    if mapped := {name: _flag(path, table, places[name][0]) for name in _FLAGS if name in places}:
+        result |= mapped
+    elif all(name in own for name in _OWN_FLAGS):
+        result |= {"terminations": own["next.terminated"], "truncations": own["next.truncated"]}
+    elif "next.done" in own:
+        solved = own["next.done"] & own.get("next.success", result["terminations"])
+        result |= {"terminations": solved, "truncations": own["next.done"] & ~solved}
+    elif mapping.ends is None:
+        missing.append(
+            'no end flags (next.done), of which none is set; columns={"ends": "truncated"} says what an end means'
+        )
+    ends = mapping.ends
+    said: Any = ends if ends in (None, "truncated", "terminated") else _flag(path, table, str(ends))
+    result["terminations"], result["truncations"] = end_episodes(
+        result["terminations"], result["truncations"], lengths, said
+    )
     if missing:
-        warnings.warn(f"{path} has no {' and no '.join(missing)}", AssayWarning, stacklevel=4)
+        warnings.warn(f"{path} has {' and '.join(missing)}", AssayWarning, stacklevel=4)
     return result
 
 
@@ -280,7 +340,9 @@ def _wanted_videos(path: Path, features: Mapping[str, Any], videos: Sequence[str
     return list(dict.fromkeys(videos))
 
 
-def _info(metadata: Metadata, decoded: Sequence[str], places: Mapping[str, str]) -> DatasetInfo:
+def _info(
+    metadata: Metadata, decoded: Sequence[str], places: Mapping[str, Sequence[str]], mapping: ColumnMapping
+) -> DatasetInfo:
     info, path = metadata.info, metadata.path
     features = info["features"]
     kinds = {name: feature["dtype"] for name, feature in features.items()}
@@ -294,12 +356,29 @@ def _info(metadata: Metadata, decoded: Sequence[str], places: Mapping[str, str])
         "robot_type": info.get("robot_type"),
         "tasks": metadata.tasks,
         "features": {name: feature for name, feature in features.items() if name not in INDICES},
-        "columns": {column: name for name, column in places.items() if standard_feature(column) != name},
+        "columns": {
+            column: names[0]
+            for column, names in places.items()
+            if len(names) == 1 and names[0] not in decoded and standard_feature(column) != names[0]
+        },
         "splits": info.get("splits"),
     }
     extra = {key: value for key, value in (known | left).items() if value}
     source = f"LeRobot {info['codebase_version']} dataset {path.name}"
-    return DatasetInfo(id=path.name, source=source, extra={"lerobot": extra})
+    names, units = {}, {}
+    for column, parts in places.items():
+        labels = [names_of_entries(features[name]) for name in parts if name not in decoded]
+        if is_under(column, "infos") or not labels:
+            continue
+        if all(label is not None for label in labels):
+            names[column] = tuple(text for label in labels if label is not None for text in label)
+        if any(name in mapping.units for name in parts):
+            sizes = [math.prod(features[name]["shape"]) for name in parts]
+            units[column] = tuple(
+                mapping.units.get(n, "") for n, size in zip(parts, sizes, strict=True) for _ in range(size)
+            )
+    name = mapping.name or path.name
+    return DatasetInfo(id=name, source=source, extra={"lerobot": extra}, names=names, units=units)
 
 
 # -------------------------------------------------------------------- writing
@@ -316,7 +395,7 @@ def write(
     path : Path
     overwrite : bool
     fps : int, optional
-        Frames per second. Default: that of the LeRobot dataset that it was read from, else 10.
+        Frames per second. Default: that of the LeRobot dataset that it was read from, else that of the time stamps, else 10.
     task : str, optional
         What the episodes show, in words. Default: the tasks of the LeRobot dataset that it was read from, else the
         description, the environment or the id.
@@ -335,11 +414,13 @@ def write(
         raise DatasetError(f"{path}: the dataset has no steps, and LeRobot reads no empty one")
     known = dataset.info.extra.get("lerobot", {})
     known = known if isinstance(known, Mapping) else {}
-    fps = fps if fps is not None else _whole(known.get("fps"))
+    fps = fps if fps is not None else _whole(known.get("fps")) or _measured(dataset) or _USUAL_FPS
     if fps < 1:
         raise ConfigError(f"fps is {fps}; a positive integer belongs there")
     dataset = in_machine_order(dataset, TITLE)
     columns = _features(dataset, known)
+    if "time" in dataset.columns and not np.array_equal(dataset.column("time"), _seconds(dataset, fps)):
+        columns["time"] = "time"
     tasks, task_of_episode = _tasks(dataset, known, task)
     _report_losses(dataset, columns)
     with atomic_folder(path, overwrite=overwrite) as folder:
@@ -359,8 +440,25 @@ def write(
         _write_meta(folder, dataset, features, fps, known, tasks, tables, summary, names)
 
 
-def _whole(fps: Any) -> int:
-    return int(fps) if isinstance(fps, int | float) and fps >= 1 and fps == int(fps) else 10
+def _whole(fps: Any) -> int | None:
+    return int(fps) if isinstance(fps, int | float) and fps >= 1 and fps == int(fps) else None
+
+
+def _measured(dataset: Dataset) -> int | None:
+    """Return the frames per second that the time stamps say, where they say a whole number."""
+    if "time" not in dataset.columns or dataset.total_steps == dataset.total_episodes:
+        return None
+    inside = np.diff(dataset.episode_of_step) == 0
+    period = float(np.median(np.diff(dataset.column("time"))[inside]))
+    rate = round(1 / period) if 0 < period <= 1 else 0
+    return rate if rate and abs(rate * period - 1) < _RATE_TOLERANCE else None
+
+
+def _seconds(dataset: Dataset, fps: int) -> np.ndarray:
+    """Return the seconds since the beginning of the episode, at this rate."""
+    frame = np.arange(dataset.total_steps) - dataset.episode_starts[dataset.episode_of_step]
+    seconds: np.ndarray = frame / fps
+    return seconds
 
 
 def _features(dataset: Dataset, known: Mapping[str, Any]) -> dict[str, str]:
@@ -370,15 +468,13 @@ def _features(dataset: Dataset, known: Mapping[str, Any]) -> dict[str, str]:
     result: dict[str, str] = {}
     for column in dataset.columns:
         array = dataset.column(column)
-        top, _, inside = column.partition("/")
+        top = column.split("/")[0]
         name = names.get(column)
         name = name if _may_be_called(column, name) else standard_feature(column)
         if name is None or is_under(column, "infos/missing"):  # which says of another column what is not there
             continue
         if top == "infos" and not _may_be_called(column, name):
-            clock = inside == "timestamp" and array.dtype == np.float32 and array.shape == (dataset.total_steps,)
-            if not clock:
-                continue
+            continue
         if str(array.dtype) not in NUMBERS or not math.prod(array.shape[1:]) or array.ndim > 6:
             if top in ("observations", "actions"):
                 raise DatasetError(
@@ -396,7 +492,12 @@ def _features(dataset: Dataset, known: Mapping[str, Any]) -> dict[str, str]:
 
 def _may_be_called(column: str, name: Any) -> bool:
     """Tell whether a column may go under a feature's name: not where LeRobot's readers know it as something else."""
-    if not isinstance(name, str) or not name or "/" in name or name in (*INDICES, "next.reward", "next.done", *_FLAGS):
+    if (
+        not isinstance(name, str)
+        or not name
+        or "/" in name
+        or name in (*INDICES, "next.reward", "next.done", *_OWN_FLAGS)
+    ):
         return name == standard_feature(column) and name not in INDICES
     acted = name.startswith("observation.") or is_named(name, "action")
     return column.split("/")[0] in ("observations", "actions") or not acted
@@ -440,6 +541,9 @@ def _described(
         shape = list(array.shape[1:]) or [1]
         old = before.get(name) if isinstance(before, Mapping) else None
         names = old.get("names") if isinstance(old, Mapping) and old.get("shape") == shape else None
+        own = dataset.info.names.get(columns.get(name, ""))
+        if own and own != names_of_entries({"names": names, "shape": shape}):
+            names = list(own)
         features[name] = {"dtype": str(array.dtype), "shape": shape, "names": names}
     return features
 
@@ -598,7 +702,7 @@ def _write_meta(
 
 def _report_losses(dataset: Dataset, columns: Mapping[str, str]) -> None:
     kept = {*_kept_episode_columns(dataset), "final_observation", "task_index"}
-    lost = [name for name in dataset.columns if name not in columns.values()]
+    lost = [name for name in dataset.columns if name not in (*columns.values(), "time")]  # else the stamps say it
     lost += [name for name in dataset.episode_columns if name not in kept]
     others = ["final observations"] if dataset.final_observations_known.any() else []
     others += [

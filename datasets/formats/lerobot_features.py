@@ -6,20 +6,24 @@ are taken, each only where the one before it is not there::
     observations    observation.<name>      else observation, observations, state or states, and what lies below them
     actions         action, action.<name>   else actions, and what lies below it
 
-A mapping names features under the columns that they become: `{"observations": "robot_pose", "actions": "command"}`, several
-of them as a list, or one by one (`{"observations/arm": "arm_pose", "observations/hand": "hand_pose"}`).
+A mapping names features under the columns that they become (`assay.datasets.tables.column_mapping`):
+`{"observations": "robot_pose", "actions": ["arm_command", "hand_command"]}`; a list is one row of all their numbers.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from assay.datasets.dataset import is_under
 from assay.datasets.errors import ConfigError, FormatError
+from assay.datasets.tables.column_mapping import ColumnMapping
 
-__all__ = ["INDICES", "is_named", "place_features", "standard_feature"]
+__all__ = ["INDICES", "is_named", "names_of_entries", "place_features", "standard_feature"]
 
 INDICES = {
     "timestamp": {"dtype": "float32", "shape": [1], "names": None},
@@ -30,8 +34,6 @@ INDICES = {
 }
 """Features that every dataset has, as info.json describes them."""
 
-_ROLES = ("observations", "actions", "rewards", "terminations", "truncations", "infos", "costs", "weights")
-_FLAT = ("rewards", "terminations", "truncations", "costs", "weights")
 _STANDARD = {"rewards": "next.reward", "terminations": "next.terminated", "truncations": "next.truncated"}
 _USUAL = {
     "observations": (("observation.",), ("observation", "observations", "state", "states")),
@@ -70,9 +72,9 @@ def standard_feature(column: str) -> str | None:
 
 
 def place_features(
-    numbers: Mapping[str, Any], videos: Sequence[str], columns: Mapping[str, Any], path: Path
-) -> dict[str, str]:
-    """Return feature -> column, of observations, actions and whatever else the mapping names.
+    numbers: Mapping[str, Any], videos: Sequence[str], mapping: ColumnMapping, path: Path
+) -> dict[str, tuple[str, ...]]:
+    """Return column -> features, of observations, actions and whatever else the mapping names.
 
     Parameters
     ----------
@@ -80,65 +82,49 @@ def place_features(
         Features of numbers, by name.
     videos : sequence of str
         Features that are decoded; they become observations.
-    columns : mapping of str to str or list of str
-        Column -> feature or features.
+    mapping : ColumnMapping
     path : Path
         For messages.
 
     Raises
     ------
     ConfigError
-        If the mapping names what is not there, or one thing twice.
+        If the mapping names what is not there, or an index that LeRobot needs.
     FormatError
         If there is nothing to be observed, or no action; with a mapping to start from.
 
     Examples
     --------
-    >>> place_features({"state": {}, "actions": {}, "timestamp": {}}, [], {}, Path("set"))
-    {'state': 'observations', 'actions': 'actions'}
-    >>> place_features({"arm": {}, "hand": {}, "cmd": {}}, [], {"observations": ["arm", "hand"], "actions": "cmd"}, Path("set"))
-    {'arm': 'observations/arm', 'hand': 'observations/hand', 'cmd': 'actions'}
+    >>> place_features({"state": {}, "actions": {}, "timestamp": {}}, [], ColumnMapping(), Path("set"))
+    {'observations': ('state',), 'actions': ('actions',)}
     """
-    places = _as_mapped(numbers, columns, path)
-    for role in ("observations", "actions"):
-        if not any(column.split("/")[0] == role for column in places.values()):
-            names = [name for name in _usual(role, numbers) if name not in places]
-            shown = [name for name in videos if name not in places] if role == "observations" else []
-            places |= _nested(role, [*names, *shown])
-        elif role == "observations" and videos:
-            whole = [name for name, column in places.items() if column == role]
-            places |= {name: f"{role}/{name}" for name in [*whole, *videos]}
-    missing = [role for role in ("observations", "actions") if role not in {c.split("/")[0] for c in places.values()}]
-    if missing:
-        raise FormatError(
-            f"{path}: nothing is named as LeRobot names {' or '.join(missing)}; {_proposal(numbers, missing, places)}"
-        )
-    return places
-
-
-def _as_mapped(numbers: Mapping[str, Any], columns: Mapping[str, Any], path: Path) -> dict[str, str]:
-    places: dict[str, str] = {}
-    for column, given in columns.items():
-        top = column.split("/")[0]
-        if top not in _ROLES or (top in _FLAT and column != top):
-            raise ConfigError(
-                f"{path}: {column!r} is no column; columns are {', '.join(_ROLES)} and what lies below them"
-            )
-        names = [given] if isinstance(given, str) else list(given)
-        if len(names) != 1 and top in _FLAT:
-            raise ConfigError(f"{path}: {column} is one feature, not {len(names)}")
+    columns = {column: (source,) if isinstance(source, str) else source for column, source in mapping.columns.items()}
+    for column, names in columns.items():
         for name in names:
-            if name not in numbers:
-                close = difflib.get_close_matches(str(name), numbers, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(numbers)}"
-                raise ConfigError(f"{path}: there is no feature {name!r} of numbers for {column}{hint}")
-            if name in places or (name in INDICES and name != "timestamp"):
-                raise ConfigError(f"{path}: feature {name} is given twice, or is an index that LeRobot needs")
-        new = _nested(column, names) if len(names) != 1 else {names[0]: column}
-        if twice := {*new.values()} & {*places.values()}:
-            raise ConfigError(f"{path}: column {min(twice)} is given twice")
-        places |= new
-    return places
+            if name not in numbers or (name in INDICES and name != "timestamp"):
+                near = difflib.get_close_matches(name, numbers, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(numbers)}"
+                raise ConfigError(f"{path}: there is no feature {name!r} of numbers for {column}; {hint}")
+    taken = {name for names in columns.values() for name in names}
+    for role in ("observations", "actions"):
+        given = [column for column in columns if is_under(column, role)]
+        usual = [] if given else [name for name in _usual(role, numbers) if name not in taken]
+        shown = [name for name in videos if name not in taken] if role == "observations" else []
+        if shown and given == [role]:
+            columns[f"{role}/{_inside(role, columns[role][0])}"] = columns.pop(role)
+        if len(usual) + len(shown) == 1 and not given:
+            columns[role] = (*usual, *shown)
+        else:
+            columns |= {f"{role}/{_inside(role, name)}": (name,) for name in [*usual, *shown]}
+    if missing := [role for role in ("observations", "actions") if not any(is_under(key, role) for key in columns)]:
+        raise FormatError(
+            f"{path}: no feature is named as LeRobot names {' or '.join(missing)}; {_proposal(numbers, missing, taken)}"
+        )
+    return columns
+
+
+def _inside(role: str, name: str) -> str:
+    return name.removeprefix({"observations": "observation.", "actions": "action."}[role])
 
 
 def _usual(role: str, names: Iterable[str]) -> list[str]:
@@ -148,26 +134,35 @@ def _usual(role: str, names: Iterable[str]) -> list[str]:
     return []
 
 
-def _nested(column: str, names: Sequence[str]) -> dict[str, str]:
-    """Return features -> columns: the column itself for a single one, else one below it for each."""
-    if len(names) == 1:
-        return {names[0]: column}
-    own = {"observations": "observation.", "actions": "action."}.get(column, "")
-    return {name: f"{column}/{name.removeprefix(own)}" for name in names}
-
-
-def _proposal(numbers: Mapping[str, Any], missing: Sequence[str], places: Mapping[str, str]) -> str:
-    """Return a mapping to start from: what sounds like an action, and the other vectors."""
-    left = [name for name in numbers if name not in INDICES and name not in places and not name.startswith("next.")]
+def _proposal(numbers: Mapping[str, Any], missing: Sequence[str], taken: Collection[str]) -> str:
+    """Return a mapping to start from: what sounds like an action, and the other features."""
+    left = [name for name in numbers if name not in INDICES and name not in taken and not name.startswith("next.")]
     acting = [name for name in left if any(word in name.lower() for word in ("act", "command", "cmd", "target"))]
-    seen = [name for name in left if name not in acting]
-    proposed = {"observations": seen, "actions": acting}
-    texts = []
-    for role in missing:
-        names = proposed[role]
-        texts.append(
-            f'"{role}": ' + (f'"{names[0]}"' if len(names) == 1 else str(names).replace("'", '"') if names else '"..."')
-        )
-    return (
-        f"its features of numbers are {', '.join(left) or 'none'}. Say which they are: columns={{{', '.join(texts)}}}"
-    )
+    proposed = {"observations": [name for name in left if name not in acting], "actions": acting}
+    plain = {
+        role: names[0] if len(names) == 1 else names or "..." for role, names in proposed.items() if role in missing
+    }
+    return f"its features of numbers are {', '.join(left) or 'none'}. Say which they are: columns={json.dumps(plain)}"
+
+
+def names_of_entries(feature: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the names that info.json gives the entries of a row, however they are nested; None where it gives none.
+
+    Examples
+    --------
+    >>> names_of_entries({"shape": [2], "names": [["shoulder", "elbow"]]})
+    ('shoulder', 'elbow')
+    >>> names_of_entries({"shape": [2], "names": {"motors": ["shoulder", "elbow"]}})
+    ('shoulder', 'elbow')
+    """
+    found: list[str] = []
+    waiting = [feature.get("names")]
+    while waiting:
+        value = waiting.pop(0)
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, list):
+            waiting[:0] = value
+        elif isinstance(value, dict):
+            waiting[:0] = list(value.values())
+    return tuple(found) if found and len(found) == math.prod(feature["shape"]) else None

@@ -83,8 +83,8 @@ class Metadata:
         if "/" in name or ".." in name:
             raise FormatError(f"{self.path}: {name!r} is not a feature's name")
         if self.info["codebase_version"] != VERSION_WRITTEN:
-            files = _files_of_episodes(self.path / "videos", f"chunk-*/{name}/episode_*.mp4", len(self.lengths))
-            for episode, file in enumerate(files):
+            found = _files_of_episodes(self.path / "videos", f"chunk-*/{name}/episode_*.mp4", len(self.lengths))
+            for episode, file in enumerate(found):
                 yield file, np.array([episode]), np.zeros(1)
             return
         places = {}

@@ -40,6 +40,11 @@ def quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
         return function(*arguments, **options)
 
 
+def seconds(dataset: Dataset, fps: int = 10) -> np.ndarray:
+    """Time stamps of frames that come as regularly as LeRobot says."""
+    return (np.arange(dataset.total_steps) - dataset.episode_starts[dataset.episode_of_step]) / fps
+
+
 def holdable(dataset: Dataset) -> Dataset:
     """The part of a dataset that LeRobot can hold, as it comes back."""
     rows = dataset.observation_rows
@@ -56,6 +61,7 @@ def holdable(dataset: Dataset) -> Dataset:
             columns[prefix if len(names) == 1 else new] = array
     for name in ("rewards", "terminations", "truncations"):
         columns[name] = dataset.column(name)
+    columns["time"] = dataset.column("time") if "time" in dataset.columns else seconds(dataset)
     for name in dataset.columns:
         if name.startswith("infos/"):
             array = dataset.column(name)
@@ -141,7 +147,7 @@ def test_tasks_frame_rate_and_names_survive(tmp_path: Path, written: Path) -> No
     dataset = read(written)
     assert dataset.episode_columns["task_index"].tolist() == [1, 0, 0]
     assert dataset.info.extra["lerobot"]["tasks"] == ["wait", "push the T"]
-    assert "infos/timestamp" not in dataset.columns
+    assert dataset.column("time").tolist() == seconds(dataset, 50).tolist()  # not as rounded as LeRobot's stamps
     write(dataset, tmp_path / "again")
     again = read(tmp_path / "again")
     assert again == dataset
@@ -293,9 +299,9 @@ def test_a_name_that_begins_like_another_is_another_feature(tmp_path: Path) -> N
 
 
 def test_clocks_other_than_the_frame_rate_are_kept(written: Path) -> None:
-    seconds = np.arange(18, dtype=np.float32)
-    edit_table(written / DATA, timestamp=pa.array(seconds))
-    assert read(written).column("infos/timestamp").tolist() == seconds.tolist()
+    stamps = np.arange(18, dtype=np.float32)
+    edit_table(written / DATA, timestamp=pa.array(stamps))
+    assert read(written).column("time").tolist() == stamps.tolist()
 
 
 def test_one_of_two_flags_and_episode_columns_without_a_place_are_not_lost(written: Path) -> None:
