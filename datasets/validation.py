@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import xxhash
@@ -21,9 +21,9 @@ from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Spa
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Finding", "ValidationReport", "validate"]
+__all__ = ["Finding", "ValidationReport", "steps_of_earlier_episodes", "validate"]
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "risk"]
 
 _FROZEN_STEPS = 50  # shorter runs of one value are not called frozen
 _MOSTLY_CHANGING = 0.9  # share of the steps at which a dimension changes, for a long run of one value to be odd
@@ -43,8 +43,8 @@ class Finding:
     ----------
     check : str
         Name of the check.
-    severity : "error" or "warning"
-        Impossible, or merely surprising.
+    severity : "error", "warning" or "risk"
+        Impossible, merely surprising, or true but hard to learn from (only checks of a profile find risks).
     message : str
         What is wrong, in words.
     column : str or None
@@ -90,8 +90,9 @@ class ValidationReport:
         return not any(finding.severity == "error" for finding in self.findings)
 
     def __str__(self) -> str:
-        errors = sum(finding.severity == "error" for finding in self.findings)
-        head = f"{len(self.checks)} checks: {errors} errors, {len(self.findings) - errors} warnings"
+        count = {severity: sum(item.severity == severity for item in self.findings) for severity in get_args(Severity)}
+        head = f"{len(self.checks)} checks: {count['error']} errors, {count['warning']} warnings"
+        head += f", {count['risk']} risks" if count["risk"] else ""
         return "\n".join([head, *(f"  {finding}" for finding in self.findings)])
 
     def to_frame(self) -> pl.DataFrame:
@@ -269,9 +270,17 @@ def _constant(dataset: Dataset) -> Iterator[Finding]:
         if len(dimensions) == len(constant):
             message = "every row is the same"
         else:
-            listed = ", ".join(map(str, dimensions[:10])) + (", ..." if len(dimensions) > 10 else "")
-            message = f"{len(dimensions)} of {len(constant)} dimensions never change: {listed}"
+            message = (
+                f"{len(dimensions)} of {len(constant)} dimensions never change: {_listed(dataset, name, dimensions)}"
+            )
         yield Finding("constant", "warning", message, name, count=len(dimensions))
+
+
+def _listed(dataset: Dataset, column: str, dimensions: np.ndarray) -> str:
+    """Return the names of dimensions, or their numbers where they have none; the first ten."""
+    names = dataset.info.names.get(column)
+    shown = [str(index) if names is None else names[index] for index in dimensions[:10].tolist()]
+    return ", ".join(shown) + (", ..." if len(dimensions) > 10 else "")
 
 
 def _frozen(dataset: Dataset) -> Iterator[Finding]:
@@ -287,10 +296,9 @@ def _frozen(dataset: Dataset) -> Iterator[Finding]:
         frozen = np.flatnonzero((changes >= _MOSTLY_CHANGING) & (longest >= needed))
         if len(frozen):
             worst = int(frozen[np.argmax(longest[frozen])])
-            listed = ", ".join(map(str, frozen[:10])) + (", ..." if len(frozen) > 10 else "")
             message = (
                 f"{len(frozen)} of {len(longest)} dimensions stop changing for half of an episode, though they change "
-                f"at {_MOSTLY_CHANGING:.0%} of the steps or more: {listed}"
+                f"at {_MOSTLY_CHANGING:.0%} of the steps or more: {_listed(dataset, name, frozen)}"
             )
             episode, row = int(first_place[0][worst]), int(first_place[1][worst])
             yield Finding("frozen", "warning", message, name, episode, row, len(frozen))
@@ -603,8 +611,29 @@ def _duplicates(dataset: Dataset) -> Iterator[Finding]:
     yield from _near_duplicates(dataset, set(repeats.tolist()))
 
 
-def _near_duplicates(dataset: Dataset, exact: set[int]) -> Iterator[Finding]:
-    """Find episodes nearly all of whose (s, a), rounded, also occur in one earlier episode."""
+def steps_of_earlier_episodes(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each episode the earlier one that has most of its (s, a), rounded, and the share of its steps that it has.
+
+    Numbers are rounded to a thousandth of the standard deviation of their dimension.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Returns
+    -------
+    original : (E,) int64
+        -1 where no step occurred earlier.
+    share : (E,) float64
+
+    Examples
+    --------
+    >>> dataset = Dataset.from_arrays(
+    ...     observations=np.array([1.0, 2.0, 9.0, 1.0, 2.0, 9.0]), actions=np.array([0.0, 1.0, 0.0, 1.0]),
+    ...     rewards=np.zeros(4), terminations=[False, True] * 2, truncations=[False] * 4)
+    >>> [part.tolist() for part in steps_of_earlier_episodes(dataset)]
+    [[-1, 0], [0.0, 1.0]]
+    """
     rows = dataset.observation_rows
     hashes = np.zeros(dataset.total_steps, np.uint64)
     for name in dataset.columns:
@@ -617,11 +646,21 @@ def _near_duplicates(dataset: Dataset, exact: set[int]) -> Iterator[Finding]:
     earlier = episodes[first[inverse]]
     votes = np.flatnonzero(earlier < episodes)
     pairs, counts = np.unique(episodes[votes] * dataset.total_episodes + earlier[votes], return_counts=True)
-    later, original = np.divmod(pairs, max(1, dataset.total_episodes))
-    lengths = dataset.episode_lengths[later]
-    near = (lengths >= _SHORTEST) & (counts >= _NEARLY * lengths) & ~np.isin(later, sorted(exact))
+    later, origin = np.divmod(pairs, max(1, dataset.total_episodes))
+    original, share = np.full(dataset.total_episodes, -1), np.zeros(dataset.total_episodes)
+    order = np.argsort(counts, kind="stable")  # the largest comes last and stays
+    original[later[order]] = origin[order]
+    share[later[order]] = counts[order] / dataset.episode_lengths[later[order]]
+    return original, share
+
+
+def _near_duplicates(dataset: Dataset, exact: set[int]) -> Iterator[Finding]:
+    """Find episodes nearly all of whose (s, a), rounded, also occur in one earlier episode."""
+    original, share = steps_of_earlier_episodes(dataset)
+    near = (dataset.episode_lengths >= _SHORTEST) & (share >= _NEARLY)
+    near[sorted(exact)] = False
     if near.any():
-        found, of = later[near], original[near]
+        found, of = np.flatnonzero(near), original[near]
         message = (
             f"{len(found):,} of {dataset.total_episodes:,} episodes nearly repeat an earlier one (the first: episode "
             f"{of[0]}): {_NEARLY:.0%} of their (s, a) or more agree to {_ROUNDED_TO:g} standard deviations"

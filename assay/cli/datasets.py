@@ -6,15 +6,15 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from assay.cli.application import command
+from assay.cli.application import Misuse, command
 from assay.cli.console import byte_bar, out, progress_bar
 from assay.cli.loading import check_free, format_of, load
-from assay.cli.options import Drop, Name, OptionalOutput, Settings, SourceFormat, settings
+from assay.cli.options import Checks, Drop, Name, OptionalOutput, Settings, SourceFormat, settings
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import check_seed
 
@@ -227,21 +227,59 @@ def validate(
     name: Name,
     *,
     strict: bool = False,
+    profile: Literal["plain", "robot"] = "plain",
+    fail_on_risks: bool = False,
+    check: Checks = [],  # noqa: B006
+    json: Path | None = None,
+    junit: Path | None = None,
     source_format: SourceFormat = None,
     option: Settings = [],  # noqa: B006
 ) -> None:
-    """Check a dataset: shapes, NaN, flags, bounds, continuity, duplicates.
+    """Check a dataset: shapes, NaN, flags, bounds, continuity, duplicates; with --profile robot also clocks, sensors and motion.
+
+    Exit status: 0 passed; 1 an error was found (--strict: or a warning; --fail-on-risks: or a risk), or the dataset cannot be
+    read; 2 the command was misused.
 
     Example: assay validate path/to/dataset --strict
+
+    Example: assay datasets validate recordings --profile robot --strict --json findings.json --junit findings.xml
+
+    Example: assay validate recordings --profile robot --check limits='{"idle_tail": 0.1}' --fail-on-risks
 
     Args:
         name: Catalog name, minari:<id>, d4rl:<id> or path.
         strict: Exit with status 1 on warnings too, not only on errors.
+        profile: robot adds the checks of recorded robots. What is wrong with the data is an error; what may make learning
+            hard is a risk.
+        fail_on_risks: Exit with status 1 on risks too.
+        check: A setting of the profile, such as idle_speed=0.02, state=joints or limits='{"idle_tail": 0.1}'; several times.
+        json: Also write the findings to this file, as JSON.
+        junit: Also write the findings to this file, as JUnit XML with a test case per check.
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
-    report = load(name, source_format, option).validate()
+    from assay.cli.reports import findings_as_json, findings_as_junit
+    from assay.datasets.atomic import atomic_write
+
+    changed = settings(check, "--check")
+    if profile == "plain" and (changed or fail_on_risks):
+        raise Misuse("--check and --fail-on-risks belong to a profile", "assay validate NAME --profile robot ...")
+    for file in (json, junit):
+        if file is not None:
+            check_free(file, overwrite=True)
+    dataset = load(name, source_format, option)
+    if profile == "robot":
+        from assay.metrics.robot import validate_robot
+
+        report = validate_robot(dataset, changed)
+    else:
+        report = dataset.validate()
+    failing = {"error", *(["warning"] if strict else []), *(["risk"] if fail_on_risks else [])}
     out.print(f"{name}, read as {format_of(name, source_format)}", highlight=False, soft_wrap=True, markup=False)
     out.print(str(report), highlight=False, soft_wrap=True, markup=False)
-    if not report.ok or (strict and report.findings):
+    for file, write in ((json, findings_as_json), (junit, findings_as_junit)):
+        if file is not None:
+            atomic_write(file, write(name, report, failing))
+            out.print(f"written to {file}", soft_wrap=True)
+    if any(finding.severity in failing for finding in report.findings):
         raise SystemExit(1)
