@@ -256,7 +256,8 @@ class Signals:
     @property
     def followed(self) -> np.ndarray:
         """(N,) bool: another step of the episode follows."""
-        return self.cache("followed", self._followed)  # type: ignore[no-any-return]
+        result: np.ndarray = self.cache("followed", self._followed)
+        return result
 
     def _followed(self) -> np.ndarray:
         result = np.ones(self.dataset.total_steps, bool)
@@ -275,7 +276,8 @@ class Signals:
     @property
     def speed(self) -> np.ndarray:
         """(N,) norm of the change of the state per second, NaN at the last step of each episode."""
-        return self.cache("speed", lambda: self.speed_of(self.state_column, self.chosen))  # type: ignore[no-any-return]
+        result: np.ndarray = self.cache("speed", lambda: self.speed_of(self.state_column, self.chosen))
+        return result
 
     def speed_of(self, column: str, indices: list[int] | None = None) -> np.ndarray:
         """Return the speed of another column, as `speed` is that of the state."""
@@ -283,7 +285,7 @@ class Signals:
         squares = np.zeros(self.dataset.total_steps)
         for index in range(len(names)) if indices is None else indices:
             squares += np.square(self.change(column, index))
-        speed = np.sqrt(squares) / np.repeat(self.step_seconds, self.dataset.episode_lengths)
+        speed: np.ndarray = np.sqrt(squares) / np.repeat(self.step_seconds, self.dataset.episode_lengths)
         speed[~self.followed] = np.nan
         return speed
 

@@ -36,6 +36,7 @@ _PACKAGES = (
     "assay.corruption",
     "assay.relabeling",
     "assay.reweighting",
+    "assay.datasets.editing",
     "assay.datasets.naming",
     "assay.datasets.tagging",
 )

@@ -156,8 +156,7 @@ def spearman(values: np.ndarray, lengths: np.ndarray) -> tuple[float | None, tup
 
 
 def _any(flags: np.ndarray) -> np.ndarray:
-    result: np.ndarray = flags if flags.ndim == 1 else flags.any(axis=1)
-    return result
+    return np.asarray(flags.reshape(len(flags), -1).any(axis=1))
 
 
 def _tidy(score: Score) -> pl.DataFrame:

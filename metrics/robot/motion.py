@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from assay.metrics.robot.checks import Recording, Score, episode_check
+from assay.metrics.robot.checks import Kind, Recording, Score, episode_check
 
 __all__ = ["idle", "jumps"]
 
@@ -40,7 +40,7 @@ def idle(recording: Recording) -> Iterator[Score]:
     }
     for name, (count, limit, definition) in shares.items():
         values = np.where(known > 0, count / steps, np.nan)
-        kind = None if limit is None else "risk"
+        kind: Kind | None = None if limit is None else "risk"
         yield Score(name, values, "share of steps", kind, limit, "higher", definition, recording.state_column)
 
 

@@ -19,7 +19,7 @@ from assay.datasets.validation import Finding, ValidationReport, validate
 from assay.metrics.robot.checks import Recording, RobotChecks, Score, episode_checks
 from assay.metrics.robot.episode_table import EpisodeTable
 
-__all__ = ["ROBOT", "as_settings", "episode_scores", "robot_table", "validate_robot"]
+__all__ = ["ROBOT", "as_settings", "episode_scores", "failed_episodes", "robot_table", "validate_robot"]
 
 ROBOT = "robot"
 """Name of the profile: all checks."""
@@ -109,6 +109,20 @@ def robot_table(
     return EpisodeTable(scores, dataset.episode_lengths, skipped)
 
 
+def failed_episodes(
+    dataset: Dataset, metrics: Sequence[str], settings: RobotChecks | Mapping[str, Any] | None = None
+) -> list[int]:
+    """Return the numbers of the episodes that any of some metrics flags, in order.
+
+    Raises
+    ------
+    UnknownNameError
+        If the dataset has no such metric.
+    """
+    table = robot_table(dataset, list(metrics), settings)
+    return sorted(set(table.filter("flagged")["episode"].to_list()))
+
+
 def validate_robot(
     dataset: Dataset, settings: RobotChecks | Mapping[str, Any] | None = None, table: EpisodeTable | None = None
 ) -> ValidationReport:
@@ -154,7 +168,7 @@ def _finding(score: Score) -> Finding | None:
     flagged = score.flagged()
     if not flagged.any():
         return None
-    by_episode: np.ndarray = flagged if flagged.ndim == 1 else flagged.any(axis=1)
+    by_episode = np.asarray(flagged.reshape(len(flagged), -1).any(axis=1))
     signed = np.where(flagged, score.values if score.worse == "higher" else -score.values, -np.inf)
     worst = np.unravel_index(int(signed.argmax()), signed.shape)
     episode, value = int(worst[0]), float(score.values[worst])

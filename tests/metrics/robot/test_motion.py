@@ -69,7 +69,7 @@ def test_the_jerk_of_a_minimum_jerk_reach_has_its_closed_value_and_is_invariant_
     tremor = reach(steps) + 0.002 * np.sin(np.arange(steps))
     table = checked(recorded([reach(steps), 100 * reach(steps), tremor]))
     calm, scaled, shaken = values_of(table, "log_dimensionless_jerk")
-    assert calm == pytest.approx(closed, abs=0.05)
+    assert calm == pytest.approx(closed, abs=0.1)
     assert calm == pytest.approx(scaled)
     assert shaken < calm - 2
 
