@@ -65,17 +65,17 @@ def episode_rows(dataset: Dataset, scores: EpisodeScores) -> str:
     head = [_heading("episode", 0, "")]
     head += ['<th class=text scope="col">speed</th>'] if drawings else []
     head += ['<th class=text scope="col">frames</th>'] if pictures else []
-    head += [_heading(_words(name), index + 1, beside.get(name, "")) for index, name in enumerate(names)]
     head.append('<th class=text scope="col">found</th>')
+    head += [_heading(_words(name), index + 1, beside.get(name, "")) for index, name in enumerate(names)]
     ranks = [_ranks(wide[name]) for name in ("episode", *names)]
     lines = []
     for row, episode in enumerate(episodes):
         cells = [f'<th scope="row">{episode}</th>']
         cells += [f"<td class=text>{drawings[episode]}</td>"] if drawings else []
         cells += [f"<td class=text>{pictures[episode]}</td>"] if pictures else []
-        cells += [_cell(wide[name][row], found.get((episode, name))) for name in names]
         kinds = [(metric, kind) for (at, metric), kind in found.items() if at == episode]
         cells.append(f"<td class='text long'>{', '.join(escape(_words(metric)) for metric, _ in kinds) or '–'}</td>")
+        cells += [_cell(wide[name][row], found.get((episode, name))) for name in names]
         order = ";".join(f"--u{index}:{up[row]};--d{index}:{down[row]}" for index, (up, down) in enumerate(ranks))
         lines.append(f'<tr style="{order}">{"".join(cells)}</tr>')
     caption = "Sort by ▲ and ▼. A number in colour is beyond its limit; r is the rank correlation with the length of the episode."
@@ -100,7 +100,7 @@ def _style(columns: int, width: int) -> str:
         ".episodes tbody tr > * { order: var(--order, 0); } .episodes thead th { order: -1000000; background: var(--raised); }",
         ".episodes input { position: absolute; opacity: 0; } .episodes label { color: var(--muted); cursor: pointer; }",
         ".episodes label:has(:checked) { color: var(--link); } .episodes label:has(:focus-visible) { outline: 2px solid; }",
-        ".episodes td.long { min-width: 11em; } .episodes td.risk { color: var(--series-1); }",
+        ".episodes thead th { white-space: normal; min-width: 5em; } .episodes td.long { min-width: 9em; } .episodes td.risk { color: var(--series-1); }",
         ".episodes td.defect { color: var(--series-7); font-weight: 700; } .episodes thead small { display: block; }",
     )
     return "<style>\n" + "\n".join([*fixed, *rules]) + "\n</style>"

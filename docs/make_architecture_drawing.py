@@ -164,11 +164,11 @@ COLORS = {
 }
 BOXES = {  # left, bottom, width, height of each room
     COMMAND_LINE: (0.2, 10.1, 13.6, 0.6),
-    "corruption": (0.2, 4.4, 2.95, 4.9),
-    "augmentation": (3.3, 4.4, 0.5, 4.9),
-    "relabeling": (3.95, 4.4, 0.5, 4.9),
-    "reweighting": (4.6, 4.4, 0.5, 4.9),
-    "metrics": (5.25, 4.4, 0.5, 4.9),
+    "corruption": (0.2, 4.4, 2.85, 4.9),
+    "augmentation": (3.15, 4.4, 0.45, 4.9),
+    "relabeling": (3.68, 4.4, 0.45, 4.9),
+    "reweighting": (4.21, 4.4, 0.45, 4.9),
+    "metrics": (4.74, 4.4, 1.05, 4.9),
     "baselines": (5.9, 4.4, 5.25, 4.9),
     "analysis": (11.3, 4.4, 2.0, 4.9),
     "datasets": (0.2, 0.6, 13.6, 3.1),
@@ -186,6 +186,8 @@ CENTRES = {  # where what is inside a room stands: its sub-rooms, and under the 
     "baselines/algorithms": (6.65, 5.6),
     "baselines/engine": (9.1, 5.65),
     "baselines/networks": (7.6, 4.75),
+    "metrics": (5.265, 7.6),
+    "metrics/robot": (5.265, 5.6),
     "analysis": (12.3, 5.8),
     "analysis/figures": (12.3, 7.9),
     "datasets": (7.0, 2.75),
@@ -193,11 +195,13 @@ CENTRES = {  # where what is inside a room stands: its sub-rooms, and under the 
     "datasets/formats": (2.0, 2.75),
     "datasets/formats/containers": (2.0, 1.1),
     "datasets/tables": (4.5, 1.75),
+    "datasets/editing": (9.5, 1.75),
     "datasets/collection": (7.0, 1.1),
     "datasets/environments": (11.9, 1.1),
 }
 OWN_FILES = {
     "corruption": "transforms",
+    "metrics": "assess",
     "analysis": "runs, tables,\nreport, card",
     "datasets": "dataset, transform, recipe,\nregistry, loading, validation",
 }

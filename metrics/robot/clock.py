@@ -16,6 +16,8 @@ from assay.metrics.robot.checks import Recording, Score, episode_check
 
 __all__ = ["clock"]
 
+_DIGITS = 9  # what stamps of float64 hold; what is beyond is rounding, and grows with the time
+
 
 @episode_check("clock", order=20)
 def clock(recording: Recording) -> Iterator[Score]:
@@ -38,8 +40,9 @@ def clock(recording: Recording) -> Iterator[Score]:
         values, rows = recording.sum_by_episode(found), recording.first_by_episode(found)
         yield Score(name, values, "steps", kind, 0.0, "higher", text, column, rows=rows)  # type: ignore[arg-type]
     text = "(95th - 5th percentile) / median of the steps of time"
-    yield Score("jitter", (high - low) / median, "share of a step", "risk", 0.5, "higher", text, column)
+    jitter = np.round((high - low) / median, _DIGITS)
+    yield Score("jitter", jitter, "share of a step", "risk", 0.5, "higher", text, column)
     if (rate := declared_rate(recording.dataset)) is not None:
-        error = np.abs(rate * median - 1)
+        error = np.round(np.abs(rate * median - 1), _DIGITS)
         text = f"|declared {rate:g} per second x median step of time - 1|"
         yield Score("rate_error", error, "share of the rate", "defect", 0.05, "higher", text, column)

@@ -71,14 +71,15 @@ def action_lag(recording: Recording) -> Iterator[Score]:
     velocity = _velocity_column(recording)
     curves = {kind: _Mean() for kind in _KINDS if kind != "velocity" or velocity}
     gains = []
+    layout = _Layout(starts, lengths, int(np.abs(lags).max()))
     for action_column, action, state in pairs:
-        commands = _Side(recording.values(action_column, action), starts, lengths, int(np.abs(lags).max()))
+        commands = _Side(recording.values(action_column, action), layout)
         change = recording.change(recording.state_column, state)
         responses = {"absolute": recording.values(recording.state_column, state), "relative": change}
         if velocity:
             responses["velocity"] = recording.values(velocity, state)
         for kind, response in responses.items():
-            curves[kind].add(commands.against(_Side(response, starts, lengths, commands.gap), lags))
+            curves[kind].add(commands.against(_Side(response, layout), lags))
         gains.append(_gain(recording.values(action_column, action), change, recording.followed))
     peaks = {kind: _peaks(curve.value(), lags) for kind, curve in curves.items()}
     heights = {kind: _median(height) for kind, (_, height) in peaks.items()}
@@ -113,12 +114,13 @@ def skew(recording: Recording) -> Iterator[Score]:
     starts, lengths = recording.dataset.episode_starts, recording.lengths - 1
     seconds = float(np.median(recording.step_seconds))
     lags = _lags(recording.settings.lag_seconds, seconds, int(lengths.max(initial=0)))
-    gap = int(np.abs(lags).max())
+    layout = _Layout(starts, lengths, int(np.abs(lags).max()))
     late, drift = (np.full((recording.episodes, len(others)), np.nan) for _ in range(2))
     first = np.nan_to_num(recording.speed)
+    state = _Side(first, layout)
     for index, name in enumerate(others):
         second = np.nan_to_num(recording.speed_of(name))
-        curve = _Side(first, starts, lengths, gap).against(_Side(second, starts, lengths, gap), lags)
+        curve = state.against(_Side(second, layout), lags)
         lag, height = _peaks(curve, lags)
         late[:, index] = np.where(height >= _AGREE, lag * recording.step_seconds, np.nan)
         drift[:, index] = _drift(first, second, starts, lengths, lags, recording.settings.drift_windows)
@@ -133,28 +135,35 @@ def skew(recording: Recording) -> Iterator[Score]:
 # -------------------------------------------------------------------- correlation at many lags
 
 
-class _Side:
-    """One signal of many segments: centred, in a row with zeros between the segments, with running sums."""
+class _Layout:
+    """Segments in a row with zeros between them, so that no product reaches from one into the next."""
 
-    def __init__(self, values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, gap: int) -> None:
+    def __init__(self, starts: np.ndarray, lengths: np.ndarray, gap: int) -> None:
         self.gap, self.lengths = gap, lengths
         self.starts = np.cumsum(lengths + gap) - lengths  # the first segment stands behind a gap too
-        total = int((lengths + gap).sum()) + gap + 1
-        inside = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        places, taken = np.repeat(self.starts, lengths) + inside, np.repeat(starts, lengths) + inside
-        picked = values[taken]
+        self.total = int((lengths + gap).sum()) + gap + 1
+        self.of = np.repeat(np.arange(len(lengths)), lengths)
+        inside = np.arange(len(self.of)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        self.places, self.taken = self.starts[self.of] + inside, starts[self.of] + inside
+
+
+class _Side:
+    """One signal of many segments: centred in each, laid out in a row, with running sums."""
+
+    def __init__(self, values: np.ndarray, layout: _Layout) -> None:
+        self.layout, self.lengths, self.starts = layout, layout.lengths, layout.starts
+        picked = values[layout.taken]
         finite = np.isfinite(picked)
-        self.known = (
-            np.bincount(np.repeat(np.arange(len(lengths)), lengths), weights=~finite, minlength=len(lengths)) == 0
-        )
+        broken = np.bincount(layout.of, weights=~finite, minlength=len(self.lengths))
+        self.known = broken == 0
         picked = np.where(finite, picked, 0.0)
-        means = _sums(picked, lengths) / np.maximum(lengths, 1)
-        picked -= np.repeat(means, lengths)
-        self.row = np.zeros(total)
-        self.row[places] = picked
+        sums = np.bincount(layout.of, weights=picked, minlength=len(self.lengths))
+        picked -= (sums / np.maximum(self.lengths, 1))[layout.of]
+        self.row = np.zeros(layout.total)
+        self.row[layout.places] = picked
         self.sums = np.concatenate([[0.0], np.cumsum(self.row)])
         self.squares = np.concatenate([[0.0], np.cumsum(np.square(self.row))])
-        energy = self.squares[self.starts + lengths] - self.squares[self.starts]
+        energy = self.squares[self.starts + self.lengths] - self.squares[self.starts]
         self.energy = np.where(energy > 0, energy, np.inf)[:, None]  # what does not vary agrees with nothing
 
     def moments(self, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -191,16 +200,12 @@ class _Side:
         return result
 
 
-def _sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    return np.bincount(np.repeat(np.arange(len(lengths)), lengths), weights=values, minlength=len(lengths))
-
-
 def _correlations(
     first: np.ndarray, second: np.ndarray, starts: np.ndarray, lengths: np.ndarray, lags: np.ndarray
 ) -> np.ndarray:
     """Return Pearson's correlation of two signals of many segments at each lag, [segment, lag]."""
-    gap = int(np.abs(lags).max())
-    return _Side(first, starts, lengths, gap).against(_Side(second, starts, lengths, gap), lags)
+    layout = _Layout(starts, lengths, int(np.abs(lags).max()))
+    return _Side(first, layout).against(_Side(second, layout), lags)
 
 
 def _lags(longest: float, seconds: float, steps: int) -> np.ndarray:
