@@ -47,12 +47,12 @@ _MAGIC = b"\x89MCAP0\r\n"
 _BLOCK = "assay"
 _DENSEST = 1100  # bytes in a chunk for each byte of it that is stored
 _ROS = {"cdr": 2, "ros1": 1}
-_KINDS = {
-    **{np.dtype(kind): f"std_msgs/msg/{name}MultiArray" for kind, name in (("f4", "Float32"), ("f8", "Float64"))},
+_KINDS: dict[np.dtype, str] = {
+    **{np.dtype(f"f{size}"): f"std_msgs/msg/Float{8 * size}MultiArray" for size in (4, 8)},
     **{np.dtype(f"i{size}"): f"std_msgs/msg/Int{8 * size}MultiArray" for size in (1, 2, 4, 8)},
     **{np.dtype(f"u{size}"): f"std_msgs/msg/UInt{8 * size}MultiArray" for size in (1, 2, 4, 8)},
 }
-_STORED_AS = {np.dtype(bool): np.dtype("u1"), np.dtype("f2"): np.dtype("f4")}
+_STORED_AS: dict[np.dtype, np.dtype] = {np.dtype(bool): np.dtype("u1"), np.dtype("f2"): np.dtype("f4")}
 _IMAGE = "sensor_msgs/msg/Image"
 _STEP_NANOSECONDS = 100_000_000
 
@@ -339,7 +339,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
     report_losses(dataset, TITLE, [name for name in dataset.columns if name not in held])
     store = get_typestore(Stores.ROS2_HUMBLE)
     with atomic_file(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
-        writer = Writer(file, enable_data_crcs=True)
+        writer: Any = Writer(file, enable_data_crcs=True)
         writer.start(profile="ros2", library="assay")
         writer.add_metadata(_BLOCK, {"dataset": _block(dataset, held)})
         of_steps, of_observations = _stamps(dataset)

@@ -127,7 +127,7 @@ def _follow(message: Any, path: Sequence[str]) -> Any:
     parts = [message.get(key) if isinstance(message, dict) else getattr(message, key) for key in fields]
     if not _is_stamp(fields) or not all(isinstance(part, int) for part in parts):
         return None
-    seconds, rest = (parts[fields.index("sec")], parts[1 - fields.index("sec")])
+    seconds, rest = int(parts[fields.index("sec")] or 0), int(parts[1 - fields.index("sec")] or 0)
     return seconds * 1_000_000_000 + rest
 
 
