@@ -30,7 +30,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assay.datasets.errors import ConfigError
-from assay.datasets.yaml_reader import read_yaml
 
 __all__ = ["COLUMNS", "ColumnMapping", "Source", "as_mapping"]
 
@@ -170,6 +169,8 @@ def as_mapping(given: Any, where: object) -> ColumnMapping:
     if isinstance(given, ColumnMapping):
         return given
     if isinstance(given, str | os.PathLike):
+        from assay.datasets.yaml_reader import read_yaml  # training does without YAML
+
         where, given = os.fspath(given), read_yaml(os.fspath(given))
     if given is None:
         return ColumnMapping()

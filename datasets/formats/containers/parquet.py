@@ -109,6 +109,26 @@ class ParquetFile:
             )
         return values // self.rows if self.rows else 1
 
+    def counted_gaps(self, path: str) -> int | None:
+        """Return how many values of a column are missing, from the footer's statistics; None where there are none.
+
+        Parameters
+        ----------
+        path : str
+            In the Parquet schema, such as `pose.x`.
+        """
+        metadata, total, found = self._file.metadata, 0, False
+        for group in range(metadata.num_row_groups):
+            for number in range(metadata.num_columns):
+                column = metadata.row_group(group).column(number)
+                if column.path_in_schema != path:
+                    continue
+                statistics, found = column.statistics, True
+                if statistics is None or not statistics.has_null_count:
+                    return None
+                total += statistics.null_count
+        return total if found else None
+
     def rows_of(self, name: str) -> np.ndarray:
         """Read one column of numbers, or of lists of them that are all of one length: (rows,) or (rows, width)."""
         width, where = self.width(name), f"{self.path}: column {name}"

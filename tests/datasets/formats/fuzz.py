@@ -61,6 +61,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "hdf5": [{}, {"episode_starts": "extra/starts"}, {"columns": {"infos/extra": "extra/starts"}}],
     "maniskill": [{}, {"observations": "env_states"}, {"rewards": "success"}],
     "minari": [{}, {"repeat_missing_final": True}, {"infos": False}],
+    "table": [{}, {"columns": {"episode": "run", "extra": ["pose/x", "pose/y", "note"], "ends": "truncated"}}],
 }
 
 
@@ -185,6 +186,17 @@ def plain_hdf5(path: Path, generator: np.random.Generator) -> None:
         rows = _flat_rows(generator) | {"terminations": np.arange(20) == 7, "extra/starts": np.arange(20) % 5 == 0}
         for key, array in (rows | {"infos/depth": np.arange(20.0)}).items():
             file.create_dataset(key, data=array, chunks=(8, *array.shape[1:]), compression="gzip")
+
+
+@sample_maker("table")
+def table_of_the_own_names(path: Path, generator: np.random.Generator) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = {"rewards": generator.normal(size=20), "run": np.arange(20) // 5, "terminations": np.arange(20) % 5 == 4}
+    lists = {name: generator.normal(size=(20, 2)).tolist() for name in ("observations", "actions")}
+    pose = [{"x": 1.0, "y": None if row == 3 else 2.0} for row in range(20)]
+    pq.write_table(pa.table({**rows, **lists, "pose": pose, "note": ["a", None] * 10}), path, row_group_size=8)
 
 
 @sample_maker("neorl")
