@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
 from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import Dataset, is_under
@@ -38,6 +39,7 @@ from assay.datasets.formats.lerobot_features import (
     is_named,
     names_of_entries,
     place_features,
+    proposed,
     standard_feature,
 )
 from assay.datasets.formats.lerobot_metadata import EPISODE_INDICES, NUMBERS, VERSION_WRITTEN, Metadata, read_metadata
@@ -54,7 +56,7 @@ from assay.datasets.tables.endings import end_episodes
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read", "sniff", "write"]
+__all__ = ["propose", "read", "sniff", "write"]
 
 TITLE = "LeRobot"
 LAYOUT = "folder"
@@ -170,6 +172,19 @@ def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Da
     with naming(path):
         about = _info(metadata, wanted, places, mapping)
         return Dataset(result, lengths, info=about, episode_columns=extra)
+
+
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited."""
+    features = read_metadata(path).info["features"]
+    numbers = {name: feature for name, feature in features.items() if feature["dtype"] in NUMBERS}
+    plain = {**proposed(numbers), **({} if "next.done" in numbers else {"ends": "truncated"})}
+    taken = as_mapping(plain, path).names
+    lines = [f"# {path}: {len(features)} features; episodes and time are LeRobot's own"]
+    lines.append(yaml.safe_dump(plain, sort_keys=False).rstrip())
+    left = {name: feature for name, feature in features.items() if name not in taken and name not in INDICES}
+    lines += [f"# not taken: {name} ({feature['dtype']}{feature['shape']})" for name, feature in left.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _check_said(mapping: ColumnMapping, numbers: Mapping[str, Any], path: Path) -> None:

@@ -32,11 +32,11 @@ from assay.datasets.formats.flat_hdf5 import block_for, info_from, take_block, w
 from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.mapping import Given
 from assay.datasets.formats.rows import in_machine_order
-from assay.datasets.formats.topics import How, Messages, Topic, dataset_from_topics
+from assay.datasets.formats.topics import How, Messages, Topic, dataset_from_topics, propose_for_topics
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
 
-__all__ = ["read", "sniff", "write"]
+__all__ = ["propose", "read", "sniff", "write"]
 
 TITLE = "MCAP"
 LAYOUT = "file .mcap"
@@ -122,6 +122,12 @@ def read(
         how=how,
         info=DatasetInfo(id=path.stem, source=f"{TITLE} file {path.name}"),
     )
+
+
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited."""
+    require_file(path)
+    return propose_for_topics(_survey(path).topics(), path)
 
 
 # -------------------------------------------------------------------- what is in a file

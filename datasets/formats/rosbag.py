@@ -16,10 +16,10 @@ from assay.datasets.errors import AssayError, ConfigError, FormatError
 from assay.datasets.formats.containers.files import require_file
 from assay.datasets.formats.containers.messages import messages_of
 from assay.datasets.formats.mapping import Given
-from assay.datasets.formats.topics import How, Messages, Topic, dataset_from_topics
+from assay.datasets.formats.topics import How, Messages, Topic, dataset_from_topics, propose_for_topics
 from assay.datasets.info import DatasetInfo
 
-__all__ = ["read", "sniff"]
+__all__ = ["propose", "read", "sniff"]
 
 TITLE = "ROS bag"
 LAYOUT = "file .bag or .db3, or folder"
@@ -83,14 +83,9 @@ def read(
     """
     if stamps not in ("received", "header"):
         raise ConfigError(f'stamps are "received" or "header", not {stamps!r}')
-    for file in [path / "metadata.yaml"] if path.is_dir() else [path]:
-        require_file(file)
     with _open(path) as bag:
-        topics = [
-            _topic(bag, name, found.msgtype or "several types", found.msgcount) for name, found in bag.topics.items()
-        ]
         return dataset_from_topics(
-            topics,
+            _topics(bag),
             lambda names: _messages(bag, names, path, by_header=stamps == "header"),
             where=path,
             columns=columns,
@@ -100,9 +95,16 @@ def read(
         )
 
 
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited."""
+    with _open(path) as bag:
+        return propose_for_topics(_topics(bag), path)
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """Open a bag; whatever rosbags raises on damage while it is open is a FormatError."""
+    require_file(path / "metadata.yaml" if path.is_dir() else path)
     try:
         from rosbags.highlevel import AnyReader
         from rosbags.typesys import Stores, get_typestore
@@ -120,8 +122,11 @@ def _open(path: Path) -> Iterator[Any]:
         raise FormatError(f"{path} is cut off or damaged ({text}); copy it again") from error
 
 
-def _topic(bag: Any, name: str, kind: str, count: int) -> Topic:
-    return Topic(name, kind, count, bag.duration / 1e9 if count > 1 else 0.0)
+def _topics(bag: Any) -> list[Topic]:
+    seconds = bag.duration / 1e9 if bag.message_count else 0.0
+    return [
+        Topic(name, found.msgtype or "several types", found.msgcount, seconds) for name, found in bag.topics.items()
+    ]
 
 
 def _messages(bag: Any, names: Sequence[str], path: Path, *, by_header: bool) -> dict[str, Messages]:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+import yaml
 
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
@@ -31,7 +32,7 @@ from assay.datasets.formats.mapping import Arrays, Given, dataset_from_mapping
 from assay.datasets.info import DatasetInfo
 from assay.datasets.tables.column_mapping import ColumnMapping, as_mapping
 
-__all__ = ["How", "Messages", "Topic", "dataset_from_topics"]
+__all__ = ["How", "Messages", "Topic", "dataset_from_topics", "propose_for_topics"]
 
 How = Literal["previous", "nearest", "next"]
 _HOW: tuple[How, ...] = ("previous", "nearest", "next")
@@ -345,12 +346,57 @@ def _listed(topics: Iterable[Topic]) -> str:
 
 
 def _proposal(topics: Sequence[Topic]) -> str:
-    """Return a mapping to start from: the busiest topic that sounds like commands, and the busiest of the others."""
+    """Return, in a sentence, a mapping to start from."""
+    return f"Say which they are: columns={json.dumps(_proposed(topics))}"
+
+
+def _proposed(topics: Sequence[Topic]) -> dict[str, str]:
+    """Return a mapping of the busiest topic that sounds like commands, and the busiest of the others."""
     ordered = sorted((topic for topic in topics if not _is_bookkeeping(topic.kind)), key=lambda topic: -topic.count)
     acting = [topic.name for topic in ordered if any(word in topic.name.lower() for word in _ACTING)]
     seen = [topic.name for topic in ordered if topic.name not in acting and "image" not in topic.kind.lower()]
-    plain = {"observations": (seen or ["..."])[0], "actions": (acting or ["..."])[0]}
-    return f"Say which they are: columns={json.dumps(plain | {'ends': 'truncated'})}"
+    found = {"observations": seen[:1], "actions": acting[:1]}
+    return {role: names[0] for role, names in found.items() if names} | {"ends": "truncated"}
+
+
+def propose_for_topics(topics: Sequence[Topic], where: object) -> str:
+    """Return a mapping for a recording, as YAML to be edited.
+
+    Examples
+    --------
+    >>> print(propose_for_topics([Topic("/pose", "Pose", 5, 0.4), Topic("/cmd", "Twist", 2, 0.1)], "run.bag"))
+    # run.bag: 2 topics with messages
+    observations: /pose  # the busiest topic that does not sound like commands: Pose, 5 messages at 10 Hz
+    actions: /cmd  # the busiest topic that does: Twist, 2 messages at 10 Hz
+    time: /pose  # its messages make the rows; others are taken as they were last
+    ends: truncated  # somebody stopped recording
+    <BLANKLINE>
+    """
+    there = {topic.name: topic for topic in topics if topic.count}
+    proposed = _proposed(list(there.values()))
+    reasons = {
+        "observations": "the busiest topic that does not sound like commands",
+        "actions": "the busiest topic that does",
+    }
+    lines = [f"# {where}: {len(there)} topics with messages"]
+    for role, reason in reasons.items():
+        if role in proposed:
+            text = str(there[proposed[role]]).partition(" (")[2].removesuffix(")")
+            lines.append(f"{role}: {_quoted(proposed[role])}  # {reason}: {text}")
+        else:
+            lines.append(f"# {role}: nothing sounds like it; one of {', '.join(there) or 'none'}")
+    if "observations" in proposed:
+        lines.append(
+            f"time: {_quoted(proposed['observations'])}  # its messages make the rows; others are taken as they were last"
+        )
+    lines.append("ends: truncated  # somebody stopped recording")
+    others = [topic for name, topic in there.items() if name not in proposed.values()]
+    lines += [f"# not taken: {topic}" for topic in others]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(name: str) -> str:
+    return yaml.safe_dump(name, width=1 << 16).splitlines()[0]
 
 
 def _is_bookkeeping(kind: str) -> bool:

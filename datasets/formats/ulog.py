@@ -19,10 +19,10 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, FormatError
 from assay.datasets.formats.containers.files import require_file
 from assay.datasets.formats.mapping import Given
-from assay.datasets.formats.topics import How, Messages, Topic, dataset_from_topics
+from assay.datasets.formats.topics import How, Messages, Topic, dataset_from_topics, propose_for_topics
 from assay.datasets.info import DatasetInfo
 
-__all__ = ["read", "sniff"]
+__all__ = ["propose", "read", "sniff"]
 
 TITLE = "PX4 ULog"
 LAYOUT = "file .ulg"
@@ -74,6 +74,25 @@ def read(
     FormatError
         If the file is damaged, or nothing is mapped; then with the topics.
     """
+    log = _open(path)
+    data = {_name(item): item.data for item in log.data_list}
+    return dataset_from_topics(
+        _topics(log),
+        lambda names: {name: _messages(data[name]) for name in names},
+        where=path,
+        columns=columns,
+        clock=clock,
+        how=how,
+        info=_info(path, log),
+    )
+
+
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited."""
+    return propose_for_topics(_topics(_open(path)), path)
+
+
+def _open(path: Path) -> Any:
     try:
         from pyulog import ULog
     except ImportError as error:
@@ -84,27 +103,19 @@ def read(
     try:
         log = ULog(str(path))
     except MemoryError as error:
-        raise FormatError(f"{path} does not fit into memory, or is damaged") from error
+        raise FormatError(f"{path} is damaged: it asks for more memory than there is") from error
     except Exception as error:  # pyulog reports damage by errors of many kinds
-        raise FormatError(
-            f"{path} is damaged ({type(error).__name__}: {' '.join(str(error).split())}); copy it again"
-        ) from error
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise FormatError(f"{path} is cut off or damaged ({text}); copy it again") from error
     if log.file_corruption:
         raise FormatError(f"{path} is damaged: some of its messages cannot be read; copy it again")
-    data = {_name(item): item.data for item in log.data_list}
-    topics = [
-        Topic(_name(item), item.name, len(item.data["timestamp"]), _seconds(item.data["timestamp"]))
-        for item in log.data_list
-    ]
-    return dataset_from_topics(
-        topics,
-        lambda names: {name: _messages(data[name]) for name in names},
-        where=path,
-        columns=columns,
-        clock=clock,
-        how=how,
-        info=_info(path, log),
-    )
+    return log
+
+
+def _topics(log: Any) -> list[Topic]:
+    stamps = {_name(item): item.data["timestamp"] for item in log.data_list}
+    kinds = {_name(item): item.name for item in log.data_list}
+    return [Topic(name, kinds[name], len(times), _seconds(times)) for name, times in stamps.items()]
 
 
 def _name(item: Any) -> str:

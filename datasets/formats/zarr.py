@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import yaml
 
 from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import Dataset, is_under
@@ -38,7 +39,7 @@ from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
 from assay.datasets.tables.column_mapping import as_mapping
 
-__all__ = ["read", "sniff", "write"]
+__all__ = ["propose", "read", "sniff", "write"]
 
 TITLE = "Zarr replay buffer"
 LAYOUT = "folder, or file .zip"
@@ -148,6 +149,18 @@ def read(
             id=path.name.split(".")[0], source=f"{TITLE} {path.name}", extra={"zarr": known} if known else {}
         )
         return dataset_from_mapping(arrays, where=path, columns=mapping, info=info)
+
+
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited."""
+    with _open(path) as buffer:
+        names = buffer.below("data")
+        usual = _usual(buffer, names, ())
+        left = [name for name in names if name not in as_mapping(usual, path).names]
+        lines = [f"# {path}: {len(names)} arrays; the row after each episode's last stands in {_ENDS}"]
+        lines.append(yaml.safe_dump({**usual, "ends": "truncated"}, sort_keys=False).rstrip())
+        lines += [f"# not taken: {name}{' (images)' if buffer.is_image(name) else ''}" for name in left]
+        return "\n".join(lines) + "\n"
 
 
 def _usual(buffer: _Buffer, names: Sequence[str], images: Sequence[str]) -> dict[str, Any]:
