@@ -27,10 +27,10 @@ from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayError, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.containers.files import require_file
-from assay.datasets.formats.containers.messages import messages_of, ros_types
 from assay.datasets.formats.flat_hdf5 import block_for, info_from, take_block, with_history
 from assay.datasets.formats.losses import report_losses
 from assay.datasets.formats.mapping import Given
+from assay.datasets.formats.messages import messages_of, ros_types
 from assay.datasets.formats.rows import in_machine_order
 from assay.datasets.formats.topics import How, Messages, Topic, dataset_from_topics, propose_for_topics
 from assay.datasets.info import DatasetInfo

@@ -34,9 +34,9 @@ import numpy as np
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.containers.files import read_json_object
-from assay.datasets.formats.containers.messages import decode_image
 from assay.datasets.formats.containers.tfrecord import read_examples
 from assay.datasets.formats.mapping import Given, dataset_from_mapping
+from assay.datasets.formats.messages import decode_image
 from assay.datasets.formats.rows import naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty

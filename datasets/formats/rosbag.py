@@ -14,8 +14,8 @@ from typing import Any, Literal
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, FormatError
 from assay.datasets.formats.containers.files import require_file
-from assay.datasets.formats.containers.messages import messages_of
 from assay.datasets.formats.mapping import Given
+from assay.datasets.formats.messages import messages_of
 from assay.datasets.formats.topics import How, Messages, Topic, dataset_from_topics, propose_for_topics
 from assay.datasets.info import DatasetInfo
 

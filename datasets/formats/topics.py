@@ -351,10 +351,12 @@ def _proposal(topics: Sequence[Topic]) -> str:
 
 
 def _proposed(topics: Sequence[Topic]) -> dict[str, str]:
-    """Return a mapping of the busiest topic that sounds like commands, and the busiest of the others."""
+    """Return a mapping of the busiest topic that sounds like commands, and the busiest of the others
+    that sounds like a state."""
     ordered = sorted((topic for topic in topics if not _is_bookkeeping(topic.kind)), key=lambda topic: -topic.count)
     acting = [topic.name for topic in ordered if any(word in topic.name.lower() for word in _ACTING)]
     seen = [topic.name for topic in ordered if topic.name not in acting and "image" not in topic.kind.lower()]
+    seen.sort(key=lambda name: not any(word in name.lower() for word in _MEASURING))
     found = {"observations": seen[:1], "actions": acting[:1]}
     return {role: names[0] for role, names in found.items() if names} | {"ends": "truncated"}
 
@@ -366,8 +368,8 @@ def propose_for_topics(topics: Sequence[Topic], where: object) -> str:
     --------
     >>> print(propose_for_topics([Topic("/pose", "Pose", 5, 0.4), Topic("/cmd", "Twist", 2, 0.1)], "run.bag"))
     # run.bag: 2 topics with messages
-    observations: /pose  # the busiest topic that does not sound like commands: Pose, 5 messages at 10 Hz
-    actions: /cmd  # the busiest topic that does: Twist, 2 messages at 10 Hz
+    observations: /pose  # the busiest topic that sounds like a state, or like no commands: Pose, 5 messages at 10 Hz
+    actions: /cmd  # the busiest topic that sounds like commands: Twist, 2 messages at 10 Hz
     time: /pose  # its messages make the rows; others are taken as they were last
     ends: truncated  # somebody stopped recording
     <BLANKLINE>
@@ -375,8 +377,8 @@ def propose_for_topics(topics: Sequence[Topic], where: object) -> str:
     there = {topic.name: topic for topic in topics if topic.count}
     proposed = _proposed(list(there.values()))
     reasons = {
-        "observations": "the busiest topic that does not sound like commands",
-        "actions": "the busiest topic that does",
+        "observations": "the busiest topic that sounds like a state, or like no commands",
+        "actions": "the busiest topic that sounds like commands",
     }
     lines = [f"# {where}: {len(there)} topics with messages"]
     for role, reason in reasons.items():
@@ -405,4 +407,5 @@ def _is_bookkeeping(kind: str) -> bool:
     return kind.startswith(starts) or kind.endswith("_Event")
 
 
+_MEASURING = ("joint", "state", "pose", "odom", "attitude")
 _ACTING = ("cmd", "command", "action", "control", "target", "setpoint")
