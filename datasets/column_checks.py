@@ -11,7 +11,8 @@ import numpy as np
 from assay.datasets.errors import ConfigError, DatasetError
 
 __all__ = [
-    "REQUIRED",
+    "FLAGS",
+    "LABELS",
     "as_array",
     "as_lengths",
     "check_episode",
@@ -23,7 +24,8 @@ __all__ = [
     "is_under",
 ]
 
-REQUIRED = ("actions", "rewards", "terminations", "truncations")
+FLAGS = ("terminations", "truncations")  # every dataset has them
+LABELS = ("actions", "rewards")  # which a dataset may lack
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]*(/[A-Za-z0-9_][A-Za-z0-9_.\- ]*)*")
 _KINDS = "biufcUS"  # of dtypes: numbers, booleans and text of fixed length
 
@@ -144,20 +146,33 @@ def check_roles(columns: Mapping[str, np.ndarray]) -> None:
     """Raise DatasetError where a column that has a meaning is missing or cannot mean it."""
     for role in ("observations", "actions"):
         parts = [array for name, array in columns.items() if is_under(name, role)]
-        if not parts:
+        if not parts and role == "observations":
             raise DatasetError(f"column {role} is missing")
-        if not any(np.prod(array.shape[1:], dtype=np.int64) for array in parts):
+        if parts and not any(np.prod(array.shape[1:], dtype=np.int64) for array in parts):
             raise DatasetError(
                 f"column {role} has rows of no entries (shape {list(parts[0].shape)}); at least 1 is needed"
             )
-    for name in REQUIRED[1:]:
+    for name in FLAGS:
         if name not in columns:
             raise DatasetError(f"column {name} is missing")
-    for name in ("terminations", "truncations"):
         if columns[name].dtype != bool or columns[name].ndim != 1:
             raise DatasetError(
                 f"column {name} must be flat booleans, not {columns[name].dtype} {columns[name].shape}; "
                 "zeros and ones become booleans with .astype(bool)"
+            )
+    if "rewards" not in columns and (nested := [name for name in columns if is_under(name, "rewards")]):
+        raise DatasetError(f"column {nested[0]}: rewards cannot be nested; one flat column rewards is needed")
+    for name in (name for name in columns if name.startswith("missing/")):
+        element = name.removeprefix("missing/")
+        if element not in LABELS:
+            raise DatasetError(
+                f"column {name}: only actions and rewards can be missing, as missing/actions and missing/rewards"
+            )
+        if columns[name].dtype != bool or columns[name].ndim != 1:
+            raise DatasetError(f"column {name} must be flat booleans, not {columns[name].dtype} {columns[name].shape}")
+        if not any(is_under(other, element) for other in columns):
+            raise DatasetError(
+                f"column {name} says which {element} are missing, and there is no column {element}; leave it out"
             )
     for name in ("rewards", "weights"):
         if name not in columns:

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from assay.datasets.column_checks import (
-    REQUIRED,
+    FLAGS,
+    LABELS,
     as_array,
     as_lengths,
     check_episode,
@@ -38,6 +39,15 @@ from assay.datasets.column_checks import (
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
 from assay.datasets.info import BY_HAND, CONCATENATE, INFO, SELECT, DatasetInfo, Record, assay_version, json_value
 from assay.datasets.memory import empty, take_ranges
+from assay.datasets.missing import (
+    blank,
+    check_masks,
+    describe_missing,
+    missing_masks,
+    no_labels,
+    require_labels,
+    without_labels,
+)
 from assay.datasets.recording import recording
 from assay.datasets.transitions import Transitions
 
@@ -84,8 +94,9 @@ class Dataset:
     ----------
     columns : mapping of str to array
         Flat names; a slash nests (`observations/goal`, `infos/qpos`). Columns under `observations` have N+E rows;
-        `actions`, `rewards`, `terminations` and `truncations` are needed and have N rows, as does every other column
-        except `infos/...`, which may have either.
+        `terminations` and `truncations` are needed and have N rows, as does every other column except `infos/...`, which
+        may have either. `actions` and `rewards` may be absent, or missing for the steps of `missing/actions` and
+        `missing/rewards`; see `missing`.
     episode_lengths : (E,) integers
         Steps in each episode, in the order of the rows; each at least 1.
     info : DatasetInfo, optional
@@ -161,26 +172,32 @@ class Dataset:
         cls,
         *,
         observations: Any,
-        actions: Any,
-        rewards: Any,
+        actions: Any = None,
+        rewards: Any = None,
         terminations: Any,
         truncations: Any,
         episode_lengths: Any = None,
         info: DatasetInfo | None = None,
         columns: Mapping[str, Any] | None = None,
         episode_columns: Mapping[str, Any] | None = None,
+        missing: Mapping[str, Any] | None = None,
     ) -> Dataset:
         """Make a dataset from whole columns, which are copied.
 
         Parameters
         ----------
         observations : (N+E, ...) array, or a nested dict or tuple of them
-        actions : (N, ...) array, or a nested dict or tuple of them
-        rewards, terminations, truncations : (N,) arrays
+        actions : (N, ...) array, or a nested dict or tuple of them, optional
+            None where there are none.
+        rewards : (N,) array, optional
+            None where there are none.
+        terminations, truncations : (N,) arrays
         episode_lengths : (E,) integers, optional
             Taken from the flags when absent: an episode ends where either flag is set.
         info, columns, episode_columns : optional
             As in `Dataset`; `columns` holds any further ones.
+        missing : mapping of "actions" or "rewards" to (N,) bool, optional
+            The steps that have no label. Whatever stands there is blanked (NaN, or 0 in integers).
 
         Examples
         --------
@@ -193,8 +210,8 @@ class Dataset:
         """
         flat = {
             **flatten("observations", observations),
-            **flatten("actions", actions),
-            "rewards": as_array("rewards", rewards, copy=True),
+            **({} if actions is None else flatten("actions", actions)),
+            **({} if rewards is None else {"rewards": as_array("rewards", rewards, copy=True)}),
             "terminations": as_array("terminations", terminations, copy=True),
             "truncations": as_array("truncations", truncations, copy=True),
             **_copied("columns", columns),
@@ -205,11 +222,18 @@ class Dataset:
         episode_lengths = as_lengths(episode_lengths)
         if not len(episode_lengths):
             raise DatasetError("a dataset needs at least one episode of one step; there is none")
+        if missing is not None:
+            for name in (name for name in flat if any(is_under(name, element) for element in LABELS)):
+                check_rows(name, flat[name], int(episode_lengths.sum()), len(episode_lengths))
+            flat = without_labels(flat, check_masks(missing, int(episode_lengths.sum())))
         return cls(flat, episode_lengths, info=info, episode_columns=_copied("episode_columns", episode_columns))
 
     @classmethod
     def from_episodes(cls, episodes: Iterable[Mapping[str, Any]], *, info: DatasetInfo | None = None) -> Dataset:
         """Make a dataset from episodes: mappings with T+1 observations and T of everything else.
+
+        An episode may lack `actions` or `rewards`, or have a mask `missing/actions` or `missing/rewards`, (T,) bool, of the
+        steps that do; see `Dataset.missing`.
 
         Raises
         ------
@@ -236,13 +260,17 @@ class Dataset:
             raise DatasetError("a dataset needs at least one episode")
         lengths = []
         for number, arrays in enumerate(flat):
-            if missing := [name for name in REQUIRED if not any(is_under(key, name) for key in arrays)]:
-                raise DatasetError(f"episode {number} has no column {missing[0]}")
+            if absent := [name for name in FLAGS if name not in arrays]:
+                raise DatasetError(f"episode {number} has no column {absent[0]}")
+            lengths.append(len(as_array("terminations", arrays["terminations"]).reshape(-1)))
+        complete_labels(flat, lengths)
+        lengths = []
+        for number, arrays in enumerate(flat):
             if arrays.keys() != flat[0].keys():
                 different = sorted(arrays.keys() ^ flat[0].keys())
                 raise DatasetError(f"episode {number} and episode 0 differ in their columns: {', '.join(different)}")
             _check_same_rows(arrays, flat[0], number)
-            lengths.append(len(arrays["rewards"]))
+            lengths.append(len(arrays["terminations"]))
             if not lengths[-1]:
                 raise DatasetError(f"episode {number} has no step; leave it out")
             check_episode(arrays, lengths[-1], f"episode {number}")
@@ -446,7 +474,10 @@ class Dataset:
         try:
             return self._columns[name]
         except (KeyError, TypeError):
-            raise UnknownNameError("column", str(name), self._columns) from None
+            pass
+        if isinstance(name, str) and name in LABELS and not any(is_under(key, name) for key in self._columns):
+            raise no_labels(name)
+        raise UnknownNameError("column", str(name), self._columns)
 
     def nested(self, prefix: str) -> Any:
         """Return the column of this name, or a nested dict of the columns below it."""
@@ -457,7 +488,7 @@ class Dataset:
             name[len(prefix) + 1 :].split("/")[0] for name in self._columns if name.startswith(prefix + "/")
         )
         if not children:
-            raise UnknownNameError("column", prefix, self._columns)
+            raise no_labels(prefix) if prefix in LABELS else UnknownNameError("column", prefix, self._columns)
         return {child: self.nested(f"{prefix}/{child}") for child in children}
 
     @property
@@ -467,13 +498,42 @@ class Dataset:
 
     @property
     def actions(self) -> Any:
-        """(N, ...) array, or a nested dict of them for structured spaces."""
+        """(N, ...) array, or a nested dict of them for structured spaces; see `missing` before trusting every row.
+
+        Raises
+        ------
+        MissingLabelsError
+            If the dataset has none at all.
+        """
         return self.nested("actions")
 
     @property
     def rewards(self) -> np.ndarray:
-        """(N,) rewards."""
-        return self._columns["rewards"]
+        """(N,) rewards; see `missing` before trusting every row.
+
+        Raises
+        ------
+        MissingLabelsError
+            If the dataset has none at all.
+        """
+        return self.column("rewards")
+
+    @property
+    def missing(self) -> dict[str, np.ndarray]:
+        """Which steps have no label: "actions" and "rewards" -> (N,) bool.
+
+        Where it is True the column holds NaN (0 in integers), which nobody should read; where it is True everywhere there may be no
+        column at all. NaN elsewhere is a defect of the data, not a missing label.
+
+        Examples
+        --------
+        >>> dataset = Dataset.from_arrays(
+        ...     observations=np.arange(4.0), actions=np.ones(3), terminations=[False, False, True], truncations=[False] * 3,
+        ...     missing={"actions": [True, False, False]})
+        >>> dataset.missing["actions"].tolist(), dataset.missing["rewards"].tolist()
+        ([True, False, False], [True, True, True])
+        """
+        return missing_masks(self._columns, self.total_steps)
 
     @property
     def terminations(self) -> np.ndarray:
@@ -513,7 +573,7 @@ class Dataset:
     @property
     def total_steps(self) -> int:
         """N."""
-        return len(self.rewards)
+        return len(self._columns["terminations"])
 
     @property
     def total_episodes(self) -> int:
@@ -544,9 +604,14 @@ class Dataset:
 
     @property
     def returns(self) -> np.ndarray:
-        """(E,) float64 undiscounted sum of rewards of each episode."""
+        """(E,) float64 undiscounted sum of rewards of each episode; NaN where one of its rewards is missing."""
         if not self.total_episodes:
             return np.zeros(0)
+        if "rewards" not in self._columns:
+            return np.full(self.total_episodes, np.nan)
+        if (mask := self._columns.get("missing/rewards")) is not None:
+            rewards = blank(self.rewards.astype(np.float64), mask)
+            return np.add.reduceat(rewards, self.episode_starts, dtype=np.float64)
         return np.add.reduceat(self.rewards, self.episode_starts, dtype=np.float64)
 
     @property
@@ -697,6 +762,7 @@ class Dataset:
             raise ConfigError(f"discount must lie in [0, 1], not {discount}")
         result = np.empty(self.total_steps)
         starts = self.episode_starts.tolist()
+        require_labels(self, "rewards", by="a return to go")
         for start, length in zip(starts, self._lengths.tolist(), strict=True):
             backwards = self.rewards[start : start + length][::-1].tolist()
             totals = itertools.accumulate(backwards, lambda later, reward: reward + discount * later)
@@ -726,8 +792,14 @@ class Dataset:
         -------
         Transitions
             All N steps, except those that are left out as said above.
+
+        Raises
+        ------
+        MissingLabelsError
+            If a step has no action or no reward; `relabeling.labelled_only` leaves such steps out.
         """
         dtype = floating_dtype(dtype)
+        require_labels(self, *LABELS, by="learning from transitions")
         steps = self.transition_steps(keep_terminal=keep_terminal)
 
         def take(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -992,7 +1064,8 @@ class Dataset:
     def __repr__(self) -> str:
         name = self.info.id or self.info.environment_id or "dataset"
         columns = ", ".join(f"{key} {array.dtype}{list(array.shape[1:])}" for key, array in self._columns.items())
-        return f"<Dataset {name}: {self.total_steps:,} steps in {self.total_episodes:,} episodes; {columns}>"
+        lacking = "".join(f"{clause}; " for clause in describe_missing(self))
+        return f"<Dataset {name}: {self.total_steps:,} steps in {self.total_episodes:,} episodes; {lacking}{columns}>"
 
     def __eq__(self, other: object) -> bool:
         return self.fingerprint == other.fingerprint if isinstance(other, Dataset) else NotImplemented
@@ -1013,7 +1086,8 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
         Columns, dtypes and shapes must agree. A `next_observations`, `weights`, `corrupted/...` or `filled/...` column
         that only some have is completed for the others (the next row, 1, False, False). So are the episode columns
         `corrupted/...` and `filled/...` (False) and `final_observation` (True). Other episode columns stay where all
-        datasets have them.
+        datasets have them. Actions or rewards that only some have are missing in the others: `missing/actions`,
+        `missing/rewards`.
     info : DatasetInfo, optional
         Default: that of the first.
 
@@ -1030,10 +1104,11 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
             raise DatasetError(f"concatenate: item {number} is no Dataset but {type(dataset).__name__}")
     if not datasets:
         raise DatasetError("concatenate needs at least one dataset")
-    names = sorted({name for dataset in datasets for name in dataset.columns})
+    names = sorted({name for dataset in datasets for name in dataset.columns} | _lacked_by_some(datasets))
     columns = {}
     for name in names:
-        parts = [_column_or_default(dataset, name, number) for number, dataset in enumerate(datasets)]
+        model = next((dataset for dataset in datasets if name in dataset.columns), datasets[0])
+        parts = [_column_or_default(dataset, name, number, model) for number, dataset in enumerate(datasets)]
         for number, part in enumerate(parts):
             if part.dtype != parts[0].dtype or part.shape[1:] != parts[0].shape[1:]:
                 raise DatasetError(
@@ -1071,7 +1146,34 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]
     return sorted(name for name in names if before.get(name, missing) != after.get(name, missing))
 
 
-def _column_or_default(dataset: Dataset, name: str, number: int) -> np.ndarray:
+def complete_labels(episodes: list[dict[str, np.ndarray]], lengths: Sequence[int]) -> None:
+    """Give episodes without actions or rewards blank ones with a mask, where other episodes have them."""
+    for element in LABELS:
+        having = [arrays for arrays in episodes if any(is_under(name, element) for name in arrays)]
+        masked = any(f"missing/{element}" in arrays for arrays in episodes)
+        if not having or (len(having) == len(episodes) and not masked):
+            continue
+        models = {name: array for name, array in having[0].items() if is_under(name, element)}
+        for arrays, length in zip(episodes, lengths, strict=True):
+            absent = not any(is_under(name, element) for name in arrays)
+            mask = arrays.setdefault(f"missing/{element}", np.full(length, absent))
+            for name, model in models.items():
+                if absent:
+                    arrays[name] = np.zeros((length, *model.shape[1:]), model.dtype)
+                if name in arrays and mask.shape == arrays[name].shape[:1] and mask.dtype == bool:
+                    arrays[name] = blank(arrays[name], mask)
+
+
+def _lacked_by_some(datasets: Sequence[Dataset]) -> set[str]:
+    """Return the masks that joining datasets with and without labels needs."""
+    return {
+        f"missing/{element}"
+        for element in LABELS
+        if len({any(is_under(name, element) for name in dataset.columns) for dataset in datasets}) == 2
+    }
+
+
+def _column_or_default(dataset: Dataset, name: str, number: int, model: Dataset) -> np.ndarray:
     if name in dataset.columns:
         return dataset.column(name)
     if is_under(name, "next_observations"):
@@ -1081,6 +1183,12 @@ def _column_or_default(dataset: Dataset, name: str, number: int) -> np.ndarray:
         return np.ones(dataset.total_steps)
     if name.startswith(("corrupted/", "filled/")):
         return np.zeros(dataset.total_steps, bool)
+    if name.startswith("missing/"):
+        return dataset.missing[name.removeprefix("missing/")]
+    element = name.split("/")[0]
+    if element in LABELS and dataset.missing[element].all() and dataset.total_steps:
+        like = model.column(name)
+        return blank(empty((dataset.total_steps, *like.shape[1:]), like.dtype), np.ones(dataset.total_steps, bool))
     raise DatasetError(f"column {name} is missing in dataset {number}; drop it from the others with replace()")
 
 

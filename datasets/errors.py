@@ -14,6 +14,7 @@ __all__ = [
     "DatasetIntegrityError",
     "DownloadError",
     "FormatError",
+    "MissingLabelsError",
     "StorageError",
     "UnknownNameError",
 ]
@@ -33,6 +34,10 @@ class DatasetError(AssayError, ValueError):
 
 class DatasetIntegrityError(DatasetError):
     """A stored dataset differs from what was written: a hash, a length or a file is wrong."""
+
+
+class MissingLabelsError(DatasetError):
+    """Something needs an action or a reward that the dataset does not have; the text says how many, and what fills them in."""
 
 
 class FormatError(DatasetError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 
 from assay.datasets.dataset import Dataset
+from assay.datasets.missing import LABELS, require_labels
 from assay.datasets.sampling.draws import Sampler, checked_weights, make_draws
 from assay.datasets.sampling.gathering import GatheredColumns
 from assay.datasets.sampling.sequence_batches import clear
@@ -100,6 +101,7 @@ class EpisodeSampler(Sampler[EpisodeBatch[Any]]):
             strata=strata,
             replacement=replacement,
         )
+        require_labels(dataset, *LABELS, by="the sampler")
         settings = {"kind": "episodes", "batch_size": batch_size, "seed": seed, "replacement": replacement}
         super().__init__(dataset, draws, settings, strata)
         self._extra = tuple(columns)

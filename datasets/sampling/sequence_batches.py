@@ -17,6 +17,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
+from assay.datasets.missing import LABELS, require_labels
 from assay.datasets.sampling.draws import Sampler, checked_weights, make_draws
 from assay.datasets.sampling.gathering import GatheredColumns, pack_scalars, unpack_scalars
 from assay.datasets.sampling.windows import window
@@ -119,6 +120,7 @@ class SequenceSampler(Sampler[SequenceBatch[Any]]):
             strata=strata,
             replacement=replacement,
         )
+        require_labels(dataset, *LABELS, by="the sampler")
         settings = {"kind": "sequences", "batch_size": batch_size, "seed": seed, "replacement": replacement}
         settings |= {"length": length, "align": align, "discount": discount}
         super().__init__(dataset, draws, settings, strata)

@@ -9,6 +9,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
+from assay.datasets.missing import LABELS, require_labels
 from assay.datasets.sampling.draws import Sampler, checked_weights, make_draws
 from assay.datasets.sampling.gathering import GatheredColumns, pack_scalars, unpack_scalars
 from assay.datasets.sampling.windows import window
@@ -102,6 +103,7 @@ class TransitionSampler(Sampler[Transitions[Any]]):
             strata=strata,
             replacement=replacement,
         )
+        require_labels(dataset, *LABELS, by="the sampler")
         settings = {"kind": "transitions", "batch_size": batch_size, "seed": seed, "replacement": replacement}
         settings |= {"return_steps": return_steps, "discount": discount}
         if not dataset.final_observations_known.all():  # elsewhere it decides nothing

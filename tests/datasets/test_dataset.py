@@ -116,11 +116,11 @@ def test_impossible_columns_are_refused_by_name(changes: dict[str, Any], message
 
 
 def test_a_missing_column_is_named() -> None:
-    columns = {name: two_episodes().column(name) for name in two_episodes().columns if name != "actions"}
-    with pytest.raises(DatasetError, match="column actions is missing"):
+    columns = {name: two_episodes().column(name) for name in two_episodes().columns if name != "terminations"}
+    with pytest.raises(DatasetError, match="column terminations is missing"):
         Dataset(columns, [3, 2])
-    columns |= {"actions": np.zeros(5), "rewards/x": columns.pop("rewards")}
-    with pytest.raises(DatasetError, match="column rewards is missing"):
+    columns |= {"terminations": two_episodes().terminations, "rewards/x": columns.pop("rewards")}
+    with pytest.raises(DatasetError, match="column rewards/x: rewards cannot be nested"):
         Dataset(columns, [3, 2])
 
 
@@ -130,7 +130,7 @@ def test_a_missing_column_is_named() -> None:
         ({"observations": np.zeros(2)}, "episode 1: column observations has 2 rows for 2 steps; 3 belong there"),
         ({"actions": np.zeros(3)}, "episode 1: column actions has 3 rows for 2 steps; expected 2"),
         ({"costs": np.zeros(2)}, "episode 1 and episode 0 differ in their columns: costs"),
-        ({"actions": None}, "episode 1 has no column actions"),
+        ({"terminations": None}, "episode 1 has no column terminations"),
     ],
 )
 def test_an_impossible_episode_is_refused_by_number_and_column(change: dict[str, Any], message: str) -> None:
