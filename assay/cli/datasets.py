@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional, arg
 
@@ -76,6 +77,7 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
+    from assay.datasets.dimensions import dimension_label
     from assay.datasets.history import replay_obstacle
 
     dataset = load(name, source_format, option)
@@ -99,10 +101,34 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
     for key, value in facts.items():
         if value:
             out.print(f"[bold]{key}[/] {value}", highlight=False)
+    for column in {**dataset.info.names, **dataset.info.units}:
+        if column in dataset.columns:
+            width = len(dataset.info.names.get(column, ())) or len(dataset.info.units[column])
+            names = ", ".join(dimension_label(dataset, column, number) for number in range(width))
+            out.print(f"[bold]{column}[/] {escape(names)}", highlight=False)
     for record in dataset.history:
         out.print(f"[bold]history[/] {record.transform} {json.dumps(record.parameters)}", highlight=False)
     if dataset.history and (obstacle := replay_obstacle(dataset.history)):
         out.print(f"[bold]replay[/] {obstacle}", highlight=False)
+
+
+@command("datasets", "map")
+def map_columns(path: Annotated[Positional[Path], arg(metavar="PATH")], *, source_format: SourceFormat = None) -> None:
+    """Propose a mapping of the columns of a table, archive or recording of your own, as YAML to be edited.
+
+    Example: assay datasets map logs/ > columns.yaml
+
+    Args:
+        path: A file, or a folder of files.
+        source_format: Look at the path as this format instead of deciding from its content.
+    """
+    from assay.datasets.formats import format_named, sniff, sniff_mapped
+
+    name = source_format or sniff_mapped(path) or sniff(path)
+    propose = getattr(format_named(name), "propose", None)
+    if propose is None:
+        raise ConfigError(f"{path} is {format_named(name).TITLE}, which needs no mapping: assay datasets show {path}")
+    print(propose(path))  # not by rich, which would wrap lines at the width of the screen
 
 
 @command("datasets", "collect")
