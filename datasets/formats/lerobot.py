@@ -5,7 +5,7 @@ becomes of a feature, where `columns` says nothing else (`lerobot_features`)::
 
     observation.<name>          observations/<name>, or observations where there is one only
     action, action.<name>       actions, or actions/<name> where there are several
-    next.reward                 rewards; zeros where it is missing
+    next.reward                 rewards; missing where there is none
     next.terminated, next.truncated     terminations, truncations (Assay writes them; they are features like any other)
     next.done                   LeRobot does not tell the two apart: with next.success on the same frame a termination,
                                 otherwise a truncation
@@ -112,7 +112,7 @@ def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Da
     Warns
     -----
     AssayWarning
-        About rewards or end flags that the dataset does not have: rewards are zeros, flags unset.
+        About end flags that the dataset does not have.
 
     Raises
     ------
@@ -307,13 +307,10 @@ def _rewards_and_flags(
     lengths: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Return rewards and flags: what the mapping names, else LeRobot's own features."""
-    missing, result, steps = [], {}, int(lengths.sum())
+    result, steps = {}, int(lengths.sum())
     reward = places.get("rewards", ("next.reward",))[0]
     if reward in table:
         result["rewards"] = flat(table[reward], f"{path}: {reward}")
-    else:
-        result["rewards"] = np.zeros(steps, np.float32)
-        missing.append("no rewards (next.reward), which are zeros")
     result |= dict.fromkeys(_FLAGS, np.zeros(steps, bool))
     own = {name: _flag(path, table, name) for name in (*_OWN_FLAGS, "next.done", "next.success") if name in table}
     if mapped := {name: _flag(path, table, places[name][0]) for name in _FLAGS if name in places}:
@@ -324,16 +321,16 @@ def _rewards_and_flags(
         solved = own["next.done"] & own.get("next.success", result["terminations"])
         result |= {"terminations": solved, "truncations": own["next.done"] & ~solved}
     elif mapping.ends is None:
-        missing.append(
-            'no end flags (next.done), of which none is set; columns={"ends": "truncated"} says what an end means'
+        warnings.warn(
+            f'{path} has no end flags (next.done), so none is set; columns={{"ends": "truncated"}} says what an end means',
+            AssayWarning,
+            stacklevel=4,
         )
     ends = mapping.ends
     said: Any = ends if ends in (None, "truncated", "terminated") else _flag(path, table, str(ends))
     result["terminations"], result["truncations"] = end_episodes(
         result["terminations"], result["truncations"], lengths, said
     )
-    if missing:
-        warnings.warn(f"{path} has {' and '.join(missing)}", AssayWarning, stacklevel=4)
     return result
 
 

@@ -40,7 +40,7 @@ __all__ = ["propose", "read", "sniff", "write"]
 
 TITLE = "MCAP"
 LAYOUT = "file .mcap"
-ORDER = 152
+ORDER = 37
 CANNOT_HOLD = "text, complex numbers, foreign byte order"
 
 _MAGIC = b"\x89MCAP0\r\n"

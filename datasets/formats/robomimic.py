@@ -236,8 +236,7 @@ class _Demonstrations:
                 + "the simulator makes observations of its states (robomimic/scripts/dataset_states_to_obs.py)"
             )
         if "rewards" not in result:
-            self.remarks.append("it has no rewards: they are all 0, as robomimic has it")
-            result["rewards"] = np.zeros(sum(self.lengths), np.float32)
+            self.remarks.append("it has no rewards: they are missing")
         for name in ("rewards", "dones"):
             if name in result and result[name].ndim == 2 and result[name].shape[1] == 1:
                 result[name] = result[name][:, 0]
@@ -341,7 +340,7 @@ def _set_flags(rows: dict[str, np.ndarray], demonstrations: _Demonstrations, mea
     for name in _FLAGS:
         if name in rows:
             rows[f"infos/{name}"] = rows.pop(name)
-    steps = len(rows["rewards"])
+    steps = sum(demonstrations.lengths)
     terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
     if given is None and not said:
         demonstrations.remarks.append(
@@ -350,11 +349,10 @@ def _set_flags(rows: dict[str, np.ndarray], demonstrations: _Demonstrations, mea
     elif given is not None:
         done = flags(given, f"{where}: dones")
         lasts = np.cumsum(demonstrations.lengths) - 1
-        solved = rows["rewards"][lasts] == 1
-        if meaning == "terminations":
-            solved = np.ones(len(lasts), bool)
-        elif meaning == "truncations" or not _is_sparse(rows["rewards"]):
-            solved = np.zeros(len(lasts), bool)
+        rewards = rows.get("rewards")
+        solved = np.full(len(lasts), meaning == "terminations")
+        if meaning == "success" and rewards is not None and _is_sparse(rewards):
+            solved = rewards[lasts] == 1
         terminations[lasts] = done[lasts] & solved
         truncations[lasts] = done[lasts] & ~solved
         if not np.array_equal(done, terminations):

@@ -6,6 +6,7 @@ metadata.yaml.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ __all__ = ["propose", "read", "sniff"]
 
 TITLE = "ROS bag"
 LAYOUT = "file .bag or .db3, or folder"
-ORDER = 154
+ORDER = 38
 CANNOT_HOLD = ""
 
 MARKS = ("metadata.yaml",)
@@ -111,7 +112,7 @@ def _open(path: Path) -> Iterator[Any]:
     except ImportError as error:
         raise ConfigError("ROS bags need rosbags: pip install assay[bags]") from error
     try:
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as bag:
+        with _named_as_rosbags_wants(path) as named, AnyReader([named], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as bag:
             yield bag
     except AssayError:
         raise
@@ -120,6 +121,18 @@ def _open(path: Path) -> Iterator[Any]:
     except Exception as error:  # rosbags reports damage by errors of many kinds
         text = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{path} is cut off or damaged ({text}); copy it again") from error
+
+
+@contextmanager
+def _named_as_rosbags_wants(path: Path) -> Iterator[Path]:
+    """Give a path that ends in .bag for a bag of ROS 1: rosbags goes by the name, here the content decides."""
+    if path.is_dir() or path.suffix in (".bag", ".db3"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "recording.bag")
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def _topics(bag: Any) -> list[Topic]:

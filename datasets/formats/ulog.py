@@ -26,7 +26,7 @@ __all__ = ["propose", "read", "sniff"]
 
 TITLE = "PX4 ULog"
 LAYOUT = "file .ulg"
-ORDER = 150
+ORDER = 36
 CANNOT_HOLD = ""
 
 _MAGIC = b"ULog\x01\x12\x35"
