@@ -22,9 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.datasets.column_checks import LABELS
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import DatasetError
-from assay.datasets.formats.mapping import check_complete, check_kind, choose, described, names_in, warn_of
+from assay.datasets.formats.mapping import (
+    absent_labels,
+    check_complete,
+    check_kind,
+    choose,
+    described,
+    names_in,
+    warn_of,
+)
 from assay.datasets.formats.rows import flags
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
@@ -166,7 +175,8 @@ class _Assembly:
             target = terminated if name == "terminations" else truncated
             target[(np.cumsum(kept) - 1)[known]] |= array[lasts[known]]
         arrays["terminations"], arrays["truncations"] = self._ended(terminated, truncated, kept, of_steps, lasts, known)
-        missing = [name for name in _FLAGS if name not in flagged and self.mapping.ends is None]
+        missing = absent_labels(self.chosen)
+        missing += [name for name in _FLAGS if name not in flagged and self.mapping.ends is None]
         taken = {*names_in(self.chosen), *self.mapping.names, FILE}
         warn_of(self.where, missing, sorted(self.table.types.keys() - taken))
         episode_columns = {} if known.all() else {"final_observation": known}
@@ -306,6 +316,8 @@ class _Assembly:
             )
             length = rows + episodes - finals if target.observed else rows - finals
             target.array = empty((length, *shape), target.dtype)
+            if _label_of(target.name) and any(self.table.gaps(part.name) for part in target.parts):
+                target.missing = np.zeros(length, bool)
         # Row r of episode e goes to row r + (unknown final observations before e) of the observations, and to row
         # r - (known ones before e) of everything else.
         unknown_before, known_before = np.cumsum(~known) - ~known, np.cumsum(known) - known
@@ -335,6 +347,7 @@ class _Assembly:
             first = last
         if first != rows:
             raise DatasetError(f"{self.where} says it has {rows} rows, but holds {first}; it changed while it was read")
+        self._blank_labels(targets)
         unknown = np.flatnonzero(~known)
         at = lasts[unknown] + unknown_before[unknown] + 1
         result = {}
@@ -342,7 +355,20 @@ class _Assembly:
             if target.observed:
                 target.array[at] = target.array[at - 1]
             result[target.name] = target.array
+            if target.missing is not None:
+                result[f"missing/{_label_of(target.name)}"] = target.missing
         return result
+
+    def _blank_labels(self, targets: Sequence[_Target]) -> None:
+        """Say of each label by one mask where it is not there, and blank it there."""
+        for element in LABELS:
+            having = [target for target in targets if is_under(target.name, element) and target.missing is not None]
+            mask = np.logical_or.reduce([target.missing for target in having]) if having else np.zeros(0, bool)
+            for target in targets:
+                if is_under(target.name, element):
+                    target.missing = mask if mask.any() else None
+                    if mask.any():
+                        target.array[mask] = np.nan if target.dtype.kind in "fc" else np.zeros((), target.dtype)
 
     def _target(self, name: str, source: Source) -> _Target:
         names = (source,) if isinstance(source, str) else source
@@ -351,6 +377,10 @@ class _Assembly:
             self.encoder.widths[part.name] = part.width
         dtype = parts[0].dtype if len(parts) == 1 else np.result_type(*[part.dtype for part in parts])
         return _Target(name, parts, dtype, is_under(name, "observations"))
+
+    def _gaps(self, name: str, column: str) -> bool:
+        """Whether the numbers of a column have gaps that NaN is to stand for; gaps of labels are said by a mask."""
+        return not _label_of(column) and bool(self.table.gaps(name))
 
     def _part(self, name: str, beside: bool, column: str) -> _Part:
         place = f"{self.where}: column {name}"
@@ -362,7 +392,7 @@ class _Assembly:
                 check_kind(f"column {name}", np.dtype("U1"), self.where)
             return _Part(name, (), self._text_dtype(name, place), 1)
         shape = row_shape(self.table.head(name), place)
-        dtype = numpy_dtype(kind, bool(self.table.gaps(name)) if not shape else False, place)
+        dtype = numpy_dtype(kind, not shape and self._gaps(name, column), place)
         if dtype.kind in "mM":
             raise DatasetError(f"{place} holds times; name it as time, and not for {column}")
         return _Part(name, shape, dtype, int(np.prod(shape, dtype=np.int64)))
@@ -388,9 +418,11 @@ class _Assembly:
         codes = {value: number for number, value in enumerate(ordered)}
         return _Part(name, row.shape[1:], row.dtype, int(np.prod(row.shape[1:])), codes)
 
-    def _values(self, part: _Part, column: pa.Array, first: int) -> np.ndarray:
+    def _values(self, part: _Part, column: pa.Array, first: int, *, label: bool) -> np.ndarray:
         place = f"{self.where}: column {part.name}"
         if part.codes is None:
+            if label and column.null_count and part.dtype.kind in "iub":
+                column = column.fill_null(False if part.dtype.kind == "b" else 0)
             if column.null_count and part.dtype.kind in "iub":
                 raise DatasetError(
                     f"{place} has gaps, though the file's statistics say that it has none; it is damaged"
@@ -408,7 +440,12 @@ class _Assembly:
         places: Sequence[tuple[Any, Any, Any]],
         keep: np.ndarray | None,
     ) -> None:
-        values = [self._values(part, batch[part.name], first) for part in target.parts]
+        label = bool(_label_of(target.name))
+        values = [self._values(part, batch[part.name], first, label=label) for part in target.parts]
+        gone = None
+        if target.missing is not None:
+            there = [batch[part.name].is_valid().to_numpy(zero_copy_only=False) for part in target.parts]
+            gone = ~np.logical_and.reduce(there)
         single = isinstance(self.chosen[target.name], str)
         block = values[0]
         if not single:
@@ -422,6 +459,8 @@ class _Assembly:
                 target.array[observed] = block[inside]
             elif keep is None:
                 target.array[plain] = block[inside]
+                if gone is not None and target.missing is not None:
+                    target.missing[plain] = gone[inside]
             else:
                 stays = keep[inside]
                 rows = (
@@ -430,6 +469,13 @@ class _Assembly:
                     else slice(plain.start, plain.start + int(stays.sum()))
                 )
                 target.array[rows] = block[inside][stays]
+                if gone is not None and target.missing is not None:
+                    target.missing[rows] = gone[inside][stays]
+
+
+def _label_of(column: str) -> str:
+    """Return "actions" or "rewards" for a column of labels, else nothing."""
+    return next((element for element in LABELS if is_under(column, element)), "")
 
 
 def _decoded(column: pa.Array) -> pa.Array:

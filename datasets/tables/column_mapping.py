@@ -35,7 +35,7 @@ __all__ = ["COLUMNS", "ColumnMapping", "Source", "as_mapping"]
 
 COLUMNS = (
     *("observations", "actions", "rewards", "terminations", "truncations", "next_observations"),
-    *("costs", "weights", "infos", "corrupted"),
+    *("costs", "weights", "infos", "corrupted", "missing"),
 )
 """Names that a column, or the first part of one (`infos/qpos`), may have."""
 
@@ -204,7 +204,7 @@ def _column_name(key: Any, where: object) -> str:
     advice = (
         f"did you mean {near[0]}?"
         if near
-        else f"columns are {', '.join(COLUMNS[:-2])}, infos/<name> and corrupted/<name>"
+        else f"columns are {', '.join(COLUMNS[:-3])}, infos/<name> and corrupted/<name>"
     )
     raise ConfigError(f"{where}: {key!r} is not a column; {advice}")
 
