@@ -63,6 +63,7 @@ _NUMBERS = {
 _SHARD = re.compile(r"(.+)-([^-]+)\.tfrecord-(\d{5,9})-of-(\d{5,9})")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _LONGEST_TEXT = 1 << 16  # characters
+_SIZE = re.compile(r"\d{1,9}")
 _LENGTHS = "episode lengths"
 
 
@@ -184,58 +185,70 @@ class _Feature:
 
 def _read_features(file: Path) -> dict[str, _Feature]:
     """Return the leaves of features.json by their names, those of steps under `steps/`."""
-    plain = read_json_object(file)
     leaves: dict[str, _Feature] = {}
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), plain)]
-    try:
-        while waiting:
-            path, item = waiting.pop(0)
-            if len(path) > _DEEPEST:
-                raise ValueError("features are nested too deep")
-            if "featuresDict" in item:
-                waiting += [((*path, key), value) for key, value in item["featuresDict"]["features"].items()]
-            elif path == ("steps",) and "sequence" in item:
-                waiting.append((path, item["sequence"]["feature"]))
-            else:
-                leaves["/".join(path)] = _leaf(item)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"{file} is damaged: {type(error).__name__} {error}") from error
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), read_json_object(file))]
+    while waiting:
+        path, item = waiting.pop(0)
+        if not isinstance(item, dict) or len(path) > _DEEPEST:
+            raise FormatError(f"{file} is damaged: {'/'.join(path) or 'it'} describes no feature")
+        if "featuresDict" in item:
+            inside = _inside(item, ("featuresDict", "features"), file)
+            waiting += [((*path, key), value) for key, value in inside.items()]
+        elif path == ("steps",) and "sequence" in item:
+            waiting.append((path, _inside(item, ("sequence", "feature"), file)))
+        else:
+            leaves["/".join(path)] = _leaf(item, file)
     for name in (f"{_STEPS}is_last", f"{_STEPS}is_first"):
-        if name not in leaves:
-            raise FormatError(f"{file}: there is no feature {name}; these are no episodes as RLDS stores them")
+        if name not in leaves or leaves[name].kind != "numbers" or leaves[name].shape:
+            raise FormatError(f"{file}: there is no feature {name} of flags; these are no episodes as RLDS stores them")
     return leaves
 
 
-def _leaf(item: Mapping[str, Any]) -> _Feature:
-    for key in ("tensor", "image", "classLabel", "text"):
-        if key not in item:
-            continue
-        if key == "text":
-            return _Feature("text")
-        if key == "classLabel":
-            return _Feature("numbers", (), "int64")
-        described = item[key]
-        shape = tuple(int(size) for size in described["shape"].get("dimensions", ()))
-        dtype = str(described["dtype"])
-        if any(not 0 <= size < 2**31 for size in shape) or len(shape) > 8:
-            return _Feature("other")
-        if key == "image":
-            return _Feature("image", shape, dtype)
-        if dtype == "string" and not shape:
-            return _Feature("text")
-        known = dtype in _NUMBERS and described.get("encoding", "none") == "none" and math.prod(shape)
-        return _Feature("numbers", shape, dtype) if known else _Feature("other")
-    return _Feature("other")
+def _inside(item: Any, keys: Sequence[str], file: Path) -> dict[str, Any]:
+    """Return the object that lies at a path in an object."""
+    for key in keys:
+        item = item.get(key) if isinstance(item, dict) else None
+    if not isinstance(item, dict):
+        raise FormatError(f"{file} is damaged: {'.'.join(keys)} is no object")
+    return item
+
+
+def _leaf(item: dict[str, Any], file: Path) -> _Feature:
+    key = next((key for key in ("tensor", "image", "classLabel", "text") if key in item), None)
+    if key in (None, "text", "classLabel"):
+        return {"text": _Feature("text"), "classLabel": _Feature("numbers", (), "int64")}.get(
+            str(key), _Feature("other")
+        )
+    described = _inside(item, (str(key),), file)
+    sizes = _inside(described, ("shape",), file).get("dimensions", [])
+    shape = tuple(int(size) for size in sizes if _SIZE.fullmatch(str(size))) if isinstance(sizes, list) else ()
+    if not isinstance(sizes, list) or len(shape) != len(sizes) or len(shape) > 8:  # -1 stands for any length
+        return _Feature("other")
+    dtype = str(described.get("dtype"))
+    if key == "image":
+        return _Feature("image", shape, dtype)
+    if dtype == "string" and not shape:
+        return _Feature("text")
+    known = dtype in _NUMBERS and described.get("encoding", "none") == "none" and math.prod(shape)
+    return _Feature("numbers", shape, dtype) if known else _Feature("other")
+
+
+def _shard_lengths(file: Path) -> dict[str, list[int]]:
+    """Return split -> how many episodes each of its shards has."""
+    described = read_json_object(file).get("splits")
+    counts: dict[str, list[int]] = {}
+    for item in described if isinstance(described, list) else []:
+        lengths = item.get("shardLengths") if isinstance(item, dict) else None
+        if not isinstance(lengths, list) or not all(_SIZE.fullmatch(str(count)) for count in lengths):
+            raise FormatError(f"{file} is damaged: a split says {item!r:.80}; name and shardLengths belong there")
+        counts[str(item.get("name"))] = [int(count) for count in lengths]
+    return counts
 
 
 def _shards(folder: Path, split: str | None) -> tuple[list[tuple[Path, str, int]], list[str]]:
     """Return (file, split, how many episodes it should have) and what is to be said."""
     file = folder / "dataset_info.json"
-    described = read_json_object(file).get("splits")
-    try:
-        counts = {str(item["name"]): [int(count) for count in item["shardLengths"]] for item in described or []}
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{file} is damaged: splits are {described!r:.80}") from error
+    counts = _shard_lengths(file)
     there: dict[str, dict[int, Path]] = {}
     for name in _names(folder):
         if match := _SHARD.fullmatch(name):

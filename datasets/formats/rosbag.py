@@ -112,7 +112,10 @@ def _open(path: Path) -> Iterator[Any]:
     except ImportError as error:
         raise ConfigError("ROS bags need rosbags: pip install assay[bags]") from error
     try:
-        with _named_as_rosbags_wants(path) as named, AnyReader([named], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as bag:
+        with (
+            _named_as_rosbags_wants(path) as named,
+            AnyReader([named], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as bag,
+        ):
             yield bag
     except AssayError:
         raise

@@ -849,7 +849,8 @@ def child(name: str, samples: Path, work: Path, first: int, last: int) -> None:
     os.environ["ASSAY_SCRATCH"] = str(work / "scratch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        format_named(name).read(paths[0])  # whatever is imported late
+        with suppress(AssayError):
+            format_named(name).read(paths[0], **OPTIONS.get(name, [{}])[-1])  # whatever is imported late
     for kind, room in ((resource.RLIMIT_DATA, 1 << 30), (resource.RLIMIT_AS, 4 << 30)):
         taken = {"VmData": 0, "VmSize": 0}
         for line in Path("/proc/self/status").read_text().splitlines():
