@@ -151,11 +151,14 @@ def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Da
         from assay.datasets.formats.lerobot_video import decode
 
         table[name] = decode(name, metadata)
-    result = {
-        column: _side_by_side([table[name] for name in names], f"{path}: {', '.join(names)}")
-        for column, names in places.items()
-        if column not in ("rewards", *_FLAGS)
-    }
+    rows = np.arange(int(lengths.sum())) + np.repeat(np.arange(len(lengths)), lengths)  # of the steps, in observations
+    result = {}
+    for column, names in places.items():
+        parts = [table[name] for name in names]
+        if not is_under(column, "observations"):  # a feature may be observed and be something else, too
+            parts = [part[rows] if len(part) > len(rows) else part for part in parts]
+        if column not in ("rewards", *_FLAGS):
+            result[column] = _side_by_side(parts, f"{path}: {', '.join(names)}")
     result["time"] = _time(table, mapping, info["fps"], path)
     result |= _rewards_and_flags(path, table, places, mapping, lengths)
     extra = dict(metadata.extra)
@@ -310,6 +313,8 @@ def _rewards_and_flags(
     result, steps = {}, int(lengths.sum())
     reward = places.get("rewards", ("next.reward",))[0]
     if reward in table:
+        if len(table[reward]) > steps:
+            raise ConfigError(f"{path}: {reward} cannot be observations and rewards both")
         result["rewards"] = flat(table[reward], f"{path}: {reward}")
     result |= dict.fromkeys(_FLAGS, np.zeros(steps, bool))
     own = {name: _flag(path, table, name) for name in (*_OWN_FLAGS, "next.done", "next.success") if name in table}
