@@ -37,7 +37,7 @@ __all__ = ["How", "Messages", "Topic", "dataset_from_topics", "propose_for_topic
 How = Literal["previous", "nearest", "next"]
 _HOW: tuple[How, ...] = ("previous", "nearest", "next")
 _NANOSECONDS = 1_000_000_000
-_MOST_ROWS = 1 << 31
+_MOST_ROWS = 1000  # for each message
 _NOT_MEASURED = ("header", "layout", "timestamp", "timestamp_sample")  # fields of messages
 _LISTED = 40  # topics in a message
 _TIME = "clock of the recording"  # its name among the arrays
@@ -267,7 +267,7 @@ class _Recording:
         spans = [self._messages[topic].stamps for topic, _ in self.places.values()]
         first, last = max(int(stamps[0]) for stamps in spans), min(int(stamps[-1]) for stamps in spans)
         count = int((last - first) * clock / _NANOSECONDS) + 1 if last >= first else 0
-        if count > _MOST_ROWS:
+        if count > _MOST_ROWS * sum(map(len, spans)):
             raise ConfigError(f"{self.where}: at {clock} Hz these are {count:,} rows; choose a lower rate")
         return first + np.round(np.arange(count) * (_NANOSECONDS / clock)).astype(np.int64), None
 
