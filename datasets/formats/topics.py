@@ -208,7 +208,7 @@ class _Recording:
     ) -> None:
         self.topics = {topic.name: topic for topic in topics}
         self.mapping, self.where = mapping, where
-        names = [name for name in mapping.names if name != mapping.time]
+        names = replace(mapping, time=None, gap=None, resets=False).names  # the clock may be a column, too
         self.places = {name: self._place(name) for name in names}
         self.clock = mapping.time
         wanted = list(dict.fromkeys(topic for topic, _ in self.places.values()))

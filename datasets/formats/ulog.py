@@ -107,7 +107,7 @@ def _open(path: Path) -> Any:
     except Exception as error:  # pyulog reports damage by errors of many kinds
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise FormatError(f"{path} is cut off or damaged ({text}); copy it again") from error
-    if log.file_corruption:
+    if log.file_corruption or not all("timestamp" in item.data for item in log.data_list):
         raise FormatError(f"{path} is damaged: some of its messages cannot be read; copy it again")
     return log
 

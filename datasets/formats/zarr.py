@@ -203,9 +203,7 @@ def _open(path: Path) -> Iterator[_Buffer]:
         else:
             store = zarr.storage.ZipStore(path, mode="r")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # zarr's own, about codecs without a specification
-                yield _Buffer(path, zarr.open_group(store, mode="r"))
+            yield _Buffer(path, zarr.open_group(store, mode="r"))
         finally:
             store.close()
     except AssayError:
@@ -229,7 +227,7 @@ class _Buffer:
             self._sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in files}
         else:
             with zipfile.ZipFile(path) as archive:
-                self._sizes = {info.filename: info.file_size for info in archive.infolist()}
+                self._sizes = {info.filename: info.file_size for info in archive.infolist() if not info.is_dir()}
 
     def attribute(self, name: str) -> Any:
         value = dict(self.root.attrs).get(name)
@@ -259,7 +257,8 @@ class _Buffer:
 
         if name not in self._arrays:
             try:
-                found = self.root[name]
+                with warnings.catch_warnings(action="ignore"):  # zarr's own, about codecs without a specification
+                    found = self.root[name]
                 self._arrays[name] = found if isinstance(found, zarr.Array) else None
                 if self._arrays[name] is not None and (reason := _unreadable(found)):
                     self._reasons[name], self._arrays[name] = reason, None

@@ -64,7 +64,8 @@ def test_the_clock_is_a_topic_or_a_rate(bag: Path) -> None:
     assert quietly(bag, columns=MAPPING | {"time": "/cmd"}) == quietly(bag, columns=MAPPING, clock="/cmd")
     at_ten = quietly(bag, columns=MAPPING, clock=10)
     np.testing.assert_allclose(np.diff(at_ten.column("time")), 0.1, rtol=1e-9)
-    assert quietly(bag, columns=MAPPING, stamps="header").total_steps == 48 if bag.is_dir() else True
+    by_header = quietly(bag, columns={"observations": "/pose", "ends": "truncated"}, stamps="header")
+    np.testing.assert_allclose(np.diff(by_header.column("time")), 0.02, rtol=1e-9)
 
 
 def test_rows_that_are_left_out_are_counted(bag: Path) -> None:
@@ -207,11 +208,15 @@ def test_json_messages_are_read(tmp_path: Path) -> None:
 
 def test_a_damaged_mcap_is_refused(tmp_path: Path) -> None:
     assay.save(clean_dataset(steps=18, length=6), tmp_path / "run.mcap", format="mcap")
-    content = (tmp_path / "run.mcap").read_bytes()
-    for place in range(20, len(content) - 400, 97):
+    content, whole = (tmp_path / "run.mcap").read_bytes(), assay.load(tmp_path / "run.mcap")
+    refused = 0
+    for place in range(20, len(content), 97):
         (tmp_path / "run.mcap").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        with pytest.raises(DatasetError, match=r"run\.mcap"):
-            assay.load(tmp_path / "run.mcap")
+        try:
+            assert assay.load(tmp_path / "run.mcap") == whole  # the summary at the end is not needed
+        except DatasetError:
+            refused += 1
+    assert refused > 20
     for length in range(1, len(content), 211):
         (tmp_path / "run.mcap").write_bytes(content[:length])
         with pytest.raises(DatasetError, match=r"run\.mcap"):
@@ -243,6 +248,6 @@ def test_a_missing_package_is_named(package: str, extra: str, tmp_path: Path, mo
     write_json_mcap(tmp_path / "b", np.random.default_rng(0))
     write_ulog(tmp_path / "c")
     monkeypatch.setitem(sys.modules, package, None)
-    name = {"rosbags": "a", "rosbags.highlevel": "a", "mcap.stream_reader": "b", "pyulog": "c"}[package]
+    name = {"rosbags.highlevel": "a", "mcap.stream_reader": "b", "pyulog": "c"}[package]
     with pytest.raises(ConfigError, match=rf"pip install assay\[{extra}\]"):
         assay.load(tmp_path / name, columns={"observations": "/observations"})

@@ -58,7 +58,7 @@ def test_what_is_written_is_what_diffusion_policy_reads(tmp_path: Path) -> None:
     root = zarr.open_group(tmp_path / "a.zarr", mode="r")
     assert root.metadata.zarr_format == 2
     assert root["meta/episode_ends"][:].tolist() == [6, 12, 18]
-    assert {len(array) for _, array in root["data"].arrays()} == {18}
+    assert {array.shape[0] for _, array in root["data"].arrays()} == {18}
     assert not list(root["data"].groups())
     assert not list(root["meta"].groups())
     assert root["data/state"][:].tolist() == dataset.observations[dataset.observation_rows].tolist()
@@ -81,7 +81,7 @@ def test_pickles_and_unknown_codecs_are_never_opened(tmp_path: Path) -> None:
     described = json.loads((tmp_path / "a/data/action/.zarray").read_text())
     described["filters"] = [Pickle().get_config()]
     (tmp_path / "a/data/action/.zarray").write_text(json.dumps(described))
-    with pytest.raises(FormatError, match="packed by the codec pickle, which is not read"):
+    with pytest.raises(FormatError, match=r"array data/action cannot be read: .*pickle"):
         assay.load(tmp_path / "a", columns={"observations": "state", "actions": "action"})
 
 
@@ -95,7 +95,7 @@ def test_a_chunk_that_claims_more_than_it_may_is_refused(codec: Any, tmp_path: P
         chunk.write_bytes(content)
     else:
         chunk.write_bytes(codec.encode(bytes(1 << 20)))
-    with pytest.raises(FormatError, match=r"chunk data/state/0\.0 says it holds"):
+    with pytest.raises(FormatError, match=r"chunk data/state/0\.0 (says it holds|has 4\d+ bytes for 48)"):
         assay.load(tmp_path / "a")
 
 
