@@ -483,3 +483,12 @@ def test_groups_that_do_not_fit_together_are_named(tmp_path: Path, change: Any, 
             assay.load(path, columns=said)
     with pytest.raises(ConfigError, match=r"nothing matches 'run_\*/state'; the file holds take_\*/"):
         assay.load(path, columns={"observations": "run_*/state"})
+
+
+def test_the_proposal_on_the_page_is_what_is_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "your-data.md").read_text()
+    made, shown = page.split("```python\n")[1].split("```")[0], page.split("```yaml\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(made, {})
+    text = format_named("table").propose(Path("logs"))  # type: ignore[attr-defined]
+    assert [line for line in text.splitlines() if not line.startswith(("# A mapping", "#     "))] == shown.splitlines()
