@@ -34,7 +34,8 @@ def _arrays(dataset: Dataset, dtype: Any, keep_terminal: bool) -> dict[str, Any]
 def _taken(value: Any, index: Any) -> Any:
     if isinstance(value, dict):
         return {key: _taken(child, index) for key, child in value.items()}
-    return torch.as_tensor(np.require(value[index], requirements="W"))  # rows of a view are copied
+    taken = np.asarray(value[index])
+    return torch.as_tensor(taken.copy() if taken.base is not None else taken)  # never a view that could be written to
 
 
 class TransitionDataset(TorchDataset[dict[str, Any]]):

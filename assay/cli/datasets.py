@@ -87,7 +87,7 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         table.add_row(column, str(array.dtype), " x ".join(f"{size:,}" for size in array.shape))
     out.print(table)
     facts = {
-        "read as": format_of(name, source_format),
+        "read as": format_of(name, source_format, option),
         "steps": f"{dataset.total_steps:,}",
         "episodes": f"{dataset.total_episodes:,}",
         "mean return": f"{dataset.returns.mean():.1f}",
@@ -243,7 +243,7 @@ def convert(
     check_free(output, overwrite)
     dataset = load(name, source_format, option)
     save(dataset, output, format=format, overwrite=overwrite, drop=drop, **settings(write_option, "--write-option"))
-    read_as = format_of(name, source_format)
+    read_as = format_of(name, source_format, option)
     out.print(f"{dataset.total_steps:,} steps, read as {read_as}, written to {output} as {format}", soft_wrap=True)
 
 
@@ -267,7 +267,9 @@ def validate(
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
     report = load(name, source_format, option).validate()
-    out.print(f"{name}, read as {format_of(name, source_format)}", highlight=False, soft_wrap=True, markup=False)
+    out.print(
+        f"{name}, read as {format_of(name, source_format, option)}", highlight=False, soft_wrap=True, markup=False
+    )
     out.print(str(report), highlight=False, soft_wrap=True, markup=False)
     if not report.ok or (strict and report.findings):
         raise SystemExit(1)

@@ -184,6 +184,10 @@ def sniff_mapped(path: Path) -> str | None:
     """
     if not path.exists():
         raise DatasetError(f"{path} does not exist")
+    if path.is_dir():  # what lies in the folder of a known format is no table of somebody's own
+        known = next((name for name in known_formats() if format_named(name).sniff(path)), None)
+        if known is not None:
+            return known if "columns" in inspect.signature(format_named(known).read).parameters else None
     for name in known_formats():
         module = format_named(name)
         mapped = "columns" in inspect.signature(module.read).parameters

@@ -133,6 +133,7 @@ class _Target:
     dtype: np.dtype
     observed: bool  # has a row more for each episode
     array: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    block: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))  # where parts are put side by side
     missing: np.ndarray | None = None  # (N,) labels that are not there
 
 
@@ -362,8 +363,8 @@ class _Assembly:
     def _blank_labels(self, targets: Sequence[_Target]) -> None:
         """Say of each label by one mask where it is not there, and blank it there."""
         for element in LABELS:
-            having = [target for target in targets if is_under(target.name, element) and target.missing is not None]
-            mask = np.logical_or.reduce([target.missing for target in having]) if having else np.zeros(0, bool)
+            masks = [t.missing for t in targets if is_under(t.name, element) and t.missing is not None]
+            mask: np.ndarray = np.logical_or.reduce(masks) if masks else np.zeros(0, bool)
             for target in targets:
                 if is_under(target.name, element):
                     target.missing = mask if mask.any() else None
@@ -383,6 +384,8 @@ class _Assembly:
         return not _label_of(column) and bool(self.table.gaps(name))
 
     def _part(self, name: str, beside: bool, column: str) -> _Part:
+        import pyarrow as pa
+
         place = f"{self.where}: column {name}"
         kind = self.table.types[name]
         if name in self.encoder.encodings:
@@ -391,7 +394,8 @@ class _Assembly:
             if beside:
                 check_kind(f"column {name}", np.dtype("U1"), self.where)
             return _Part(name, (), self._text_dtype(name, place), 1)
-        shape = row_shape(self.table.head(name), place)
+        nested = pa.types.is_nested(kind)  # else there is no need to look at a row
+        shape = row_shape(self.table.head(name), place) if nested else ()
         dtype = numpy_dtype(kind, not shape and self._gaps(name, column), place)
         if dtype.kind in "mM":
             raise DatasetError(f"{place} holds times; name it as time, and not for {column}")
@@ -449,7 +453,9 @@ class _Assembly:
         single = isinstance(self.chosen[target.name], str)
         block = values[0]
         if not single:
-            block = np.empty((count, target.array.shape[1]), target.dtype)
+            if len(target.block) < count:
+                target.block = np.empty((count, target.array.shape[1]), target.dtype)
+            block = target.block[:count]
             column = 0
             for part, array in zip(target.parts, values, strict=True):
                 block[:, column : column + part.width] = array if array.ndim == 2 else array[:, None]
