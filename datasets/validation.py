@@ -6,7 +6,7 @@ Every check streams over blocks of rows, so memory maps stay on disk and a check
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,9 +14,11 @@ import numpy as np
 import xxhash
 
 from assay.datasets.dataset import Dataset, is_under
+from assay.datasets.dimensions import dimension_labels
 from assay.datasets.environments.specification import time_limit
 from assay.datasets.generators import BLOCK_STEPS
 from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, leaves
+from assay.datasets.time_checks import time_faults
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,7 +32,6 @@ _MOSTLY_CHANGING = 0.9  # share of the steps at which a dimension changes, for a
 _ROUNDED_TO = 1e-3  # standard deviations, for steps to count as nearly the same
 _NEARLY = 0.9  # share of an episode's steps that another one has too, for the two to be near-duplicates
 _SHORTEST = 10  # steps; shorter episodes are too short to tell
-_MISSED_FRAMES = 1.5  # between two steps, from which on one is missing
 _LARGEST = float(np.finfo(np.float32).max)
 _SIZE_TOLERANCE = 0.01  # of the number of steps that a name promises
 
@@ -120,8 +121,8 @@ def validate(dataset: Dataset) -> ValidationReport:
     space, dtypes that differ from the spaces, stored next observations that differ from the following observation
     where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
     are real numbers), transitions and episodes, near-duplicate episodes, constant columns or dimensions, frozen
-    dimensions, episodes beyond the environment's time limit, time stamps (`time`) that go back or leap inside an
-    episode, rewards that are all zero, a name that promises another number of steps.
+    dimensions, episodes beyond the environment's time limit, time stamps (`time`) that go back, stand still, leap or come unevenly
+    inside an episode, a recording without any end flag (an error where only some episodes lack one), rewards that are all zero, a name that promises another number of steps.
 
     Parameters
     ----------
@@ -202,7 +203,14 @@ def _finite(dataset: Dataset) -> Iterator[Finding]:
                 suspicious = not np.isfinite(block.sum())
             if suspicious:
                 tally.add(start, ~np.isfinite(block).all(axis=1))
-        yield from tally.finding(dataset, "finite", "error", "hold NaN or infinite values", name, len(array))
+        text = "hold NaN or infinite values"
+        if tally.count and name in dataset.info.names:
+            text += f", the first in {dimension_labels(dataset, name, _not_finite(array[tally.first]))}"
+        yield from tally.finding(dataset, "finite", "error", text, name, len(array))
+
+
+def _not_finite(row: np.ndarray) -> list[int]:
+    return [int(number) for number in np.flatnonzero(~np.isfinite(np.ravel(row)))]
 
 
 def _magnitude(dataset: Dataset) -> Iterator[Finding]:
@@ -270,17 +278,9 @@ def _constant(dataset: Dataset) -> Iterator[Finding]:
         if len(dimensions) == len(constant):
             message = "every row is the same"
         else:
-            message = (
-                f"{len(dimensions)} of {len(constant)} dimensions never change: {_listed(dataset, name, dimensions)}"
-            )
+            listed = dimension_labels(dataset, name, dimensions)
+            message = f"{len(dimensions)} of {len(constant)} dimensions never change: {listed}"
         yield Finding("constant", "warning", message, name, count=len(dimensions))
-
-
-def _listed(dataset: Dataset, column: str, dimensions: np.ndarray) -> str:
-    """Return the names of dimensions, or their numbers where they have none; the first ten."""
-    names = dataset.info.names.get(column)
-    shown = [str(index) if names is None else names[index] for index in dimensions[:10].tolist()]
-    return ", ".join(shown) + (", ..." if len(dimensions) > 10 else "")
 
 
 def _frozen(dataset: Dataset) -> Iterator[Finding]:
@@ -296,9 +296,10 @@ def _frozen(dataset: Dataset) -> Iterator[Finding]:
         frozen = np.flatnonzero((changes >= _MOSTLY_CHANGING) & (longest >= needed))
         if len(frozen):
             worst = int(frozen[np.argmax(longest[frozen])])
+            listed = dimension_labels(dataset, name, frozen)
             message = (
                 f"{len(frozen)} of {len(longest)} dimensions stop changing for half of an episode, though they change "
-                f"at {_MOSTLY_CHANGING:.0%} of the steps or more: {_listed(dataset, name, frozen)}"
+                f"at {_MOSTLY_CHANGING:.0%} of the steps or more: {listed}"
             )
             episode, row = int(first_place[0][worst]), int(first_place[1][worst])
             yield Finding("frozen", "warning", message, name, episode, row, len(frozen))
@@ -349,7 +350,11 @@ def _unended(dataset: Dataset) -> Iterator[Finding]:
         episode = int(unended[0])
         message = f"{len(unended):,} of {dataset.total_episodes:,} episodes end without a termination or truncation"
         row = int(dataset.episode_lengths[episode]) - 1
-        yield Finding("episode end", "error", message, episode=episode, row=row, count=len(unended))
+        severity: Severity = "error"
+        if not (dataset.terminations.any() or dataset.truncations.any()):
+            severity = "warning"
+            message += ': the recording has no end flags; say what its ends mean where it is read, columns={"ends": "truncated"}'
+        yield Finding("episode end", severity, message, episode=episode, row=row, count=len(unended))
 
 
 def _early_flags(dataset: Dataset) -> Iterator[Finding]:
@@ -729,37 +734,11 @@ def _promised_size(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _timestamps(dataset: Dataset) -> Iterator[Finding]:
-    """Find time stamps that go back, stand still, or leap inside an episode, as where two takes were stored as one."""
-    name = "time" if "time" in dataset.columns else "infos/timestamp"
-    if name not in dataset.columns:
-        return
-    times = dataset.column(name)
-    if times.shape != (dataset.total_steps,) or times.dtype.kind not in "iuf" or dataset.total_steps < 2:
-        return
-    later = np.ones(dataset.total_steps, bool)  # has an earlier step in its episode
-    later[dataset.episode_starts] = False
-    passed = np.diff(times.astype(np.float64), prepend=times[:1])
-    back = later & ~(passed > 0)
-    tally = _Tally()
-    tally.add(0, back)
-    text = "go back or stand still inside an episode, as where two takes were stored as one"
-    yield from tally.finding(dataset, "timestamps", "warning", text, name, dataset.total_steps)
-    frame = _seconds_per_frame(dataset)
-    if frame is None:
-        return
-    tally = _Tally()
-    tally.add(0, later & (passed > _MISSED_FRAMES * frame))
-    text = f"come more than {_MISSED_FRAMES:g} frames of {frame:.4g} s after the step before, so frames are missing"
-    yield from tally.finding(dataset, "timestamps", "warning", text, name, dataset.total_steps)
-
-
-def _seconds_per_frame(dataset: Dataset) -> float | None:
-    """Return the time between two steps, where the source says how many there are in a second."""
-    for source in dataset.info.extra.values():
-        rate = source.get("fps") if isinstance(source, Mapping) else None
-        if isinstance(rate, int | float) and not isinstance(rate, bool) and rate > 0:
-            return 1.0 / rate
-    return None
+    """Find time stamps that go back, stand still, leap, or do not come evenly inside an episode."""
+    for name, text, wrong in time_faults(dataset):
+        tally = _Tally()
+        tally.add(0, wrong)
+        yield from tally.finding(dataset, "timestamps", "warning", text, name, dataset.total_steps)
 
 
 _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {

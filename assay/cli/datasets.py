@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional, arg
 
@@ -76,6 +77,7 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
+    from assay.datasets.dimensions import dimension_label
     from assay.datasets.history import replay_obstacle
 
     dataset = load(name, source_format, option)
@@ -85,7 +87,7 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         table.add_row(column, str(array.dtype), " x ".join(f"{size:,}" for size in array.shape))
     out.print(table)
     facts = {
-        "read as": format_of(name, source_format),
+        "read as": format_of(name, source_format, option),
         "steps": f"{dataset.total_steps:,}",
         "episodes": f"{dataset.total_episodes:,}",
         "mean return": f"{dataset.returns.mean():.1f}",
@@ -99,10 +101,34 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
     for key, value in facts.items():
         if value:
             out.print(f"[bold]{key}[/] {value}", highlight=False)
+    for column in {**dataset.info.names, **dataset.info.units}:
+        if column in dataset.columns:
+            width = len(dataset.info.names.get(column, ())) or len(dataset.info.units[column])
+            names = ", ".join(dimension_label(dataset, column, number) for number in range(width))
+            out.print(f"[bold]{column}[/] {escape(names)}", highlight=False)
     for record in dataset.history:
         out.print(f"[bold]history[/] {record.transform} {json.dumps(record.parameters)}", highlight=False)
     if dataset.history and (obstacle := replay_obstacle(dataset.history)):
         out.print(f"[bold]replay[/] {obstacle}", highlight=False)
+
+
+@command("datasets", "map")
+def map_columns(path: Annotated[Positional[Path], arg(metavar="PATH")], *, source_format: SourceFormat = None) -> None:
+    """Propose a mapping of the columns of a table, archive or recording of your own, as YAML to be edited.
+
+    Example: assay datasets map logs/ > columns.yaml
+
+    Args:
+        path: A file, or a folder of files.
+        source_format: Look at the path as this format instead of deciding from its content.
+    """
+    from assay.datasets.formats import format_named, sniff, sniff_mapped
+
+    name = source_format or sniff_mapped(path) or sniff(path)
+    propose = getattr(format_named(name), "propose", None)
+    if propose is None:
+        raise ConfigError(f"{path} is {format_named(name).TITLE}, which needs no mapping: assay datasets show {path}")
+    print(propose(path))  # not by rich, which would wrap lines at the width of the screen
 
 
 @command("datasets", "collect")
@@ -217,7 +243,7 @@ def convert(
     check_free(output, overwrite)
     dataset = load(name, source_format, option)
     save(dataset, output, format=format, overwrite=overwrite, drop=drop, **settings(write_option, "--write-option"))
-    read_as = format_of(name, source_format)
+    read_as = format_of(name, source_format, option)
     out.print(f"{dataset.total_steps:,} steps, read as {read_as}, written to {output} as {format}", soft_wrap=True)
 
 
@@ -275,7 +301,8 @@ def validate(
     else:
         report = dataset.validate()
     failing = {"error", *(["warning"] if strict else []), *(["risk"] if fail_on_risks else [])}
-    out.print(f"{name}, read as {format_of(name, source_format)}", highlight=False, soft_wrap=True, markup=False)
+    read_as = format_of(name, source_format, option)
+    out.print(f"{name}, read as {read_as}", highlight=False, soft_wrap=True, markup=False)
     out.print(str(report), highlight=False, soft_wrap=True, markup=False)
     for file, write in ((json, findings_as_json), (junit, findings_as_junit)):
         if file is not None:

@@ -1,7 +1,8 @@
 """Plain HDF5: arrays under names of the user's own, with a mapping that says what they are.
 
-The words of the mapping are those of `mapping`. Names in the file are paths, such as `trajectories/state`; groups bring
-what is below them.
+The words of the mapping are those of `assay.datasets.tables.column_mapping`. Names in the file are paths, such as
+`trajectories/state`; groups bring what is below them. A star in a name, `take_*/state`, stands for the episode: see
+`episode_groups`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5
+from assay.datasets.formats.containers.hdf5 import Hdf5File, is_hdf5, members, open_hdf5
+from assay.datasets.formats.episode_groups import LENGTHS, episode_arrays, episode_pattern, starred
 from assay.datasets.formats.mapping import Arrays, Given, dataset_from_mapping
 from assay.datasets.info import DatasetInfo
 from assay.datasets.tables.column_mapping import as_mapping
+from assay.datasets.tables.proposal import Field
+from assay.datasets.tables.proposal import propose as propose_mapping
 
-__all__ = ["read", "sniff"]
+__all__ = ["propose", "read", "sniff", "sniff_mapped"]
 
 TITLE = "plain HDF5"
 LAYOUT = "file .hdf5"
@@ -84,11 +88,18 @@ def read(
         path, episode_lengths=episode_lengths, episode_ends=episode_ends, episode_starts=episode_starts
     )
     with open_hdf5(path) as file:
-        arrays = _arrays(file, mapping.names)
+        patterns = [name for name in mapping.names if "*" in name]
+        if patterns:
+            arrays, unread = episode_arrays(file, patterns)
+            if not mapping.tells_episodes:
+                mapping = mapping.merged(path, episode_lengths=LENGTHS)
+        else:
+            arrays = _arrays(file, mapping.names)
+            unread = [name for name in file.datasets if name not in arrays]
         return dataset_from_mapping(
             arrays,
             where=path,
-            unread=[name for name in file.datasets if name not in arrays],
+            unread=starred(unread) if patterns else unread,
             columns=mapping,
             info=DatasetInfo(source=f"HDF5 file {path.name}"),
         )
@@ -96,3 +107,20 @@ def read(
 
 def _arrays(file: Hdf5File, wanted: Sequence[str]) -> Arrays:
     return Arrays([name for name in file.datasets if file.is_numeric(name) or name in wanted], file.read)
+
+
+def sniff_mapped(path: Path) -> bool:
+    """Tell whether `path` can be read where a mapping is given: whether it is an HDF5 file."""
+    return is_hdf5(path)
+
+
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited; see `assay.datasets.tables.proposal`."""
+    with open_hdf5(path) as file:
+        patterns = episode_pattern(file)
+        arrays = episode_arrays(file, patterns)[0] if patterns else _arrays(file, ())
+        fields = [Field(name, arrays[name]) for name in arrays if name != LENGTHS or not patterns]
+        fields = [item for item in fields if item.values.ndim]
+        rows = len(fields[0].values) if fields else 0
+        borders = "what the star stands for is one" if patterns else ""
+        return propose_mapping(fields, where=path, rows=rows, borders=borders)

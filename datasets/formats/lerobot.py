@@ -5,7 +5,7 @@ becomes of a feature, where `columns` says nothing else (`lerobot_features`)::
 
     observation.<name>          observations/<name>, or observations where there is one only
     action, action.<name>       actions, or actions/<name> where there are several
-    next.reward                 rewards; zeros where it is missing
+    next.reward                 rewards; missing where there is none
     next.terminated, next.truncated     terminations, truncations (Assay writes them; they are features like any other)
     next.done                   LeRobot does not tell the two apart: with next.success on the same frame a termination,
                                 otherwise a truncation
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
 from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import Dataset, is_under
@@ -38,6 +39,7 @@ from assay.datasets.formats.lerobot_features import (
     is_named,
     names_of_entries,
     place_features,
+    proposed,
     standard_feature,
 )
 from assay.datasets.formats.lerobot_metadata import EPISODE_INDICES, NUMBERS, VERSION_WRITTEN, Metadata, read_metadata
@@ -54,7 +56,7 @@ from assay.datasets.tables.endings import end_episodes
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read", "sniff", "write"]
+__all__ = ["propose", "read", "sniff", "write"]
 
 TITLE = "LeRobot"
 LAYOUT = "folder"
@@ -110,7 +112,7 @@ def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Da
     Warns
     -----
     AssayWarning
-        About rewards or end flags that the dataset does not have: rewards are zeros, flags unset.
+        About end flags that the dataset does not have.
 
     Raises
     ------
@@ -149,11 +151,14 @@ def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Da
         from assay.datasets.formats.lerobot_video import decode
 
         table[name] = decode(name, metadata)
-    result = {
-        column: _side_by_side([table[name] for name in names], f"{path}: {', '.join(names)}")
-        for column, names in places.items()
-        if column not in ("rewards", *_FLAGS)
-    }
+    rows = np.arange(int(lengths.sum())) + np.repeat(np.arange(len(lengths)), lengths)  # of the steps, in observations
+    result = {}
+    for column, names in places.items():
+        parts = [table[name] for name in names]
+        if not is_under(column, "observations"):  # a feature may be observed and be something else, too
+            parts = [part[rows] if len(part) > len(rows) else part for part in parts]
+        if column not in ("rewards", *_FLAGS):
+            result[column] = _side_by_side(parts, f"{path}: {', '.join(names)}")
     result["time"] = _time(table, mapping, info["fps"], path)
     result |= _rewards_and_flags(path, table, places, mapping, lengths)
     extra = dict(metadata.extra)
@@ -170,6 +175,19 @@ def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Da
     with naming(path):
         about = _info(metadata, wanted, places, mapping)
         return Dataset(result, lengths, info=about, episode_columns=extra)
+
+
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited."""
+    features = read_metadata(path).info["features"]
+    numbers = {name: feature for name, feature in features.items() if feature["dtype"] in NUMBERS}
+    plain = {**proposed(numbers), **({} if "next.done" in numbers else {"ends": "truncated"})}
+    taken = as_mapping(plain, path).names
+    lines = [f"# {path}: {len(features)} features; episodes and time are LeRobot's own"]
+    lines.append(yaml.safe_dump(plain, sort_keys=False).rstrip())
+    left = {name: feature for name, feature in features.items() if name not in taken and name not in INDICES}
+    lines += [f"# not taken: {name} ({feature['dtype']}{feature['shape']})" for name, feature in left.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _check_said(mapping: ColumnMapping, numbers: Mapping[str, Any], path: Path) -> None:
@@ -292,13 +310,12 @@ def _rewards_and_flags(
     lengths: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Return rewards and flags: what the mapping names, else LeRobot's own features."""
-    missing, result, steps = [], {}, int(lengths.sum())
+    result, steps = {}, int(lengths.sum())
     reward = places.get("rewards", ("next.reward",))[0]
     if reward in table:
+        if len(table[reward]) > steps:
+            raise ConfigError(f"{path}: {reward} cannot be observations and rewards both")
         result["rewards"] = flat(table[reward], f"{path}: {reward}")
-    else:
-        result["rewards"] = np.zeros(steps, np.float32)
-        missing.append("no rewards (next.reward), which are zeros")
     result |= dict.fromkeys(_FLAGS, np.zeros(steps, bool))
     own = {name: _flag(path, table, name) for name in (*_OWN_FLAGS, "next.done", "next.success") if name in table}
     if mapped := {name: _flag(path, table, places[name][0]) for name in _FLAGS if name in places}:
@@ -309,16 +326,16 @@ def _rewards_and_flags(
         solved = own["next.done"] & own.get("next.success", result["terminations"])
         result |= {"terminations": solved, "truncations": own["next.done"] & ~solved}
     elif mapping.ends is None:
-        missing.append(
-            'no end flags (next.done), of which none is set; columns={"ends": "truncated"} says what an end means'
+        warnings.warn(
+            f'{path} has no end flags (next.done), so none is set; columns={{"ends": "truncated"}} says what an end means',
+            AssayWarning,
+            stacklevel=4,
         )
     ends = mapping.ends
     said: Any = ends if ends in (None, "truncated", "terminated") else _flag(path, table, str(ends))
     result["terminations"], result["truncations"] = end_episodes(
         result["terminations"], result["truncations"], lengths, said
     )
-    if missing:
-        warnings.warn(f"{path} has {' and '.join(missing)}", AssayWarning, stacklevel=4)
     return result
 
 

@@ -23,7 +23,7 @@ from assay.datasets.dataset import is_under
 from assay.datasets.errors import ConfigError, FormatError
 from assay.datasets.tables.column_mapping import ColumnMapping
 
-__all__ = ["INDICES", "is_named", "names_of_entries", "place_features", "standard_feature"]
+__all__ = ["INDICES", "is_named", "names_of_entries", "place_features", "proposed", "standard_feature"]
 
 INDICES = {
     "timestamp": {"dtype": "float32", "shape": [1], "names": None},
@@ -134,15 +134,28 @@ def _usual(role: str, names: Iterable[str]) -> list[str]:
     return []
 
 
-def _proposal(numbers: Mapping[str, Any], missing: Sequence[str], taken: Collection[str]) -> str:
-    """Return a mapping to start from: what sounds like an action, and the other features."""
+def proposed(numbers: Mapping[str, Any], taken: Collection[str] = ()) -> dict[str, Any]:
+    """Return a mapping to start from: LeRobot's own names, else what sounds like an action, and the other features.
+
+    Examples
+    --------
+    >>> proposed({"arm": {}, "gripper": {}, "arm_command": {}, "timestamp": {}})
+    {'observations': ['arm', 'gripper'], 'actions': 'arm_command'}
+    """
     left = [name for name in numbers if name not in INDICES and name not in taken and not name.startswith("next.")]
-    acting = [name for name in left if any(word in name.lower() for word in ("act", "command", "cmd", "target"))]
-    proposed = {"observations": [name for name in left if name not in acting], "actions": acting}
-    plain = {
-        role: names[0] if len(names) == 1 else names or "..." for role, names in proposed.items() if role in missing
-    }
+    acting = _usual("actions", left) or [n for n in left if any(word in n.lower() for word in _ACTING)]
+    seen = _usual("observations", left) or [name for name in left if name not in acting]
+    found = {"observations": seen, "actions": acting}
+    return {role: names[0] if len(names) == 1 else names for role, names in found.items() if names}
+
+
+def _proposal(numbers: Mapping[str, Any], missing: Sequence[str], taken: Collection[str]) -> str:
+    left = [name for name in numbers if name not in INDICES]
+    plain = dict.fromkeys(missing, "...") | {k: v for k, v in proposed(numbers, taken).items() if k in missing}
     return f"its features of numbers are {', '.join(left) or 'none'}. Say which they are: columns={json.dumps(plain)}"
+
+
+_ACTING = ("act", "command", "cmd", "target")
 
 
 def names_of_entries(feature: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from assay.datasets.column_checks import LABELS
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags
@@ -174,7 +175,11 @@ def dataset_from_mapping(
         result["terminations"], result["truncations"] = end_episodes(
             result["terminations"], result["truncations"], lengths, said
         )
-    warn_of(where, [] if ends else missing, sorted({*arrays, *unread} - {*names_in(chosen), *mapping.names}))
+    warn_of(
+        where,
+        [*absent_labels(chosen), *([] if ends else missing)],
+        sorted({*arrays, *unread} - {*names_in(chosen), *mapping.names}),
+    )
     if encoder.found:
         remembered["categories"] = dict(encoder.found)
     info = described(info or DatasetInfo(), chosen, result, mapping, encoder, remembered)
@@ -247,8 +252,11 @@ def _structural(mapping: ColumnMapping) -> dict[str, str]:
 
 def check_complete(chosen: Mapping[str, Source], mapping: ColumnMapping, names: Collection[str], where: object) -> None:
     """Raise FormatError where a needed column, or what tells episodes apart, is neither named nor there."""
-    missing = [name for name in ("observations", "actions") if not any(is_under(key, name) for key in chosen)]
-    missing += [] if "rewards" in chosen else ["rewards"]
+    missing = [] if any(is_under(key, "observations") for key in chosen) else ["observations"]
+    if (
+        missing or not mapping.columns
+    ):  # who names columns may leave labels out; a file by itself may have them misspelt
+        missing += absent_labels(chosen)
     if missing:
         example = ", ".join(f'"{name}": "..."' for name in missing)
         raise FormatError(
@@ -263,6 +271,11 @@ def check_complete(chosen: Mapping[str, Source], mapping: ColumnMapping, names: 
         )
 
 
+def absent_labels(chosen: Collection[str]) -> list[str]:
+    """Return which of actions and rewards no column is."""
+    return [element for element in LABELS if not any(is_under(name, element) for name in chosen)]
+
+
 def holds(names: Collection[str]) -> str:
     """Say in words which names a source has."""
     listed = sorted(names)
@@ -271,9 +284,10 @@ def holds(names: Collection[str]) -> str:
 
 
 def warn_of(where: object, missing: list[str], unread: list[str]) -> None:
-    """Warn, once, of flags that are nowhere and of what is not read."""
-    texts = [f"it has no {name}, so none is set" for name in missing]
-    if len(missing) == len(_FLAGS):
+    """Warn, once, of labels and flags that are nowhere and of what is not read."""
+    texts = [f"it has no {name}, so they are missing" for name in missing if name in LABELS]
+    texts += [f"it has no {name}, so none is set" for name in missing if name in _FLAGS]
+    if set(_FLAGS) <= set(missing):
         texts.append('columns={"ends": "truncated"} says what the end of an episode means')
     if unread:
         texts.append(f'arrays that are not read: {", ".join(unread)} (columns={{"infos/...": "..."}} takes them)')
@@ -364,7 +378,10 @@ def _steps(columns: Mapping[str, np.ndarray]) -> int:
     for name in ("rewards", *_FLAGS, "time"):
         if name in columns:
             return len(columns[name])
-    return next(len(array) for name, array in columns.items() if is_under(name, "actions"))
+    actions = next((array for name, array in columns.items() if is_under(name, "actions")), None)
+    if actions is None:  # nothing but observations: a row of them is a step
+        actions = next(array for name, array in columns.items() if is_under(name, "observations"))
+    return len(actions)
 
 
 def _lengths(

@@ -27,8 +27,10 @@ from assay.datasets.formats.mapping import COLUMNS, Arrays, Given, dataset_from_
 from assay.datasets.formats.rows import naming
 from assay.datasets.info import DatasetInfo, Record
 from assay.datasets.tables.column_mapping import STRUCTURES, ColumnMapping, as_mapping
+from assay.datasets.tables.proposal import Field
+from assay.datasets.tables.proposal import propose as propose_mapping
 
-__all__ = ["read", "sniff", "write"]
+__all__ = ["propose", "read", "sniff", "sniff_mapped", "write"]
 
 TITLE = "plain npz"
 LAYOUT = "file .npz"
@@ -43,6 +45,22 @@ def sniff(path: Path) -> bool:
     names = npz_names(path)
     found = {name.split("/")[0] for name in names}
     return {"observations", "actions"} <= found and "rewards" in names
+
+
+def sniff_mapped(path: Path) -> bool:
+    """Tell whether `path` can be read where a mapping is given: whether it is an archive of arrays."""
+    return bool(npz_names(path))
+
+
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited; see `assay.datasets.tables.proposal`."""
+    with open_npz(path) as file, naming(path):
+        fields = [Field(name, file.read(name)) for name in file.names if file.readable(name)]
+        fields = [item for item in fields if item.values.ndim]
+        rows = max((len(item.values) for item in fields), default=0)
+        own = next((name for name in STRUCTURES if name in file.names), None)
+        borders = "" if own is None else f"the array {own} says where they are"
+        return propose_mapping([item for item in fields if item.name != own], where=path, rows=rows, borders=borders)
 
 
 def read(

@@ -30,13 +30,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assay.datasets.errors import ConfigError
-from assay.datasets.yaml_reader import read_yaml
 
 __all__ = ["COLUMNS", "ColumnMapping", "Source", "as_mapping"]
 
 COLUMNS = (
     *("observations", "actions", "rewards", "terminations", "truncations", "next_observations"),
-    *("costs", "weights", "infos", "corrupted"),
+    *("costs", "weights", "infos", "corrupted", "missing"),
 )
 """Names that a column, or the first part of one (`infos/qpos`), may have."""
 
@@ -170,6 +169,8 @@ def as_mapping(given: Any, where: object) -> ColumnMapping:
     if isinstance(given, ColumnMapping):
         return given
     if isinstance(given, str | os.PathLike):
+        from assay.datasets.yaml_reader import read_yaml  # training does without YAML
+
         where, given = os.fspath(given), read_yaml(os.fspath(given))
     if given is None:
         return ColumnMapping()
@@ -203,7 +204,7 @@ def _column_name(key: Any, where: object) -> str:
     advice = (
         f"did you mean {near[0]}?"
         if near
-        else f"columns are {', '.join(COLUMNS[:-2])}, infos/<name> and corrupted/<name>"
+        else f"columns are {', '.join(COLUMNS[:-3])}, infos/<name> and corrupted/<name>"
     )
     raise ConfigError(f"{where}: {key!r} is not a column; {advice}")
 

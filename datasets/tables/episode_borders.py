@@ -11,7 +11,12 @@ from assay.datasets.errors import DatasetError
 __all__ = ["lengths_by_borders", "starts_by_id", "starts_by_time"]
 
 
-def starts_by_id(ids: Sequence[np.ndarray], names: Sequence[str], where: object) -> np.ndarray:
+def starts_by_id(
+    ids: Sequence[np.ndarray],
+    names: Sequence[str],
+    where: object,
+    labels: Sequence[Sequence[str] | None] | None = None,
+) -> np.ndarray:
     """Return which rows begin an episode, (N,) bool: those whose id differs from the row before.
 
     Parameters
@@ -21,6 +26,8 @@ def starts_by_id(ids: Sequence[np.ndarray], names: Sequence[str], where: object)
     names : sequence of str
         Of the ids, for messages.
     where : object
+    labels : sequence of sequences of str, optional
+        What ids that are numbers of texts stand for, for messages.
 
     Raises
     ------
@@ -56,7 +63,8 @@ by run (and by time), or name what else tells its parts apart: episode: [run, ..
     for row in rows.tolist():
         key = tuple(array[row].item() for array in ids)
         if key in seen:
-            shown = ", ".join(f"{name}={value}" for name, value in zip(names, key, strict=True))
+            texts = [of[value] if of is not None else value for of, value in zip(labels or [None] * len(key), key)]
+            shown = ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
             raise DatasetError(
                 f"{where}: episode {shown} comes back in row {row}, after others in between; sort the rows by "
                 f"{', '.join(names)} (and by time), or name what else tells its parts apart: episode: [{', '.join(names)}, ...]"

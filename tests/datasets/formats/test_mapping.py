@@ -130,10 +130,10 @@ def test_what_is_not_taken_and_flags_that_are_nowhere_are_named() -> None:
     [
         (
             {"act": None},
-            {"observations": "state"},
+            {},
             {},
             FormatError,
-            r'actions or rewards; the file holds.*"actions": "',
+            r'observations or actions or rewards; the file holds.*"actions": "',
         ),
         ({}, COLUMNS, {}, FormatError, "nothing says where episodes end.*episode_lengths="),
         ({}, {"obs": "state"}, {}, ConfigError, "'obs' is not a column"),
@@ -172,3 +172,15 @@ def test_arrays_are_read_once_and_only_when_needed() -> None:
     with pytest.warns(AssayWarning, match="stop"):
         read(Arrays(held, fetch), COLUMNS | {"terminations": "end"})
     assert sorted(asked) == ["act", "end", "rew", "state"]
+
+
+def test_labels_that_a_mapping_leaves_out_are_missing_and_a_warning_says_so() -> None:
+    with pytest.warns(
+        AssayWarning, match="it has no actions, so they are missing; it has no rewards, so they are missing"
+    ):
+        dataset = read(
+            arrays(act=None, rew=None), {"observations": "state", "terminations": "end", "truncations": "stop"}
+        )
+    assert dataset.missing["actions"].all()
+    assert dataset.missing["rewards"].all()
+    assert dataset.episode_lengths.tolist() == [3, 2]
