@@ -22,6 +22,8 @@ from assay.metrics.robot.checks import Recording, Score, episode_check
 
 __all__ = ["chatter", "saturation"]
 
+_MOSTLY_AT_ITS_ENDS = 0.9  # share of the steps, for a command to be open or closed
+
 
 @episode_check("saturation", order=60)
 def saturation(recording: Recording) -> Iterator[Score]:
@@ -89,11 +91,18 @@ def _is_discrete(recording: Recording, column: str, index: int) -> bool:
 
 
 def _few_values(recording: Recording, column: str, index: int) -> bool:
+    """Tell whether a dimension has few different values, or lies at its own two ends nearly always, as a gripper's does."""
     values = recording.values(column, index)
-    most = recording.settings.discrete_values
-    if len(np.unique(values[:1000])) > most:
+    values = values[np.isfinite(values)]
+    if not len(values):
         return False
-    return len(np.unique(values[np.isfinite(values)])) <= most
+    most = recording.settings.discrete_values
+    if len(np.unique(values[:1000])) <= most and len(np.unique(values)) <= most:
+        return True
+    low, high = values.min(), values.max()
+    near = recording.settings.saturation_margin * (high - low)
+    ends = np.mean(values <= low + near), np.mean(values >= high - near)
+    return bool(min(ends) > 0.05 and sum(ends) > _MOSTLY_AT_ITS_ENDS)
 
 
 def _changes(recording: Recording, column: str, index: int, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
