@@ -241,7 +241,7 @@ def test_a_flight_log_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("package", "extra"),
-    [("rosbags", "bags"), ("rosbags.highlevel", "bags"), ("mcap.stream_reader", "bags"), ("pyulog", "ulog")],
+    [("rosbags.highlevel", "bags"), ("mcap.stream_reader", "bags"), ("pyulog", "ulog")],
 )
 def test_a_missing_package_is_named(package: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_rosbag(tmp_path / "a", np.random.default_rng(0), version=1)
