@@ -5,7 +5,8 @@ if __name__ != "assay.relabeling":
 
 from assay.relabeling.hide_actions import HideActions
 from assay.relabeling.inverse_dynamics import InverseDynamicsLabels
-from assay.relabeling.judges import ScriptedTeacher
+from assay.relabeling.judge_quality import JudgeQuality, judge_quality
+from assay.relabeling.judges import EndpointJudge, HumanJudge, ScriptedTeacher
 from assay.relabeling.label_error import label_error
 from assay.relabeling.labelled_only import LabelledOnly, RestoreTruth
 from assay.relabeling.latent_actions import LatentActionLabels
@@ -19,8 +20,11 @@ from assay.relabeling.uncertain_labels import UncertainLabels
 
 __all__ = [
     "ConstantRewards",
+    "EndpointJudge",
     "HideActions",
+    "HumanJudge",
     "InverseDynamicsLabels",
+    "JudgeQuality",
     "LabelledOnly",
     "LatentActionLabels",
     "NearestNeighbourLabels",
@@ -31,6 +35,7 @@ __all__ = [
     "SparseRewards",
     "TaskMeasure",
     "UncertainLabels",
+    "judge_quality",
     "label_error",
     "ranking_accuracy",
 ]
