@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -238,9 +239,9 @@ class AnswerStore:
         row = self._row("SELECT COUNT(*) FROM answers", ())
         return 0 if row is None else int(row[0])
 
-    def _row(self, statement: str, values: tuple[object, ...]) -> tuple[float, ...] | None:
+    def _row(self, statement: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
         with self._lock, self._clear_errors():
-            found: tuple[float, ...] | None = self._connection.execute(statement, values).fetchone()
+            found: tuple[Any, ...] | None = self._connection.execute(statement, values).fetchone()
             return found
 
     def _number(self, question: Question) -> int:
