@@ -46,7 +46,7 @@ def sniff(path: Path) -> bool:
     found = {name.split("/")[0] for name in names}
     if "observations" not in found:
         return False
-    return bool(found & {"terminations", "truncations", *_STRUCTURES}) or ("actions" in found and "rewards" in names)
+    return bool(found & {"terminations", "truncations", *STRUCTURES}) or ("actions" in found and "rewards" in names)
 
 
 def sniff_mapped(path: Path) -> bool:
