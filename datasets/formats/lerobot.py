@@ -62,6 +62,7 @@ TITLE = "LeRobot"
 LAYOUT = "folder"
 ORDER = 30
 CANNOT_HOLD = (
+    "labels that are missing in part (missing/..., dropped by name only), "
     "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "
     "(dropped by name only), final observations, nesting below the first level (joined by dots), the name of a "
     "single nested observation or action, unless LeRobot data had it, rows without dimensions (they become rows of one "
@@ -311,6 +312,15 @@ def _rewards_and_flags(
 ) -> dict[str, np.ndarray]:
     """Return rewards and flags: what the mapping names, else LeRobot's own features."""
     result, steps = {}, int(lengths.sum())
+    absent = []
+    if not any(is_under(column, "actions") for column in places):
+        absent.append('no actions, which are missing (columns={"actions": "..."} names others)')
+    absent = []
+    if not any(is_under(column, "actions") for column in places):
+        absent.append('no actions, which are missing (columns={"actions": "..."} names others)')
+    absent = []
+    if not any(is_under(column, "actions") for column in places):
+        absent.append('no actions, which are missing (columns={"actions": "..."} names others)')
     reward = places.get("rewards", ("next.reward",))[0]
     if reward in table:
         if len(table[reward]) > steps:
@@ -326,16 +336,14 @@ def _rewards_and_flags(
         solved = own["next.done"] & own.get("next.success", result["terminations"])
         result |= {"terminations": solved, "truncations": own["next.done"] & ~solved}
     elif mapping.ends is None:
-        warnings.warn(
-            f'{path} has no end flags (next.done), so none is set; columns={{"ends": "truncated"}} says what an end means',
-            AssayWarning,
-            stacklevel=4,
-        )
+        absent.append('no end flags (next.done), so none is set; columns={"ends": "truncated"} says what an end means')
     ends = mapping.ends
     said: Any = ends if ends in (None, "truncated", "terminated") else _flag(path, table, str(ends))
     result["terminations"], result["truncations"] = end_episodes(
         result["terminations"], result["truncations"], lengths, said
     )
+    if absent:
+        warnings.warn(f"{path} has {' and '.join(absent)}", AssayWarning, stacklevel=4)
     return result
 
 

@@ -91,7 +91,7 @@ def place_features(
     ConfigError
         If the mapping names what is not there, or an index that LeRobot needs.
     FormatError
-        If there is nothing to be observed, or no action; with a mapping to start from.
+        If there is nothing to be observed; with a mapping to start from.
 
     Examples
     --------
@@ -116,7 +116,8 @@ def place_features(
             columns[role] = (*usual, *shown)
         else:
             columns |= {f"{role}/{_inside(role, name)}": (name,) for name in [*usual, *shown]}
-    if missing := [role for role in ("observations", "actions") if not any(is_under(key, role) for key in columns)]:
+    missing = [role for role in ("observations", "actions") if not any(is_under(key, role) for key in columns)]
+    if "observations" in missing:
         raise FormatError(
             f"{path}: no feature is named as LeRobot names {' or '.join(missing)}; {_proposal(numbers, missing, taken)}"
         )

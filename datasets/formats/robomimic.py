@@ -45,7 +45,7 @@ from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, Forma
 from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5, write_rows
 from assay.datasets.formats.containers.hdf5_writing import create_hdf5
 from assay.datasets.formats.flat_hdf5 import block_for, check_final_observations, info_from, take_block, with_history
-from assay.datasets.formats.losses import report_losses
+from assay.datasets.formats.losses import report_losses, require_held
 from assay.datasets.formats.rows import dataset_from_rows, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
 from assay.datasets.tables.endings import end_episodes
@@ -56,6 +56,8 @@ TITLE = "robomimic and robosuite"
 LAYOUT = "file .hdf5"
 ORDER = 50
 CANNOT_HOLD = (
+    "datasets without actions (an error), "
+    "labels that are missing in part (missing/..., dropped by name only), "
     "nested actions (an error), final observations known for some episodes only (an error), weights, costs, "
     "corrupted/... and other columns that methods may learn from (dropped by name only), infos of text, the final "
     "row of infos of N+E rows, foreign byte order, episode columns that are neither tags/... nor numbers nor text, "
@@ -399,6 +401,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
     DatasetError
         If actions are nested, or some final observations are unknown.
     """
+    require_held(dataset, TITLE, "actions")
     if "actions" not in dataset.columns:
         raise DatasetError("robomimic holds actions as one array; those of this dataset are nested")
     if not dataset.total_episodes:

@@ -153,7 +153,7 @@ def validate_robot(
     table = robot_table(dataset, settings=settings) if table is None else table
     findings = [_softened(finding) for finding in plain.findings if finding.check not in _REPLACED]
     findings += [finding for score in table.scores if (finding := _finding(score)) is not None]
-    order = ("error", "warning", "risk")
+    order = ("error", "warning", "risk", "note")
     findings.sort(key=lambda finding: order.index(finding.severity))
     ran = [name for name in plain.checks if name not in _REPLACED]
     ran += dict.fromkeys(score.metric for score in table.scores if score.kind is not None)

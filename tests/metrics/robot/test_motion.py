@@ -119,6 +119,15 @@ def test_a_fast_motion_a_wrapping_angle_and_a_gripper_do_not_jump() -> None:
         assert values_of(checked(recorded(states)), "jumps") == [0.0]
 
 
+def test_a_state_that_leaps_every_now_and_then_does_so_by_nature() -> None:
+    x = smooth(600, 0)[:, 0]
+    x[20::40] += 9.0
+    table = checked(recorded([x]))
+    assert values_of(table, "jumps") == [30.0]
+    assert set(table.filter(table["metric"] == "jumps")["kind"]) == {"risk"}
+    assert "by nature" in table.definitions["jumps"]
+
+
 def test_what_is_not_finite_is_left_out_and_not_called_smooth() -> None:
     broken = smooth(100, 0)
     broken[40] = np.nan

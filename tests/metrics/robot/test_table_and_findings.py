@@ -16,6 +16,7 @@ from assay.metrics import assess
 from assay.metrics.robot import Score, episode_check, validate_robot
 from assay.metrics.robot.checks import _REGISTRY, robust_z
 from assay.metrics.robot.episode_table import EpisodeTable, spearman
+from tests.datasets.test_shared_robot_data import FILES
 
 from .recordings import checked, flags_of, recorded, smooth, values_of
 
@@ -207,3 +208,20 @@ def test_the_g1_set_has_no_error_and_its_lengths_are_known_to_confound_the_jerk(
     correlations = dict(table.correlations.select("metric", "spearman").rows())
     assert correlations["log_dimensionless_jerk"] < -0.7
     assert "kLeftElbow" in set(table["dimension"])
+
+
+@pytest.mark.skipif(not ROBOT.is_dir(), reason="real robot data lies beside the repository only")
+@pytest.mark.filterwarnings("ignore::assay.datasets.errors.AssayWarning")
+@pytest.mark.parametrize("name", [name for name in FILES if name != "g1_lerobot_v21"])
+def test_no_real_recording_has_a_false_error(name: str) -> None:
+    report = validate_robot(assay.load(ROBOT / name, **FILES[name][1]))
+    assert [str(finding) for finding in report.findings if finding.severity == "error"] == []
+
+
+@pytest.mark.parametrize("element", ["rewards", "actions"])
+def test_recordings_without_labels_are_checked_as_far_as_they_go(element: str) -> None:
+    dataset = several(5)
+    whole, table = checked(dataset), checked(dataset.replace({element: None}))
+    assert values_of(table, "idle_tail") == values_of(whole, "idle_tail")
+    assert ("action_lag" in set(table["metric"])) is (element == "rewards")
+    assert validate_robot(dataset.replace({element: None})).ok
