@@ -315,12 +315,6 @@ def _rewards_and_flags(
     absent = []
     if not any(is_under(column, "actions") for column in places):
         absent.append('no actions, which are missing (columns={"actions": "..."} names others)')
-    absent = []
-    if not any(is_under(column, "actions") for column in places):
-        absent.append('no actions, which are missing (columns={"actions": "..."} names others)')
-    absent = []
-    if not any(is_under(column, "actions") for column in places):
-        absent.append('no actions, which are missing (columns={"actions": "..."} names others)')
     reward = places.get("rewards", ("next.reward",))[0]
     if reward in table:
         if len(table[reward]) > steps:
