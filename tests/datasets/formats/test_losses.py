@@ -63,7 +63,7 @@ def learned(dataset: Dataset, steps: np.ndarray) -> dict[str, np.ndarray]:
     result = {name: getattr(transitions, name)[rows] for name in STANDARD}
     result["next_observations"][transitions.terminations[rows]] = 0  # never looked at, and not known to every format
     for name in dataset.columns:
-        if name.split("/")[0] not in (*STANDARD, "truncations", "infos") or is_under(name, "infos/missing"):
+        if name.split("/")[0] not in (*STANDARD, "truncations", "infos", "time") or is_under(name, "infos/missing"):
             result[name] = dataset.column(name)[steps]
     return result | {name: dataset.episode_columns[name] for name in dataset.episode_columns if "corrupted" in name}
 
