@@ -1,14 +1,17 @@
 """Judges: what says which of two segments is nearer to a goal."""
 
 from assay.relabeling.judges.asking import JudgeError
+from assay.relabeling.judges.encoder import EncoderJudge
 from assay.relabeling.judges.endpoint import EndpointJudge
 from assay.relabeling.judges.human import HumanJudge
 from assay.relabeling.judges.judge import Judge, Pairs, Segments, judge_from_plain, judge_to_plain
 from assay.relabeling.judges.scripted import ScriptedTeacher
 from assay.relabeling.judges.store import AnswerStore
+from assay.relabeling.judges.vision_language import VisionLanguageJudge
 
 __all__ = [
     "AnswerStore",
+    "EncoderJudge",
     "EndpointJudge",
     "HumanJudge",
     "Judge",
@@ -16,6 +19,7 @@ __all__ = [
     "Pairs",
     "ScriptedTeacher",
     "Segments",
+    "VisionLanguageJudge",
     "judge_from_plain",
     "judge_to_plain",
 ]
