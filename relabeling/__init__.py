@@ -6,7 +6,14 @@ if __name__ != "assay.relabeling":
 from assay.relabeling.hide_actions import HideActions
 from assay.relabeling.inverse_dynamics import InverseDynamicsLabels
 from assay.relabeling.judge_quality import JudgeQuality, judge_quality
-from assay.relabeling.judges import EncoderJudge, EndpointJudge, HumanJudge, ScriptedTeacher, VisionLanguageJudge
+from assay.relabeling.judges import (
+    EncoderJudge,
+    EndpointJudge,
+    HumanJudge,
+    ProgressServerJudge,
+    ScriptedTeacher,
+    VisionLanguageJudge,
+)
 from assay.relabeling.label_error import label_error
 from assay.relabeling.labelled_only import LabelledOnly, RestoreTruth
 from assay.relabeling.latent_actions import LatentActionLabels
@@ -31,6 +38,7 @@ __all__ = [
     "NearestNeighbourLabels",
     "OneStepLabels",
     "PreferenceRewardLabels",
+    "ProgressServerJudge",
     "RestoreTruth",
     "ScriptedTeacher",
     "SparseRewards",

@@ -5,6 +5,7 @@ from assay.relabeling.judges.encoder import EncoderJudge
 from assay.relabeling.judges.endpoint import EndpointJudge
 from assay.relabeling.judges.human import HumanJudge
 from assay.relabeling.judges.judge import Judge, Pairs, Segments, judge_from_plain, judge_to_plain
+from assay.relabeling.judges.progress_server import ProgressServerJudge
 from assay.relabeling.judges.scripted import ScriptedTeacher
 from assay.relabeling.judges.store import AnswerStore
 from assay.relabeling.judges.vision_language import VisionLanguageJudge
@@ -17,6 +18,7 @@ __all__ = [
     "Judge",
     "JudgeError",
     "Pairs",
+    "ProgressServerJudge",
     "ScriptedTeacher",
     "Segments",
     "VisionLanguageJudge",
