@@ -56,6 +56,10 @@ class Transform(ABC):
         """Whether suites cache the result: it takes minutes, and depends only on what the record says."""
         return False
 
+    def draft(self) -> Transform:
+        """Return what stands for the transform in a plan: it takes seconds, and gives data of the same shape."""
+        return self
+
     @abstractmethod
     def apply(self, dataset: Dataset) -> Dataset:
         """Return the changed dataset, sharing every column that did not change."""

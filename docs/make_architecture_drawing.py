@@ -164,30 +164,32 @@ COLORS = {
 }
 BOXES = {  # left, bottom, width, height of each room
     COMMAND_LINE: (0.2, 10.1, 13.6, 0.6),
-    "corruption": (0.2, 4.4, 2.95, 4.9),
-    "augmentation": (3.3, 4.4, 0.5, 4.9),
-    "relabeling": (3.95, 4.4, 0.5, 4.9),
-    "reweighting": (4.6, 4.4, 0.5, 4.9),
-    "metrics": (5.25, 4.4, 0.5, 4.9),
-    "baselines": (5.9, 4.4, 5.25, 4.9),
-    "analysis": (11.3, 4.4, 2.0, 4.9),
+    "corruption": (0.2, 4.4, 2.9, 4.9),
+    "augmentation": (3.2, 4.4, 0.45, 4.9),
+    "reweighting": (3.75, 4.4, 0.45, 4.9),
+    "metrics": (4.3, 4.4, 0.45, 4.9),
+    "relabeling": (4.85, 4.4, 1.3, 4.9),
+    "baselines": (6.25, 4.4, 5.25, 4.9),
+    "analysis": (11.6, 4.4, 1.8, 4.9),
     "datasets": (0.2, 0.6, 13.6, 3.1),
 }
 CENTRES = {  # where what is inside a room stands: its sub-rooms, and under the room's name its own files
     "corruption": (0.98, 8.2),
-    "corruption/attacks": (2.45, 8.2),
-    "corruption/repair": (2.45, 6.2),
+    "corruption/attacks": (2.4, 8.2),
+    "corruption/repair": (2.4, 6.2),
     "corruption/shared": (0.98, 6.2),
-    "baselines/suites": (6.5, 8.3),
-    "baselines/training": (8.2, 8.6),
-    "baselines/runs": (6.95, 7.1),
-    "baselines/evaluation": (10.1, 7.6),
-    "baselines/behaviour": (10.35, 4.9),
-    "baselines/algorithms": (6.65, 5.6),
-    "baselines/engine": (9.1, 5.65),
-    "baselines/networks": (7.6, 4.75),
-    "analysis": (12.3, 5.8),
-    "analysis/figures": (12.3, 7.9),
+    "relabeling": (5.5, 8.2),
+    "relabeling/shared": (5.5, 6.2),
+    "baselines/suites": (6.85, 8.3),
+    "baselines/training": (8.55, 8.6),
+    "baselines/runs": (7.3, 7.1),
+    "baselines/evaluation": (10.45, 7.6),
+    "baselines/behaviour": (10.7, 4.9),
+    "baselines/algorithms": (7.0, 5.6),
+    "baselines/engine": (9.45, 5.65),
+    "baselines/networks": (7.95, 4.75),
+    "analysis": (12.5, 5.8),
+    "analysis/figures": (12.5, 7.9),
     "datasets": (7.0, 2.75),
     "datasets/sampling": (11.9, 2.75),
     "datasets/formats": (2.0, 2.75),
@@ -198,6 +200,7 @@ CENTRES = {  # where what is inside a room stands: its sub-rooms, and under the 
 }
 OWN_FILES = {
     "corruption": "transforms",
+    "relabeling": "methods",
     "analysis": "runs, tables,\nreport, card",
     "datasets": "dataset, transform, recipe,\nregistry, loading, validation",
 }
@@ -259,6 +262,11 @@ def draw(arrows: set[Arrow]) -> Figure:
         x = left + width / 2 if (source, target) != (COMMAND_LINE, "datasets") else 13.55
         if source == COMMAND_LINE:
             arrow(axes, f"arrow {source} {target}", (x, BOXES[source][1]), (x, bottom + height))
+        elif target != "datasets":  # a room beside it
+            to_left = BOXES[target][0] < left
+            start = left + 0.45 if to_left else left + width - 0.45
+            end = BOXES[target][0] + (BOXES[target][2] if to_left else 0.0)
+            arrow(axes, f"arrow {source} {target}", (start, bottom + 0.55), (end, bottom + 0.55))
         else:
             arrow(axes, f"arrow {source} {target}", (x, bottom), (x, top))
     for file, room in sorted(opened_by_name()):

@@ -19,6 +19,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("datasets", "corruption", "augmentation", "relabeling", "reweighting", "metrics", "baselines", "analysis")
 LIGHT = {"assay.baselines.runs.reader", "assay.baselines.runs.schema"}  # import neither torch nor an algorithm
+ENGINE = (  # what relabeling may import of baselines
+    "assay.baselines.engine.",
+    "assay.baselines.networks",
+    "assay.baselines.algorithms.algorithm",
+)
 OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a protocol or registry of the room that asks
     ("baselines/__init__.py", "*"): "names of its own modules, when they are first used",
     ("datasets/environments/worker.py", "*"): "modules that register environments, as Gymnasium ids name them",
@@ -44,14 +49,24 @@ def test_the_code_imports_what_the_page_allows_and_every_room_has_a_row(drawing)
     assert drawing.disagreements() == []
 
 
-def test_analysis_imports_of_baselines_the_readers_of_run_folders_only():
+def imported_of_baselines(room):
     found = set()
-    for file in (ROOT / "analysis").rglob("*.py"):
+    for file in (ROOT / room).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             found |= {name for name in names if name.startswith("assay.baselines")}
-    assert found == LIGHT
+    return found
+
+
+def test_analysis_imports_of_baselines_the_readers_of_run_folders_only():
+    assert imported_of_baselines("analysis") == LIGHT
+
+
+def test_relabeling_imports_of_baselines_the_engine_its_networks_and_the_contract_only():
+    found = imported_of_baselines("relabeling")
+    assert found
+    assert {name for name in found if not name.startswith(ENGINE)} == set()
 
 
 def test_reading_runs_needs_no_torch():
@@ -67,9 +82,11 @@ def test_a_room_may_import_datasets_alone_and_datasets_none(drawing):
         if not target.startswith(drawing.room_of(source))
     }
     between = {(source, target) for source, target in between if source != drawing.COMMAND_LINE}
-    readers = {(source, target) for source, target in between if source.partition("/")[0] == "analysis"}
-    assert {target for _, target in readers} == {"datasets", "baselines"}  # of these the readers of run folders only
-    assert {target for _, target in between - readers} == {"datasets"}
+    excepted = {
+        (source, target) for source, target in between if source.partition("/")[0] in ("analysis", "relabeling")
+    }
+    assert {target for _, target in excepted} == {"datasets", "baselines"}  # of these what the tests above say
+    assert {target for _, target in between - excepted} == {"datasets"}
     assert {source.partition("/")[0] for source, _ in between} == {*ROOMS} - {"datasets"}
 
 
@@ -108,6 +125,7 @@ def test_a_room_cannot_be_imported_under_another_name(room):
 def test_importing_assay_is_light_and_its_datasets_pull_in_no_simulator_or_torch():
     code = (
         "import sys, json, assay; light = sorted(sys.modules); import assay.datasets, assay.metrics, assay.corruption;"
+        "import assay.relabeling;"
         "print(json.dumps([light, sorted(sys.modules)]))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -32,6 +32,7 @@ COMMANDS = (
     "validate",
     "corrupt",
     "apply",
+    "relabel actions",
     "metrics",
     "card",
     "train",

@@ -23,7 +23,7 @@ import yaml
 
 from assay.baselines.algorithms.algorithm import Algorithm
 from assay.cli import main
-from assay.cli.application import COMMANDS
+from assay.cli.application import COMMANDS, GROUPS
 from assay.datasets import formats
 
 ROOT = Path(__file__).parent.parent
@@ -181,7 +181,7 @@ def test_a_command_exists_and_has_the_options_that_it_is_given(
     if program != "assay":
         assert program in ("pip", "ray"), f"{program} is neither Assay's nor a tool that is known here"
         return
-    name = tuple(arguments[: 2 if arguments[0] == "datasets" else 1])
+    name = tuple(arguments[: 2 if arguments[0] in GROUPS else 1])
     assert name in COMMANDS
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as end:

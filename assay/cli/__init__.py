@@ -20,7 +20,8 @@ from assay.datasets.system_errors import system_reason
 
 __all__ = ["main", "number"]
 
-for _name in ("datasets", "policies", "transforms", "metrics", "training", "suites"):  # in the order of the help
+# In the order of the help.
+for _name in ("datasets", "policies", "transforms", "relabeling", "metrics", "training", "suites"):
     import_module(f"assay.cli.{_name}")
 
 _DESCRIPTION = """What is an offline-RL dataset worth? Load, corrupt, measure, train, report.

@@ -12,8 +12,10 @@ __all__ = ["COMMANDS", "GROUPS", "Misuse", "application", "arguments", "command"
 application = SubcommandApp()
 datasets = SubcommandApp()
 application.command(datasets, name="datasets", help="List, show, collect, download, convert and validate datasets.")
+relabel = SubcommandApp()
+application.command(relabel, name="relabel", help="Fill in labels that a dataset lacks, each with its uncertainty.")
 
-GROUPS = {"datasets": datasets}
+GROUPS = {"datasets": datasets, "relabel": relabel}
 COMMANDS: set[tuple[str, ...]] = set()
 """What every command is called: one word, or a group's name and one word."""
 arguments: list[str] = []

@@ -79,6 +79,7 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
     """
     from assay.datasets.dimensions import dimension_label
     from assay.datasets.history import replay_obstacle
+    from assay.datasets.missing import describe_missing
 
     dataset = load(name, source_format, option)
     table = Table("column", "dtype", "shape", title=dataset.info.id or name)
@@ -90,7 +91,8 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         "read as": format_of(name, source_format, option),
         "steps": f"{dataset.total_steps:,}",
         "episodes": f"{dataset.total_episodes:,}",
-        "mean return": f"{dataset.returns.mean():.1f}",
+        "missing": ", ".join(describe_missing(dataset)),
+        "mean return": _mean_return(dataset),
         "environment": dataset.info.environment_id,
         "references": dataset.info.references.source if dataset.info.references else None,
         "description": dataset.info.description,
@@ -129,6 +131,17 @@ def map_columns(path: Annotated[Positional[Path], arg(metavar="PATH")], *, sourc
     if propose is None:
         raise ConfigError(f"{path} is {format_named(name).TITLE}, which needs no mapping: assay datasets show {path}")
     print(propose(path))  # not by rich, which would wrap lines at the width of the screen
+
+
+def _mean_return(dataset: Dataset) -> str | None:
+    """Return the mean of the returns that are known, in words; None where none is."""
+    from assay.datasets.missing import complete_episodes
+
+    known = dataset.returns[complete_episodes(dataset, ("rewards",))]
+    if not len(known):
+        return None if dataset.total_episodes else "nan"
+    of = "" if len(known) == dataset.total_episodes else f", of {len(known):,} episodes whose rewards are all there"
+    return f"{known.mean():.1f}{of}"
 
 
 @command("datasets", "collect")

@@ -219,7 +219,7 @@ def apply(
 
 def apply_transforms(
     name: str, transforms: Sequence[Transform] | Callable[[Dataset], Sequence[Transform]], destination: Destination
-) -> None:
+) -> Dataset:
     """Load a dataset, apply transforms in order, save the result and print what changed.
 
     Parameters
@@ -228,6 +228,11 @@ def apply_transforms(
     transforms : sequence of Transform, or callable
         A callable makes them for the loaded dataset, such as an attack whose victim is trained on it.
     destination : Destination
+
+    Returns
+    -------
+    Dataset
+        The result.
     """
     from assay.datasets.loading import save
 
@@ -242,6 +247,7 @@ def apply_transforms(
         soft_wrap=True,
     )
     print_detections(result)
+    return result
 
 
 def applied(transform: Transform, dataset: Dataset) -> Dataset:

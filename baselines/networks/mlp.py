@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch.nn import functional
 
-from assay.baselines.networks.network import Parameter, Specification
+from assay.baselines.networks.network import Dropout, Parameter, Specification
 
 __all__ = ["MLP", "Scalars"]
 
@@ -101,11 +101,18 @@ class MLP(Specification):
             found.append(Parameter("state_independent", (1, self.state_independent)))
         return tuple(found)
 
-    def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:
+    def forward(
+        self,
+        weights: Sequence[torch.Tensor],
+        *inputs: torch.Tensor,
+        dropout: Dropout | None = None,
+        **options: Any,
+    ) -> torch.Tensor:
         """Apply R networks to inputs [R, B, in], or to the states [R, B, s] with each of their candidates [R, n, B, a].
 
         The second way gives [R, n, B, out], as if every state were repeated n times and joined with its candidates; what
-        a state contributes to the first layer is computed once.
+        a state contributes to the first layer is computed once. `dropout` is given every hidden activation, of the first
+        way only, and a name that tells them apart.
         """
         states, *candidates = inputs
         on_cpu = states.device.type == "cpu"
@@ -115,7 +122,7 @@ class MLP(Specification):
             return torch.cat([self.forward(row, state, block) for state, block, *row in zip(*tensors)])
         weight, bias, *above = weights
         if not candidates:
-            return self._above_first_layer(_affine(states, weight, bias), above)
+            return self._above_first_layer(_affine(states, weight, bias), above, dropout)
         size = states.shape[-1]
         shared = torch.baddbmm(bias, states, weight[:, :size])  # [R, B, h]
         together = max(1, _CACHED // shared.numel()) if on_cpu else candidates[0].shape[1]
@@ -126,14 +133,18 @@ class MLP(Specification):
             outputs.append(self._above_first_layer(hidden, above).view(*block.shape[:3], -1))
         return torch.cat(outputs, 1)
 
-    def _above_first_layer(self, hidden: torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    def _above_first_layer(
+        self, hidden: torch.Tensor, weights: Sequence[torch.Tensor], dropout: Dropout | None = None
+    ) -> torch.Tensor:
         tensors = iter(weights)
-        for _ in self.hidden:
+        for layer in range(len(self.hidden)):
             hidden = _ACTIVATIONS[self.activation](hidden)
             if self.layer_norm:
                 hidden = functional.layer_norm(hidden, hidden.shape[-1:], eps=_LAYER_NORM_EPSILON)
                 scale, shift = next(tensors), next(tensors)
                 hidden = torch.addcmul(shift, hidden, scale)
+            if dropout is not None:
+                hidden = dropout(hidden, str(layer))
             hidden = _affine(hidden, next(tensors), next(tensors))
         return torch.tanh(hidden) if self.output == "tanh" else hidden
 

@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.networks.optimizer import Adam
 
-__all__ = ["FixedNetwork", "Network", "Parameter", "Specification"]
+__all__ = ["Dropout", "FixedNetwork", "Network", "Parameter", "Specification"]
+
+Dropout: TypeAlias = Callable[[torch.Tensor, str], torch.Tensor]
+"""Activations and a name that tells them apart -> activations, some of them zero and the others scaled up."""
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,18 @@ Pre-norm blocks of attention and a four times wider MLP with GELU, as in GPT-2; 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from assay.baselines.networks.network import Parameter, Specification
+from assay.baselines.networks.network import Dropout, Parameter, Specification
 
 __all__ = ["SequenceTransformer"]
 
 _STD = 0.02  # of initial weights
-
-Dropout = Callable[[torch.Tensor, str], torch.Tensor]
 
 
 @dataclass(frozen=True)

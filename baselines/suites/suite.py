@@ -26,6 +26,13 @@ An algorithm's key is its label in the tables; where that is not the algorithm's
 or formats which the suite names.
 
 Several datasets are `sources:`, a mapping of labels to names; every variant is made of each, and called by both labels.
+A budget may run a part of a large suite, and change its transforms::
+
+    small:
+      steps: 8000
+      only: {sources: [hopper], variants: [clean, proxy], algorithms: [bc]}
+      transform_parameters: {relabeling.inverse_dynamics: {steps: 5000}}
+
 A transform that needs a victim names one of `victims:` (written as algorithms are), or an algorithm; it is trained on the
 clean source for the budget's `victim_steps`, once, and kept under the folder of `assay.datasets.loading.home`; so is what
 an attack makes of the source.
@@ -69,6 +76,16 @@ __all__ = ["Budget", "Suite", "plan_suite", "run_suite"]
 _SAMPLE_STEPS = 2000  # stand for a source that is not collected yet, in a plan
 
 
+class Only(BaseModel):
+    """The part of a suite that a budget runs, by the labels; None is all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sources: tuple[str, ...] | None = None
+    variants: tuple[str, ...] | None = None
+    algorithms: tuple[str, ...] | None = None
+
+
 class Budget(BaseModel):
     """How much to spend on a suite; what is None is as the suite or the catalog says."""
 
@@ -82,8 +99,10 @@ class Budget(BaseModel):
     precision: Precision = "highest"  # of matrix products
     victim_steps: Integer = Field(VICTIM_STEPS, gt=0)  # updates of each victim
     victim_parameters: dict[str, Any] = {}  # for every victim
+    transform_parameters: dict[str, dict[str, Any]] = {}  # for every transform of this name, over those of the variants
     algorithm_parameters: dict[str, Any] = {}  # for every algorithm, such as a smaller batch
     algorithms: dict[str, dict[str, Any]] = {}  # for the algorithm of this label, over those of the suite
+    only: Only = Only()  # of a large suite
 
 
 class Quality(BaseModel):
@@ -163,8 +182,10 @@ class Suite(BaseModel):
         for name, transforms in suite.variants.items():
             transforms_from_plain(transforms, f"{where}: variant {name}")
         for budget in suite.budgets.values():
+            suite.part_of(budget, where)
             suite.make_algorithms(budget, where)
-            for name, transforms in suite.variants.items():
+            for name, transforms in suite.transforms_of(budget, where).items():
+                transforms_from_plain(transforms, f"{where}: variant {name}")
                 with_victims(transforms, partial(suite._check_victim, budget, f"{where}: variant {name}"))
         return suite
 
@@ -178,6 +199,24 @@ class Suite(BaseModel):
         if name not in self.budgets:
             raise UnknownNameError("budget", name, self.budgets)
         return self.budgets[name]
+
+    def part_of(self, budget: Budget, where: str = "suite") -> Suite:
+        """Return the suite with only the sources, variants and algorithms that the budget runs.
+
+        Raises
+        ------
+        UnknownNameError
+            If the suite has no such source, variant or algorithm.
+        """
+        parts: dict[str, Any] = {}
+        for key in Only.model_fields:
+            chosen, given = getattr(budget.only, key), getattr(self, key)
+            for label in chosen or ():
+                if label not in given:
+                    raise UnknownNameError(key[:-1], label, given, f"({where}: only of a budget)")
+            if chosen is not None:
+                parts[key] = {label: given[label] for label in chosen}
+        return self.model_copy(update=parts)
 
     def make_algorithms(
         self, budget: Budget, where: str = "suite", dataset: Dataset | None = None
@@ -194,6 +233,25 @@ class Suite(BaseModel):
                 dataset,
             )
             for label, given in self.algorithms.items()
+        }
+
+    def transforms_of(self, budget: Budget | None, where: str = "suite") -> dict[str, list[Any]]:
+        """Return the transforms of every variant as plain values, with what the budget says of them.
+
+        Raises
+        ------
+        UnknownNameError
+            If the budget names a transform that no variant has.
+        """
+        given = {} if budget is None else budget.transform_parameters
+        entries = {name: [_named(entry) for entry in transforms] for name, transforms in self.variants.items()}
+        used = {name for transforms in entries.values() for name, _ in transforms}
+        for name in given:
+            if name not in used:
+                raise UnknownNameError("transform", name, used, f"({where}: transform_parameters of a budget)")
+        return {
+            variant: [{name: {**parameters, **given.get(name, {})}} for name, parameters in transforms]
+            for variant, transforms in entries.items()
         }
 
     def make_victim(self, budget: Budget, victim: str, where: str = "suite") -> Algorithm:
@@ -252,6 +310,7 @@ class Suite(BaseModel):
         find_victim: Callable[[Dataset, str], str | os.PathLike[str]] | None = None,
         device: str = "cpu",
         progress: Callable[[str, int, int], None] | None = None,
+        budget: Budget | None = None,
     ) -> list[Variant]:
         """Apply the transforms of every variant to every source.
 
@@ -261,24 +320,30 @@ class Suite(BaseModel):
             As from `load_sources`.
         find_victim : callable, optional
             Gives the folder of a run for a source and the label of its victim. Without one nothing is trained: random
-            corruption of the same elements stands for what needs a victim.
+            corruption of the same elements stands for what needs a victim, and the draft of a transform for itself.
         device : str
             Where victims are attacked.
         progress : callable, optional
             Called with (variant, done, total) by transforms that take minutes; what those give is kept under
             `home()/variants`, and found again.
+        budget : Budget, optional
+            Whose `transform_parameters` apply.
         """
         variants = []
         for label, source in sources.items():
-            for name, transforms in self.variants.items():
+            for name, transforms in self.transforms_of(budget).items():
                 if find_victim is None:
                     transforms = [_stand_in(entry) for entry in transforms]
                 else:
                     transforms = with_victims(transforms, partial(find_victim, source), device)
-                recipe = Recipe(self.sources_by_label[label], transforms_from_plain(transforms, f"variant {name}"))
+                made = transforms_from_plain(transforms, f"variant {name}")
+                if find_victim is None:
+                    made = tuple(transform.draft() for transform in made)
+                recipe = Recipe(self.sources_by_label[label], made)
                 called = f"{label} {name}".strip()
                 report = None if progress is None else partial(progress, called)
-                variants.append(Variant(called, recipe.apply(source, keep=True, progress=report), source))
+                dataset = recipe.apply(source, keep=find_victim is not None, progress=report)
+                variants.append(Variant(called, dataset, source))
         return variants
 
     def steps_to_collect(self, budget: Budget) -> int | None:
@@ -365,6 +430,14 @@ def _algorithm(label: str, parameters: dict[str, Any], where: str, dataset: Data
         raise ConfigError(f"{where}: {error}") from error
 
 
+def _named(entry: Any) -> tuple[str, Mapping[str, Any]]:
+    """Return the name and the parameters of a transform as variants write it."""
+    if isinstance(entry, str):
+        return entry, {}
+    ((name, parameters),) = entry.items()
+    return str(name), parameters or {}
+
+
 def _stand_in(entry: Any) -> Any:
     """Replace a transform that needs a victim by random corruption, which gives a dataset of the same shape."""
     if isinstance(entry, Mapping):
@@ -421,6 +494,7 @@ def run_suite(
     if not isinstance(suite, Suite):
         suite = Suite.from_yaml(suite)
     chosen = suite.budget(budget)
+    suite = suite.part_of(chosen)
     root = suite.folder(budget, runs)
     options = options.with_changes(changes).or_precision(chosen.precision)
     loaded = suite
@@ -444,6 +518,7 @@ def run_suite(
             find_victim,
             options.device,
             _titled(preparing, draw, "preparing"),
+            chosen,
         )
         described = {
             "schema": "assay-suite",
@@ -495,7 +570,8 @@ def plan_suite(
 ) -> TrainingPlan:
     """Plan what `run_suite` would do with the same arguments; nothing is written.
 
-    The variants are built, as for a run, but victims are not trained: random corruption stands for what needs one. A source
+    The variants are built, as for a run, but victims and models of labels are not trained: random corruption stands for what
+    needs a victim, and the draft of a transform for itself. A source
     that would have to be collected first is not: its plan is made from a sample of 2,000 steps, with the memory of the data
     in proportion.
 
@@ -510,6 +586,7 @@ def plan_suite(
     if not isinstance(suite, Suite):
         suite = Suite.from_yaml(suite)
     chosen = suite.budget(budget)
+    suite = suite.part_of(chosen)
     options = options.with_changes(changes).or_precision(chosen.precision)
     collects = suite.steps_to_collect(chosen)
     if collects is None:
@@ -521,7 +598,7 @@ def plan_suite(
             label: collect_entry(name, steps=steps, workers=0) if name in catalog() else load(name)
             for label, name in named
         }
-    variants = suite.variants_of(sources)
+    variants = suite.variants_of(sources, budget=chosen)
     plan = plan_training(
         suite.make_jobs(chosen, variants),
         steps=chosen.steps,

@@ -41,10 +41,12 @@ _LENGTHS, _EPISODES, _MARK = "episode_lengths", "episodes/", "assay"
 
 
 def sniff(path: Path) -> bool:
-    """Tell whether `path` is an archive with observations, actions and rewards under these names."""
+    """Tell whether `path` is an archive with observations and rewards or ends of episodes under these names."""
     names = npz_names(path)
     found = {name.split("/")[0] for name in names}
-    return {"observations", "actions"} <= found and "rewards" in names
+    if "observations" not in found:
+        return False
+    return bool(found & {"terminations", "truncations", *STRUCTURES}) or ("actions" in found and "rewards" in names)
 
 
 def sniff_mapped(path: Path) -> bool:
