@@ -124,10 +124,10 @@ def validate(dataset: Dataset) -> ValidationReport:
     space, dtypes that differ from the spaces, stored next observations that differ from the following observation
     where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
     are real numbers), transitions and episodes, near-duplicate episodes, constant columns or dimensions, frozen
-    dimensions, episodes beyond the environment's time limit, time stamps (`time`) that go back, stand still, leap or come unevenly
-    inside an episode, a recording without any end flag (an error where only some episodes lack one), rewards that are all
-    zero, a name that promises another number of steps. Notes: actions or rewards that are missing; what stands below their
-    mask is not looked at.
+    dimensions, episodes beyond the environment's time limit, time stamps (`time`) that go back, stand still, leap or come
+    unevenly inside an episode, a recording without any end flag (an error where only some episodes lack one), rewards that
+    are all zero, a name that promises another number of steps. Notes: actions or rewards that are missing; what stands below
+    their mask is not looked at.
 
     Parameters
     ----------

@@ -28,12 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from assay.datasets.column_checks import LABELS
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
+from assay.datasets.missing import LABELS
 from assay.datasets.tables.categories import Encoder
 from assay.datasets.tables.clock import seconds_of
 from assay.datasets.tables.column_mapping import COLUMNS, WHOLE, ColumnMapping, Source, as_mapping
@@ -163,7 +163,7 @@ def dataset_from_mapping(
         result[name] = np.zeros(steps, bool)
     for name in _FLAGS:
         if len(result[name]) != steps:
-            raise DatasetError(f"{where}: {name} has {len(result[name])} rows, but rewards has {steps}")
+            raise DatasetError(f"{where}: {name} has {len(result[name])} rows, but {_measure(result)} has {steps}")
     lengths = _lengths(mapping, arrays, result, where)
     ends = mapping.ends
     if ends is not None:
@@ -252,12 +252,8 @@ def _structural(mapping: ColumnMapping) -> dict[str, str]:
 
 def check_complete(chosen: Mapping[str, Source], mapping: ColumnMapping, names: Collection[str], where: object) -> None:
     """Raise FormatError where a needed column, or what tells episodes apart, is neither named nor there."""
-    missing = [] if any(is_under(key, "observations") for key in chosen) else ["observations"]
-    if (
-        missing or not mapping.columns
-    ):  # who names columns may leave labels out; a file by itself may have them misspelt
-        missing += absent_labels(chosen)
-    if missing:
+    if not any(is_under(key, "observations") for key in chosen):
+        missing = ["observations", *absent_labels(chosen)]
         example = ", ".join(f'"{name}": "..."' for name in missing)
         raise FormatError(
             f"{where}: nothing is named {' or '.join(missing)}; {holds(names)}. "
@@ -285,7 +281,12 @@ def holds(names: Collection[str]) -> str:
 
 def warn_of(where: object, missing: list[str], unread: list[str]) -> None:
     """Warn, once, of labels and flags that are nowhere and of what is not read."""
-    texts = [f"it has no {name}, so they are missing" for name in missing if name in LABELS]
+    texts = []
+    if unlabelled := [name for name in missing if name in LABELS]:
+        named = ", ".join(f'"{name}": "..."' for name in unlabelled)
+        texts.append(
+            f"nothing is named {' or '.join(unlabelled)}, so they are missing (columns={{{named}}} names them)"
+        )
     texts += [f"it has no {name}, so none is set" for name in missing if name in _FLAGS]
     if set(_FLAGS) <= set(missing):
         texts.append('columns={"ends": "truncated"} says what the end of an episode means')
@@ -373,15 +374,16 @@ def _column(array: np.ndarray, name: str, where: object, source: Source) -> np.n
 # -------------------------------------------------------------------- where the episodes are
 
 
+def _measure(columns: Mapping[str, np.ndarray]) -> str:
+    """Return the column whose rows are the steps; where there are observations alone, a row of them is a step."""
+    for role in ("rewards", "actions", *_FLAGS, "time", "observations"):
+        if found := next((name for name in columns if is_under(name, role)), None):
+            return found
+    raise AssertionError("observations are always there")
+
+
 def _steps(columns: Mapping[str, np.ndarray]) -> int:
-    """Return how many steps there are: as many as rewards, else as the first column of one row per step."""
-    for name in ("rewards", *_FLAGS, "time"):
-        if name in columns:
-            return len(columns[name])
-    actions = next((array for name, array in columns.items() if is_under(name, "actions")), None)
-    if actions is None:  # nothing but observations: a row of them is a step
-        actions = next(array for name, array in columns.items() if is_under(name, "observations"))
-    return len(actions)
+    return len(columns[_measure(columns)])
 
 
 def _lengths(

@@ -174,13 +174,13 @@ def test_arrays_are_read_once_and_only_when_needed() -> None:
     assert sorted(asked) == ["act", "end", "rew", "state"]
 
 
-def test_labels_that_a_mapping_leaves_out_are_missing_and_a_warning_says_so() -> None:
-    with pytest.warns(
-        AssayWarning, match="it has no actions, so they are missing; it has no rewards, so they are missing"
-    ):
-        dataset = read(
-            arrays(act=None, rew=None), {"observations": "state", "terminations": "end", "truncations": "stop"}
-        )
-    assert dataset.missing["actions"].all()
-    assert dataset.missing["rewards"].all()
-    assert dataset.episode_lengths.tolist() == [3, 2]
+@pytest.mark.parametrize("element", ["actions", "rewards"])
+def test_labels_that_nothing_is_named_are_missing_and_said_to_be(element: str) -> None:
+    held = arrays(**{"act" if element == "actions" else "rew": None})
+    columns = {key: value for key, value in COLUMNS.items() if key != element}
+    columns |= {"terminations": "end", "truncations": "stop"}
+    with pytest.warns(AssayWarning, match=f"nothing is named {element}, so they are missing"):
+        dataset = dataset_from_mapping(held, where="here", columns=columns)
+    assert {key: bool(mask.all()) for key, mask in dataset.missing.items()} == {
+        key: key == element for key in ("actions", "rewards")
+    }

@@ -350,7 +350,7 @@ def test_files_of_a_folder_are_in_the_order_of_their_numbers_and_may_differ_in_w
     for number in (10, 2, 1):
         (tmp_path / f"run_{number}.csv").write_text(f"x,u\n{number},1\n{number}.5,1\n" if number > 1 else "x,u\n1,1\n")
     (tmp_path / "columns.yaml").write_text("observations: [x]\nactions: [u]\nends: truncated\n")
-    with pytest.warns(AssayWarning, match="no rewards"):
+    with pytest.warns(AssayWarning, match="nothing is named rewards"):
         dataset = assay.load(tmp_path, columns=tmp_path / "columns.yaml")
     assert dataset.episode_columns["id"].tolist() == ["run_1", "run_2", "run_10"]
     assert dataset.observations[:, 0].tolist() == [1, 1, 2, 2.5, 2.5, 10, 10.5, 10.5]
