@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.analysis.episode_rows import EpisodeScores, episode_rows
 from assay.analysis.figures import (
     DatasetView,
     number_text,
@@ -26,6 +27,7 @@ from assay.analysis.page import escape, figure_block, table_block, value_text, w
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.history import replay_obstacle
+from assay.datasets.missing import complete_episodes, describe_missing
 from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def write_card(
     output: str | os.PathLike[str] = "card.html",
     *,
     metrics: pl.DataFrame | None = None,
+    episodes: EpisodeScores | None = None,
     random: Dataset | None = None,
     name: str = "",
     overwrite: bool = True,
@@ -65,6 +68,8 @@ def write_card(
         The file to write. It appears whole or not at all.
     metrics : polars.DataFrame, optional
         Table from `assay.metrics.assess`.
+    episodes : EpisodeTable, optional
+        Table from `assay.metrics.assess(dataset, per="episode")`: a row per episode, which a reader can sort.
     random : Dataset, optional
         Data of random actions in the same environment; drawn beside the dataset.
     name : str
@@ -102,10 +107,12 @@ def write_card(
     if dataset.info.description:
         parts.append(f'<p class="question">{escape(dataset.info.description)}</p>')
     parts.append(_summary(dataset, metrics))
-    if report.findings:
+    if any(finding.severity != "note" for finding in report.findings):
         parts.append(_warning(report))
     parts.append("<h2>In figures</h2>")
     parts += [figure_block(key, draw, text) for key, text, draw in figures]
+    if episodes is not None:
+        parts += ["<h2>Episode by episode</h2>", episode_rows(dataset, episodes)]
     if metrics is not None and len(metrics):
         parts += ["<h2>In numbers</h2>", _metrics(metrics)]
     parts += ["<h2>What it is</h2>", _facts(dataset), _columns(dataset), _history(dataset)]
@@ -118,8 +125,7 @@ def _summary(dataset: Dataset, metrics: pl.DataFrame | None) -> str:
     steps, episodes = f"{dataset.total_steps:,}", f"{dataset.total_episodes:,}"
     where = f" in {dataset.info.environment_id}" if dataset.info.environment_id else ""
     text = f"{steps} steps in {episodes} episode{'' if dataset.total_episodes == 1 else 's'}{where}; "
-    mean = float(dataset.returns.mean())
-    text += f"mean return {number_text(mean)}." if math.isfinite(mean) else "rewards that are not all finite."
+    text += "; ".join([*describe_missing(dataset), _mean_return(dataset)]) + "."
     known = {} if metrics is None else dict(zip(metrics["metric"], metrics["value"]))
     tiles = "".join(
         f"<div><strong>{value_text(_rounded(known[key]))}</strong><span>{label}</span><small>{scale}</small></div>"
@@ -129,13 +135,25 @@ def _summary(dataset: Dataset, metrics: pl.DataFrame | None) -> str:
     return f'<div class="summary"><p>{escape(text)}</p></div>' + (f'<div class="tiles">{tiles}</div>' if tiles else "")
 
 
+def _mean_return(dataset: Dataset) -> str:
+    """Return the mean of the returns that are known, in words."""
+    known = dataset.returns[complete_episodes(dataset, ("rewards",))]
+    if not len(known):
+        return "no return is known"
+    mean = float(known.mean())
+    if not math.isfinite(mean):
+        return "rewards that are not all finite"
+    of = "" if len(known) == dataset.total_episodes else f" of the {len(known):,} episodes whose rewards are all there"
+    return f"mean return {number_text(mean)}{of}"
+
+
 def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
 def _warning(report: ValidationReport) -> str:
-    errors = sum(finding.severity == "error" for finding in report.findings)
-    counts = [(errors, "error"), (len(report.findings) - errors, "warning")]
+    found = [finding.severity for finding in report.findings]
+    counts = [(found.count(severity), severity) for severity in ("error", "warning")]
     text = " and ".join(f"{count} {noun}{'s' if count > 1 else ''}" for count, noun in counts if count)
     return f'<div class="warning">Validation found {text}: <a href="#validation">what and where</a>.</div>'
 

@@ -1,15 +1,17 @@
-"""Draw what proxy actions are worth, and print the tables of docs/relabeling.md.
+"""Draw what proxy actions are worth, and write the tables of docs/relabeling.md.
 
 Usage: assay run suites/semi-supervised.yaml --budget small
        python docs/make_relabeling_table.py [RUNS]     (default runs/semi-supervised-small)
 
 Scores and their intervals come from the run folder. The errors of the labels come from the variants of the same suite, which
-are read where the run has cached them (`home()/variants`), or made again.
+are read where the run has cached them (`home()/variants`), or made again. Each table replaces what stands between its two
+comments in the page.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -24,63 +26,103 @@ from assay.datasets.bootstrap import bootstrap, percentile_interval
 from assay.relabeling import label_error
 
 HERE = Path(__file__).parent
-FIGURE = HERE / "images" / "relabeling-proxy-actions.png"
-ORACLE = "oracle"
+PAGE, FIGURE = HERE / "relabeling.md", HERE / "images" / "relabeling-proxy-actions.png"
+ORACLE, PROXY, LABELLED = "oracle", "proxy", "labelled only"
+WANTED = 0.9  # share of the oracle's score that proxy actions are to reach
 RESAMPLES = 10_000
 
 
 def main(folder: str = "runs/semi-supervised-small") -> None:
-    """Write the figure and print the tables in Markdown."""
-    runs = load_runs(folder)
-    plot_scores(runs).savefig(FIGURE, dpi=144, facecolor="white")
-    print_scores(runs)
+    """Write the figure and the tables."""
     described = json.loads((Path(folder) / "suite.json").read_text())
     suite = Suite.from_yaml(HERE.parent / "suites" / f"{described['name']}.yaml")
-    budget = suite.budget(described["budget"])
+    runs = load_runs(folder).filter(pl.col("status") == "finished")
+    plot_scores(runs).savefig(FIGURE, dpi=144, facecolor="white")
+    write("scores", scores(runs))
+    write("errors", errors(filled_in(suite, described["budget"])))
+
+
+def filled_in(suite: Suite, name: str) -> dict[str, Dataset]:
+    """Return the variants of a budget whose labels were filled in."""
+    budget = suite.budget(name)
     part = suite.part_of(budget)
     variants = part.variants_of(part.load_sources(budget), lambda source, victim: victim, budget=budget)
-    print()
-    print_errors({item.label: item.dataset for item in variants if "truth/actions" in item.dataset.columns})
+    return {item.label: item.dataset for item in variants if "uncertainty/actions" in item.dataset.columns}
 
 
-def print_scores(runs: pl.DataFrame) -> None:
-    """Print the score of every variant, and its share of the oracle's."""
-    scores = {(row["variant"], row["label"]): row for row in score_table(runs).iter_rows(named=True)}
-    algorithms = list(dict.fromkeys(runs["label"]))
-    names = [f"{label} | share of the oracle" for label in algorithms]
-    print(f"| data | {' | '.join(names)} |\n|---|" + "---|---|" * len(algorithms))
-    oracle = next(name for name in runs["variant"].unique() if name.endswith(ORACLE))
-    for variant in dict.fromkeys(runs["variant"]):
+def write(name: str, text: str) -> None:
+    """Replace what the page holds between `<!-- name -->` and `<!-- end of name -->`."""
+    before, after = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    page = PAGE.read_text(encoding="utf-8")
+    made, count = re.subn(f"{before}.*?{after}", lambda _: f"{before}\n\n{text}\n\n{after}", page, flags=re.DOTALL)
+    if count != 1:
+        sys.exit(f"{PAGE} has no place for {name}, between {before} and {after}")
+    PAGE.write_text(made, encoding="utf-8")
+
+
+def scores(runs: pl.DataFrame) -> str:
+    """Return the score of every variant with its share of the oracle's as a table, and whether the aim was reached."""
+    table = {(row["variant"], row["label"]): row for row in score_table(runs).iter_rows(named=True)}
+    algorithms, variants = (list(dict.fromkeys(runs[name])) for name in ("label", "variant"))
+    oracle = next(name for name in variants if name.endswith(ORACLE))
+    names = " | ".join(f"{label} | share of the oracle" for label in algorithms)
+    lines = [f"| data | {names} |", "|---|" + "---|---|" * len(algorithms)]
+    shares: dict[tuple[str, str], tuple[float, float, float]] = {}
+    for variant in variants:
         cells = []
         for label in algorithms:
-            row = scores[variant, label]
-            cells.append(format_interval(row["mean"], row["low"], row["high"]))
-            of_label = runs.filter(pl.col("label") == label)
-            own, best = (of_label.filter(pl.col("variant") == name)["score"].to_numpy() for name in (variant, oracle))
-            cells.append("1" if variant == oracle else share(own, best))
-        print(f"| {variant} | {' | '.join(cells)} |")
+            row = table.get((variant, label))
+            if row is None or row["mean"] is None:
+                cells += ["not finished", ""]
+                continue
+            cells.append(f"{format_interval(row['mean'], row['low'], row['high'])}, {row['seeds']} seeds")
+            own, best = (
+                runs.filter((pl.col("label") == label) & (pl.col("variant") == name))["score"].to_numpy()
+                for name in (variant, oracle)
+            )
+            shares[variant, label] = share(own, best)
+            cells.append("1" if variant == oracle else "{:.2f} ({:.2f} to {:.2f})".format(*shares[variant, label]))
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n" + "\n".join(verdicts(shares, algorithms))
 
 
-def share(own: np.ndarray, best: np.ndarray) -> str:
+def verdicts(shares: dict[tuple[str, str], tuple[float, float, float]], algorithms: list[str]) -> list[str]:
+    """Say for each algorithm whether proxy actions reach the share that is wanted, and labelled steps alone do not."""
+    said = []
+    for label in algorithms:
+        for kind in (PROXY, LABELLED):
+            for (variant, of), (middle, low, high) in shares.items():
+                if of == label and f" {kind} " in f" {variant} ":
+                    word = (
+                        "at least"
+                        if low >= WANTED
+                        else "below"
+                        if high < WANTED
+                        else "not shown to be on either side of"
+                    )
+                    said.append(f"- {label}, {kind}: {middle:.2f} of the oracle, {word} {WANTED:g}.")
+    return said
+
+
+def share(own: np.ndarray, best: np.ndarray) -> tuple[float, float, float]:
     """Return the ratio of two means with its 95 % bootstrap interval, over the seeds of both."""
     ratios = bootstrap([own, best], lambda a, b: a.mean(1) / b.mean(1), RESAMPLES, np.random.default_rng(0))
     low, high = percentile_interval(ratios)
-    return f"{own.mean() / best.mean():.2f} ({low:.2f} to {high:.2f})"
+    return float(own.mean() / best.mean()), float(low), float(high)
 
 
-def print_errors(filled: dict[str, Dataset]) -> None:
-    """Print the errors of filled-in labels per quarter of the returns and per entry of the action."""
-    print("| labels | returns | entry | steps | mean absolute error | variance explained | covered, of 90 % |")
-    print("|---|---|---|---|---|---|---|")
+def errors(filled: dict[str, Dataset]) -> str:
+    """Return the errors of filled-in labels per quarter of the returns and per entry of the action as a table."""
+    lines = ["| labels | returns | entry | steps | mean absolute error | variance explained | covered, of 90 % |"]
+    lines.append("|---|---|---|---|---|---|---|")
     for name, dataset in filled.items():
-        if "uncertainty/actions" not in dataset.columns:
-            continue
         for row in label_error(dataset).iter_rows(named=True):
             if row["returns"] != "all" and row["entry"] is not None:
                 continue
             entry = "all" if row["entry"] is None else row["entry"]
             numbers = f"{row['mean_absolute']:.3f} | {row['explained']:.3f} | {row['covered']:.2f}"
-            print(f"| {name} | {row['returns']} | {entry} | {row['steps']:,} | {numbers} |")
+            lines.append(f"| {name} | {row['returns']} | {entry} | {row['steps']:,} | {numbers} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,15 @@ if __name__ != "assay.relabeling":
 
 from assay.relabeling.hide_actions import HideActions
 from assay.relabeling.inverse_dynamics import InverseDynamicsLabels
-from assay.relabeling.judges import ScriptedTeacher
+from assay.relabeling.judge_quality import JudgeQuality, judge_quality
+from assay.relabeling.judges import (
+    EncoderJudge,
+    EndpointJudge,
+    HumanJudge,
+    ProgressServerJudge,
+    ScriptedTeacher,
+    VisionLanguageJudge,
+)
 from assay.relabeling.label_error import label_error
 from assay.relabeling.labelled_only import LabelledOnly, RestoreTruth
 from assay.relabeling.latent_actions import LatentActionLabels
@@ -21,20 +29,27 @@ from assay.relabeling.uncertain_labels import UncertainLabels
 
 __all__ = [
     "ConstantRewards",
+    "EncoderJudge",
+    "EndpointJudge",
     "HideActions",
+    "HumanJudge",
     "InverseDynamicsLabels",
+    "JudgeQuality",
     "LabelledOnly",
     "LatentActionLabels",
     "NearestNeighbourLabels",
     "OneStepLabels",
     "PreferenceRewardLabels",
     "ProgressLabels",
+    "ProgressServerJudge",
     "RestoreTruth",
     "ScriptedTeacher",
     "SparseRewards",
     "SuccessLabels",
     "TaskMeasure",
     "UncertainLabels",
+    "VisionLanguageJudge",
+    "judge_quality",
     "label_error",
     "ranking_accuracy",
     "read_progress",

@@ -24,7 +24,7 @@ from pydantic import Field
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.generators import block_generator
-from assay.datasets.memory import copy
+from assay.datasets.missing import blank
 from assay.datasets.registry import Seed
 from assay.datasets.transform import Transform, register
 
@@ -54,7 +54,7 @@ class HideActions(Transform):
     ConfigError
         If a range is empty or outside [0, 1]; when applied, if actions are nested.
     DatasetError
-        When applied: if there are no actions, or no episode lies in the range.
+        When applied: if there are no actions, no episode lies in the range, or a return is unknown.
 
     Notes
     -----
@@ -96,10 +96,8 @@ class HideActions(Transform):
         shown = np.zeros(dataset.total_episodes, bool)
         shown[labelled] = True
         hidden = ~np.repeat(shown, dataset.episode_lengths) | dataset.missing["actions"]
-        actions = copy(dataset.actions)
         truth = dataset.column("truth/actions") if "truth/actions" in dataset.columns else dataset.actions
-        actions[hidden] = np.nan if actions.dtype.kind == "f" else 0
-        columns: dict[str, np.ndarray | None] = {"actions": actions, "truth/actions": truth}
+        columns: dict[str, np.ndarray | None] = {"actions": blank(dataset.actions, hidden), "truth/actions": truth}
         columns["missing/actions"] = hidden if hidden.any() else None
         result = dataset.replace(columns)
         kept = np.union1d(labelled, unlabelled)
@@ -108,6 +106,11 @@ class HideActions(Transform):
     def _episodes(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         """Return the episodes with and without labels."""
         total = dataset.total_episodes
+        chosen = {self.quantiles, self.unlabelled_quantiles or (0.0, 1.0)}
+        if chosen != {(0.0, 1.0)} and np.isnan(dataset.returns).any():
+            raise DatasetError(
+                "some returns are unknown, because rewards are missing; quantiles=(0, 1) draws episodes whatever their return"
+            )
         order = np.argsort(dataset.returns, kind="stable")
         pool = self._pool(order, self.quantiles, "quantiles")
         count = min(len(pool), max(1, int(total * self.fraction)))

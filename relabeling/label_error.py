@@ -27,7 +27,7 @@ def label_error(dataset: Dataset, element: str = "actions", *, quantiles: int = 
     element : str
         `"actions"` or `"rewards"`.
     quantiles : int >= 1
-        Ranges of the returns of all episodes, of equally many episodes each, from the lowest.
+        Ranges of the returns of all episodes, of equally many episodes each, from the lowest; none where a return is unknown.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def label_error(dataset: Dataset, element: str = "actions", *, quantiles: int = 
     part_of_step = np.repeat(rank * quantiles // max(1, dataset.total_episodes), dataset.episode_lengths)
     rows = []
     ranges = [("all", filled)]
-    if quantiles > 1:
+    if quantiles > 1 and not np.isnan(dataset.returns).any():
         named = [f"{100 * part // quantiles}-{100 * (part + 1) // quantiles}%" for part in range(quantiles)]
         ranges += [(name, filled & (part_of_step == part)) for part, name in enumerate(named)]
     for name, steps in ranges:

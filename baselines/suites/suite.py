@@ -26,6 +26,13 @@ An algorithm's key is its label in the tables; where that is not the algorithm's
 or formats which the suite names.
 
 Several datasets are `sources:`, a mapping of labels to names; every variant is made of each, and called by both labels.
+A budget may run a part of a large suite, and change its transforms::
+
+    small:
+      steps: 8000
+      only: {sources: [hopper], variants: [clean, proxy], algorithms: [bc]}
+      transform_parameters: {relabeling.inverse_dynamics: {steps: 5000}}
+
 A transform that needs a victim names one of `victims:` (written as algorithms are), or an algorithm; it is trained on the
 clean source for the budget's `victim_steps`, once, and kept under the folder of `assay.datasets.loading.home`; so is what
 an attack makes of the source.

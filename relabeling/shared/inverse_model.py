@@ -28,7 +28,7 @@ __all__ = ["Inverse", "SquashedGaussians", "fit_inverse", "squashed_moments"]
 _LOG_STD = (-5.0, 2.0)  # as published
 _LARGEST_ACTION = 0.999  # where tanh is inverted
 _NODES = 7  # of the quadrature
-_TOGETHER = 1 << 13  # rows that the networks are given at once, so that activations stay in the cache
+_TOGETHER = 1 << 11  # rows that the networks are given at once, so that activations stay in the cache
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,7 @@ class ActionLabels(Transform):
 
     def _fit(self, dataset: Dataset, windows: Windows, progress: Progress | None) -> FittedActions:
         actions, scale = _actions_and_scale(dataset)
-        steps = np.flatnonzero(~dataset.missing[ACTIONS] & windows.complete)
+        steps = np.flatnonzero(_true_labels(dataset) & windows.complete)
         if len(steps) < 2:
             raise DatasetError(
                 f"{self.name}: {len(steps)} of {dataset.total_steps:,} steps have both an action and a next state; a model "
@@ -343,6 +343,14 @@ class ActionLabels(Transform):
         report["explained"] = (1.0 - np.square(errors).mean(0) / variance).tolist()
         report["calibration"] = coverage_table(errors, spreads, labelled.groups[rows])
         return Calibration.of(errors, spreads, self.coverage), report
+
+
+def _true_labels(dataset: Dataset) -> np.ndarray:
+    """Return the steps whose action is neither missing nor filled in earlier, (N,) bool."""
+    known: np.ndarray = ~dataset.missing[ACTIONS]
+    if UNCERTAINTY in dataset.columns:
+        known = known & ~(dataset.column(UNCERTAINTY).reshape(len(known), -1) > 0).any(1)
+    return known
 
 
 def _above_zero(spreads: np.ndarray | None) -> np.ndarray:

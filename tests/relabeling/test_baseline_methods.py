@@ -9,8 +9,8 @@ from assay.relabeling import HideActions, LatentActionLabels, NearestNeighbourLa
 from assay.relabeling.shared.windows import Windows
 from tests.relabeling.systems import dataset_of, linear, moves
 
-ONE_STEP = OneStepLabels(steps=200, hidden=(32, 32), learning_rate=1e-2)
-LATENT = LatentActionLabels(steps=300, hidden=(32, 32), learning_rate=1e-2)
+ONE_STEP = OneStepLabels(steps=200, hidden=(32, 32), learning_rate=1e-2, batch_size=64)
+LATENT = LatentActionLabels(steps=300, hidden=(32, 32), learning_rate=1e-2, batch_size=64)
 METHODS = [ONE_STEP, LATENT, NearestNeighbourLabels()]
 
 

@@ -104,6 +104,14 @@ def test_labelled_only_splits_episodes_where_labels_are_missing():
     assert np.array_equal(left.next_observations, dataset.next_observations[kept])
 
 
+def test_episodes_of_unknown_return_can_only_be_drawn_from_all():
+    dataset, _ = ranked()
+    unknown = dataset.replace({"rewards": None})
+    with pytest.raises(DatasetError, match="returns are unknown"):
+        HideActions()(unknown)
+    assert len(labelled_episodes(HideActions(quantiles=(0.0, 1.0))(unknown))) == 2
+
+
 def test_what_cannot_be_is_refused():
     dataset, _ = ranked()
     with pytest.raises(ConfigError, match="0 <= low < high <= 1"):

@@ -147,6 +147,19 @@ def test_a_last_step_without_a_next_state_goes_on_missing():
     assert np.isnan(result.column("uncertainty/actions")[result.missing["actions"]]).all()
 
 
+def test_labels_that_were_filled_in_earlier_are_not_learned_from_as_if_they_were_true(filled):
+    _, result = filled
+    more = np.arange(result.total_steps) % 900 < 30  # one labelled or filled-in episode loses its labels
+    again = InverseDynamicsLabels(**SMALL, steps=2)(
+        result.replace({"actions": np.where(more[:, None], np.nan, result.actions), "missing/actions": more}),
+        progress=None,
+    )
+    true = (result.column("uncertainty/actions") == 0).all(1) & ~more
+    assert again.info.extra["proxy_actions"]["labelled_steps"] == true.sum()
+    kept = ~more & (result.column("uncertainty/actions") > 0).all(1)
+    assert np.array_equal(again.column("uncertainty/actions")[kept], result.column("uncertainty/actions")[kept])
+
+
 def test_uncertain_labels_are_dropped_or_drawn_less_often(filled):
     hidden, kept = filled
     dropped = InverseDynamicsLabels(**SMALL, steps=300, uncertain="drop", share=0.2)(hidden, progress=None)
