@@ -4,8 +4,8 @@
 
 The same states of HalfCheetah are rendered by `assay.relabeling.frames` (no shadows, no reflections, one sample per pixel, round geoms
 of 16 slices) and by `gymnasium.make(..., render_mode="rgb_array")`, and those of CartPole and Pendulum by both as well. Writing the
-compressed file is in neither. Classic control is drawn by Gymnasium in both, ours scales it down as well. Goal for HalfCheetah at 84 x 84: 1,400 frames per second on a quiet core, as measured for such settings,
-and at least 20 times Gymnasium's.
+compressed file is in neither. Classic control is drawn by Gymnasium in both; ours scales it down as well. Goal for HalfCheetah at
+84 x 84: 1,400 frames per second on a quiet core, as measured for such settings, and at least 20 times Gymnasium's.
 """
 
 from __future__ import annotations
