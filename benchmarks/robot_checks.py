@@ -46,7 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--peer", action="append", default=[], help="a command that takes the folder, such as 'qrc scan'")
+    parser.add_argument(
+        "--peer", action="append", default=[], help="a command that takes the folder, such as 'qrc scan'"
+    )
     options = parser.parse_args()
     runs = [measured_here(options.dataset) for _ in range(options.repeats)]
     for key in runs[0]:
@@ -55,7 +57,9 @@ def main() -> None:
         print(f"{key:14} {middle:10.3f}   {values[0]:.3f} to {values[-1]:.3f}")
     parts = ("load", "robot checks", "validate")
     totals = sorted(sum(run[part] for part in parts) for run in runs)
-    print(f"{'together':14} {totals[len(totals) // 2]:10.3f}   {totals[0]:.3f} to {totals[-1]:.3f} CPU seconds, without imports")
+    print(
+        f"{'together':14} {totals[len(totals) // 2]:10.3f}   {totals[0]:.3f} to {totals[-1]:.3f} CPU seconds, without imports"
+    )
     for command in options.peer:
         print(measured_peer(command, options.dataset))
 

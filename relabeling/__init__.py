@@ -21,7 +21,9 @@ from assay.relabeling.nearest_neighbour import NearestNeighbourLabels
 from assay.relabeling.one_step import OneStepLabels
 from assay.relabeling.preferences.agreement import ranking_accuracy
 from assay.relabeling.preferences.labels import PreferenceRewardLabels
+from assay.relabeling.progress import ProgressLabels, read_progress, write_progress
 from assay.relabeling.simple_rewards import ConstantRewards, SparseRewards
+from assay.relabeling.success import SuccessLabels
 from assay.relabeling.task_measure import TaskMeasure
 from assay.relabeling.uncertain_labels import UncertainLabels
 
@@ -38,14 +40,18 @@ __all__ = [
     "NearestNeighbourLabels",
     "OneStepLabels",
     "PreferenceRewardLabels",
+    "ProgressLabels",
     "ProgressServerJudge",
     "RestoreTruth",
     "ScriptedTeacher",
     "SparseRewards",
+    "SuccessLabels",
     "TaskMeasure",
     "UncertainLabels",
     "VisionLanguageJudge",
     "judge_quality",
     "label_error",
     "ranking_accuracy",
+    "read_progress",
+    "write_progress",
 ]

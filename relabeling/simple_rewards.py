@@ -13,7 +13,7 @@ from pydantic import Field
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import UnknownNameError
 from assay.datasets.transform import Transform, register
-from assay.relabeling.learned_rewards import replaced_rewards
+from assay.relabeling.shared.learned_rewards import replaced_rewards
 
 __all__ = ["ConstantRewards", "SparseRewards"]
 

@@ -108,7 +108,7 @@ class MujocoRenderer(Renderer):
             environment: Any = gymnasium.make(spec.id, disable_env_checker=True, **kwargs).unwrapped
         except gymnasium.error.Error as error:
             raise ConfigError(f"frames cannot be rendered: {spec.id} cannot be made: {error}") from error
-        model = getattr(environment, "model", None)
+        model: Any = getattr(environment, "model", None)
         if type(model).__name__ != "MjModel":
             raise ConfigError(
                 f"frames of {spec.id} cannot be rendered: it is neither MuJoCo's nor one of the classic controls that are "
@@ -179,8 +179,8 @@ def _positions(dataset: Dataset, spec: EnvironmentSpec, count: int) -> np.ndarra
             f"frames of {spec.id} need the state of the simulator in the column infos/qpos, (N+E, {count}) or (N, {count}); "
             "its observations alone do not give it"
         )
-    stored = spec.kwargs.get("exclude_current_positions_from_observation", True) is False
-    unknown = 0 if stored else _LEFT_OUT[body]
+    complete = spec.kwargs.get("exclude_current_positions_from_observation", True) is False
+    unknown = 0 if complete else _LEFT_OUT[body]
     known: np.ndarray = observations[:, : count - unknown]
     return np.concatenate([np.zeros((len(known), unknown)), known], 1)
 

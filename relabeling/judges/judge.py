@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -78,6 +78,10 @@ def judge_from_plain(plain: Any) -> Judge:
     0.1
     """
     if not isinstance(plain, str | Mapping) and isinstance(plain, Judge):
+        if not is_dataclass(plain):
+            raise ConfigError(
+                f"{type(plain).__name__} is no dataclass: a record of the history holds a judge by its fields"
+            )
         return plain
     if isinstance(plain, str):
         plain = {plain: {}}

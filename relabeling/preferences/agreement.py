@@ -61,7 +61,8 @@ def agreement(probabilities: np.ndarray, answers: np.ndarray) -> Agreement:
     """
     count = len(answers)
     if not count:
-        return Agreement(*[float("nan")] * 5, 0)
+        nothing = float("nan")
+        return Agreement(nothing, nothing, nothing, nothing, nothing, 0)
     second = np.asarray(answers) > 0.5
     confidence = np.maximum(probabilities, 1.0 - probabilities)
     right = (probabilities > 0.5) == second

@@ -29,11 +29,11 @@ from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.progress import Progress
 from assay.datasets.registry import Integer, Seed
 from assay.datasets.transform import Transform, register
+from assay.relabeling.frames.seen import Inputs, views_of
+from assay.relabeling.frames.views import Views
 from assay.relabeling.judges import Pairs, Segments, judge_from_plain, judge_to_plain
-from assay.relabeling.learned_rewards import Scale, learned_rewards
 from assay.relabeling.preferences.pairs import PairDrawer, PairMethod, StepPairs
-from assay.relabeling.preferences.views import Views
-from assay.relabeling.seen import Inputs, views_of
+from assay.relabeling.shared.learned_rewards import Scale, learned_rewards
 
 if TYPE_CHECKING:
     from assay.relabeling.frames import FrameSource

@@ -27,7 +27,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.generators import block_generator
-from assay.relabeling.preferences.views import Views
+from assay.relabeling.frames.views import Views
 
 __all__ = ["PairDrawer", "PairMethod", "StepPairs"]
 
@@ -93,7 +93,7 @@ class PairDrawer:
 
     Examples
     --------
-    >>> from assay.relabeling.preferences.views import StateViews
+    >>> from assay.relabeling.frames.views import StateViews
     >>> dataset = Dataset.from_arrays(
     ...     observations=np.arange(12.0)[:, None], actions=np.zeros(10), rewards=np.zeros(10),
     ...     terminations=np.arange(10) % 5 == 4, truncations=np.zeros(10, bool))
@@ -171,10 +171,12 @@ class PairDrawer:
 
     def _draw_starts(self, generator: np.random.Generator, count: int, method: PairMethod) -> np.ndarray:
         if method != "by_episode":
-            return self._starts[generator.integers(0, len(self._starts), count)]
+            uniform: np.ndarray = self._starts[generator.integers(0, len(self._starts), count)]
+            return uniform
         episodes = generator.integers(0, len(self._counts), count)
         within = (generator.random(count) * self._counts[episodes]).astype(np.int64)
-        return self._starts[self._firsts[episodes] + within]
+        found: np.ndarray = self._starts[self._firsts[episodes] + within]
+        return found
 
     def distances(self, pairs: StepPairs) -> np.ndarray:
         """Return the Euclidean distances (n,) of what is seen of both segments."""
@@ -182,6 +184,6 @@ class PairDrawer:
         chunk = max(1, self.views.rows_at_once // pairs.length)
         for start in range(0, len(pairs), chunk):
             part = pairs.take(np.arange(start, min(start + chunk, len(pairs))))
-            sides = [self.views.take(part.steps(side).ravel()).astype(np.float32) for side in ("first", "second")]  # type: ignore[arg-type]
+            sides = [self.views.take(part.steps(side).ravel()).astype(np.float32) for side in ("first", "second")]
             apart[start : start + chunk] = np.linalg.norm((sides[0] - sides[1]).reshape(len(part), -1), axis=1)
         return apart

@@ -38,11 +38,20 @@ from assay.baselines.networks import MLP, ConvolutionalEncoder, FixedNetwork, Sp
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.generators import uniform_numbers
 from assay.datasets.progress import Progress
+from assay.relabeling.frames.views import FrameViews, Views
 from assay.relabeling.preferences.agreement import Agreement, agreement
 from assay.relabeling.preferences.pairs import StepPairs
-from assay.relabeling.preferences.views import FrameViews, Views
 
-__all__ = ["BradleyTerry", "RewardModel", "Training", "fit_reward_model"]
+__all__ = [
+    "BradleyTerry",
+    "RewardModel",
+    "Training",
+    "fit_reward_model",
+    "member_rewards",
+    "pairs_as_rows",
+    "segment_returns",
+    "sigmoid",
+]
 
 _LEAST_ANSWERS = 10
 _SHARE_OF_VALIDATION = 0.1
@@ -84,14 +93,14 @@ def segment_returns(
 ) -> torch.Tensor:
     """Return the sums [P, B] of rewards of segments, vectors [P, B, L n] or frames [P, B, L, height, width, channels]."""
     if isinstance(seen, torch.Tensor):
-        steps = seen.unflatten(-1, (length, -1)).flatten(1, 2)  # [P, B L, n]
+        steps = seen.reshape(len(seen), -1, seen.shape[-1] // length)  # [P, B L, n]
     else:
         frames = seen["image"].flatten(1, 2)  # [P, B L, height, width, channels]
         no_vector = torch.zeros((*frames.shape[:2], 0), dtype=networks["reward"].buffer.dtype, device=frames.device)
         centred = (frames.to(no_vector.dtype) - 128.0) / 64.0
         steps = networks["encoder"](no_vector, centred, weights=weights)
-    rewards = networks["reward"](steps, weights=weights).squeeze(-1)  # [P, B L]
-    return rewards.unflatten(1, (-1, length)).sum(-1)
+    rewards = networks["reward"](steps, weights=weights)  # [P, B L, 1]
+    return rewards.reshape(len(rewards), -1, length).sum(-1)
 
 
 def loss(setting: Setting, length: int) -> Losses:
@@ -162,7 +171,7 @@ class RewardModel:
 
     def disagreement(self, pairs: StepPairs) -> np.ndarray:
         """Return the standard deviation (n,) over the members of P(2 > 1)."""
-        spread: np.ndarray = _sigmoid(margins(self.population, self.views, pairs)).std(0)
+        spread: np.ndarray = sigmoid(margins(self.population, self.views, pairs)).std(0)
         return spread
 
     def report(self) -> dict[str, Any]:
@@ -203,7 +212,7 @@ def fit_reward_model(
     if training.stop == "validation":
         apart = ~held_out & (order > np.quantile(order, 1.0 - _SHARE_OF_VALIDATION))
     trained = np.flatnonzero(~held_out & ~apart)
-    data = _training_data(views, pairs.take(trained), answers[trained])
+    data = pairs_as_rows(views, pairs.take(trained), answers[trained])
     updates = -(-len(trained) // training.algorithm.batch_size)  # of a pass
     members = [Member(training.algorithm, 1_000_003 * training.seed + number, 0) for number in range(training.ensemble)]
     population = Population(members, [data], updates * training.passes, device=training.device)
@@ -218,7 +227,7 @@ def fit_reward_model(
         raise DatasetError("the reward model diverged: choose a smaller learning rate")
 
     def agree(chosen: np.ndarray) -> Agreement:
-        return agreement(_sigmoid(margins(population, views, pairs.take(chosen))).mean(0), answers[chosen])
+        return agreement(sigmoid(margins(population, views, pairs.take(chosen))).mean(0), answers[chosen])
 
     return RewardModel(population, views, agree(trained), agree(np.flatnonzero(held_out)), passes)
 
@@ -245,7 +254,7 @@ def _train(
 # -------------------------------------------------------------------- data and predictions
 
 
-def _training_data(views: Views, pairs: StepPairs, answers: np.ndarray) -> TrainingData:
+def pairs_as_rows(views: Views, pairs: StepPairs, answers: np.ndarray) -> TrainingData:
     """Lay pairs out as rows of the engine."""
     count, length = len(pairs), pairs.length
     sides = {"observations": np.zeros((count, 0), np.float32), "next_observations": np.zeros((count, 0), np.float32)}
@@ -310,7 +319,8 @@ def margins(population: Population, views: Views, pairs: StepPairs) -> np.ndarra
     return found
 
 
-def _sigmoid(margin: np.ndarray) -> np.ndarray:
+def sigmoid(margin: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-margin))."""
     probability: np.ndarray = 1.0 / (1.0 + np.exp(-margin))
     return probability
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import assay
-from assay.baselines import BC, TD3BC, Evaluation, Job, PercentBC, train
+from assay.baselines import BC, IQL, TD3BC, Evaluation, Job, PercentBC, train
 from assay.baselines.engine.data import ActionScale
 from assay.datasets import Dataset
 from assay.datasets.errors import ConfigError
@@ -46,6 +46,22 @@ def test_a_rule_between_discrete_actions_is_learned(algorithm: BC, tmp_path: Pat
     chosen = run.policy(test)
     assert chosen.shape == (500, 1)
     assert (chosen[:, 0] == (test[:, 1] > test[:, 0])).mean() > 0.95
+
+
+@pytest.mark.parametrize("reward", [0.0, 1.0])
+def test_iql_takes_the_discrete_actions_that_are_rewarded_not_those_that_are_frequent(
+    reward: float, tmp_path: Path
+) -> None:
+    dataset = by_sign(2000)
+    rare = np.random.default_rng(2).random(2000) < 0.3
+    actions = np.where(rare, 1 - dataset.actions, dataset.actions)
+    mixed = dataset.replace({"actions": actions, "rewards": reward * rare, "terminations": np.ones(2000, bool)})
+    rates = {f"{name}_learning_rate": 3e-3 for name in ("actor", "critic", "value")}
+    algorithm = IQL(hidden=(32,), temperature=10.0, expectile=0.9, target_update_rate=0.1, **rates)
+    (run,) = train([Job(algorithm, mixed)], steps=500, evaluation=None, device="cpu", runs=tmp_path)
+    test = np.random.default_rng(1).normal(size=(500, 2))
+    follows_the_rare = (run.policy(test)[:, 0] != (test[:, 1] > test[:, 0])).mean()
+    assert follows_the_rare > 0.9 if reward else follows_the_rare < 0.1
 
 
 def test_a_column_of_actions_is_read_like_a_flat_one(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
-from assay.relabeling.frames import FrameSource
+from assay.relabeling.frames.source import FrameSource
 
 __all__ = ["FrameViews", "StateViews", "Views"]
 
@@ -92,5 +92,6 @@ class FrameViews(Views):
         self._mean = source.take(sample).mean(0).round().astype(np.int16)
 
     def take(self, steps: np.ndarray) -> np.ndarray:  # noqa: D102
-        differences = self.source.take(self._rows[steps]).astype(np.int16) - self._mean
-        return (differences // 2 + 128).astype(np.uint8)
+        differences: np.ndarray = self.source.take(self._rows[steps]).astype(np.int16) - self._mean
+        shifted: np.ndarray = (differences // 2 + 128).astype(np.uint8)
+        return shifted

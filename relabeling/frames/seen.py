@@ -6,8 +6,8 @@ from typing import Literal, TypeAlias
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.progress import Progress
-from assay.relabeling.frames import FrameSource, frames_of
-from assay.relabeling.preferences.views import FrameViews, StateViews, Views
+from assay.relabeling.frames.source import FrameSource, frames_of
+from assay.relabeling.frames.views import FrameViews, StateViews, Views
 
 __all__ = ["Inputs", "views_of"]
 

@@ -52,12 +52,13 @@ def replaced_rewards(
     dataset: Dataset, rewards: np.ndarray, more: Mapping[str, np.ndarray] = {}, report: Mapping[str, Any] = {}
 ) -> Dataset:
     """Return the dataset with other rewards; the old ones, if any, stand in `truth/rewards`, the oldest where there are some."""
-    columns: dict[str, np.ndarray | None] = {"rewards": rewards.astype(np.float32), **more}
+    columns: dict[str, np.ndarray | None] = {"rewards": rewards.astype(np.float32)}
     if "rewards" in dataset.columns and "truth/rewards" not in dataset.columns:
         columns["truth/rewards"] = dataset.column("rewards")
     if "uncertainty/rewards" in dataset.columns and "uncertainty/rewards" not in more:
         columns["uncertainty/rewards"] = None
     if "missing/rewards" in dataset.columns:
         columns["missing/rewards"] = None
+    columns |= more
     info = replace(dataset.info, extra={**dataset.info.extra, **report}) if report else None
     return dataset.replace(columns, info=info)
