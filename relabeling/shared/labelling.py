@@ -349,7 +349,7 @@ def _true_labels(dataset: Dataset) -> np.ndarray:
     """Return the steps whose action is neither missing nor filled in earlier, (N,) bool."""
     known: np.ndarray = ~dataset.missing[ACTIONS]
     if UNCERTAINTY in dataset.columns:
-        known = known & ~(dataset.column(UNCERTAINTY).reshape(len(known), -1) > 0).any(1)
+        known &= ~(dataset.column(UNCERTAINTY).reshape(len(known), -1) > 0).any(1)
     return known
 
 
