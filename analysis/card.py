@@ -26,6 +26,7 @@ from assay.analysis.page import escape, figure_block, table_block, value_text, w
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.history import replay_obstacle
+from assay.datasets.missing import complete_episodes, describe_missing
 from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def write_card(
     if dataset.info.description:
         parts.append(f'<p class="question">{escape(dataset.info.description)}</p>')
     parts.append(_summary(dataset, metrics))
-    if report.findings:
+    if any(finding.severity != "note" for finding in report.findings):
         parts.append(_warning(report))
     parts.append("<h2>In figures</h2>")
     parts += [figure_block(key, draw, text) for key, text, draw in figures]
@@ -118,8 +119,7 @@ def _summary(dataset: Dataset, metrics: pl.DataFrame | None) -> str:
     steps, episodes = f"{dataset.total_steps:,}", f"{dataset.total_episodes:,}"
     where = f" in {dataset.info.environment_id}" if dataset.info.environment_id else ""
     text = f"{steps} steps in {episodes} episode{'' if dataset.total_episodes == 1 else 's'}{where}; "
-    mean = float(dataset.returns.mean())
-    text += f"mean return {number_text(mean)}." if math.isfinite(mean) else "rewards that are not all finite."
+    text += "; ".join([*describe_missing(dataset), _mean_return(dataset)]) + "."
     known = {} if metrics is None else dict(zip(metrics["metric"], metrics["value"]))
     tiles = "".join(
         f"<div><strong>{value_text(_rounded(known[key]))}</strong><span>{label}</span><small>{scale}</small></div>"
@@ -129,13 +129,26 @@ def _summary(dataset: Dataset, metrics: pl.DataFrame | None) -> str:
     return f'<div class="summary"><p>{escape(text)}</p></div>' + (f'<div class="tiles">{tiles}</div>' if tiles else "")
 
 
+def _mean_return(dataset: Dataset) -> str:
+    """Return the mean of the returns that are known, in words."""
+    known = dataset.returns[complete_episodes(dataset, ("rewards",))]
+    if not len(known):
+        return "no return is known"
+    mean = float(known.mean())
+    if not math.isfinite(mean):
+        return "rewards that are not all finite"
+    of = "" if len(known) == dataset.total_episodes else f" of the {len(known):,} episodes whose rewards are all there"
+    return f"mean return {number_text(mean)}{of}"
+
+
 def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
 def _warning(report: ValidationReport) -> str:
     errors = sum(finding.severity == "error" for finding in report.findings)
-    counts = [(errors, "error"), (len(report.findings) - errors, "warning")]
+    notes = sum(finding.severity == "note" for finding in report.findings)
+    counts = [(errors, "error"), (len(report.findings) - errors - notes, "warning")]
     text = " and ".join(f"{count} {noun}{'s' if count > 1 else ''}" for count, noun in counts if count)
     return f'<div class="warning">Validation found {text}: <a href="#validation">what and where</a>.</div>'
 

@@ -13,7 +13,7 @@ What a transform hid or replaced stands in `truth/<element>`, and the spread of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,17 @@ from assay.datasets.errors import DatasetError, MissingLabelsError
 if TYPE_CHECKING:
     from assay.datasets.dataset import Dataset
 
-__all__ = ["LABELS", "blank", "check_masks", "describe_missing", "missing_masks", "require_labels", "without_labels"]
+__all__ = [
+    "LABELS",
+    "blank",
+    "check_masks",
+    "complete_episodes",
+    "describe_missing",
+    "missing_masks",
+    "partly_missing",
+    "require_labels",
+    "without_labels",
+]
 
 _FILLED_BY = {
     "actions": "assay.relabeling fills them in (relabeling.inverse_dynamics, from steps that have actions)",
@@ -64,6 +74,39 @@ def describe_missing(dataset: Dataset) -> list[str]:
         elif count:
             clauses.append(f"{count:,} of {len(mask):,} {element} missing")
     return clauses
+
+
+def partly_missing(dataset: Dataset) -> list[str]:
+    """Return the elements of which some steps have a label and others have none.
+
+    Examples
+    --------
+    >>> from assay.datasets import Dataset
+    >>> dataset = Dataset.from_arrays(
+    ...     observations=np.arange(4.0), actions=np.ones(3), terminations=[False, False, True], truncations=[False] * 3,
+    ...     missing={"actions": [True, False, False]})
+    >>> partly_missing(dataset)
+    ['actions']
+    """
+    return [element for element, mask in dataset.missing.items() if mask.any() and not mask.all()]
+
+
+def complete_episodes(dataset: Dataset, elements: Sequence[str]) -> np.ndarray:
+    """Return (E,) bool: the episodes all of whose steps have labels of these elements.
+
+    Examples
+    --------
+    >>> from assay.datasets import Dataset
+    >>> dataset = Dataset.from_arrays(
+    ...     observations=np.arange(5.0), actions=np.ones(3), terminations=[False, True, True], truncations=[False] * 3,
+    ...     missing={"actions": [True, False, False]})
+    >>> complete_episodes(dataset, ["actions"]).tolist()
+    [False, True]
+    """
+    complete = np.ones(dataset.total_episodes, bool)
+    for element in elements:
+        complete[dataset.episode_of_step[dataset.missing[element]]] = False
+    return complete
 
 
 def require_labels(dataset: Dataset, *elements: str, by: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.missing import LABELS, require_labels
 
 __all__ = ["StepReader"]
 
@@ -41,7 +42,15 @@ class StepReader:
         self._starts = dataset.episode_starts
 
     def leaves(self, prefix: str) -> list[str]:
-        """Return the column of this name, or the columns nested below it."""
+        """Return the column of this name, or the columns nested below it.
+
+        Raises
+        ------
+        MissingLabelsError
+            If these are actions or rewards, and a step has none.
+        """
+        if prefix in LABELS:
+            require_labels(self.dataset, prefix, by="this")
         return [name for name in self.dataset.columns if name == prefix or name.startswith(prefix + "/")]
 
     def read(self, name: str, steps: slice) -> np.ndarray:

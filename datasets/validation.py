@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import xxhash
@@ -16,6 +16,7 @@ import xxhash
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.environments.specification import time_limit
 from assay.datasets.generators import BLOCK_STEPS
+from assay.datasets.missing import LABELS
 from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, leaves
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "ValidationReport", "validate"]
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
 
 _FROZEN_STEPS = 50  # shorter runs of one value are not called frozen
 _MOSTLY_CHANGING = 0.9  # share of the steps at which a dimension changes, for a long run of one value to be odd
@@ -43,8 +44,8 @@ class Finding:
     ----------
     check : str
         Name of the check.
-    severity : "error" or "warning"
-        Impossible, or merely surprising.
+    severity : "error", "warning" or "note"
+        Impossible, merely surprising, or a fact that decides what the data can be used for.
     message : str
         What is wrong, in words.
     column : str or None
@@ -76,7 +77,7 @@ class ValidationReport:
     Parameters
     ----------
     findings : tuple of Finding
-        Errors first, then in the order of the checks.
+        Errors first and notes last, else in the order of the checks.
     checks : tuple of str
         Names of all checks that ran.
     """
@@ -90,8 +91,9 @@ class ValidationReport:
         return not any(finding.severity == "error" for finding in self.findings)
 
     def __str__(self) -> str:
-        errors = sum(finding.severity == "error" for finding in self.findings)
-        head = f"{len(self.checks)} checks: {errors} errors, {len(self.findings) - errors} warnings"
+        count = {severity: sum(item.severity == severity for item in self.findings) for severity in get_args(Severity)}
+        head = f"{len(self.checks)} checks: {count['error']} errors, {count['warning']} warnings"
+        head += f", {count['note']} notes" if count["note"] else ""
         return "\n".join([head, *(f"  {finding}" for finding in self.findings)])
 
     def to_frame(self) -> pl.DataFrame:
@@ -120,7 +122,8 @@ def validate(dataset: Dataset) -> ValidationReport:
     where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
     are real numbers), transitions and episodes, near-duplicate episodes, constant columns or dimensions, frozen
     dimensions, episodes beyond the environment's time limit, time stamps (`infos/timestamp`) that go back or leap inside an
-    episode, rewards that are all zero, a name that promises another number of steps.
+    episode, rewards that are all zero, a name that promises another number of steps. Notes: actions or rewards that are
+    missing; what stands below their mask is not looked at.
 
     Parameters
     ----------
@@ -136,11 +139,12 @@ def validate(dataset: Dataset) -> ValidationReport:
     ...     observations=np.arange(4.0), actions=np.array([0.1, 0.2]), rewards=[1.0, np.nan],
     ...     terminations=[True, True], truncations=[False, False])
     >>> print(validate(dataset))
-    20 checks: 1 errors, 0 warnings
+    21 checks: 1 errors, 0 warnings
       error: finite: 1 of 2 rows hold NaN or infinite values (column rewards, episode 1, row 0)
     """
     findings = [finding for check in _CHECKS.values() for finding in check(dataset)]
-    findings.sort(key=lambda finding: finding.severity != "error")
+    order = {"error": 0, "note": 2}
+    findings.sort(key=lambda finding: order.get(finding.severity, 1))
     return ValidationReport(tuple(findings), tuple(_CHECKS))
 
 
@@ -186,21 +190,40 @@ class _Tally:
             yield Finding(check, severity, message, column, episode, row, self.count)
 
 
+def _unlabelled(dataset: Dataset, column: str) -> np.ndarray | None:
+    """Return (N,) bool: the rows of a column of labels at which nothing is said; None where all of them say something."""
+    return next(
+        (dataset.missing[item] for item in LABELS if is_under(column, item) and dataset.missing[item].any()), None
+    )
+
+
 # -------------------------------------------------------------------- values
+
+
+def _missing(dataset: Dataset) -> Iterator[Finding]:
+    for element, mask in dataset.missing.items():
+        if not mask.any():
+            continue
+        step, count = int(mask.argmax()), int(mask.sum())
+        which = "no step has one" if count == len(mask) else f"{count:,} of {len(mask):,} steps have none"
+        episodes = int(np.logical_or.reduceat(mask, dataset.episode_starts).sum())
+        message = f"{element} are missing: {which}, in {episodes:,} of {dataset.total_episodes:,} episodes"
+        yield Finding("missing", "note", message, None, *_place(dataset, len(mask), step), count)
 
 
 def _finite(dataset: Dataset) -> Iterator[Finding]:
     for name in dataset.columns:
         array = dataset.column(name)
-        if array.dtype.kind not in "fc":
-            continue
-        tally = _Tally()
+        if array.dtype.kind not in "fc" or is_under(name, "truth") or is_under(name, "uncertainty"):
+            continue  # the last two say what was and what is not known, which nobody learns from
+        tally, unlabelled = _Tally(), _unlabelled(dataset, name)
         for start, block in _blocks(array):
             # A sum is finite only if all its terms are, and costs a fraction of asking each; it may overflow, so ask.
             with np.errstate(over="ignore", invalid="ignore"):
                 suspicious = not np.isfinite(block.sum())
             if suspicious:
-                tally.add(start, ~np.isfinite(block).all(axis=1))
+                wrong = ~np.isfinite(block).all(axis=1)
+                tally.add(start, wrong if unlabelled is None else wrong & ~unlabelled[start : start + len(block)])
         yield from tally.finding(dataset, "finite", "error", "hold NaN or infinite values", name, len(array))
 
 
@@ -246,7 +269,8 @@ def _weights(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _zero_rewards(dataset: Dataset) -> Iterator[Finding]:
-    if dataset.total_steps and not any(block.any() for _, block in _blocks(dataset.rewards)):
+    known = ~dataset.missing["rewards"]
+    if known.any() and not any(block[known[start:][: len(block)]].any() for start, block in _blocks(dataset.rewards)):
         yield Finding("zero rewards", "warning", "all rewards are zero", "rewards", count=dataset.total_steps)
 
 
@@ -257,6 +281,11 @@ def _constant(dataset: Dataset) -> Iterator[Finding]:
         array = dataset.column(name)
         if len(array) < 2 or array.size == 0 or (name == "rewards" and not array[0]):
             continue  # rewards that are all zero have a check of their own
+        unlabelled = _unlabelled(dataset, name)
+        if unlabelled is not None:
+            array = array[~unlabelled]
+            if len(array) < 2:
+                continue
         first = array[:1].reshape(1, -1)
         constant = np.ones(first.shape[1], bool)
         for _, block in _blocks(array):
@@ -410,6 +439,8 @@ def _shapes(dataset: Dataset) -> Iterator[Finding]:
         if space is None:
             continue
         stored = {name for name in dataset.columns if is_under(name, prefix)}
+        if not stored and prefix in LABELS:
+            continue  # all of them are missing, which is no error
         for name in sorted(stored ^ leaves(space, prefix).keys()):
             state = "has no part in" if name in stored else "is missing, says"
             yield Finding("shape", "error", f"the column {state} the {prefix[:-1]} space", name)
@@ -468,9 +499,10 @@ def _bounds(dataset: Dataset, prefix: str, severity: Severity) -> Iterator[Findi
         outside = _outside(space, array.dtype)
         if outside is None or array.shape[1:] != _shape(space) or array.dtype.kind not in "iuf":
             continue
-        tally = _Tally()
+        tally, unlabelled = _Tally(), _unlabelled(dataset, name)
         for start, block in _blocks(array):
-            tally.add(start, outside(block))
+            wrong = outside(block)
+            tally.add(start, wrong if unlabelled is None else wrong & ~unlabelled[start : start + len(block)])
         check = f"{prefix[:-1]} bounds"
         yield from tally.finding(dataset, check, severity, f"lie outside the {prefix[:-1]} space", name, len(array))
 
@@ -576,13 +608,19 @@ def _duplicates(dataset: Dataset) -> Iterator[Finding]:
             if name not in observed:
                 observed[name] = _row_hashes(dataset.column(name))
             hashes = _join(hashes, observed[name] if offset < 0 else observed[name][rows + offset])
-        return hashes
+        return _tell_unlabelled_apart(dataset, hashes, {name for name, _ in wanted})
 
     begun = [(name, offset) for name, offset in columns if is_under(name, "actions") or is_under(name, "observations")]
     begun = [(name, offset) for name, offset in begun if offset < 1]
     hashes = hashes_of(columns)
-    kinds = [("transitions", "(s, a, r, s')", columns, hashes)]
-    if any(dataset.column(name).dtype.kind == "f" for name in dataset.columns if is_under(name, "observations")):
+    letters = [
+        letter
+        for letter, role in zip(("s", "a", "r", "s'"), ("observations", *LABELS, "observations"), strict=True)
+        if any(is_under(name, role) for name in dataset.columns)
+    ]
+    kinds = [("transitions", f"({', '.join(letters)})", columns, hashes)]
+    real = any(dataset.column(name).dtype.kind == "f" for name in dataset.columns if is_under(name, "observations"))
+    if real and "a" in letters:
         kinds.insert(0, ("state-actions", "(s, a)", begun, hashes_of(begun)))
     for kind, formula, wanted, of_kind in kinds:
         repeated = _repeated(of_kind)
@@ -603,6 +641,16 @@ def _duplicates(dataset: Dataset) -> Iterator[Finding]:
     yield from _near_duplicates(dataset, set(repeats.tolist()))
 
 
+def _tell_unlabelled_apart(dataset: Dataset, hashes: np.ndarray, names: set[str]) -> np.ndarray:
+    """Return the hashes of the steps, with one of its own for each step whose label is missing: nothing says it repeats."""
+    for element in LABELS:
+        mask = dataset.missing[element]
+        if mask.any() and any(is_under(name, element) for name in names):
+            own = _row_hashes(np.flatnonzero(mask)[:, None])
+            hashes[mask] = _join(hashes[mask], own)
+    return hashes
+
+
 def _near_duplicates(dataset: Dataset, exact: set[int]) -> Iterator[Finding]:
     """Find episodes nearly all of whose (s, a), rounded, also occur in one earlier episode."""
     rows = dataset.observation_rows
@@ -612,6 +660,7 @@ def _near_duplicates(dataset: Dataset, exact: set[int]) -> Iterator[Finding]:
             array = dataset.column(name)
             part = _row_hashes(array, _rounding(array) if array.dtype.kind == "f" else None)
             hashes = _join(hashes, part[rows] if is_under(name, "observations") else part)
+    hashes = _tell_unlabelled_apart(dataset, hashes, set(dataset.columns))
     _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     episodes = dataset.episode_of_step
     earlier = episodes[first[inverse]]
@@ -725,6 +774,7 @@ def _seconds_per_frame(dataset: Dataset) -> float | None:
 
 _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
     "empty": _emptiness,
+    "missing": _missing,
     "shape": _shapes,
     "dtype": _dtypes,
     "finite": _finite,

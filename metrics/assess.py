@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, UnknownNameError
+from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, MissingLabelsError, UnknownNameError
 from assay.datasets.progress import Auto, Draw, reporting
-from assay.metrics.measures import Basis, Measure, NotMeasurable, groups
+from assay.metrics.labelled_part import labelled_parts
+from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, groups
 from assay.metrics.returns import require_episodes
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def assess(
         (what several metrics share counts for the first of them). `print` shows all rows. `.unnest("interval")` makes two
         columns of the interval. `metric_names(dataset)` lists the metrics by group. A metric whose columns hold NaN,
         infinity or missing values is left out; an `AssayWarning` and the table's `skipped` name the reason and the place.
+        So is one that needs actions or rewards where the dataset has none. Where it has some, the metric is measured on the
+        episodes that have all of them, and its source says how many.
 
     Raises
     ------
@@ -92,6 +95,7 @@ def assess(
         raise ConfigError(f"select must be a list of metric names, such as [{select!r}]")
     basis = Basis(dataset, reference, bins, seed, sample, definition)
     measured = {name: group.measures(basis) for name, group in groups().items()}
+    parts = _Parts(basis)
     known = {name: function for measures in measured.values() for name, function in measures.items()}
     chosen: dict[str, None] = {}
     for name in known if select is None else select:
@@ -106,7 +110,7 @@ def assess(
                 report(number, len(chosen), name)
             start = time.perf_counter()
             try:
-                measure = known[name]()
+                measure = parts.measure(name, known[name])
             except NotMeasurable as reason:
                 if select is not None and name in select:
                     raise NotMeasurable(f"{name}: {reason}") from None
@@ -123,6 +127,53 @@ def assess(
     for note in table.notes:
         warnings.warn(note, AssayWarning, stacklevel=2)
     return table
+
+
+class _Parts:
+    """Measures on the whole dataset, or on the episodes whose labels are all there (`labelled_parts`).
+
+    Parameters
+    ----------
+    basis : Basis
+        Of the whole dataset.
+    """
+
+    def __init__(self, basis: Basis) -> None:
+        self._left = labelled_parts(basis)  # each is made when a metric asks for it
+        self._made: list[tuple[Measures, str]] = []
+
+    def measure(self, name: str, on_the_whole: Callable[[], Measure]) -> Measure:
+        """Return the measure, of the first part that has the labels it needs.
+
+        Raises
+        ------
+        MissingLabelsError
+            If no part has them.
+        """
+        try:
+            return on_the_whole()
+        except MissingLabelsError as error:
+            lacking = error
+        number = 0
+        while (part := self._part(number)) is not None:
+            measures, note = part
+            try:
+                measure = measures[name]()
+            except MissingLabelsError as error:
+                lacking, number = error, number + 1
+                continue
+            return measure._replace(source=f"{measure.source}; {note}")
+        raise lacking
+
+    def _part(self, number: int) -> tuple[Measures, str] | None:
+        while len(self._made) <= number:
+            following = next(self._left, None)
+            if following is None:
+                return None
+            basis, note = following
+            of_groups = [group.measures(basis) for group in groups().values()]
+            self._made.append(({name: function for item in of_groups for name, function in item.items()}, note))
+        return self._made[number]
 
 
 def _draw_metrics(draw: Draw) -> Callable[[int, int, str], None]:

@@ -165,7 +165,13 @@ class Grid:
 
     @classmethod
     def from_dataset(
-        cls, reference: Dataset, bins: int = 100, *, images: Images = "whole", steps: int | None = None
+        cls,
+        reference: Dataset,
+        bins: int = 100,
+        *,
+        images: Images = "whole",
+        steps: int | None = None,
+        parts: Sequence[str] = _PARTS,
     ) -> Grid:
         """Lay `bins` edges, `np.linspace(low, high, bins)`, over the range of each column of a dataset.
 
@@ -179,14 +185,18 @@ class Grid:
             How frames are compared (the module's text).
         steps : int, optional
             Use only this many steps, from the first one on.
+        parts : sequence of str
+            What the grid lies over; `("observations",)` for a dataset whose actions are missing.
 
         Raises
         ------
+        MissingLabelsError
+            If the grid lies over actions, and a step has none.
         DatasetError
             If the dataset has no steps, or a column holds NaN, infinity or text; with the place.
         """
         require_bins(bins)
-        layout = _Columns.of(reference, images)
+        layout = _Columns.of(reference, images, parts)
         lows, highs = [], []
         for rows, _ in layout.chunks(reference, steps, allow_infinity=False, frames=False):
             lows.append(rows.min(0))
@@ -506,10 +516,10 @@ class _Columns:
             yield rows, [values_of(name, span) for name in read]
 
 
-def has_bins(dataset: Dataset) -> bool:
+def has_bins(dataset: Dataset, parts: Sequence[str] = _PARTS) -> bool:
     """Tell whether all observation and action columns hold numbers or images, so that a grid can be laid over them."""
     reader = StepReader(dataset)
-    return all(dataset.column(name).dtype.kind in _NUMBERS for part in _PARTS for name in reader.leaves(part))
+    return all(dataset.column(name).dtype.kind in _NUMBERS for part in parts for name in reader.leaves(part))
 
 
 def require_bins(bins: int) -> None:

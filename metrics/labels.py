@@ -22,6 +22,7 @@ import xxhash
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.missing import require_labels
 from assay.datasets.streaming import StepReader
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 from assay.metrics.returns import last_steps
@@ -57,6 +58,7 @@ def reward_sparsity(dataset: Dataset) -> float:
     0.75
     """
     _require_steps(dataset)
+    require_labels(dataset, "rewards", by="this")
     StepReader(dataset).require_finite("rewards", slice(0, dataset.total_steps), dataset.rewards)
     return int(np.unique(dataset.rewards, return_counts=True)[1].max()) / dataset.total_steps
 
@@ -165,7 +167,7 @@ def _require_steps(dataset: Dataset) -> None:
 def _transitions(dataset: Dataset) -> Iterator[tuple[slice, list[np.ndarray]]]:
     reader = StepReader(dataset)
     stored = "next_observations" if dataset.has_next_observations else None
-    columns = [*reader.leaves("observations"), *reader.leaves("actions"), "rewards"]
+    columns = [*reader.leaves("observations"), *reader.leaves("actions"), *reader.leaves("rewards")]
     widest = max(columns, key=lambda name: dataset.column(name)[:1].nbytes)
     for steps in reader.chunks(widest, _CHUNK_BYTES):
         parts = [reader.read(name, steps) for name in columns]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,6 +25,7 @@ import numpy as np
 from assay.datasets.bootstrap import bootstrap, percentile_interval
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
+from assay.datasets.missing import LABELS, require_labels
 from assay.datasets.registry import Registry
 from assay.datasets.streaming import StepReader
 
@@ -180,7 +181,9 @@ def register_group(name: str, order: int = _LAST) -> Callable[[Function], Functi
     return decorate
 
 
-def register_metric(name: str, unit: str, source: str = "", order: int = _LAST) -> Callable[[Function], Function]:
+def register_metric(
+    name: str, unit: str, source: str = "", order: int = _LAST, labels: Sequence[str] = LABELS
+) -> Callable[[Function], Function]:
     """Register a function of a dataset as a metric: `assess`, `assay metrics` and suites then know its name.
 
     The function is called with the dataset, and with the reference dataset too if it has a parameter named `reference`. It
@@ -196,6 +199,9 @@ def register_metric(name: str, unit: str, source: str = "", order: int = _LAST) 
         Definition or paper; default the first line of the function's docstring.
     order : int
         Its place in the table; without it, after the built-in metrics.
+    labels : sequence of "actions" and "rewards"
+        What the function may read. Where a dataset has only some of these labels, the function is given the episodes that
+        have all of them. A dataset that has none of them raises where the function asks for them.
 
     Raises
     ------
@@ -223,6 +229,8 @@ def register_metric(name: str, unit: str, source: str = "", order: int = _LAST) 
 
         def measure(basis: Basis) -> Measure:
             more = {"reference": basis.require_reference()} if takes_reference else {}
+            for dataset in (basis.dataset, *more.values()):
+                require_labels(dataset, *(label for label in labels if not dataset.missing[label].all()), by=name)
             return _as_measure(name, function(basis.dataset, **more), unit, definition)
 
         _REGISTRY.add(name, MetricGroup(lambda basis: {name: lambda: measure(basis)}, order), function.__module__)

@@ -15,6 +15,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.info import ReferenceScores
+from assay.datasets.missing import require_labels
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, bootstrap_interval, register_group
 
 __all__ = [
@@ -136,8 +137,12 @@ def require_episodes(dataset: Dataset) -> None:
 
 
 def finite_returns(dataset: Dataset) -> np.ndarray:
-    """Return the (E,) returns, or raise DatasetError naming the first episode whose return is not finite."""
+    """Return the (E,) returns, or raise DatasetError naming the first episode whose return is not finite.
+
+    Rewards that are missing are a `MissingLabelsError`: a return without some of its rewards is not a return.
+    """
     require_episodes(dataset)
+    require_labels(dataset, "rewards", by="a return")
     returns = dataset.returns
     wrong = np.flatnonzero(~np.isfinite(returns))
     if len(wrong):

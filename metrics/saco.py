@@ -44,6 +44,7 @@ A dataset that is larger than one machine is counted in parts, by sketches that 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -51,7 +52,7 @@ import numpy as np
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
 from assay.datasets.memory import empty
-from assay.metrics.grid import Grid, has_bins
+from assay.metrics.grid import Grid, Images, has_bins
 from assay.metrics.hyperloglog import HyperLogLog
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, register_group
 
@@ -273,14 +274,17 @@ def unique_counts(
     return counts[0], counts[1]
 
 
-def definition_grid(reference: Dataset, definition: str, bins: int | None = None) -> Grid:
+def definition_grid(
+    reference: Dataset, definition: str, bins: int | None = None, parts: Sequence[str] = ("observations", "actions")
+) -> Grid:
     """Return the grid over the reference that a definition counts on (the published code has one per dataset)."""
     if definition not in DEFAULT_BINS:
         raise UnknownNameError("definition of SACo", definition, get_args(Definition))
     bins = DEFAULT_BINS[definition] if bins is None else bins
     if definition == "d4rl notebook":
-        return Grid.from_dataset(reference, bins, steps=_NOTEBOOK_STEPS)
-    return Grid.from_dataset(reference, bins, images="pixels" if definition == "published code" else "whole")
+        return Grid.from_dataset(reference, bins, steps=_NOTEBOOK_STEPS, parts=parts)
+    images: Images = "pixels" if definition == "published code" else "whole"
+    return Grid.from_dataset(reference, bins, images=images, parts=parts)
 
 
 def counted_steps(dataset: Dataset, definition: str) -> int:
@@ -340,18 +344,18 @@ def measures(basis: Basis) -> Measures:
     """Return `unique_states`, `unique_state_actions`, `saturation`, `saco` and `lsaco`."""
     dataset, bins, definition = basis.dataset, basis.bins, basis.definition
 
-    def grid() -> Grid:
+    def grid(*parts: str) -> Grid:
         whose = dataset if basis.reference is None else basis.reference
-        if not has_bins(whose) or not has_bins(dataset):
-            raise NotMeasurable("a grid needs observations and actions that are numbers")
-        return basis.cache("grid", lambda: definition_grid(whose, definition, bins))
+        if not has_bins(whose, parts) or not has_bins(dataset, parts):
+            raise NotMeasurable(f"a grid needs {' and '.join(parts)} that are numbers")
+        return basis.cache(f"grid of {parts}", lambda: definition_grid(whose, definition, bins, parts))
 
     def unique() -> int:
-        laid = grid()
+        laid = grid("observations", "actions")
         return basis.cache("unique", lambda: count(dataset, laid, definition, bins))
 
     def unique_in_reference() -> int:
-        reference, laid = basis.require_reference(), grid()
+        reference, laid = basis.require_reference(), grid("observations", "actions")
         return basis.cache("unique in reference", lambda: count(reference, laid, definition, bins))
 
     def edges() -> str:
@@ -369,9 +373,13 @@ def measures(basis: Basis) -> Measures:
         return f"{_PAPER}, {name}{kind}; {edges()}; reference {label} of {reference.total_steps:,} steps"
 
     def states() -> Measure:
-        laid = grid()
-        cells = _cells(dataset, laid.states, 64, steps=counted_steps(dataset, definition))
+        laid = grid("observations")  # actions may be missing
+        cells = _cells(dataset, laid, 64, steps=counted_steps(dataset, definition))
         return Measure(_distinct(cells), "cells", counted())
+
+    def ratio() -> Measure:
+        basis.require_reference()  # where there is none, it is not the labels that are lacking
+        return Measure(unique() / unique_in_reference(), "ratio", compared("SACo"))
 
     def logarithms() -> Measure:
         if unique_in_reference() < 2:
@@ -386,7 +394,7 @@ def measures(basis: Basis) -> Measures:
         "unique_states": states,
         "unique_state_actions": lambda: Measure(unique(), "cells", counted(own)),
         "saturation": share,
-        "saco": lambda: Measure(unique() / unique_in_reference(), "ratio", compared("SACo")),
+        "saco": ratio,
         "lsaco": logarithms,
     }
 

@@ -109,7 +109,7 @@ def stitched_return(
     if outcomes not in ("best", "mean"):
         raise ConfigError(f"outcomes={outcomes!r}: known are best and mean")
     steps = int(dataset.episode_lengths.max()) if horizon is None else horizon
-    grid = Grid.from_dataset(dataset, bins) if grid is None else grid
+    grid = Grid.from_dataset(dataset, bins, parts=_parts(outcomes)) if grid is None else grid
     graph = _Graph(dataset, grid, outcomes)
     starts = graph.sources[dataset.episode_starts]
     from_start = graph.values(steps)[starts]
@@ -122,6 +122,11 @@ def stitched_return(
         shown = np.bincount(starts, observed) / np.maximum(np.bincount(starts), 1)
         from_start = np.where(np.isfinite(from_start), from_start, shown[starts])
     return Stitched(float(from_start.max()), float(from_start.mean()), graph.cells, graph.crossings(dataset))
+
+
+def _parts(outcomes: str) -> tuple[str, ...]:
+    """Return what the cells of the default grid are made of: without the actions where no path asks for them."""
+    return ("observations",) if outcomes == "best" else ("observations", "actions")
 
 
 class _Graph:
@@ -199,8 +204,8 @@ def measures(basis: Basis) -> Measures:
     bins = 100 if basis.bins is None else basis.bins
 
     def stitched() -> Stitched:
-        if not has_bins(dataset):
-            raise NotMeasurable("a grid needs observations and actions that are numbers")
+        if not has_bins(dataset, _parts("best")):
+            raise NotMeasurable("a grid needs observations that are numbers")
         return basis.cache("stitched", lambda: stitched_return(dataset, bins=bins))
 
     def source(found: Stitched) -> str:

@@ -5,21 +5,37 @@ if __name__ != "assay.relabeling":
 
 from assay.relabeling.hide_actions import HideActions
 from assay.relabeling.inverse_dynamics import InverseDynamicsLabels
+from assay.relabeling.judge_quality import JudgeQuality, judge_quality
+from assay.relabeling.judges import EndpointJudge, HumanJudge, ScriptedTeacher
 from assay.relabeling.label_error import label_error
 from assay.relabeling.labelled_only import LabelledOnly, RestoreTruth
 from assay.relabeling.latent_actions import LatentActionLabels
 from assay.relabeling.nearest_neighbour import NearestNeighbourLabels
 from assay.relabeling.one_step import OneStepLabels
+from assay.relabeling.preferences.agreement import ranking_accuracy
+from assay.relabeling.preferences.labels import PreferenceRewardLabels
+from assay.relabeling.simple_rewards import ConstantRewards, SparseRewards
+from assay.relabeling.task_measure import TaskMeasure
 from assay.relabeling.uncertain_labels import UncertainLabels
 
 __all__ = [
+    "ConstantRewards",
+    "EndpointJudge",
     "HideActions",
+    "HumanJudge",
     "InverseDynamicsLabels",
+    "JudgeQuality",
     "LabelledOnly",
     "LatentActionLabels",
     "NearestNeighbourLabels",
     "OneStepLabels",
+    "PreferenceRewardLabels",
     "RestoreTruth",
+    "ScriptedTeacher",
+    "SparseRewards",
+    "TaskMeasure",
     "UncertainLabels",
+    "judge_quality",
     "label_error",
+    "ranking_accuracy",
 ]

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from assay.datasets.dataset import Dataset
+from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.streaming import StepReader
 
 __all__ = ["DatasetView", "Plane", "dimension_names", "is_image"]
@@ -47,15 +47,15 @@ class DatasetView:
 
     @cached_property
     def actions(self) -> tuple[list[str], np.ndarray]:
-        """Names and (n, D) float64 values of the actions."""
-        return self.numbers("actions", self.steps)
+        """Names and (n, D) float64 values of the actions, of the steps that have one."""
+        return self.numbers("actions", self.steps[~self.dataset.missing["actions"][self.steps]])
 
     def numbers(self, prefix: str, steps: np.ndarray) -> tuple[list[str], np.ndarray]:
         """Return names and (n, D) float64 values of the columns below `prefix`, for some steps."""
         reader = StepReader(self.dataset)
         names: list[str] = []
         parts = [np.zeros((len(steps), 0))]
-        for name in reader.leaves(prefix):
+        for name in (name for name in self.dataset.columns if is_under(name, prefix)):
             array = self.dataset.column(name)
             if array.dtype.kind not in "fiub" or is_image(array):
                 continue

@@ -10,6 +10,7 @@ from assay.analysis.figures.dataset_view import DatasetView
 from assay.analysis.figures.histogram import draw_histogram
 from assay.analysis.figures.layout import Heading, axes_at, canvas, write_text
 from assay.analysis.figures.style import GRID, INK, NARROW_BELOW, thousands
+from assay.datasets.missing import complete_episodes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,16 +31,19 @@ def plot_episodes(view: DatasetView, *, width_pixels: int = 720) -> Figure:
     -------
     matplotlib.figure.Figure
         Two histograms of shares of the episodes, with dashed lines at the means. Returns that are not finite are left
-        out and counted.
+        out and counted; without rewards there are lengths only.
     """
     dataset = view.dataset
     narrow = width_pixels < NARROW_BELOW
-    panels = [("Return of an episode", dataset.returns), ("Length of an episode, steps", dataset.episode_lengths)]
-    wrong = int(np.count_nonzero(~np.isfinite(dataset.returns)))
+    rated = complete_episodes(dataset, ("rewards",))
+    panels = [("Return of an episode", dataset.returns[rated])] if rated.any() else []
+    panels.append(("Length of an episode, steps", dataset.episode_lengths))
+    wrong = int(np.count_nonzero(~np.isfinite(dataset.returns[rated])))
     key = "Share of the episodes. Dashed: the mean."
     key += f" {wrong:,} returns are not finite and left out." if wrong else ""
+    key += "" if rated.all() else f" Rewards are missing in {np.count_nonzero(~rated):,} episodes."
     heading = Heading(width_pixels, "Episodes", key)
-    columns = 1 if narrow else 2
+    columns = 1 if narrow else len(panels)
     tall, left = 196, 46
     cell = (width_pixels - 16) / columns
     figure = canvas(width_pixels, heading.height + tall * (len(panels) // columns))

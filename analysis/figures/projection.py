@@ -43,7 +43,8 @@ def plot_projection(view: DatasetView, random: DatasetView | None = None, *, wid
     names, values = view.states
     dataset = view.dataset
     returns = dataset.returns[StepReader(dataset).episodes_of(view.steps)]
-    keep = np.isfinite(values).all(axis=1) & np.isfinite(returns)
+    rated = bool(np.isfinite(returns).any())
+    keep = np.isfinite(values).all(axis=1) & (np.isfinite(returns) if rated else True)
     points, returns = plane.project(values[keep]), returns[keep]
     if not len(points):
         return None
@@ -71,8 +72,12 @@ def plot_projection(view: DatasetView, random: DatasetView | None = None, *, wid
         axes.set(xlim=limits[0], ylim=limits[1])
         axes.locator_params(nbins=5)
         if others is None or index == 0:
-            write_text(figure, "By return of the episode", left + 34, top, fontweight="bold")
-            _by_return(figure, axes, points, returns, (left + 34, top + 19, cell - 52))
+            text = "By return of the episode" if rated else "States (no return is known)"
+            write_text(figure, text, left + 34, top, fontweight="bold")
+            if rated:
+                _by_return(figure, axes, points, returns, (left + 34, top + 19, cell - 52))
+            else:
+                _scatter(axes, points, color=_DATA_COLOR, alpha=0.6)
         else:
             write_text(figure, "Against data of random actions", left + 34, top, fontweight="bold")
             for at, (name, color) in enumerate((("random", SERIES[6]), ("this dataset", SERIES[0]))):

@@ -77,6 +77,7 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
     from assay.datasets.history import replay_obstacle
+    from assay.datasets.missing import describe_missing
 
     dataset = load(name, source_format, option)
     table = Table("column", "dtype", "shape", title=dataset.info.id or name)
@@ -88,7 +89,8 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         "read as": format_of(name, source_format),
         "steps": f"{dataset.total_steps:,}",
         "episodes": f"{dataset.total_episodes:,}",
-        "mean return": f"{dataset.returns.mean():.1f}",
+        "missing": ", ".join(describe_missing(dataset)),
+        "mean return": _mean_return(dataset),
         "environment": dataset.info.environment_id,
         "references": dataset.info.references.source if dataset.info.references else None,
         "description": dataset.info.description,
@@ -103,6 +105,17 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         out.print(f"[bold]history[/] {record.transform} {json.dumps(record.parameters)}", highlight=False)
     if dataset.history and (obstacle := replay_obstacle(dataset.history)):
         out.print(f"[bold]replay[/] {obstacle}", highlight=False)
+
+
+def _mean_return(dataset: Dataset) -> str | None:
+    """Return the mean of the returns that are known, in words; None where none is."""
+    from assay.datasets.missing import complete_episodes
+
+    known = dataset.returns[complete_episodes(dataset, ("rewards",))]
+    if not len(known):
+        return None if dataset.total_episodes else "nan"
+    of = "" if len(known) == dataset.total_episodes else f", of {len(known):,} episodes whose rewards are all there"
+    return f"{known.mean():.1f}{of}"
 
 
 @command("datasets", "collect")

@@ -31,7 +31,7 @@ from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5, write_rows
 from assay.datasets.formats.containers.hdf5_writing import create_hdf5
 from assay.datasets.formats.flat_hdf5 import block_for, info_from, take_block, with_history
-from assay.datasets.formats.losses import report_losses
+from assay.datasets.formats.losses import report_losses, require_held
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
 
@@ -41,6 +41,8 @@ TITLE = "d3rlpy"
 LAYOUT = "file .h5"
 ORDER = 60
 CANNOT_HOLD = (
+    "datasets without actions or rewards (an error), "
+    "labels that are missing in part (missing/..., dropped by name only), "
     "observations in a Dict, or nested deeper than one tuple (an error), nested actions (an error), "
     "next_observations that differ, terminations before the last step, weights, costs, corrupted/... and other "
     "columns that methods may learn from (dropped by name only), infos, final observations, truncations beside a "
@@ -244,6 +246,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False, drop: Collec
         If observations or actions are nested otherwise, or hold text, or a column that changes what is learned would
         be lost.
     """
+    require_held(dataset, TITLE)
     observed = _observations(dataset)
     if "actions" not in dataset.columns:
         raise DatasetError("d3rlpy holds actions as one array; those of this dataset are nested")

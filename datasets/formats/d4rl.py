@@ -35,6 +35,8 @@ TITLE = "D4RL"
 LAYOUT = "file .hdf5"
 ORDER = 80
 CANNOT_HOLD = (
+    "datasets without actions or rewards (an error), "
+    "labels that are missing in part (missing/..., dropped by name only), "
     "nested observations and actions (an error), episodes that the flags do not tell apart (an error), final "
     "observations known for some episodes only (an error), weights, costs, corrupted/... and other columns that "
     "methods may learn from (dropped by name only), episode columns, the final row of infos of N+E rows, infos of "

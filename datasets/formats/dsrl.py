@@ -23,6 +23,8 @@ TITLE = "DSRL"
 LAYOUT = "file .hdf5"
 ORDER = 70
 CANNOT_HOLD = (
+    "datasets without actions or rewards (an error), "
+    "labels that are missing in part (missing/..., dropped by name only), "
     "datasets without costs (an error), nested observations and actions (an error), episodes that the flags do not "
     "tell apart (an error), unknown final observations (an error), weights, corrupted/... and other columns that "
     "methods may learn from (dropped by name only), episode columns, the final row of infos of N+E rows, infos of "

@@ -28,7 +28,7 @@ from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError, FormatError
 from assay.datasets.formats.containers.hdf5 import Hdf5File, write_rows
 from assay.datasets.formats.containers.hdf5_writing import create_hdf5
-from assay.datasets.formats.losses import report_losses
+from assay.datasets.formats.losses import report_losses, require_held
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, Record, json_value
 
@@ -284,6 +284,7 @@ def write_flat(
 
 def check_structure(dataset: Dataset, name: str) -> None:
     """Raise DatasetError where flat arrays and flags cannot describe the dataset."""
+    require_held(dataset, name)
     for column in ("observations", "actions"):
         if column not in dataset.columns:
             raise DatasetError(f"{name} holds {column} as one array; those of this dataset are nested")

@@ -60,7 +60,7 @@ def read(path: Path, *, horizon: int | None = None) -> Dataset:
     Warns
     -----
     AssayWarning
-        If the demonstrations have no rewards; they are zeros then.
+        If the demonstrations have no rewards; they are missing then.
 
     Raises
     ------
@@ -98,10 +98,10 @@ def read(path: Path, *, horizon: int | None = None) -> Dataset:
                 f"array terminal has {len(terminal)} entries, but indices says {len(lengths)} trajectories"
             )
         if "rews" in file.names:
-            rewards = flat(file.read("rews"), "array rews")
+            rewards = {"rewards": flat(file.read("rews"), "array rews")}
         else:
-            rewards = np.zeros(steps)
-            warnings.warn(f"{path} has no rewards (rews); they are zeros", AssayWarning, stacklevel=3)
+            rewards = {}
+            warnings.warn(f"{path} has no rewards (rews); they are missing", AssayWarning, stacklevel=3)
         lasts = np.cumsum(lengths) - 1
         terminated = terminal if horizon is None else terminal & (lengths < horizon)
         terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
@@ -111,7 +111,7 @@ def read(path: Path, *, horizon: int | None = None) -> Dataset:
             {
                 "observations": file.read("obs"),
                 "actions": actions,
-                "rewards": rewards,
+                **rewards,
                 "terminations": terminations,
                 "truncations": truncations,
             },

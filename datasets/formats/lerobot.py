@@ -13,7 +13,7 @@ Every data file is read once, whatever the number of episodes in it. What become
 
     observation.<name>          observations/<name>, or observations where there is one only
     action, action.<name>       actions, or actions/<name> where there are several
-    next.reward                 rewards; zeros where it is missing
+    next.reward                 rewards; missing where it is not there, as actions are
     next.terminated, next.truncated     terminations, truncations (Assay writes them; they are features like any other)
     next.done                   LeRobot does not tell the two apart: with next.success on the same frame a termination,
                                 otherwise a truncation
@@ -58,6 +58,7 @@ TITLE = "LeRobot v3.0"
 LAYOUT = "folder"
 ORDER = 30
 CANNOT_HOLD = (
+    "labels that are missing in part (missing/..., dropped by name only), "
     "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "
     "(dropped by name only), final observations, nesting below the first level (joined by dots), the name of a "
     "single nested observation or action, rows without dimensions (they become rows of one number), final rows of "
@@ -117,7 +118,7 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
     Warns
     -----
     AssayWarning
-        About rewards or end flags that the dataset does not have: rewards are zeros, flags unset.
+        About actions, rewards or end flags that the dataset does not have: the labels are missing, the flags unset.
 
     Raises
     ------
@@ -150,9 +151,8 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
     wanted = _wanted_videos(path, features, videos)
     observed = [name for name in numbers if name.startswith("observation.")] + wanted
     acted = [name for name in numbers if _is_named(name, "action")]
-    if not observed or not acted:
-        listed = ", ".join(features)
-        raise FormatError(f"{path} has no observation.* or no action of numbers; its features are {listed}")
+    if not observed:
+        raise FormatError(f"{path} has no observation.* of numbers; its features are {', '.join(features)}")
     table = _read_frames(path, {name: features[name] for name in numbers}, episodes, observed)
     tasks = _read_tasks(path)
     if wanted:
@@ -160,8 +160,10 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
 
         for name in wanted:
             table[name] = decode(path, name, info, episodes.columns, episodes.lengths)
-    columns = _nest("observations", "observation", observed, table) | _nest("actions", "action", acted, table)
-    columns |= _rewards_and_flags(path, table, len(table["index"]))
+    columns = _nest("observations", "observation", observed, table) | (
+        _nest("actions", "action", acted, table) if acted else {}
+    )
+    columns |= _rewards_and_flags(path, table, len(table["index"]), bool(acted))
     extra = dict(episodes.extra)
     starts = np.cumsum(episodes.lengths) - episodes.lengths
     task = table["task_index"]
@@ -367,13 +369,16 @@ def _check_order(
             )
 
 
-def _rewards_and_flags(path: Path, table: Mapping[str, np.ndarray], steps: int) -> dict[str, np.ndarray]:
-    missing = []
+def _rewards_and_flags(
+    path: Path, table: Mapping[str, np.ndarray], steps: int, has_actions: bool
+) -> dict[str, np.ndarray]:
+    """Return the rewards, if there are some, and the flags; one warning says what the dataset has not."""
+    missing = [] if has_actions else ["actions of numbers (action), which are missing"]
+    rewards = {}
     if "next.reward" in table:
-        rewards = flat(table["next.reward"], f"{path}: next.reward")
+        rewards["rewards"] = flat(table["next.reward"], f"{path}: next.reward")
     else:
-        rewards = np.zeros(steps, np.float32)
-        missing.append("rewards (next.reward), which are zeros")
+        missing.append("rewards (next.reward), which are missing")
     flags = {name: _flag(path, table, name) for name in (*_FLAGS, "next.done", "next.success") if name in table}
     terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
     if all(name in flags for name in _FLAGS):
@@ -385,7 +390,7 @@ def _rewards_and_flags(path: Path, table: Mapping[str, np.ndarray], steps: int) 
         missing.append("end flags (next.done), of which none is set")
     if missing:
         warnings.warn(f"{path} has no {' and no '.join(missing)}", AssayWarning, stacklevel=4)
-    return {"rewards": rewards, "terminations": terminations, "truncations": truncations}
+    return {**rewards, "terminations": terminations, "truncations": truncations}
 
 
 def _flag(path: Path, table: Mapping[str, np.ndarray], name: str) -> np.ndarray:

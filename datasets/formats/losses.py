@@ -22,10 +22,11 @@ import warnings
 from collections.abc import Collection, Iterable
 
 from assay.datasets.dataset import Dataset, is_under
-from assay.datasets.errors import AssayWarning, DatasetError
+from assay.datasets.errors import AssayWarning, DatasetError, MissingLabelsError
 from assay.datasets.generators import BLOCK_STEPS
+from assay.datasets.missing import LABELS
 
-__all__ = ["changes_learning", "next_observations_differ", "report_losses"]
+__all__ = ["changes_learning", "next_observations_differ", "report_losses", "require_held"]
 
 _HARMLESS = ("infos", "truncations", "truth")
 
@@ -63,6 +64,24 @@ def next_observations_differ(dataset: Dataset) -> bool:
             if stored[start : start + BLOCK_STEPS].tobytes() != following.tobytes():
                 return True
     return False
+
+
+def require_held(dataset: Dataset, format_title: str, *elements: str) -> None:
+    """Raise MissingLabelsError where a format needs a column of actions or rewards that the dataset does not have.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    format_title : str
+        Name of the format, for messages.
+    elements : str
+        What the format cannot be without; default actions and rewards.
+    """
+    for element in elements or LABELS:
+        if not any(is_under(name, element) for name in dataset.columns):
+            raise MissingLabelsError(
+                f'{format_title} holds no dataset without {element}; format="assay" and "npz" keep it as it is'
+            )
 
 
 def report_losses(

@@ -83,7 +83,7 @@ def read(
     Warns
     -----
     AssayWarning
-        About rewards that were not recorded (they are zeros), a missing JSON file, and arrays that are not read.
+        About rewards that were not recorded (they are missing), a missing JSON file, and arrays that are not read.
 
     Raises
     ------
@@ -216,9 +216,8 @@ def _set_rewards(columns: dict[str, np.ndarray], trajectories: _Trajectories, ch
     elif "rewards" in columns:
         columns["rewards"] = flat(columns["rewards"], "array rewards")
     else:
-        columns["rewards"] = np.zeros(sum(trajectories.lengths), np.float32)
         hint = ' (rewards="success" makes them of the successes)' if success is not None else ""
-        trajectories.remarks.append(f"rewards were not recorded, so they are zeros{hint}")
+        trajectories.remarks.append(f"rewards were not recorded, so they are missing{hint}")
 
 
 def _set_flags(columns: dict[str, np.ndarray], trajectories: _Trajectories) -> None:

@@ -25,6 +25,7 @@ from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats.rows import dataset_from_rows, episode_lengths_from_flags, flags
 from assay.datasets.info import DatasetInfo
+from assay.datasets.missing import LABELS
 
 __all__ = ["COLUMNS", "Arrays", "dataset_from_mapping"]
 
@@ -144,15 +145,21 @@ def dataset_from_mapping(
     chosen = _choose(arrays, columns or {}, structures, where)
     _check_complete(chosen, structures, arrays, where)
     result = {name: _column(arrays[source], name, f"{where}: array {source}") for name, source in chosen.items()}
-    steps = len(result["rewards"])
+    measure = _measure(result)
+    steps = len(result[measure])
     missing = [name for name in _FLAGS if name not in result]
     for name in missing:
         result[name] = np.zeros(steps, bool)
     for name in _FLAGS:
         if len(result[name]) != steps:
-            raise DatasetError(f"{where}: {name} has {len(result[name])} rows, but rewards has {steps}")
+            raise DatasetError(f"{where}: {name} has {len(result[name])} rows, but {measure} has {steps}")
     lengths = _lengths(structures, arrays, result, where)
-    _warn(where, missing, sorted({*arrays, *unread} - {*chosen.values(), *structures.values()}))
+    _warn(
+        where,
+        missing,
+        [name for name in LABELS if not any(is_under(key, name) for key in result)],
+        sorted({*arrays, *unread} - {*chosen.values(), *structures.values()}),
+    )
     try:
         return _assemble(result, lengths, info)
     except DatasetError as error:
@@ -195,9 +202,8 @@ def _choose(
 def _check_complete(
     chosen: Mapping[str, str], structures: Mapping[str, str], arrays: Mapping[str, np.ndarray], where: object
 ) -> None:
-    missing = [name for name in ("observations", "actions") if not any(is_under(key, name) for key in chosen)]
-    missing += [] if "rewards" in chosen else ["rewards"]
-    if missing:
+    missing = [name for name in ("observations", *LABELS) if not any(is_under(key, name) for key in chosen)]
+    if "observations" in missing:
         example = ", ".join(f'"{name}": "..."' for name in missing)
         raise FormatError(
             f"{where}: nothing is named {' or '.join(missing)}; {_holds(arrays)}. "
@@ -217,12 +223,26 @@ def _holds(arrays: Mapping[str, np.ndarray]) -> str:
     return f"the file holds {', '.join(names[:30])}{more}" if names else "the file holds no arrays"
 
 
-def _warn(where: object, missing: list[str], unread: list[str]) -> None:
-    texts = [f"it has no {name}, so none is set" for name in missing]
+def _warn(where: object, missing: list[str], unlabelled: list[str], unread: list[str]) -> None:
+    texts = []
+    if unlabelled:
+        named = ", ".join(f'"{name}": "..."' for name in unlabelled)
+        texts.append(
+            f"nothing is named {' or '.join(unlabelled)}, so they are missing (columns={{{named}}} names them)"
+        )
+    texts += [f"it has no {name}, so none is set" for name in missing]
     if unread:
         texts.append(f'arrays that are not read: {", ".join(unread)} (columns={{"infos/...": "..."}} takes them)')
     if texts:
         warnings.warn(f"{where}: {'; '.join(texts)}", AssayWarning, stacklevel=4)
+
+
+def _measure(columns: Mapping[str, np.ndarray]) -> str:
+    """Return the column whose rows are the steps."""
+    for role in ("rewards", "actions", *_FLAGS, "observations"):
+        if found := next((name for name in columns if is_under(name, role)), None):
+            return found
+    raise AssertionError("observations are always there")
 
 
 def _column(array: np.ndarray, name: str, where: str) -> np.ndarray:
@@ -239,7 +259,7 @@ def _column(array: np.ndarray, name: str, where: str) -> np.ndarray:
 def _lengths(
     structures: Mapping[str, str], arrays: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], where: object
 ) -> np.ndarray:
-    steps = len(columns["rewards"])
+    steps = len(columns["terminations"])
     if not structures:
         return episode_lengths_from_flags(columns["terminations"], columns["truncations"])
     option, source = next(iter(structures.items()))
@@ -291,7 +311,7 @@ def _lengths_from_starts(starts: np.ndarray, steps: int, place: str) -> np.ndarr
 
 
 def _assemble(columns: Mapping[str, np.ndarray], lengths: np.ndarray, info: DatasetInfo | None) -> Dataset:
-    steps, episodes = len(columns["rewards"]), len(lengths)
+    steps, episodes = len(columns["terminations"]), len(lengths)
     observed = [name for name in columns if is_under(name, "observations")]
     following = [name for name in columns if is_under(name, "next_observations")]
     if not episodes or not all(len(columns[name]) == steps + episodes for name in observed):

@@ -40,10 +40,12 @@ _STRUCTURES = (_LENGTHS, "episode_ends", "episode_starts")
 
 
 def sniff(path: Path) -> bool:
-    """Tell whether `path` is an archive with observations, actions and rewards under these names."""
+    """Tell whether `path` is an archive with observations and rewards or ends of episodes under these names."""
     names = npz_names(path)
     found = {name.split("/")[0] for name in names}
-    return {"observations", "actions"} <= found and "rewards" in names
+    if "observations" not in found:
+        return False
+    return bool(found & {"terminations", "truncations", *_STRUCTURES}) or ("actions" in found and "rewards" in names)
 
 
 def read(

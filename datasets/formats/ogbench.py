@@ -25,7 +25,7 @@ from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.formats.containers.npz import npz_names, open_npz, write_npz
-from assay.datasets.formats.losses import report_losses
+from assay.datasets.formats.losses import report_losses, require_held
 from assay.datasets.formats.rows import flags, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
@@ -36,6 +36,8 @@ TITLE = "OGBench"
 LAYOUT = "file .npz"
 ORDER = 130
 CANNOT_HOLD = (
+    "datasets without actions or rewards (an error), "
+    "labels that are missing in part (missing/..., dropped by name only), "
     "nested observations or actions (an error), rewards, terminations (they become ends of trajectories), "
     "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "
     "(dropped by name only), flags other than one at the end of each episode, the last step of an episode whose "
@@ -159,6 +161,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False, drop: Collec
     >>> np.load(path)["terminals"].tolist()
     [False, False, False, True]
     """
+    require_held(dataset, TITLE)
     for name in ("observations", "actions"):
         if name not in dataset.columns:
             raise DatasetError(f"{name} are nested, and OGBench holds one array of them; choose one with replace()")

@@ -42,7 +42,7 @@ from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, Forma
 from assay.datasets.formats.containers.hdf5 import Hdf5File, members, open_hdf5, write_rows
 from assay.datasets.formats.containers.hdf5_writing import create_hdf5
 from assay.datasets.formats.flat_hdf5 import block_for, check_final_observations, info_from, take_block, with_history
-from assay.datasets.formats.losses import report_losses
+from assay.datasets.formats.losses import report_losses, require_held
 from assay.datasets.formats.rows import dataset_from_rows, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
 
@@ -52,6 +52,8 @@ TITLE = "robomimic"
 LAYOUT = "file .hdf5"
 ORDER = 50
 CANNOT_HOLD = (
+    "datasets without actions (an error), "
+    "labels that are missing in part (missing/..., dropped by name only), "
     "nested actions (an error), final observations known for some episodes only (an error), weights, costs, "
     "corrupted/... and other columns that methods may learn from (dropped by name only), infos of text, the final "
     "row of infos of N+E rows, foreign byte order, episode columns that are neither tags/... nor numbers nor text, "
@@ -213,8 +215,7 @@ class _Demonstrations:
                 "(robomimic/scripts/dataset_states_to_obs.py)"
             )
         if "rewards" not in result:
-            self.remarks.append("it has no rewards: they are all 0, as robomimic has it")
-            result["rewards"] = np.zeros(sum(self.lengths), np.float32)
+            self.remarks.append("it has no rewards: they are missing")
         for name in ("rewards", "dones"):
             if name in result and result[name].ndim == 2 and result[name].shape[1] == 1:
                 result[name] = result[name][:, 0]
@@ -313,18 +314,19 @@ def _set_flags(rows: dict[str, np.ndarray], demonstrations: _Demonstrations, mea
     for name in _FLAGS:
         if name in rows:
             rows[f"infos/{name}"] = rows.pop(name)
-    steps = len(rows["rewards"])
+    steps = sum(demonstrations.lengths)
     terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
     if given is None:
         demonstrations.remarks.append("it has no dones, so no episode has an end flag")
     else:
         done = flags(given, f"{where}: dones")
         lasts = np.cumsum(demonstrations.lengths) - 1
-        solved = rows["rewards"][lasts] == 1
         if meaning == "terminations":
             solved = np.ones(len(lasts), bool)
-        elif meaning == "truncations" or not _is_sparse(rows["rewards"]):
+        elif meaning == "truncations" or "rewards" not in rows or not _is_sparse(rows["rewards"]):
             solved = np.zeros(len(lasts), bool)
+        else:
+            solved = rows["rewards"][lasts] == 1
         terminations[lasts] = done[lasts] & solved
         truncations[lasts] = done[lasts] & ~solved
         if not np.array_equal(done, terminations):
@@ -371,6 +373,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
     DatasetError
         If actions are nested, or some final observations are unknown.
     """
+    require_held(dataset, TITLE, "actions")
     if "actions" not in dataset.columns:
         raise DatasetError("robomimic holds actions as one array; those of this dataset are nested")
     if not dataset.total_episodes:

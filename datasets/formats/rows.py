@@ -171,10 +171,11 @@ def dataset_from_rows(
     for name, array in columns.items():
         if array.ndim == 0:
             raise DatasetError(f"column {name} is a single value; one row per step is needed")
-    steps = len(columns["rewards"])
+    measure = "rewards" if "rewards" in columns else "terminations"
+    steps = len(columns[measure])
     for name, array in columns.items():
         if len(array) != steps:
-            raise DatasetError(f"column {name} has {len(array)} rows, but rewards has {steps}")
+            raise DatasetError(f"column {name} has {len(array)} rows, but {measure} has {steps}")
     if lengths is None:
         lengths = episode_lengths_from_flags(columns["terminations"], columns["truncations"])
     lengths = np.asarray(lengths)

@@ -14,6 +14,7 @@ from assay.analysis.figures import DatasetView, Plane, plot_projection, plot_tra
 from assay.datasets import Dataset, DatasetInfo, ReferenceScores
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.info import Record
+from assay.datasets.missing import without_labels
 from assay.datasets.spaces import Box, Discrete
 
 from .test_report import Page
@@ -156,3 +157,16 @@ def test_an_output_that_must_not_be_written_is_refused(tmp_path: Path) -> None:
         write_card(plain(), tmp_path)
     with pytest.raises(DatasetError, match="no card"):
         write_card(plain().select([]), target)
+
+
+def test_the_card_says_what_is_missing_and_draws_the_rest(tmp_path: Path) -> None:
+    columns = {name: plain().column(name) for name in plain().columns if name != "actions"}
+    dataset = Dataset(without_labels(columns, {"rewards": np.arange(60) < 15}), [20, 30, 10])
+    text = write_card(dataset, tmp_path / "card.html").read_text()
+    for said in ("no actions", "15 of 60 rewards missing", "of the 2 episodes whose rewards are all there"):
+        assert said in text
+    for found in ("actions are missing: no step has one", "rewards are missing: 15 of 60 steps have none"):
+        assert found in text
+    assert 'class="warning"' not in text  # facts, not faults
+    assert "Where the states lie" in text
+    assert "Actions, one by one" not in text

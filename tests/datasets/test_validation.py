@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from assay.datasets.dataset import Dataset, concatenate
 from assay.datasets.formats import format_named
 from assay.datasets.info import DatasetInfo
+from assay.datasets.missing import without_labels
 from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
 from assay.datasets.validation import Finding, ValidationReport, validate
 from tests.datasets.dataset_strategies import clean_dataset, datasets
@@ -385,3 +386,64 @@ def test_episodes_beyond_the_time_limit_of_their_environment_are_found() -> None
     (finding,) = validate(clean_dataset(info=DatasetInfo(env_spec=spec % 5))).findings
     assert (finding.check, finding.episode, finding.row, finding.count) == ("time limit", 0, 5, 10)
     assert "longer than the 5 steps" in finding.message
+
+
+def lacking(**masks: np.ndarray) -> Dataset:
+    """Clean data without the labels of the masks; True alone takes the column away."""
+    whole = clean_dataset()
+    columns = {name: whole.column(name) for name in whole.columns}
+    for element, mask in masks.items():
+        if mask is True:
+            del columns[element]
+        else:
+            columns = without_labels(columns, {element: mask})
+    return Dataset(columns, whole.episode_lengths)
+
+
+def test_missing_labels_are_a_fact_and_nothing_below_their_mask_is_looked_at() -> None:
+    mask = np.arange(60) % 12 == 3
+    report = lacking(actions=mask, rewards=mask).validate()
+    assert report.ok
+    assert [(item.check, item.severity, item.episode, item.row, item.count) for item in report.findings] == [
+        ("missing", "note", 0, 3, 5),
+        ("missing", "note", 0, 3, 5),
+    ]
+    assert str(report).splitlines()[0].endswith("0 errors, 0 warnings, 2 notes")
+    assert "5 of 60 steps have none, in 5 of 10 episodes" in report.findings[0].message
+    wholly = lacking(actions=True, rewards=True).validate()
+    assert wholly.ok
+    assert [item.message for item in wholly.findings] == [
+        f"{element} are missing: no step has one, in 10 of 10 episodes" for element in ("actions", "rewards")
+    ]
+
+
+def test_nan_beside_a_mask_is_a_defect() -> None:
+    mask = np.arange(60) == 3
+    dataset = lacking(rewards=mask)
+    rewards = dataset.rewards.copy()
+    rewards[7] = np.nan
+    found = dataset.replace({"rewards": rewards}).validate().findings
+    assert [(item.check, item.severity, item.episode, item.row, item.count) for item in found] == [
+        ("finite", "error", 1, 1, 1),
+        ("missing", "note", 0, 3, 1),
+    ]
+
+
+def test_labels_that_are_not_there_repeat_nothing_and_leave_their_space_alone() -> None:
+    observations = np.tile(np.random.default_rng(0).normal(size=(7, 3)), (10, 1))
+    actions = np.full(60, 2)
+    columns = {"observations": observations, "actions": actions, "rewards": np.zeros(60)}
+    whole = clean_dataset(**columns, info=DatasetInfo(action_space=Discrete(2, start=2)))
+    assert any(item.check == "duplicate episodes" for item in whole.validate().findings)
+    unlabelled = {name: whole.column(name) for name in whole.columns}
+    nothing = Dataset(
+        without_labels(unlabelled, {"actions": np.ones(60, bool)}), whole.episode_lengths, info=whole.info
+    )
+    assert {item.check for item in nothing.validate().findings} == {
+        "missing",
+        "zero rewards",
+    }  # 0 lies outside the space
+    del unlabelled["actions"]
+    states_only = Dataset(unlabelled, whole.episode_lengths, info=whole.info).validate()
+    assert states_only.ok
+    assert "(s, r, s')" in str(states_only)

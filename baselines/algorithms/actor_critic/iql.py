@@ -9,7 +9,8 @@ policy is regressed on the data with exponential advantage weights (equation 7):
     L(\pi) &= -E \, \min(e^{\beta u}, 100) \log \pi(a | s)
 
 The policy is a Gaussian with tanh mean and state-independent log standard deviations clipped to [-20, 2], and acts by
-its mean. The actor's learning rate follows a cosine to zero.
+its mean. The actor's learning rate follows a cosine to zero. Of discrete actions, the critics see the action as an entry each, and the
+policy is a softmax, trained by the same weights on log pi(a | s), that takes the likeliest one.
 
 Deviations: none from CORL's `iql.py`, whose choices differ from the original JAX code in that observations are
 normalized and rewards are not (github.com/tinkoff-ai/CORL/issues/33), and all three losses use the networks as they
@@ -18,7 +19,7 @@ were before the update. A truncation bootstraps; a termination does not.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from pydantic import Field
@@ -27,6 +28,7 @@ from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setti
 from assay.baselines.algorithms.distributions import gaussian_log_probability
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
+from assay.baselines.networks.network import Network
 from assay.datasets.registry import register
 
 __all__ = ["IQL"]
@@ -46,6 +48,7 @@ class IQL(Algorithm):
     """
 
     valued_by: ClassVar[tuple[str, ...]] = ("critic",)
+    discrete_actions: ClassVar[bool] = True
 
     expectile: float = Field(0.7, gt=0, lt=1)  # tau; nearer to 1 is nearer to the best action in the data
     temperature: float = Field(3.0, ge=0)  # beta, inverse temperature of the advantage weights; 0 is cloning
@@ -61,6 +64,7 @@ class IQL(Algorithm):
 
     def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         sizes = self.hidden
+        policy: dict[str, Any] = {"output": "tanh", "state_independent": shapes.action_size}
         return {
             "value": MLP(shapes.observation_size, 1, sizes, learning_rate="value_learning_rate"),
             "critic": MLP(
@@ -76,9 +80,8 @@ class IQL(Algorithm):
                 shapes.action_size,
                 sizes,
                 learning_rate="actor_learning_rate",
-                output="tanh",
-                state_independent=shapes.action_size,
                 schedule="cosine",
+                **({} if shapes.discrete_actions else policy),
             ),
         }
 
@@ -104,9 +107,7 @@ def losses(setting: Setting) -> Losses:
     critic_loss = (critics - targets[:, None]).square().mean((1, 2))
 
     weights = torch.exp(h.temperature * advantages.detach()).clamp(max=_LARGEST_WEIGHT)  # [P, B]
-    means = networks["actor"](batch.observations)  # [P, B, action]
-    log_std = networks["actor"].state_independent.clamp(*_LOG_STD_RANGE)  # [P, 1, action]
-    actor_loss = -(weights * gaussian_log_probability(batch.actions, means, log_std)).mean(-1)
+    actor_loss = -(weights * log_probability(networks["actor"], batch.observations, batch.actions)).mean(-1)
 
     metrics = {
         "value_loss": value_loss,
@@ -116,3 +117,11 @@ def losses(setting: Setting) -> Losses:
         "advantage_mean": advantages.mean(-1),
     }
     return Losses({"value": value_loss, "critic": critic_loss, "actor": actor_loss}, metrics)
+
+
+def log_probability(actor: Network, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+    """Return log pi(a | s), [P, B]: of a Gaussian, or where there is no standard deviation of a softmax."""
+    answers = actor(observations)  # [P, B, action]
+    if not cast(MLP, actor.spec).state_independent:
+        return (torch.log_softmax(answers, -1) * (actions > 0)).sum(-1)
+    return gaussian_log_probability(actions, answers, actor.state_independent.clamp(*_LOG_STD_RANGE))

@@ -18,6 +18,7 @@ from assay.datasets.atomic import atomic_folder
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, FormatError
 from assay.datasets.formats.containers.hdf5_guards import damage_is_a_format_error
+from assay.datasets.formats.losses import require_held
 from assay.datasets.formats.minari.assembly import assemble
 from assay.datasets.formats.minari.columns import check_final_observations, space_for, writable_columns
 from assay.datasets.formats.minari.hdf5_reader import MAIN, HDF5Reader
@@ -30,6 +31,8 @@ TITLE = "Minari"
 LAYOUT = "folder"
 ORDER = 20
 CANNOT_HOLD = (
+    "datasets without actions or rewards (an error), "
+    "labels that are missing in part (missing/..., dropped by name only), "
     "unknown final observations (an error), next_observations that differ, weights, costs, corrupted/... and other "
     "columns that methods may learn from (dropped by name only)"
 )
@@ -162,6 +165,7 @@ def write(
         raise ConfigError(f"data_format is {data_format!r}; Minari knows {', '.join(DATA_FORMATS)}")
     path = Path(os.path.abspath(path))
     identifier = identifier_for(path, dataset_id)
+    require_held(dataset, "Minari")
     check_final_observations(dataset)
     spaces = {
         "observations": space_for(dataset, "observations", dataset.info.observation_space, data_format),

@@ -258,9 +258,9 @@ def test_done_is_a_termination_only_with_success_and_else_a_truncation(written: 
 def test_missing_rewards_and_ends_are_named(written: Path) -> None:
     features = json.loads((written / "meta/info.json").read_text())["features"]
     edit_info(written, features={key: value for key, value in features.items() if not key.startswith("next.")})
-    with pytest.warns(AssayWarning, match=r"has no rewards \(next.reward\), which are zeros and no end flags"):
+    with pytest.warns(AssayWarning, match=r"has no rewards \(next.reward\), which are missing and no end flags"):
         dataset = read(written)
-    assert not dataset.rewards.any()
+    assert dataset.missing["rewards"].all()
     assert not (dataset.terminations | dataset.truncations).any()
 
 

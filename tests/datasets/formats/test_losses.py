@@ -18,6 +18,7 @@ import assay
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, UnknownNameError
 from assay.datasets.formats import writable_formats
+from assay.datasets.missing import without_labels
 from tests.datasets.dataset_strategies import clean_dataset, random_array
 from tests.datasets.formats.row_strategies import row_datasets
 
@@ -29,7 +30,6 @@ EXTRAS = (
     "costs",
     "corrupted/rewards",
     "uncertainty/rewards",
-    "missing/actions",
     "infos/missing/rewards",
     "mine",
 )
@@ -42,7 +42,7 @@ def changed_datasets(draw: st.DrawFn) -> Dataset:
     generator = np.random.default_rng(draw(st.integers(0, 1000)))
     steps = dataset.total_steps
     columns: dict[str, Any] = {
-        name: random_array(generator, "bool" if name.startswith(("corrupted", "missing")) else "float32", (steps,))
+        name: random_array(generator, "bool" if name.startswith("corrupted") else "float32", (steps,))
         for name in draw(st.sets(st.sampled_from(EXTRAS), max_size=2))
     }
     if draw(st.booleans()):
@@ -153,3 +153,59 @@ def test_what_is_dropped_has_to_be_there_and_to_be_something_that_can_be_missing
     assert not list(tmp_path.iterdir())
     assay.save(dataset, tmp_path / "a", drop=["weights"])
     assert "weights" not in assay.load(tmp_path / "a").columns
+
+
+HOLDING = {
+    "no rewards": {"assay", "npz", "lerobot", "robomimic"},
+    "no actions": {"assay", "npz", "lerobot"},
+    "some": {"assay", "npz"},
+}
+"""Formats that hold what a dataset lacks; all others refuse."""
+
+
+@st.composite
+def unlabelled_datasets(draw: st.DrawFn, lacking: str) -> Dataset:
+    dataset = draw(row_datasets(costs=True, unended=False, unknown_finals=False))
+    if lacking != "some":
+        return dataset.replace({lacking.removeprefix("no "): None})
+    steps = dataset.total_steps
+    masks = {
+        element: np.array(draw(st.lists(st.booleans(), min_size=steps, max_size=steps)))
+        for element in draw(st.sets(st.sampled_from(("actions", "rewards")), min_size=1))
+    }
+    masks = {element: mask | (np.arange(steps) == 0) for element, mask in masks.items()}
+    columns = without_labels({name: dataset.column(name) for name in dataset.columns}, masks)
+    return Dataset(columns, dataset.episode_lengths, episode_columns=dataset.episode_columns)
+
+
+@pytest.mark.parametrize("lacking", HOLDING)
+@pytest.mark.parametrize("name", writable_formats())
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_missing_labels_come_back_or_are_refused_by_name(
+    name: str, lacking: str, tmp_path: Path, data: st.DataObject
+) -> None:
+    dataset = data.draw(unlabelled_datasets(lacking))
+    folder = tmp_path / "case"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    path = folder / "case-v0"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssayWarning)
+        harmless = [
+            item
+            for item in (() if name == "dsrl" else ("costs", "next_observations"))
+            if any(is_under(column, item) for column in dataset.columns)
+        ]
+        if name not in HOLDING[lacking]:
+            with pytest.raises(DatasetError, match="missing/" if lacking == "some" else lacking.removeprefix("no ")):
+                assay.save(dataset, path, format=name, drop=harmless)
+            assert not list(folder.iterdir())
+            return
+        assay.save(dataset, path, format=name, drop=[] if name in ("assay", "npz") else harmless)
+        loaded = assay.load(path)
+    for element, mask in dataset.missing.items():
+        assert loaded.missing[element].tolist() == mask.tolist()
+        for column in (column for column in dataset.columns if is_under(column, element)):
+            before, after = dataset.column(column), loaded.column(column)
+            assert before.reshape(-1).tobytes() == after.reshape(-1).tobytes()

@@ -130,10 +130,10 @@ def test_what_is_not_taken_and_flags_that_are_nowhere_are_named() -> None:
     [
         (
             {"act": None},
-            {"observations": "state"},
+            {},
             {},
             FormatError,
-            r'actions or rewards; the file holds.*"actions": "',
+            r'observations or actions or rewards; the file holds.*"actions": "',
         ),
         ({}, COLUMNS, {}, FormatError, "nothing says where episodes end.*episode_lengths="),
         ({}, {"obs": "state"}, {}, ConfigError, "'obs' is not a column"),
@@ -172,3 +172,15 @@ def test_arrays_are_read_once_and_only_when_needed() -> None:
     with pytest.warns(AssayWarning, match="stop"):
         read(Arrays(held, fetch), COLUMNS | {"terminations": "end"})
     assert sorted(asked) == ["act", "end", "rew", "state"]
+
+
+@pytest.mark.parametrize("element", ["actions", "rewards"])
+def test_labels_that_nothing_is_named_are_missing_and_said_to_be(element: str) -> None:
+    held = arrays(**{"act" if element == "actions" else "rew": None})
+    columns = {key: value for key, value in COLUMNS.items() if key != element}
+    columns |= {"terminations": "end", "truncations": "stop"}
+    with pytest.warns(AssayWarning, match=f"nothing is named {element}, so they are missing"):
+        dataset = dataset_from_mapping(held, where="here", columns=columns)
+    assert {key: bool(mask.all()) for key, mask in dataset.missing.items()} == {
+        key: key == element for key in ("actions", "rewards")
+    }

@@ -166,7 +166,7 @@ def test_missing_rewards_and_dones_and_what_is_not_read_are_named(tmp_path: Path
         "other",
     ):
         assert text in message
-    assert not dataset.rewards.any()
+    assert dataset.missing["rewards"].all()
     assert not (dataset.terminations | dataset.truncations).any()
 
 
