@@ -38,7 +38,7 @@ def main(folder: str = "runs/semi-supervised-small") -> None:
     suite = Suite.from_yaml(HERE.parent / "suites" / f"{described['name']}.yaml")
     runs = load_runs(folder).filter(pl.col("status") == "finished")
     plot_scores(runs).savefig(FIGURE, dpi=144, facecolor="white")
-    write("scores", scores(runs))
+    write("scores", f"![scores](images/{FIGURE.name})\n\n{scores(runs)}")
     write("errors", errors(filled_in(suite, described["budget"])))
 
 
