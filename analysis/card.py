@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.analysis.episode_rows import EpisodeScores, episode_rows
 from assay.analysis.figures import (
     DatasetView,
     number_text,
@@ -53,6 +54,7 @@ def write_card(
     output: str | os.PathLike[str] = "card.html",
     *,
     metrics: pl.DataFrame | None = None,
+    episodes: EpisodeScores | None = None,
     random: Dataset | None = None,
     name: str = "",
     overwrite: bool = True,
@@ -66,6 +68,8 @@ def write_card(
         The file to write. It appears whole or not at all.
     metrics : polars.DataFrame, optional
         Table from `assay.metrics.assess`.
+    episodes : EpisodeTable, optional
+        Table from `assay.metrics.assess(dataset, per="episode")`: a row per episode, which a reader can sort.
     random : Dataset, optional
         Data of random actions in the same environment; drawn beside the dataset.
     name : str
@@ -107,6 +111,8 @@ def write_card(
         parts.append(_warning(report))
     parts.append("<h2>In figures</h2>")
     parts += [figure_block(key, draw, text) for key, text, draw in figures]
+    if episodes is not None:
+        parts += ["<h2>Episode by episode</h2>", episode_rows(dataset, episodes)]
     if metrics is not None and len(metrics):
         parts += ["<h2>In numbers</h2>", _metrics(metrics)]
     parts += ["<h2>What it is</h2>", _facts(dataset), _columns(dataset), _history(dataset)]
@@ -146,9 +152,8 @@ def _rounded(value: float) -> float:
 
 
 def _warning(report: ValidationReport) -> str:
-    errors = sum(finding.severity == "error" for finding in report.findings)
-    notes = sum(finding.severity == "note" for finding in report.findings)
-    counts = [(errors, "error"), (len(report.findings) - errors - notes, "warning")]
+    found = [finding.severity for finding in report.findings]
+    counts = [(found.count(severity), severity) for severity in ("error", "warning")]
     text = " and ".join(f"{count} {noun}{'s' if count > 1 else ''}" for count, noun in counts if count)
     return f'<div class="warning">Validation found {text}: <a href="#validation">what and where</a>.</div>'
 

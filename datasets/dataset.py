@@ -17,7 +17,7 @@ So s' costs nothing. A stored `next_observations` column exists only where it di
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -58,8 +58,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import torch
+    from matplotlib.figure import Figure
 
+    from assay.datasets.episode import Episode
     from assay.datasets.frames import StepsFrame
+    from assay.datasets.torch_dataset import TransitionBatches, TransitionDataset
     from assay.datasets.validation import ValidationReport
 
 __all__ = ["Dataset", "check_episode", "concatenate", "is_under", "map_nested"]
@@ -273,6 +276,74 @@ class Dataset:
             check_episode(arrays, lengths[-1], f"episode {number}")
         columns = {name: np.concatenate([arrays[name] for arrays in flat]) for name in flat[0]}
         return cls(columns, lengths, info=info)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        observations: Any = None,
+        actions: Any = None,
+        rewards: str | None = None,
+        episode: str | Sequence[str] | None = None,
+        time: str | None = None,
+        terminations: str | None = None,
+        truncations: str | None = None,
+        extra: Sequence[str] | Mapping[str, Any] | None = None,
+        *,
+        ends: str | None = None,
+        columns: Any = None,
+        info: DatasetInfo | None = None,
+        **further: Any,
+    ) -> Dataset:
+        """Make a dataset of a frame of pandas, polars or pyarrow, one row per step; numbers are copied once.
+
+        An episode of T rows has T observations for T steps: its final observation is unknown, unless its last row has no
+        action. Missing numbers of observations are NaN.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame, polars.DataFrame, polars.LazyFrame, pyarrow.Table or pyarrow.RecordBatch
+        observations, actions : str, list of str, or mapping of names to those
+            One column, several side by side in a row, or nested observations.
+        rewards, terminations, truncations : str, optional
+        episode : str or list of str, optional
+            Columns whose values tell episodes apart. Without, flags end episodes.
+        time : str, optional
+            Time stamps, kept as the column `time` in seconds.
+        extra : list of str, or mapping of columns to str, optional
+            Kept beside, as `infos/<name>`; or under other names, such as `{"costs": "damage"}`.
+        ends : "truncated", "terminated" or str, optional
+            What the end of an episode means where no flag says it; or the column whose value in the last row says whether it
+            terminated.
+        columns : mapping or path of a YAML file, optional
+            All of this as one mapping, in place of the arguments.
+        info : DatasetInfo, optional
+        **further
+            Other keys of such a mapping: `gap`, `resets`, `time_unit`, `episode_lengths`, `units`, `categories`, `name`, ...;
+            see `assay.datasets.tables.column_mapping`.
+
+        Raises
+        ------
+        ConfigError, FormatError
+            If a name is not there, or not enough is said.
+        DatasetError
+            If the rows do not fit together; with the column and the row.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> frame = pl.DataFrame({
+        ...     "run": ["a", "a", "b"], "x": [0.0, 0.1, 5.0], "y": [1.0, 1.1, 6.0], "u": [1.0, 1.0, -1.0], "r": [0.0, 1.0, 2.0]})
+        >>> dataset = Dataset.from_frame(
+        ...     frame, observations=["x", "y"], actions=["u"], rewards="r", episode="run", ends="truncated")
+        >>> dataset.total_episodes, dataset.returns.tolist(), dataset.info.names["observations"]
+        (2, [1.0, 2.0], ('x', 'y'))
+        """
+        from assay.datasets.tables.frames import dataset_from_frame
+
+        said = {"observations": observations, "actions": actions, "rewards": rewards, "episode": episode, "time": time}
+        said |= {"terminations": terminations, "truncations": truncations, "extra": extra, "ends": ends, **further}
+        return dataset_from_frame(frame, columns, said, info)
 
     def replace(
         self,
@@ -759,6 +830,57 @@ class Dataset:
         """Return `transitions(dtype, keep_terminal=keep_terminal)` as tensors on a device."""
         return self.transitions(dtype, keep_terminal=keep_terminal).to_torch(device)
 
+    def to_torch_dataset(
+        self,
+        batch_size: int | None = None,
+        dtype: Any = np.float32,
+        *,
+        keep_terminal: bool = True,
+        shuffle: bool = True,
+        seed: int = 0,
+    ) -> TransitionDataset | TransitionBatches:
+        """Return the transitions for a training loop of your own, for torch's `DataLoader` and its workers.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            With it, an `IterableDataset` of whole batches, for `DataLoader(batches, batch_size=None)`; it is much faster.
+            Without, a `Dataset` of single transitions.
+        dtype, keep_terminal
+            As in `transitions`.
+        shuffle : bool
+        seed : int
+            Of the order of batches.
+        """
+        from assay.datasets.torch_dataset import TransitionBatches, TransitionDataset
+
+        if batch_size is None:
+            return TransitionDataset(self, dtype, keep_terminal=keep_terminal)
+        return TransitionBatches(self, batch_size, dtype, keep_terminal=keep_terminal, shuffle=shuffle, seed=seed)
+
+    def plot(self, kind: str = "episodes", *, width_pixels: int = 720) -> Figure:
+        """Draw the dataset.
+
+        Parameters
+        ----------
+        kind : "episodes", "trajectories", "projection", "frames", "observations" or "actions"
+            Returns and lengths; the worst, the median and the best episode; states on two components; a few images; the
+            distribution of every number.
+        width_pixels : int
+
+        Raises
+        ------
+        DatasetError
+            If there is nothing of this kind to draw.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from assay.datasets.plotting import plot
+
+        return plot(self, kind, width_pixels=width_pixels)
+
     # ---------------------------------------------------------------- subsets
 
     def select(self, episodes: Any) -> Dataset:
@@ -911,7 +1033,33 @@ class Dataset:
         return validate(self)
 
     def __len__(self) -> int:
+        """N, the number of steps."""
         return self.total_steps
+
+    def __iter__(self) -> Iterator[Episode]:
+        from assay.datasets.episode import episodes_of
+
+        return episodes_of(self, range(self.total_episodes))
+
+    def __getitem__(self, episodes: Any) -> Any:
+        """Return an episode by its number, or the dataset of some: a slice, or what `select` takes."""
+        from assay.datasets.episode import episodes_of
+
+        if isinstance(episodes, slice):
+            return self.select(range(*episodes.indices(self.total_episodes)))
+        if isinstance(episodes, int | np.integer) and not isinstance(episodes, bool):
+            if not -self.total_episodes <= episodes < self.total_episodes:
+                raise IndexError(f"episode {episodes} does not exist; there are {self.total_episodes}")
+            return next(episodes_of(self, iter([int(episodes) % self.total_episodes])))
+        return self.select(episodes)
+
+    def __array__(self, *arguments: Any, **options: Any) -> np.ndarray:
+        raise TypeError("a Dataset is no array; take one of its columns, or transitions()")
+
+    def _repr_html_(self) -> str:
+        from assay.datasets.notebook_view import notebook_view
+
+        return notebook_view(self)
 
     def __repr__(self) -> str:
         name = self.info.id or self.info.environment_id or "dataset"

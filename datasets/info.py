@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.datasets.d4rl_table import d4rl_table
 from assay.datasets.environments.record import families
-from assay.datasets.errors import FormatError
+from assay.datasets.errors import DatasetError, FormatError
 from assay.datasets.spaces import Space, space_from_json, space_to_json
 
 SOURCE, CONCATENATE = "source", "datasets.concatenate"  # records that a history may begin with
@@ -150,6 +150,12 @@ class DatasetInfo:
     code: str = ""
     requirements: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)  # what a format holds beyond these, as JSON values
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # column -> a name for each number of a row
+    units: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # column -> a unit for each, "" where unknown
+
+    def __post_init__(self) -> None:
+        for key in ("names", "units"):
+            object.__setattr__(self, key, _texts_by_column(getattr(self, key), key))
 
     @property
     def environment_id(self) -> str | None:
@@ -175,6 +181,8 @@ class DatasetInfo:
             plain[key] = None if plain[key] is None else space_to_json(plain[key])
         if self.reference_scores is not None:
             plain["reference_scores"] = asdict(self.reference_scores)
+        for key in ("names", "units"):
+            plain[key] = {column: list(texts) for column, texts in plain[key].items()}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
     @classmethod
@@ -191,7 +199,24 @@ class DatasetInfo:
             values[key] = tuple(values.get(key, ()))
         if values.get("reference_scores") is not None:
             values["reference_scores"] = ReferenceScores(**values["reference_scores"])
-        return cls(**values)
+        try:
+            return cls(**values)
+        except DatasetError as error:
+            raise FormatError(str(error)) from error
+
+
+def _texts_by_column(given: Any, key: str) -> dict[str, tuple[str, ...]]:
+    wanted = f"info.{key} must be a mapping of columns to lists of texts, one text for each number of a row"
+    if not isinstance(given, Mapping):
+        raise DatasetError(f"{wanted}, not {type(given).__name__}")
+    for column, texts in given.items():
+        if (
+            isinstance(texts, str)
+            or not isinstance(texts, list | tuple)
+            or not all(isinstance(text, str) for text in texts)
+        ):
+            raise DatasetError(f"{wanted}; that of {column} is {texts!r}")
+    return {str(column): tuple(texts) for column, texts in given.items()}
 
 
 def assay_version() -> str:

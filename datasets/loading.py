@@ -14,12 +14,13 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayError, ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
-from assay.datasets.formats import format_named, sniff, writer_named
+from assay.datasets.formats import format_named, sniff, sniff_mapped, writer_named
 from assay.datasets.info import SOURCE, DatasetInfo, Record, assay_version, reference_scores
 from assay.datasets.progress import Auto, Progress, counted, reporting
 from assay.datasets.recording import unrecorded
 from assay.datasets.remote import d4rl_file, minari_folder
 from assay.datasets.spaces import space_from_gymnasium
+from assay.datasets.tables.column_mapping import as_mapping
 
 if TYPE_CHECKING:
     from assay.datasets.collection.collect import CollectedEpisodes
@@ -243,6 +244,8 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
 
 
 def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any]) -> Dataset:
+    if format is None and "columns" in options:  # a mapping names what the content does not show
+        format = sniff_mapped(path)
     format = format or sniff(path)
     read = format_named(format).read
     _check_options(read, options, f"option of reading {format}")
@@ -253,6 +256,8 @@ def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any
     if dataset.history and replay_obstacle(dataset.history) is None:
         return dataset
     # A dataset that was made in memory or changed by hand is rebuilt from this file: replay begins at the latest source.
+    if options.get("columns") is not None:  # what a file of names says now, not the file
+        options = {**options, "columns": as_mapping(options["columns"], path).to_plain()}
     parameters = {"name": name, "format": format, "options": options, "fingerprint": dataset.fingerprint}
     return dataset.replace(record=Record(SOURCE, parameters, version=assay_version()))
 

@@ -36,7 +36,9 @@ _PACKAGES = (
     "assay.corruption",
     "assay.relabeling",
     "assay.reweighting",
+    "assay.datasets.editing",
     "assay.datasets.naming",
+    "assay.datasets.resampling",
     "assay.datasets.tagging",
 )
 _ALWAYS_TOLD = ("element", "rate")  # by the summary of a transform, whether they differ from their defaults or not

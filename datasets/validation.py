@@ -6,7 +6,7 @@ Every check streams over blocks of rows, so memory maps stay on disk and a check
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,24 +14,25 @@ import numpy as np
 import xxhash
 
 from assay.datasets.dataset import Dataset, is_under
+from assay.datasets.dimensions import dimension_labels
 from assay.datasets.environments.specification import time_limit
 from assay.datasets.generators import BLOCK_STEPS
 from assay.datasets.missing import LABELS
 from assay.datasets.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, leaves
+from assay.datasets.time_checks import time_faults
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Finding", "ValidationReport", "validate"]
+__all__ = ["Finding", "ValidationReport", "steps_of_earlier_episodes", "validate"]
 
-Severity = Literal["error", "warning", "note"]
+Severity = Literal["error", "warning", "risk", "note"]
 
 _FROZEN_STEPS = 50  # shorter runs of one value are not called frozen
 _MOSTLY_CHANGING = 0.9  # share of the steps at which a dimension changes, for a long run of one value to be odd
 _ROUNDED_TO = 1e-3  # standard deviations, for steps to count as nearly the same
 _NEARLY = 0.9  # share of an episode's steps that another one has too, for the two to be near-duplicates
 _SHORTEST = 10  # steps; shorter episodes are too short to tell
-_MISSED_FRAMES = 1.5  # between two steps, from which on one is missing
 _LARGEST = float(np.finfo(np.float32).max)
 _SIZE_TOLERANCE = 0.01  # of the number of steps that a name promises
 
@@ -44,8 +45,9 @@ class Finding:
     ----------
     check : str
         Name of the check.
-    severity : "error", "warning" or "note"
-        Impossible, merely surprising, or a fact that decides what the data can be used for.
+    severity : "error", "warning", "risk" or "note"
+        Impossible; merely surprising; true but hard to learn from (only checks of a profile find risks); or a fact that decides
+        what the data can be used for.
     message : str
         What is wrong, in words.
     column : str or None
@@ -93,6 +95,7 @@ class ValidationReport:
     def __str__(self) -> str:
         count = {severity: sum(item.severity == severity for item in self.findings) for severity in get_args(Severity)}
         head = f"{len(self.checks)} checks: {count['error']} errors, {count['warning']} warnings"
+        head += f", {count['risk']} risks" if count["risk"] else ""
         head += f", {count['note']} notes" if count["note"] else ""
         return "\n".join([head, *(f"  {finding}" for finding in self.findings)])
 
@@ -121,9 +124,10 @@ def validate(dataset: Dataset) -> ValidationReport:
     space, dtypes that differ from the spaces, stored next observations that differ from the following observation
     where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
     are real numbers), transitions and episodes, near-duplicate episodes, constant columns or dimensions, frozen
-    dimensions, episodes beyond the environment's time limit, time stamps (`infos/timestamp`) that go back or leap inside an
-    episode, rewards that are all zero, a name that promises another number of steps. Notes: actions or rewards that are
-    missing; what stands below their mask is not looked at.
+    dimensions, episodes beyond the environment's time limit, time stamps (`time`) that go back, stand still, leap or come
+    unevenly inside an episode, a recording without any end flag (an error where only some episodes lack one), rewards that
+    are all zero, a name that promises another number of steps. Notes: actions or rewards that are missing; what stands below
+    their mask is not looked at.
 
     Parameters
     ----------
@@ -143,7 +147,7 @@ def validate(dataset: Dataset) -> ValidationReport:
       error: finite: 1 of 2 rows hold NaN or infinite values (column rewards, episode 1, row 0)
     """
     findings = [finding for check in _CHECKS.values() for finding in check(dataset)]
-    order = {"error": 0, "note": 2}
+    order = {"error": 0, "note": 3}
     findings.sort(key=lambda finding: order.get(finding.severity, 1))
     return ValidationReport(tuple(findings), tuple(_CHECKS))
 
@@ -224,7 +228,14 @@ def _finite(dataset: Dataset) -> Iterator[Finding]:
             if suspicious:
                 wrong = ~np.isfinite(block).all(axis=1)
                 tally.add(start, wrong if unlabelled is None else wrong & ~unlabelled[start : start + len(block)])
-        yield from tally.finding(dataset, "finite", "error", "hold NaN or infinite values", name, len(array))
+        text = "hold NaN or infinite values"
+        if tally.count and name in dataset.info.names:
+            text += f", the first in {dimension_labels(dataset, name, _not_finite(array[tally.first]))}"
+        yield from tally.finding(dataset, "finite", "error", text, name, len(array))
+
+
+def _not_finite(row: np.ndarray) -> list[int]:
+    return [int(number) for number in np.flatnonzero(~np.isfinite(np.ravel(row)))]
 
 
 def _magnitude(dataset: Dataset) -> Iterator[Finding]:
@@ -298,7 +309,7 @@ def _constant(dataset: Dataset) -> Iterator[Finding]:
         if len(dimensions) == len(constant):
             message = "every row is the same"
         else:
-            listed = ", ".join(map(str, dimensions[:10])) + (", ..." if len(dimensions) > 10 else "")
+            listed = dimension_labels(dataset, name, dimensions)
             message = f"{len(dimensions)} of {len(constant)} dimensions never change: {listed}"
         yield Finding("constant", "warning", message, name, count=len(dimensions))
 
@@ -316,7 +327,7 @@ def _frozen(dataset: Dataset) -> Iterator[Finding]:
         frozen = np.flatnonzero((changes >= _MOSTLY_CHANGING) & (longest >= needed))
         if len(frozen):
             worst = int(frozen[np.argmax(longest[frozen])])
-            listed = ", ".join(map(str, frozen[:10])) + (", ..." if len(frozen) > 10 else "")
+            listed = dimension_labels(dataset, name, frozen)
             message = (
                 f"{len(frozen)} of {len(longest)} dimensions stop changing for half of an episode, though they change "
                 f"at {_MOSTLY_CHANGING:.0%} of the steps or more: {listed}"
@@ -370,7 +381,11 @@ def _unended(dataset: Dataset) -> Iterator[Finding]:
         episode = int(unended[0])
         message = f"{len(unended):,} of {dataset.total_episodes:,} episodes end without a termination or truncation"
         row = int(dataset.episode_lengths[episode]) - 1
-        yield Finding("episode end", "error", message, episode=episode, row=row, count=len(unended))
+        severity: Severity = "error"
+        if not (dataset.terminations.any() or dataset.truncations.any()):
+            severity = "warning"
+            message += ': the recording has no end flags; say what its ends mean where it is read, columns={"ends": "truncated"}'
+        yield Finding("episode end", severity, message, episode=episode, row=row, count=len(unended))
 
 
 def _early_flags(dataset: Dataset) -> Iterator[Finding]:
@@ -651,8 +666,29 @@ def _tell_unlabelled_apart(dataset: Dataset, hashes: np.ndarray, names: set[str]
     return hashes
 
 
-def _near_duplicates(dataset: Dataset, exact: set[int]) -> Iterator[Finding]:
-    """Find episodes nearly all of whose (s, a), rounded, also occur in one earlier episode."""
+def steps_of_earlier_episodes(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each episode the earlier one that has most of its (s, a), rounded, and the share of its steps that it has.
+
+    Numbers are rounded to a thousandth of the standard deviation of their dimension.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Returns
+    -------
+    original : (E,) int64
+        -1 where no step occurred earlier.
+    share : (E,) float64
+
+    Examples
+    --------
+    >>> dataset = Dataset.from_arrays(
+    ...     observations=np.array([1.0, 2.0, 9.0, 1.0, 2.0, 9.0]), actions=np.array([0.0, 1.0, 0.0, 1.0]),
+    ...     rewards=np.zeros(4), terminations=[False, True] * 2, truncations=[False] * 4)
+    >>> [part.tolist() for part in steps_of_earlier_episodes(dataset)]
+    [[-1, 0], [0.0, 1.0]]
+    """
     rows = dataset.observation_rows
     hashes = np.zeros(dataset.total_steps, np.uint64)
     for name in dataset.columns:
@@ -666,11 +702,21 @@ def _near_duplicates(dataset: Dataset, exact: set[int]) -> Iterator[Finding]:
     earlier = episodes[first[inverse]]
     votes = np.flatnonzero(earlier < episodes)
     pairs, counts = np.unique(episodes[votes] * dataset.total_episodes + earlier[votes], return_counts=True)
-    later, original = np.divmod(pairs, max(1, dataset.total_episodes))
-    lengths = dataset.episode_lengths[later]
-    near = (lengths >= _SHORTEST) & (counts >= _NEARLY * lengths) & ~np.isin(later, sorted(exact))
+    later, origin = np.divmod(pairs, max(1, dataset.total_episodes))
+    original, share = np.full(dataset.total_episodes, -1), np.zeros(dataset.total_episodes)
+    order = np.argsort(counts, kind="stable")  # the largest comes last and stays
+    original[later[order]] = origin[order]
+    share[later[order]] = counts[order] / dataset.episode_lengths[later[order]]
+    return original, share
+
+
+def _near_duplicates(dataset: Dataset, exact: set[int]) -> Iterator[Finding]:
+    """Find episodes nearly all of whose (s, a), rounded, also occur in one earlier episode."""
+    original, share = steps_of_earlier_episodes(dataset)
+    near = (dataset.episode_lengths >= _SHORTEST) & (share >= _NEARLY)
+    near[sorted(exact)] = False
     if near.any():
-        found, of = later[near], original[near]
+        found, of = np.flatnonzero(near), original[near]
         message = (
             f"{len(found):,} of {dataset.total_episodes:,} episodes nearly repeat an earlier one (the first: episode "
             f"{of[0]}): {_NEARLY:.0%} of their (s, a) or more agree to {_ROUNDED_TO:g} standard deviations"
@@ -739,37 +785,11 @@ def _promised_size(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _timestamps(dataset: Dataset) -> Iterator[Finding]:
-    """Find time stamps that go back, stand still, or leap inside an episode, as where two takes were stored as one."""
-    name = "infos/timestamp"
-    if name not in dataset.columns:
-        return
-    times = dataset.column(name)
-    if times.shape != (dataset.total_steps,) or times.dtype.kind not in "iuf" or dataset.total_steps < 2:
-        return
-    later = np.ones(dataset.total_steps, bool)  # has an earlier step in its episode
-    later[dataset.episode_starts] = False
-    passed = np.diff(times.astype(np.float64), prepend=times[:1])
-    back = later & ~(passed > 0)
-    tally = _Tally()
-    tally.add(0, back)
-    text = "go back or stand still inside an episode, as where two takes were stored as one"
-    yield from tally.finding(dataset, "timestamps", "warning", text, name, dataset.total_steps)
-    frame = _seconds_per_frame(dataset)
-    if frame is None:
-        return
-    tally = _Tally()
-    tally.add(0, later & (passed > _MISSED_FRAMES * frame))
-    text = f"come more than {_MISSED_FRAMES:g} frames of {frame:.4g} s after the step before, so frames are missing"
-    yield from tally.finding(dataset, "timestamps", "warning", text, name, dataset.total_steps)
-
-
-def _seconds_per_frame(dataset: Dataset) -> float | None:
-    """Return the time between two steps, where the source says how many there are in a second."""
-    for source in dataset.info.extra.values():
-        rate = source.get("fps") if isinstance(source, Mapping) else None
-        if isinstance(rate, int | float) and not isinstance(rate, bool) and rate > 0:
-            return 1.0 / rate
-    return None
+    """Find time stamps that go back, stand still, leap, or do not come evenly inside an episode."""
+    for name, text, wrong in time_faults(dataset):
+        tally = _Tally()
+        tally.add(0, wrong)
+        yield from tally.finding(dataset, "timestamps", "warning", text, name, dataset.total_steps)
 
 
 _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, MissingLabelsError, UnknownNameError
 from assay.datasets.progress import Auto, Draw, reporting
+from assay.datasets.recording import unrecorded
 from assay.metrics.labelled_part import labelled_parts
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, groups
 from assay.metrics.returns import require_episodes
 
 if TYPE_CHECKING:
+    from assay.metrics.robot import RobotChecks
+    from assay.metrics.robot.episode_table import EpisodeTable
     from assay.metrics.table import MetricTable
 
 __all__ = ["assess", "metric_names"]
@@ -27,16 +31,51 @@ __all__ = ["assess", "metric_names"]
 _TITLE = "measuring"
 
 
+@overload
 def assess(
     dataset: Dataset,
     reference: Dataset | None = None,
-    select: Sequence[str] | None = None,
+    select: Sequence[str] | str | None = None,
     bins: int | None = None,
     seed: int = 0,
     sample: int = 20_000,
     definition: str = "paper",
     progress: Callable[[int, int, str], None] | Auto | None = "auto",
-) -> MetricTable:
+    *,
+    per: Literal["dataset"] = "dataset",
+    checks: None = None,
+) -> MetricTable: ...
+
+
+@overload
+def assess(
+    dataset: Dataset,
+    reference: Dataset | None = None,
+    select: Sequence[str] | str | None = None,
+    bins: int | None = None,
+    seed: int = 0,
+    sample: int = 20_000,
+    definition: str = "paper",
+    progress: Callable[[int, int, str], None] | Auto | None = "auto",
+    *,
+    per: Literal["episode"],
+    checks: RobotChecks | Mapping[str, Any] | None = None,
+) -> EpisodeTable: ...
+
+
+def assess(
+    dataset: Dataset,
+    reference: Dataset | None = None,
+    select: Sequence[str] | str | None = None,
+    bins: int | None = None,
+    seed: int = 0,
+    sample: int = 20_000,
+    definition: str = "paper",
+    progress: Callable[[int, int, str], None] | Auto | None = "auto",
+    *,
+    per: Literal["dataset", "episode"] = "dataset",
+    checks: RobotChecks | Mapping[str, Any] | None = None,
+) -> MetricTable | EpisodeTable:
     """Measure a dataset.
 
     Parameters
@@ -46,7 +85,9 @@ def assess(
         Dataset that relative metrics compare with, such as the replay dataset of the same environment. Without it there are no
         rows such as `saco` and `lsaco`, and `unique_state_actions` counts on the dataset's own range.
     select : sequence of str, optional
-        Metrics or groups of them to compute, in this order; default: every metric whose inputs this dataset has.
+        Metrics or groups of them to compute, in this order; default: every metric whose inputs this dataset has. With
+        `per="episode"`: "robot" (the default; all checks of recorded robots), names of these checks, or any other metric,
+        which is then measured on each episode alone.
     bins : int, optional
         Bin edges per column of the state-action grid; default 100, and 5 for the notebook's definition.
     seed : int
@@ -58,11 +99,17 @@ def assess(
     progress : callable, optional
         Called with (metrics done, metrics in all, name of the next). By default a bar is shown where somebody looks; None is
         silent. See `assay.datasets.progress`.
+    per : "dataset" or "episode"
+        One value for all, or one per episode and, where that is meaningful, dimension.
+    checks : RobotChecks or mapping of its fields, optional
+        Settings and limits of the checks per episode, such as `{"limits": {"idle_tail": 0.1}}`.
 
     Returns
     -------
     polars.DataFrame
-        Columns metric, value, interval (a struct of low and high, the 95 % interval, or null), unit, source, seconds
+        With `per="episode"` an `assay.metrics.robot.episode_table.EpisodeTable`, whose `wide()` has one row per episode and
+        which prints the correlation of each score with the length of the episodes. Otherwise
+        columns metric, value, interval (a struct of low and high, the 95 % interval, or null), unit, source, seconds
         (what several metrics share counts for the first of them). `print` shows all rows. `.unnest("interval")` makes two
         columns of the interval. `metric_names(dataset)` lists the metrics by group. A metric whose columns hold NaN,
         infinity or missing values is left out; an `AssayWarning` and the table's `skipped` name the reason and the place.
@@ -87,10 +134,21 @@ def assess(
     ...     terminations=[False, True, False], truncations=[False, False, True])
     >>> assess(dataset, select=["return_mean", "fraction_terminated"])["value"].to_list()
     [3.0, 0.5]
+    >>> assess(dataset, per="episode", select="length", checks={"rate": 10})["value"].to_list()
+    [2.0, 1.0]
     """
     from assay.metrics.table import MetricTable
 
     require_episodes(dataset)
+    if per not in ("dataset", "episode"):
+        raise UnknownNameError("per", str(per), ("dataset", "episode"))
+    if per == "episode":
+        chosen_names = [select] if isinstance(select, str) else select
+        return _assess_episodes(
+            Basis(dataset, reference, bins, seed, sample, definition), chosen_names, checks, progress
+        )
+    if checks is not None:
+        raise ConfigError('checks are settings of checks per episode: pass per="episode" too')
     if isinstance(select, str):
         raise ConfigError(f"select must be a list of metric names, such as [{select!r}]")
     basis = Basis(dataset, reference, bins, seed, sample, definition)
@@ -127,6 +185,57 @@ def assess(
     for note in table.notes:
         warnings.warn(note, AssayWarning, stacklevel=2)
     return table
+
+
+def _assess_episodes(
+    basis: Basis,
+    select: Sequence[str] | None,
+    checks: RobotChecks | Mapping[str, Any] | None,
+    progress: Callable[[int, int, str], None] | Auto | None,
+) -> EpisodeTable:
+    from assay.metrics.robot.episode_table import EpisodeTable
+    from assay.metrics.robot.profile import ROBOT, robot_table
+
+    names = [ROBOT] if select is None else list(select)
+    plain = [name for name in names if name in _names_of_measures(basis)]
+    robot = [name for name in names if name not in plain]
+    with reporting(progress, _TITLE, _draw_metrics) as report:
+        table = robot_table(basis.dataset, None if ROBOT in robot else robot, checks) if robot else None
+        scores = [] if table is None else list(table.scores)
+        scores += [_score_of_episodes(name, basis, report) for name in plain]
+    result = EpisodeTable(scores, basis.dataset.episode_lengths, {} if table is None else table.skipped)
+    for note in result.notes:
+        warnings.warn(note, AssayWarning, stacklevel=3)
+    return result
+
+
+def _names_of_measures(basis: Basis) -> set[str]:
+    return {name for group in groups().values() for name in group.measures(basis)}
+
+
+def _score_of_episodes(name: str, basis: Basis, report: Callable[[int, int, str], None] | None) -> Any:
+    """Measure a metric on each episode alone; NaN where one episode is not enough."""
+    import numpy as np
+
+    from assay.metrics.robot import Score
+
+    dataset = basis.dataset
+    values, last, reason = np.full(dataset.total_episodes, np.nan), None, ""
+    for episode in range(dataset.total_episodes):
+        if report is not None:
+            report(episode, dataset.total_episodes, name)
+        with unrecorded():
+            alone = replace(basis, dataset=dataset.select([episode]), _results={})
+        measures = {key: measure for group in groups().values() for key, measure in group.measures(alone).items()}
+        try:
+            last = measures[name]()
+        except (NotMeasurable, KeyError) as error:
+            reason = str(error)
+            continue
+        values[episode] = last.value
+    if last is None:
+        raise NotMeasurable(f"{name} cannot be measured on one episode: {reason}")
+    return Score(name, values, last.unit, definition=last.source)
 
 
 class _Parts:

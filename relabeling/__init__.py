@@ -6,7 +6,14 @@ if __name__ != "assay.relabeling":
 from assay.relabeling.hide_actions import HideActions
 from assay.relabeling.inverse_dynamics import InverseDynamicsLabels
 from assay.relabeling.judge_quality import JudgeQuality, judge_quality
-from assay.relabeling.judges import EndpointJudge, HumanJudge, ScriptedTeacher
+from assay.relabeling.judges import (
+    EncoderJudge,
+    EndpointJudge,
+    HumanJudge,
+    ProgressServerJudge,
+    ScriptedTeacher,
+    VisionLanguageJudge,
+)
 from assay.relabeling.label_error import label_error
 from assay.relabeling.labelled_only import LabelledOnly, RestoreTruth
 from assay.relabeling.latent_actions import LatentActionLabels
@@ -20,6 +27,7 @@ from assay.relabeling.uncertain_labels import UncertainLabels
 
 __all__ = [
     "ConstantRewards",
+    "EncoderJudge",
     "EndpointJudge",
     "HideActions",
     "HumanJudge",
@@ -30,11 +38,13 @@ __all__ = [
     "NearestNeighbourLabels",
     "OneStepLabels",
     "PreferenceRewardLabels",
+    "ProgressServerJudge",
     "RestoreTruth",
     "ScriptedTeacher",
     "SparseRewards",
     "TaskMeasure",
     "UncertainLabels",
+    "VisionLanguageJudge",
     "judge_quality",
     "label_error",
     "ranking_accuracy",

@@ -28,6 +28,7 @@ OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a 
     ("baselines/__init__.py", "*"): "names of its own modules, when they are first used",
     ("datasets/environments/worker.py", "*"): "modules that register environments, as Gymnasium ids name them",
     ("datasets/registry.py", "*"): "what can be extended registers itself in the packages that its registry names",
+    ("datasets/plotting.py", "analysis"): "Dataset.plot opens the figures of the card when somebody draws",
     (
         "corruption/attacks/victim.py",
         "baselines",

@@ -21,6 +21,7 @@ SHARED = ROOT.parent / "shared" / "data" / "minari"
 COMMANDS = (
     "datasets list",
     "datasets show",
+    "datasets map",
     "datasets collect",
     "datasets train-policy",
     "datasets download",
@@ -549,3 +550,23 @@ def test_what_a_format_cannot_hold_is_dropped_by_name_only(capsys, dataset, tmp_
     assert not (tmp_path / "noisy-v0").exists()
     run(capsys, *convert, "--drop", "corrupted")
     assert "corrupted" not in run(capsys, "datasets", "show", tmp_path / "noisy-v0").split("history")[0]
+
+
+def test_map_proposes_columns_and_show_names_them(capsys, tmp_path):
+    (tmp_path / "logs").mkdir()
+    for name in ("run_1.csv", "run_2.csv"):
+        (tmp_path / "logs" / name).write_text("t,pos,cmd\n0.0,1.5,1\n0.1,2.5,0\n")
+    main(["datasets", "map", str(tmp_path / "logs")])
+    text = capsys.readouterr().out
+    assert "observations: [pos]" in text
+    assert "each of the 2 files is one" in text
+    (tmp_path / "columns.yaml").write_text(text + "\nends: truncated\nunits: {pos: m}\n")
+    shown = run(capsys, "datasets", "show", tmp_path / "logs", "--option", f"columns={tmp_path / 'columns.yaml'}")
+    assert "observations pos (m)" in shown
+    assert "read as table" in shown
+    assert "needs no mapping" in run(capsys, "datasets", "map", saved(tmp_path), status=1)
+
+
+def saved(folder: Path) -> Path:
+    assay.save(assay.load("pendulum/random", steps=400), folder / "own")
+    return folder / "own"

@@ -21,7 +21,7 @@ from assay.datasets.system_errors import system_reason
 __all__ = ["main", "number"]
 
 # In the order of the help.
-for _name in ("datasets", "policies", "transforms", "relabeling", "metrics", "training", "suites"):
+for _name in ("datasets", "editing", "policies", "transforms", "relabeling", "metrics", "training", "suites"):
     import_module(f"assay.cli.{_name}")
 
 _DESCRIPTION = """What is an offline-RL dataset worth? Load, corrupt, measure, train, report.

@@ -6,15 +6,16 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from assay.cli.application import command
+from assay.cli.application import Misuse, command
 from assay.cli.console import byte_bar, out, progress_bar
 from assay.cli.loading import check_free, format_of, load
-from assay.cli.options import Drop, Name, OptionalOutput, Settings, SourceFormat, settings
+from assay.cli.options import Checks, Drop, Name, OptionalOutput, Settings, SourceFormat, settings
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import check_seed
 
@@ -76,6 +77,7 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
+    from assay.datasets.dimensions import dimension_label
     from assay.datasets.history import replay_obstacle
     from assay.datasets.missing import describe_missing
 
@@ -86,7 +88,7 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
         table.add_row(column, str(array.dtype), " x ".join(f"{size:,}" for size in array.shape))
     out.print(table)
     facts = {
-        "read as": format_of(name, source_format),
+        "read as": format_of(name, source_format, option),
         "steps": f"{dataset.total_steps:,}",
         "episodes": f"{dataset.total_episodes:,}",
         "missing": ", ".join(describe_missing(dataset)),
@@ -101,10 +103,34 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
     for key, value in facts.items():
         if value:
             out.print(f"[bold]{key}[/] {value}", highlight=False)
+    for column in {**dataset.info.names, **dataset.info.units}:
+        if column in dataset.columns:
+            width = len(dataset.info.names.get(column, ())) or len(dataset.info.units[column])
+            names = ", ".join(dimension_label(dataset, column, number) for number in range(width))
+            out.print(f"[bold]{column}[/] {escape(names)}", highlight=False)
     for record in dataset.history:
         out.print(f"[bold]history[/] {record.transform} {json.dumps(record.parameters)}", highlight=False)
     if dataset.history and (obstacle := replay_obstacle(dataset.history)):
         out.print(f"[bold]replay[/] {obstacle}", highlight=False)
+
+
+@command("datasets", "map")
+def map_columns(path: Annotated[Positional[Path], arg(metavar="PATH")], *, source_format: SourceFormat = None) -> None:
+    """Propose a mapping of the columns of a table, archive or recording of your own, as YAML to be edited.
+
+    Example: assay datasets map logs/ > columns.yaml
+
+    Args:
+        path: A file, or a folder of files.
+        source_format: Look at the path as this format instead of deciding from its content.
+    """
+    from assay.datasets.formats import format_named, sniff, sniff_mapped
+
+    name = source_format or sniff_mapped(path) or sniff(path)
+    propose = getattr(format_named(name), "propose", None)
+    if propose is None:
+        raise ConfigError(f"{path} is {format_named(name).TITLE}, which needs no mapping: assay datasets show {path}")
+    print(propose(path))  # not by rich, which would wrap lines at the width of the screen
 
 
 def _mean_return(dataset: Dataset) -> str | None:
@@ -230,7 +256,7 @@ def convert(
     check_free(output, overwrite)
     dataset = load(name, source_format, option)
     save(dataset, output, format=format, overwrite=overwrite, drop=drop, **settings(write_option, "--write-option"))
-    read_as = format_of(name, source_format)
+    read_as = format_of(name, source_format, option)
     out.print(f"{dataset.total_steps:,} steps, read as {read_as}, written to {output} as {format}", soft_wrap=True)
 
 
@@ -240,21 +266,60 @@ def validate(
     name: Name,
     *,
     strict: bool = False,
+    profile: Literal["plain", "robot"] = "plain",
+    fail_on_risks: bool = False,
+    check: Checks = [],  # noqa: B006
+    json: Path | None = None,
+    junit: Path | None = None,
     source_format: SourceFormat = None,
     option: Settings = [],  # noqa: B006
 ) -> None:
-    """Check a dataset: shapes, NaN, flags, bounds, continuity, duplicates.
+    """Check a dataset: shapes, NaN, flags, bounds, continuity, duplicates; with --profile robot also clocks, sensors and motion.
+
+    Exit status: 0 passed; 1 an error was found (--strict: or a warning; --fail-on-risks: or a risk), or the dataset cannot be
+    read; 2 the command was misused.
 
     Example: assay validate path/to/dataset --strict
+
+    Example: assay datasets validate recordings --profile robot --strict --json findings.json --junit findings.xml
+
+    Example: assay validate recordings --profile robot --check limits='{"idle_tail": 0.1}' --fail-on-risks
 
     Args:
         name: Catalog name, minari:<id>, d4rl:<id> or path.
         strict: Exit with status 1 on warnings too, not only on errors.
+        profile: robot adds the checks of recorded robots. What is wrong with the data is an error; what may make learning
+            hard is a risk.
+        fail_on_risks: Exit with status 1 on risks too.
+        check: A setting of the profile, such as idle_speed=0.02, state=joints or limits='{"idle_tail": 0.1}'; several times.
+        json: Also write the findings to this file, as JSON.
+        junit: Also write the findings to this file, as JUnit XML with a test case per check.
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
-    report = load(name, source_format, option).validate()
-    out.print(f"{name}, read as {format_of(name, source_format)}", highlight=False, soft_wrap=True, markup=False)
+    from assay.cli.reports import findings_as_json, findings_as_junit
+    from assay.datasets.atomic import atomic_write
+
+    changed = settings(check, "--check")
+    if profile == "plain" and (changed or fail_on_risks):
+        raise Misuse("--check and --fail-on-risks belong to a profile", "assay validate NAME --profile robot ...")
+    for file in (json, junit):
+        if file is not None:
+            check_free(file, overwrite=True)
+    dataset = load(name, source_format, option)
+    if profile == "robot":
+        from assay.metrics.robot import validate_robot
+
+        report = validate_robot(dataset, changed)
+    else:
+        report = dataset.validate()
+    failing = {"error", *(["warning"] if strict else []), *(["risk"] if fail_on_risks else [])}
+    read_as = format_of(name, source_format, option)
+    out.print(f"{name}, read as {read_as}", highlight=False, soft_wrap=True, markup=False)
     out.print(str(report), highlight=False, soft_wrap=True, markup=False)
-    if not report.ok or (strict and report.findings):
+    for file, write in ((json, findings_as_json), (junit, findings_as_junit)):
+        if file is not None:
+            atomic_write(file, write(name, report, failing))
+            out.print(f"written to {file}", soft_wrap=True)
+    if any(finding.severity in failing for finding in report.findings):
         raise SystemExit(1)

@@ -29,15 +29,18 @@ def load(name: str, source_format: str | None = None, options: Sequence[str] = (
         return assay.load(name, format=source_format, progress=report, **read)
 
 
-def format_of(name: str, source_format: str | None) -> str:
-    """Return the format that a name is read as."""
+def format_of(name: str, source_format: str | None, options: Sequence[str] = ()) -> str:
+    """Return the format that a name is read as, with these settings of its reader."""
     from assay.datasets.collection.catalog import catalog
-    from assay.datasets.formats import sniff
+    from assay.datasets.formats import sniff, sniff_mapped
 
     if name in catalog():
         return "assay"
     scheme = name.partition(":")[0]
-    return scheme if scheme in ("minari", "d4rl") else source_format or sniff(Path(name))
+    if scheme in ("minari", "d4rl"):
+        return scheme
+    mapped = sniff_mapped(Path(name)) if "columns" in settings(options, "--option") else None
+    return source_format or mapped or sniff(Path(name))
 
 
 def check_free(output: Path, overwrite: bool) -> None:

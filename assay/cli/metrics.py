@@ -78,6 +78,7 @@ def card(
     reference: str | None = None,
     random: str | None = None,
     bins: int | None = None,
+    episodes: bool | None = None,
     overwrite: bool = False,
     source_format: SourceFormat = None,
     option: Settings = [],  # noqa: B006
@@ -93,19 +94,29 @@ def card(
         random: Data of random actions to draw beside it; by default the catalog's for the environment, if it has any
             ("none" draws none).
         bins: Edges per column of the grid that SACo counts on.
+        episodes: A row per episode with the checks of recorded robots; by default where time stamps or a rate are recorded.
         overwrite: Replace what is there.
         source_format: Read a path as this format instead of deciding from its content.
         option: For the format's reader, such as style=d4rl or columns='{"observations": "obs"}'; several times.
     """
     from assay.analysis import write_card
+    from assay.metrics import assess
 
     check_free(output, overwrite)
     dataset = load(name, source_format, option)
     table = measure(name, dataset, None if reference is None else load(reference), bins=bins)
     title = name if name == dataset.info.id or not dataset.info.id else f"{dataset.info.id} ({name})"
     beside = random_data(dataset, random)
-    written = write_card(dataset, output, metrics=table, random=beside, name=title, overwrite=overwrite)
+    rows = assess(dataset, per="episode") if (is_recorded(dataset) if episodes is None else episodes) else None
+    written = write_card(dataset, output, metrics=table, episodes=rows, random=beside, name=title, overwrite=overwrite)
     out.print(f"card: {written.resolve()}", soft_wrap=True)
+
+
+def is_recorded(dataset: Any) -> bool:
+    """Tell whether a dataset was recorded against a clock, as those of robots are."""
+    from assay.datasets.signals import declared_rate, time_stamps
+
+    return time_stamps(dataset) is not None or declared_rate(dataset) is not None
 
 
 def random_data(dataset: Any, name: str | None) -> Any:

@@ -6,6 +6,7 @@ themselves by `register_format`; see `assay.datasets.registry` for how their fil
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 from importlib import import_module
 from pathlib import Path
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "Format",
+    "MappedFormat",
     "WritableFormat",
     "format_named",
     "known_formats",
     "register_format",
     "sniff",
+    "sniff_mapped",
     "writable_formats",
     "writer_named",
 ]
@@ -49,6 +52,16 @@ class Format(Protocol):
 
     def read(self, path: Path, **options: Any) -> Dataset:
         """Read `path`; raises FormatError or DatasetError, naming the place, on anything wrong."""
+
+
+class MappedFormat(Format, Protocol):
+    """A format module whose `read` takes `columns`, a mapping of names; see `assay.datasets.tables.column_mapping`."""
+
+    def sniff_mapped(self, path: Path) -> bool:
+        """Tell whether `path` can be read with a mapping, also where `sniff` does not claim it. Optional: as `sniff`."""
+
+    def propose(self, path: Path, **options: Any) -> str:
+        """Return a mapping for `path` as YAML, with the reasons as comments. Optional."""
 
 
 class WritableFormat(Format, Protocol):
@@ -159,6 +172,28 @@ def writer_named(name: str) -> WritableFormat:
     if not hasattr(module, "write"):
         raise ConfigError(f"format {name} is read, but not written; written are {', '.join(writable_formats())}")
     return cast(WritableFormat, module)
+
+
+def sniff_mapped(path: Path) -> str | None:
+    """Return the name of the format that reads `path` by a mapping of names (`columns`), or None.
+
+    Raises
+    ------
+    DatasetError
+        If nothing is there.
+    """
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist")
+    if path.is_dir():  # what lies in the folder of a known format is no table of somebody's own
+        known = next((name for name in known_formats() if format_named(name).sniff(path)), None)
+        if known is not None:
+            return known if "columns" in inspect.signature(format_named(known).read).parameters else None
+    for name in known_formats():
+        module = format_named(name)
+        mapped = "columns" in inspect.signature(module.read).parameters
+        if mapped and getattr(module, "sniff_mapped", module.sniff)(path):
+            return name
+    return None
 
 
 def sniff(path: Path) -> str:

@@ -15,6 +15,7 @@ from assay.datasets.formats.containers.files import require_file
 from assay.datasets.formats.containers.hdf5 import open_hdf5
 from assay.datasets.formats.containers.npz import open_npz
 from assay.datasets.formats.containers.parquet import open_parquet
+from assay.datasets.tables.files import SUFFIXES, kind_of, open_table
 
 __all__ = ["reason"]
 
@@ -74,7 +75,10 @@ def _of_container(path: Path, head: bytes, formats: Mapping[str, Any]) -> str:
             return _holds(path, "an .npz archive", archive.names, (".npz",), formats, "npz")
     if head.startswith(b"PAR1"):
         with open_parquet(path) as table:
-            return _holds(path, "a Parquet table", list(table.types), (".parquet",), formats, None)
+            return _holds(path, "a Parquet table", list(table.types), (".parquet",), formats, "table")
+    if (kind := kind_of(path)) is not None:
+        names = list(open_table(path).types)
+        return _holds(path, "a CSV table" if kind == "csv" else "a table of JSON Lines", names, (), formats, "table")
     return ""
 
 
@@ -96,7 +100,10 @@ def _holds(
             f". Nearest is {title}, for which {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
         )
     if plain in formats:
-        text += f'. Arrays under any names are read with format="{plain}", columns={{"observations": "...", ...}}'
+        text += (
+            '. Any names are read with a mapping, columns={"observations": "...", ...}; '
+            f"`assay datasets map {path}` proposes one"
+        )
     return text
 
 
@@ -136,8 +143,13 @@ def _datasets_inside(path: Path, formats: Mapping[str, Any]) -> str:
     datasets = [child.name for child in inside if any(format.sniff(child) for format in formats.values())]
     if datasets:
         return f"; the folder holds the datasets {', '.join(datasets)}"
+    if len(tables := [child for child in inside if kind_of(child) is not None]) > 1:
+        return (
+            f"; the folder holds {len(tables):,} tables, of which each may be an episode: they are read with a mapping, "
+            f'columns={{"observations": "...", ...}}; `assay datasets map {path}` proposes one'
+        )
     reasons = [reason(child, formats) for child in inside[:_LISTED] if child.is_file() and child.suffix in _SUFFIXES]
     return f"; {reasons[0]}" if reasons else ""
 
 
-_SUFFIXES = {".hdf5", ".h5", ".npz", ".parquet"}
+_SUFFIXES = {".hdf5", ".h5", ".npz", *SUFFIXES}

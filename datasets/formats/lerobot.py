@@ -1,87 +1,79 @@
-"""LeRobot v3.0 datasets (huggingface/lerobot): Parquet frames of many episodes per file, described by JSON.
+"""LeRobot datasets (huggingface/lerobot) of the versions 2.0, 2.1 and 3.0: Parquet frames, described by JSON; v3.0 is written.
 
-::
-
-    meta/info.json                          version, fps, features {name: {dtype, shape, names}}, totals
-    meta/stats.json                         of every feature
-    meta/tasks.parquet                      task_index, text
-    meta/episodes/chunk-000/file-000.parquet    episode_index, length, tasks, data/..., videos/..., stats/...
-    data/chunk-000/file-000.parquet         a row per frame: observation.state, action, next.reward, ...
-    videos/<feature>/chunk-000/file-000.mp4
-
-Every data file is read once, whatever the number of episodes in it. What becomes of a feature::
+`lerobot_metadata` draws what is in the folder. Every data file is read once, whatever the number of episodes in it. What
+becomes of a feature, where `columns` says nothing else (`lerobot_features`)::
 
     observation.<name>          observations/<name>, or observations where there is one only
     action, action.<name>       actions, or actions/<name> where there are several
-    next.reward                 rewards; missing where it is not there, as actions are
+    next.reward                 rewards; missing where there is none
     next.terminated, next.truncated     terminations, truncations (Assay writes them; they are features like any other)
     next.done                   LeRobot does not tell the two apart: with next.success on the same frame a termination,
                                 otherwise a truncation
     task_index                  episode column of this name, where there are several tasks; texts are in info.extra
-    timestamp                   infos/timestamp, unless it is frame_index / fps, which it nearly always is
+    timestamp                   time, in seconds; exactly frame_index / fps where it is that, which it nearly always is
     frame_index, episode_index, index   checked, and given by the order of the rows
     others                      infos/<name>
 
-An episode has as many observations as actions: the final one was not recorded.
+An episode has as many observations as actions: the final one was not recorded. Names that are not LeRobot's own are kept in
+`info.extra` and written again; info.json then says under `assay` which columns they are.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
 from assay.datasets.atomic import atomic_folder
-from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
+from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
-from assay.datasets.formats.containers.files import read_json_object
 from assay.datasets.formats.containers.parquet import open_parquet, values
+from assay.datasets.formats.lerobot_features import (
+    INDICES,
+    is_named,
+    names_of_entries,
+    place_features,
+    proposed,
+    standard_feature,
+)
+from assay.datasets.formats.lerobot_metadata import EPISODE_INDICES, NUMBERS, VERSION_WRITTEN, Metadata, read_metadata
 from assay.datasets.formats.lerobot_statistics import episode_statistics, statistics
 from assay.datasets.formats.losses import report_losses
+from assay.datasets.formats.mapping import Given
 from assay.datasets.formats.rows import flat, in_machine_order, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
+from assay.datasets.tables.clock import seconds_of
+from assay.datasets.tables.column_mapping import ColumnMapping, as_mapping
+from assay.datasets.tables.endings import end_episodes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read", "sniff", "write"]
+__all__ = ["propose", "read", "sniff", "write"]
 
-TITLE = "LeRobot v3.0"
+TITLE = "LeRobot"
 LAYOUT = "folder"
 ORDER = 30
 CANNOT_HOLD = (
     "labels that are missing in part (missing/..., dropped by name only), "
     "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "
     "(dropped by name only), final observations, nesting below the first level (joined by dots), the name of a "
-    "single nested observation or action, rows without dimensions (they become rows of one number), final rows of "
-    "infos, text, foreign byte order, info and history"
+    "single nested observation or action, unless LeRobot data had it, rows without dimensions (they become rows of one "
+    "number), final rows of infos, text, foreign byte order, info and history"
 )
 
 MARKS = ("meta/info.json", "meta/episodes", "meta/episodes.jsonl")
-_VERSION = "v3.0"
-_INDICES = {
-    "timestamp": {"dtype": "float32", "shape": [1], "names": None},
-    "frame_index": {"dtype": "int64", "shape": [1], "names": None},
-    "episode_index": {"dtype": "int64", "shape": [1], "names": None},
-    "index": {"dtype": "int64", "shape": [1], "names": None},
-    "task_index": {"dtype": "int64", "shape": [1], "names": None},
-}
-_NUMBERS = {
-    "bool",
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-    *("float16", "float32", "float64"),
-}
-_FILE = re.compile(r"chunk-(\d{1,9})/file-(\d{1,9})\.parquet")
-_EPISODE_INDICES = {"episode_index", "length", "tasks", "dataset_from_index", "dataset_to_index"}
-_FLAGS = ("next.terminated", "next.truncated")
+_VECTORS = ("observations", "actions")
+_FLAGS = ("terminations", "truncations")
+_OWN_FLAGS = ("next.terminated", "next.truncated")
+_USUAL_FPS, _RATE_TOLERANCE = 10, 0.01
 _CHUNK_FILES, _FILE_BYTES, _VIDEO_MB = 1000, 100 * 2**20, 200
 _BLOCK_ROWS = 1 << 16
 
@@ -98,12 +90,15 @@ def sniff(path: Path) -> bool:
         return False
 
 
-def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
+def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Dataset:
     """Read a LeRobot dataset.
 
     Parameters
     ----------
     path : Path
+    columns : mapping, or path of a YAML file, optional
+        For datasets with names of their own: column -> feature or features, `ends` (what the end of an episode means where
+        there are no flags), `time`, `units`, `name`; see `assay.datasets.tables.column_mapping`.
     videos : sequence of str
         Video features to decode, such as `["observation.images.top"]`, into `observations/images.top` (uint8, rows of
         height, width, channel). Needs PyAV (`pip install assay[video]`). Others are listed in
@@ -118,7 +113,7 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
     Warns
     -----
     AssayWarning
-        About actions, rewards or end flags that the dataset does not have: the labels are missing, the flags unset.
+        About end flags that the dataset does not have.
 
     Raises
     ------
@@ -141,223 +136,162 @@ def read(path: Path, *, videos: Sequence[str] = ()) -> Dataset:
     >>> read(folder).terminations.tolist()
     [False, True, False]
     """
-    info = _read_info(path)
+    metadata = read_metadata(path)
+    info, lengths = metadata.info, metadata.lengths
     features = info["features"]
-    episodes = _read_episodes(path, info)
-    numbers = [name for name, feature in features.items() if feature["dtype"] in _NUMBERS]
-    for name in _INDICES:
+    numbers = {name: feature for name, feature in features.items() if feature["dtype"] in NUMBERS}
+    for name in INDICES:
         if name not in numbers:
             raise FormatError(f"{path / 'meta/info.json'}: feature {name} is missing")
+    mapping = as_mapping(columns, path) if columns is not None else _own_mapping(info, path)
+    _check_said(mapping, numbers, path)
     wanted = _wanted_videos(path, features, videos)
-    observed = [name for name in numbers if name.startswith("observation.")] + wanted
-    acted = [name for name in numbers if _is_named(name, "action")]
-    if not observed:
-        raise FormatError(f"{path} has no observation.* of numbers; its features are {', '.join(features)}")
-    table = _read_frames(path, {name: features[name] for name in numbers}, episodes, observed)
-    tasks = _read_tasks(path)
-    if wanted:
+    places = place_features(numbers, wanted, mapping, path)
+    table = _read_frames(metadata, numbers, places)
+    for name in wanted:
         from assay.datasets.formats.lerobot_video import decode
 
-        for name in wanted:
-            table[name] = decode(path, name, info, episodes.columns, episodes.lengths)
-    columns = _nest("observations", "observation", observed, table) | (
-        _nest("actions", "action", acted, table) if acted else {}
-    )
-    columns |= _rewards_and_flags(path, table, len(table["index"]), bool(acted))
-    extra = dict(episodes.extra)
-    starts = np.cumsum(episodes.lengths) - episodes.lengths
+        table[name] = decode(name, metadata)
+    rows = np.arange(int(lengths.sum())) + np.repeat(np.arange(len(lengths)), lengths)  # of the steps, in observations
+    result = {}
+    for column, names in places.items():
+        parts = [table[name] for name in names]
+        if not is_under(column, "observations"):  # a feature may be observed and be something else, too
+            parts = [part[rows] if len(part) > len(rows) else part for part in parts]
+        if column not in ("rewards", *_FLAGS):
+            result[column] = _side_by_side(parts, f"{path}: {', '.join(names)}")
+    result["time"] = _time(table, mapping, info["fps"], path)
+    result |= _rewards_and_flags(path, table, places, mapping, lengths)
+    extra = dict(metadata.extra)
+    starts = np.cumsum(lengths) - lengths
     task = table["task_index"]
-    if len(tasks) > 1 and np.array_equal(np.repeat(task[starts], episodes.lengths), task):
+    if len(metadata.tasks) > 1 and np.array_equal(np.repeat(task[starts], lengths), task):
         extra["task_index"] = task[starts]
-    elif len(tasks) > 1:
-        columns["infos/task_index"] = task
-    taken = {*observed, *acted, *_derived(table, columns, info["fps"])}
-    columns |= {f"infos/{name}": table[name] for name in numbers if name not in taken}
-    extra["final_observation"] = np.zeros(len(episodes.lengths), bool)
+    elif len(metadata.tasks) > 1:
+        result["infos/task_index"] = task
+    taken = {name for names in places.values() for name in names}
+    taken |= {*_derived(table, result), mapping.time or "time"}
+    result |= {f"infos/{name}": table[name] for name in numbers if name not in taken}
+    extra["final_observation"] = np.zeros(len(lengths), bool)
     with naming(path):
-        about = _info(path, info, tasks, wanted, episodes.left)
-        return Dataset(columns, episodes.lengths, info=about, episode_columns=extra)
+        about = _info(metadata, wanted, places, mapping)
+        return Dataset(result, lengths, info=about, episode_columns=extra)
 
 
-def _derived(table: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], fps: float) -> Iterator[str]:
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited."""
+    features = read_metadata(path).info["features"]
+    numbers = {name: feature for name, feature in features.items() if feature["dtype"] in NUMBERS}
+    plain = {**proposed(numbers), **({} if "next.done" in numbers else {"ends": "truncated"})}
+    taken = as_mapping(plain, path).names
+    lines = [f"# {path}: {len(features)} features; episodes and time are LeRobot's own"]
+    lines.append(yaml.safe_dump(plain, sort_keys=False).rstrip())
+    left = {name: feature for name, feature in features.items() if name not in taken and name not in INDICES}
+    lines += [f"# not taken: {name} ({feature['dtype']}{feature['shape']})" for name, feature in left.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _check_said(mapping: ColumnMapping, numbers: Mapping[str, Any], path: Path) -> None:
+    """Raise ConfigError where a mapping says what a LeRobot dataset says itself, or names what is not there."""
+    if mapping.tells_episodes or mapping.categories:
+        raise ConfigError(
+            f"{path}: a LeRobot dataset says itself where episodes are, and holds numbers: leave that out"
+        )
+    ends = mapping.ends if mapping.ends not in ("truncated", "terminated") else None
+    for key, name in (("time", mapping.time), ("ends", ends), *(("units", name) for name in mapping.units)):
+        if name is not None and name not in numbers:
+            raise ConfigError(f"{path}: there is no feature {name!r} for {key}; there are {', '.join(numbers)}")
+
+
+def _side_by_side(parts: Sequence[np.ndarray], where: str) -> np.ndarray:
+    """Return several features as one row of numbers."""
+    if len(parts) == 1:
+        return parts[0]
+    if any(part.ndim != 2 for part in parts):
+        raise DatasetError(f"{where}: only features of one dimension stand side by side; name them one by one")
+    return np.concatenate(parts, axis=1)
+
+
+def _time(table: Mapping[str, np.ndarray], mapping: ColumnMapping, fps: float, path: Path) -> np.ndarray:
+    """Return seconds: what the mapping says, a feature `time` that Assay wrote, or LeRobot's stamps without their rounding."""
+    if mapping.time is not None:
+        return seconds_of(flat(table[mapping.time], f"{path}: {mapping.time}"), mapping.time_unit, path)[0]
+    if (own := table.get("time")) is not None and own.dtype == np.float64 and own.ndim == 1:
+        return own
+    seconds: np.ndarray = table["frame_index"] / fps
+    stamps = flat(table["timestamp"], f"{path}: timestamp")
+    return seconds if np.array_equal(seconds.astype(np.float32), stamps) else stamps.astype(np.float64)
+
+
+def _own_mapping(info: Mapping[str, Any], path: Path) -> ColumnMapping:
+    """Return the mapping that `write` left in info.json."""
+    block = info.get("assay", {})
+    columns = block.get("columns", {}) if isinstance(block, dict) else None
+    if not isinstance(columns, dict):
+        raise FormatError(f"{path / 'meta/info.json'}: assay is {block!r:.80}; a mapping of columns belongs there")
+    return as_mapping(columns, path / "meta/info.json")
+
+
+def _derived(table: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray]) -> Iterator[str]:
     """Yield the features that need no column: the other columns or the order of the rows determine them."""
-    yield from (name for name in _INDICES if name != "timestamp")
-    seconds = (table["frame_index"] / fps).astype(np.float32)
-    if table["timestamp"].dtype == np.float32 and np.array_equal(seconds, table["timestamp"]):
-        yield "timestamp"
+    yield from INDICES
     yield "next.reward"
-    if all(name in table for name in _FLAGS):
-        yield from _FLAGS
+    if all(name in table for name in _OWN_FLAGS):
+        yield from _OWN_FLAGS
     done = table.get("next.done")
     if done is not None and np.array_equal(done.astype(bool), columns["terminations"] | columns["truncations"]):
         yield "next.done"
 
 
-def _is_named(name: str, prefix: str) -> bool:
-    """Tell whether a feature is `prefix` itself or below it."""
-    return name == prefix or name.startswith(prefix + ".")
-
-
-def _nest(column: str, prefix: str, names: Sequence[str], table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if len(names) == 1:
-        return {column: table[names[0]]}
-    return {f"{column}/{name.removeprefix(prefix + '.')}": table[name] for name in names}
-
-
-def _read_info(path: Path) -> dict[str, Any]:
-    file = path / "meta" / "info.json"
-    info = read_json_object(file)
-    if not isinstance(info.get("features"), dict):
-        raise FormatError(f"{file} is damaged: it describes no features")
-    if info.get("codebase_version") != _VERSION:
-        raise FormatError(
-            f"{file}: codebase_version is {info.get('codebase_version')!r}; {_VERSION} is read. LeRobot converts older "
-            "ones: python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=..."
-        )
-    for key in ("total_episodes", "total_frames"):
-        value = info.get(key)
-        if type(value) is not int or not 0 < value < 2**40:
-            raise FormatError(f"{file}: {key} is {value!r}; a positive integer belongs there")
-    fps = info.get("fps")
-    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < 1e9:
-        raise FormatError(f"{file}: fps is {fps!r}; a positive number belongs there")
-    for name, feature in info["features"].items():
-        shape = feature.get("shape") if isinstance(feature, dict) else None
-        if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**31 for n in shape) or len(shape) > 8:
-            raise FormatError(f"{file}: feature {name} has the shape {shape!r}; a list of integers belongs there")
-        if not isinstance(feature.get("dtype"), str):
-            raise FormatError(f"{file}: feature {name} has no dtype")
-        if feature["dtype"] in _NUMBERS and not math.prod(shape):
-            raise FormatError(f"{file}: feature {name} has the shape {shape}, which holds nothing")
-    return info
-
-
-def _files(folder: Path) -> list[Path]:
-    """Return the Parquet files of a folder in the order of their numbers, as LeRobot takes them."""
-    found = []
-    for file in folder.glob("chunk-*/file-*.parquet"):
-        match = _FILE.fullmatch(file.relative_to(folder).as_posix())
-        if match and file.is_file():
-            found.append(((int(match[1]), int(match[2])), file))
-    if not found:
-        raise FormatError(f"{folder} holds no files chunk-000/file-000.parquet, ...; the dataset is incomplete")
-    return [file for _, file in sorted(found)]
-
-
-@dataclass(frozen=True)
-class _Episodes:
-    lengths: np.ndarray  # (E,)
-    columns: dict[str, np.ndarray]  # (E,) each, of the table as it is: indices of files, time stamps of videos
-    extra: dict[str, np.ndarray]  # (E,) each, those that are not LeRobot's
-    left: list[str]  # columns that are not read
-
-
-def _read_episodes(path: Path, info: Mapping[str, Any]) -> _Episodes:
-    parts: dict[str, list[np.ndarray]] = {}
-    left: set[str] = set()
-    files = _files(path / "meta" / "episodes")
-    for file in files:
-        with open_parquet(file) as table:
-            there = [name for name in table.types if not name.startswith(("stats/", "meta/")) and name != "tasks"]
-            names = [name for name in there if table.types[name].num_fields == 0]  # no lists
-            left |= set(there) - set(names)
-            if parts and set(names) != parts.keys():
-                different = sorted(set(names) ^ parts.keys())
-                raise FormatError(f"{file} and {files[0]} differ in the column {different[0]}")
-            for name in names:
-                parts.setdefault(name, []).append(table.column(name))
-    columns = {name: np.concatenate(part) for name, part in parts.items()}
-    folder = path / "meta" / "episodes"
-    for needed in ("episode_index", "length", "dataset_from_index", "dataset_to_index"):
-        if needed not in columns or columns[needed].dtype.kind not in "iu":
-            raise FormatError(f"{folder}: column {needed} of integers is missing")
-    lengths = columns["length"].astype(np.int64)
-    if len(lengths) != info["total_episodes"] or not np.array_equal(columns["episode_index"], np.arange(len(lengths))):
-        raise DatasetError(
-            f"{folder} does not list the episodes 0 to {info['total_episodes'] - 1} once each, as meta/info.json says"
-        )
-    if len(wrong := np.flatnonzero((lengths < 1) | (lengths > info["total_frames"]))):
-        raise DatasetError(f"{folder}: episode {wrong[0]} has {lengths[wrong[0]]} steps")
-    ends = np.cumsum(lengths)
-    for name, expected in (("dataset_from_index", ends - lengths), ("dataset_to_index", ends)):
-        if len(wrong := np.flatnonzero(columns[name] != expected)):
-            raise DatasetError(
-                f"{folder}: {name} of episode {wrong[0]} is {columns[name][wrong[0]]}, but the episodes before it "
-                f"make it {expected[wrong[0]]}"
-            )
-    if ends[-1] != info["total_frames"]:
-        raise DatasetError(
-            f"{folder}: the episodes hold {ends[-1]} frames, but meta/info.json says {info['total_frames']}"
-        )
-    known = {name for name in columns if name in _EPISODE_INDICES or name.startswith(("data/", "videos/"))}
-    left |= {name for name in columns if "/" in name or name in RESERVED_EPISODE_COLUMNS} - known
-    extra = {name: array for name, array in columns.items() if name not in known | left}
-    return _Episodes(lengths, columns, extra, sorted(left))
-
-
-def _read_tasks(path: Path) -> list[str]:
-    file = path / "meta" / "tasks.parquet"
-    with open_parquet(file) as table:
-        texts = [name for name, kind in table.types.items() if str(kind) in ("string", "large_string")]
-        if "task_index" not in table.types or len(texts) != 1:
-            raise FormatError(f"{file}: the columns {', '.join(table.types)} are not task_index and the task's text")
-        indices, tasks = table.column("task_index"), table.column(texts[0])
-    if not np.array_equal(np.sort(indices), np.arange(len(tasks))):
-        raise FormatError(f"{file}: the tasks are not numbered from 0 to {len(tasks) - 1}")
-    return [str(tasks[number]) for number in np.argsort(indices)]
-
-
 def _read_frames(
-    path: Path, features: Mapping[str, Any], episodes: _Episodes, observed: Sequence[str]
+    metadata: Metadata, features: Mapping[str, Any], places: Mapping[str, Sequence[str]]
 ) -> dict[str, np.ndarray]:
     """Read every data file once, each column straight into its place; observations have a row more per episode."""
-    steps, folder = int(episodes.lengths.sum()), path / "data"
-    episode_of_step = np.repeat(np.arange(len(episodes.lengths)), episodes.lengths)
-    files = _files(folder)
+    lengths, folder = metadata.lengths, metadata.path / "data"
+    steps = int(lengths.sum())
+    episode_of_step = np.repeat(np.arange(len(lengths)), lengths)
+    under = {
+        role: [n for column, names in places.items() if is_under(column, role) for n in names] for role in _VECTORS
+    }
+    observed = [name for name in under["observations"] if name in features]
+    vectors = {*under["observations"], *under["actions"]}
+    sizes = {name: math.prod(feature["shape"]) for name, feature in features.items()}
+    shapes = {
+        name: () if feature["shape"] == [1] and name not in vectors else tuple(feature["shape"])
+        for name, feature in features.items()
+    }
     table: dict[str, np.ndarray] = {}
     start = 0
-    for file in files:
+    for file in metadata.data_files:
         with open_parquet(file) as frames:
             if start + frames.rows > steps:
                 raise DatasetError(f"{file}: more frames than the {steps} that meta/ lists")
-            sizes = {name: math.prod(feature["shape"]) for name, feature in features.items()}
             frames.check_fits(8 * sum(sizes.values()))
             for batch in frames.batches(sizes):
                 rows = slice(start, start + batch.num_rows)
-                for name, feature in features.items():
-                    shape = tuple(feature["shape"]) if _is_vector(name) else _squeezed(feature["shape"])
+                for name, shape in shapes.items():
                     part = values(batch.column(name), shape, f"{file}: column {name}")
                     if name not in table:
-                        extra = len(episodes.lengths) if name in observed else 0
+                        extra = len(lengths) if name in observed else 0
                         table[name] = empty((steps + extra, *shape), part.dtype)
                     if part.dtype != table[name].dtype:
                         raise FormatError(f"{file}: column {name} is {part.dtype}, but {table[name].dtype} before")
                     place = episode_of_step[rows] + np.arange(rows.start, rows.stop) if name in observed else rows
                     table[name][place] = part
-                _check_order(file, table, rows, episodes, episode_of_step)
+                _check_order(file, table, rows, lengths, episode_of_step)
                 start = rows.stop
     if start != steps:
         raise DatasetError(f"{folder} holds {start} frames, but meta/ lists {steps}; the dataset is incomplete")
-    finals = np.cumsum(episodes.lengths + 1) - 1
+    finals = np.cumsum(lengths + 1) - 1
     for name in observed:
-        if name in table:
-            table[name][finals] = table[name][finals - 1]
+        table[name][finals] = table[name][finals - 1]
     return table
 
 
-def _is_vector(name: str) -> bool:
-    """Tell whether rows of a single number keep their dimension: those of observations and actions do."""
-    return name.startswith("observation.") or _is_named(name, "action")
-
-
-def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
-    return () if list(shape) == [1] else tuple(shape)
-
-
 def _check_order(
-    file: Path, table: Mapping[str, np.ndarray], rows: slice, episodes: _Episodes, episode_of_step: np.ndarray
+    file: Path, table: Mapping[str, np.ndarray], rows: slice, lengths: np.ndarray, episode_of_step: np.ndarray
 ) -> None:
-    starts = np.cumsum(episodes.lengths) - episodes.lengths
+    starts = np.cumsum(lengths) - lengths
     numbers = np.arange(rows.start, rows.stop)
     episode = episode_of_step[rows]
     for name, expected in (("index", numbers), ("episode_index", episode), ("frame_index", numbers - starts[episode])):
@@ -370,27 +304,41 @@ def _check_order(
 
 
 def _rewards_and_flags(
-    path: Path, table: Mapping[str, np.ndarray], steps: int, has_actions: bool
+    path: Path,
+    table: Mapping[str, np.ndarray],
+    places: Mapping[str, Sequence[str]],
+    mapping: ColumnMapping,
+    lengths: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Return the rewards, if there are some, and the flags; one warning says what the dataset has not."""
-    missing = [] if has_actions else ["actions of numbers (action), which are missing"]
-    rewards = {}
-    if "next.reward" in table:
-        rewards["rewards"] = flat(table["next.reward"], f"{path}: next.reward")
-    else:
-        missing.append("rewards (next.reward), which are missing")
-    flags = {name: _flag(path, table, name) for name in (*_FLAGS, "next.done", "next.success") if name in table}
-    terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
-    if all(name in flags for name in _FLAGS):
-        terminations, truncations = flags["next.terminated"], flags["next.truncated"]
-    elif "next.done" in flags:
-        terminations = flags["next.done"] & flags.get("next.success", terminations)
-        truncations = flags["next.done"] & ~terminations
-    else:
-        missing.append("end flags (next.done), of which none is set")
-    if missing:
-        warnings.warn(f"{path} has no {' and no '.join(missing)}", AssayWarning, stacklevel=4)
-    return {**rewards, "terminations": terminations, "truncations": truncations}
+    """Return rewards and flags: what the mapping names, else LeRobot's own features."""
+    result, steps = {}, int(lengths.sum())
+    absent = []
+    if not any(is_under(column, "actions") for column in places):
+        absent.append('no actions, which are missing (columns={"actions": "..."} names others)')
+    reward = places.get("rewards", ("next.reward",))[0]
+    if reward in table:
+        if len(table[reward]) > steps:
+            raise ConfigError(f"{path}: {reward} cannot be observations and rewards both")
+        result["rewards"] = flat(table[reward], f"{path}: {reward}")
+    result |= dict.fromkeys(_FLAGS, np.zeros(steps, bool))
+    own = {name: _flag(path, table, name) for name in (*_OWN_FLAGS, "next.done", "next.success") if name in table}
+    if mapped := {name: _flag(path, table, places[name][0]) for name in _FLAGS if name in places}:
+        result |= mapped
+    elif all(name in own for name in _OWN_FLAGS):
+        result |= {"terminations": own["next.terminated"], "truncations": own["next.truncated"]}
+    elif "next.done" in own:
+        solved = own["next.done"] & own.get("next.success", result["terminations"])
+        result |= {"terminations": solved, "truncations": own["next.done"] & ~solved}
+    elif mapping.ends is None:
+        absent.append('no end flags (next.done), so none is set; columns={"ends": "truncated"} says what an end means')
+    ends = mapping.ends
+    said: Any = ends if ends in (None, "truncated", "terminated") else _flag(path, table, str(ends))
+    result["terminations"], result["truncations"] = end_episodes(
+        result["terminations"], result["truncations"], lengths, said
+    )
+    if absent:
+        warnings.warn(f"{path} has {' and '.join(absent)}", AssayWarning, stacklevel=4)
+    return result
 
 
 def _flag(path: Path, table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -406,30 +354,50 @@ def _wanted_videos(path: Path, features: Mapping[str, Any], videos: Sequence[str
         raise ConfigError(f"videos is {videos!r}; a list of features belongs there, such as [{videos!r}]")
     there = [name for name, feature in features.items() if feature["dtype"] == "video"]
     for name in videos:
-        if name not in there or not name.startswith("observation."):
+        if name not in there:
             raise ConfigError(f"{path} has no video {name!r}; it has {', '.join(there) or 'none'}")
     return list(dict.fromkeys(videos))
 
 
 def _info(
-    path: Path, info: Mapping[str, Any], tasks: list[str], decoded: list[str], left_of_episodes: list[str]
+    metadata: Metadata, decoded: Sequence[str], places: Mapping[str, Sequence[str]], mapping: ColumnMapping
 ) -> DatasetInfo:
+    info, path = metadata.info, metadata.path
     features = info["features"]
     kinds = {name: feature["dtype"] for name, feature in features.items()}
     left = {
         "videos": [name for name, kind in kinds.items() if kind == "video" and name not in decoded],
-        "not_read": [name for name, kind in kinds.items() if kind not in _NUMBERS and kind != "video"],
-        "episode_columns_not_read": left_of_episodes,
+        "not_read": [name for name, kind in kinds.items() if kind not in NUMBERS and kind != "video"],
+        "episode_columns_not_read": metadata.left,
     }
     known = {
         "fps": info["fps"],
         "robot_type": info.get("robot_type"),
-        "tasks": tasks,
-        "features": {name: feature for name, feature in features.items() if name not in _INDICES},
+        "tasks": metadata.tasks,
+        "features": {name: feature for name, feature in features.items() if name not in INDICES},
+        "columns": {
+            column: names[0]
+            for column, names in places.items()
+            if len(names) == 1 and names[0] not in decoded and standard_feature(column) != names[0]
+        },
         "splits": info.get("splits"),
     }
     extra = {key: value for key, value in (known | left).items() if value}
-    return DatasetInfo(id=path.name, source=f"{TITLE} dataset {path.name}", extra={"lerobot": extra})
+    source = f"LeRobot {info['codebase_version']} dataset {path.name}"
+    names, units = {}, {}
+    for column, parts in places.items():
+        labels = [names_of_entries(features[name]) for name in parts if name not in decoded]
+        if is_under(column, "infos") or not labels:
+            continue
+        if all(label is not None for label in labels):
+            names[column] = tuple(text for label in labels if label is not None for text in label)
+        if any(name in mapping.units for name in parts):
+            sizes = [math.prod(features[name]["shape"]) for name in parts]
+            units[column] = tuple(
+                mapping.units.get(n, "") for n, size in zip(parts, sizes, strict=True) for _ in range(size)
+            )
+    name = mapping.name or path.name
+    return DatasetInfo(id=name, source=source, extra={"lerobot": extra}, names=names, units=units)
 
 
 # -------------------------------------------------------------------- writing
@@ -446,7 +414,7 @@ def write(
     path : Path
     overwrite : bool
     fps : int, optional
-        Frames per second. Default: that of the LeRobot dataset that it was read from, else 10.
+        Frames per second. Default: that of the LeRobot dataset that it was read from, else that of the time stamps, else 10.
     task : str, optional
         What the episodes show, in words. Default: the tasks of the LeRobot dataset that it was read from, else the
         description, the environment or the id.
@@ -465,11 +433,13 @@ def write(
         raise DatasetError(f"{path}: the dataset has no steps, and LeRobot reads no empty one")
     known = dataset.info.extra.get("lerobot", {})
     known = known if isinstance(known, Mapping) else {}
-    fps = fps if fps is not None else _whole(known.get("fps"))
+    fps = fps if fps is not None else _whole(known.get("fps")) or _measured(dataset) or _USUAL_FPS
     if fps < 1:
         raise ConfigError(f"fps is {fps}; a positive integer belongs there")
     dataset = in_machine_order(dataset, TITLE)
-    columns = _features(dataset)
+    columns = _features(dataset, known)
+    if "time" in dataset.columns and not np.array_equal(dataset.column("time"), _seconds(dataset, fps)):
+        columns["time"] = "time"
     tasks, task_of_episode = _tasks(dataset, known, task)
     _report_losses(dataset, columns)
     with atomic_folder(path, overwrite=overwrite) as folder:
@@ -485,37 +455,46 @@ def write(
             array = array.reshape(len(array), *features[name]["shape"])
             summary[name] = statistics(array, dataset.observation_rows if has_finals else None)
             tables |= episode_statistics(name, array, starts, dataset.episode_lengths)
-        _write_meta(folder, dataset, features, fps, known, tasks, tables, summary)
+        names = {column: name for name, column in columns.items() if not is_under(column, "infos")}
+        _write_meta(folder, dataset, features, fps, known, tasks, tables, summary, names)
 
 
-def _whole(fps: Any) -> int:
-    return int(fps) if isinstance(fps, int | float) and fps >= 1 and fps == int(fps) else 10
+def _whole(fps: Any) -> int | None:
+    return int(fps) if isinstance(fps, int | float) and fps >= 1 and fps == int(fps) else None
 
 
-def _features(dataset: Dataset) -> dict[str, str]:
-    """Return feature of LeRobot -> column that goes there."""
+def _measured(dataset: Dataset) -> int | None:
+    """Return the frames per second that the time stamps say, where they say a whole number."""
+    if "time" not in dataset.columns or dataset.total_steps == dataset.total_episodes:
+        return None
+    inside = np.diff(dataset.episode_of_step) == 0
+    period = float(np.median(np.diff(dataset.column("time"))[inside]))
+    rate = round(1 / period) if 0 < period <= 1 else 0
+    return rate if rate and abs(rate * period - 1) < _RATE_TOLERANCE else None
+
+
+def _seconds(dataset: Dataset, fps: int) -> np.ndarray:
+    """Return the seconds since the beginning of the episode, at this rate."""
+    frame = np.arange(dataset.total_steps) - dataset.episode_starts[dataset.episode_of_step]
+    seconds: np.ndarray = frame / fps
+    return seconds
+
+
+def _features(dataset: Dataset, known: Mapping[str, Any]) -> dict[str, str]:
+    """Return feature of LeRobot -> column that goes there, under the names that it was read from."""
+    before = known.get("columns")
+    names = before if isinstance(before, Mapping) else {}
     result: dict[str, str] = {}
     for column in dataset.columns:
         array = dataset.column(column)
-        top, _, below = column.partition("/")
-        inside = below.replace("/", ".")
-        if top == "observations":
-            name = f"observation.{inside or 'state'}"
-        elif top == "actions":
-            name = f"action.{inside}" if inside else "action"
-        elif column in ("rewards", "terminations", "truncations"):
-            name = {"rewards": "next.reward", "terminations": "next.terminated", "truncations": "next.truncated"}[
-                column
-            ]
-        elif is_under(column, "infos/missing"):  # says of another column what is not there, under this very name
+        top = column.split("/")[0]
+        name = names.get(column)
+        name = name if _may_be_called(column, name) else standard_feature(column)
+        if name is None or is_under(column, "infos/missing"):  # which says of another column what is not there
             continue
-        elif top == "infos" and inside and inside not in _INDICES and not _is_ours(inside):
-            name = inside
-        elif column == "infos/timestamp" and array.dtype == np.float32 and array.shape == (dataset.total_steps,):
-            name = "timestamp"
-        else:
+        if top == "infos" and not _may_be_called(column, name):
             continue
-        if str(array.dtype) not in _NUMBERS or not math.prod(array.shape[1:]) or array.ndim > 6:
+        if str(array.dtype) not in NUMBERS or not math.prod(array.shape[1:]) or array.ndim > 6:
             if top in ("observations", "actions"):
                 raise DatasetError(
                     f"column {column} is {array.dtype}{list(array.shape[1:])}; LeRobot holds numbers and booleans of up "
@@ -530,8 +509,17 @@ def _features(dataset: Dataset) -> dict[str, str]:
     return result
 
 
-def _is_ours(name: str) -> bool:
-    return name in ("next.reward", "next.done", *_FLAGS) or name.startswith("observation.") or _is_named(name, "action")
+def _may_be_called(column: str, name: Any) -> bool:
+    """Tell whether a column may go under a feature's name: not where LeRobot's readers know it as something else."""
+    if (
+        not isinstance(name, str)
+        or not name
+        or "/" in name
+        or name in (*INDICES, "next.reward", "next.done", *_OWN_FLAGS)
+    ):
+        return name == standard_feature(column) and name not in INDICES
+    acted = name.startswith("observation.") or is_named(name, "action")
+    return column.split("/")[0] in ("observations", "actions") or not acted
 
 
 def _tasks(dataset: Dataset, known: Mapping[str, Any], task: str | None) -> tuple[list[str], np.ndarray]:
@@ -572,6 +560,9 @@ def _described(
         shape = list(array.shape[1:]) or [1]
         old = before.get(name) if isinstance(before, Mapping) else None
         names = old.get("names") if isinstance(old, Mapping) and old.get("shape") == shape else None
+        own = dataset.info.names.get(columns.get(name, ""))
+        if own and own != names_of_entries({"names": names, "shape": shape}):
+            names = list(own)
         features[name] = {"dtype": str(array.dtype), "shape": shape, "names": names}
     return features
 
@@ -682,8 +673,8 @@ def _kept_episode_columns(dataset: Dataset) -> dict[str, np.ndarray]:
         name: array
         for name, array in dataset.episode_columns.items()
         if "/" not in name
-        and name not in {*_EPISODE_INDICES, "final_observation", "task_index"}
-        and (str(array.dtype) in _NUMBERS or array.dtype.kind == "U")
+        and name not in {*EPISODE_INDICES, "final_observation", "task_index"}
+        and (str(array.dtype) in NUMBERS or array.dtype.kind == "U")
     }
 
 
@@ -696,6 +687,7 @@ def _write_meta(
     tasks: list[str],
     episodes: Mapping[str, Any],
     summary: Mapping[str, Any],
+    names: Mapping[str, str],
 ) -> None:
     import pandas as pd
     import pyarrow as pa
@@ -707,7 +699,7 @@ def _write_meta(
     # LeRobot looks a task's number up by its text, which is the index of the frame.
     pd.DataFrame({"task_index": range(len(tasks))}, index=tasks).to_parquet(meta / "tasks.parquet")
     info = {
-        "codebase_version": _VERSION,
+        "codebase_version": VERSION_WRITTEN,
         "robot_type": known.get("robot_type"),
         "total_episodes": dataset.total_episodes,
         "total_frames": dataset.total_steps,
@@ -721,13 +713,15 @@ def _write_meta(
         "video_path": None,
         "features": features,
     }
+    if any(names[column] != standard_feature(column) for column in names):
+        info["assay"] = {"columns": names}
     (meta / "info.json").write_text(json.dumps(info, indent=4))
     (meta / "stats.json").write_text(json.dumps(summary, indent=4))
 
 
 def _report_losses(dataset: Dataset, columns: Mapping[str, str]) -> None:
     kept = {*_kept_episode_columns(dataset), "final_observation", "task_index"}
-    lost = [name for name in dataset.columns if name not in columns.values()]
+    lost = [name for name in dataset.columns if name not in (*columns.values(), "time")]  # else the stamps say it
     lost += [name for name in dataset.episode_columns if name not in kept]
     others = ["final observations"] if dataset.final_observations_known.any() else []
     others += [

@@ -1,7 +1,7 @@
 """Decoding the video features of a LeRobot dataset with PyAV, which is an extra.
 
-Like data files, a video file holds many episodes, one after another. Each is decoded once, from its first frame on, and
-the frames whose time stamps the episodes name go straight into their rows.
+A video file holds one episode, or since v3.0 many of them, one after another. Each is decoded once, from its first frame on,
+and the frames whose time stamps the episodes name go straight into their rows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from assay.datasets.errors import AssayError, ConfigError, DatasetError, FormatError
+from assay.datasets.formats.lerobot_metadata import Metadata
 from assay.datasets.memory import empty
 
 __all__ = ["decode"]
@@ -21,22 +22,15 @@ __all__ = ["decode"]
 _TOLERANCE_SECONDS = 1e-4  # LeRobot's own
 
 
-def decode(
-    path: Path, name: str, info: Mapping[str, Any], episodes: Mapping[str, np.ndarray], lengths: np.ndarray
-) -> np.ndarray:
+def decode(name: str, metadata: Metadata) -> np.ndarray:
     """Decode one video feature.
 
     Parameters
     ----------
-    path : Path
-        The dataset's folder.
     name : str
         The feature, such as `"observation.images.top"`.
-    info : mapping
-        info.json.
-    episodes : mapping of str to (E,) array
-        The columns `videos/<name>/...` of the episodes table.
-    lengths : (E,) integers
+    metadata : Metadata
+        Of the dataset.
 
     Returns
     -------
@@ -54,25 +48,15 @@ def decode(
         import av
     except ImportError as error:
         raise ConfigError("decoding videos needs PyAV: pip install assay[video]") from error
-    if "/" in name or ".." in name:
-        raise FormatError(f"{path}: {name!r} is not a feature's name")
-    height, width = _size(path, name, info["features"][name])
-    columns = {}
-    for key in ("chunk_index", "file_index", "from_timestamp"):
-        column = episodes.get(f"videos/{name}/{key}")
-        if column is None or column.dtype.kind not in "iuf":
-            raise FormatError(f"{path / 'meta/episodes'}: column videos/{name}/{key} of numbers is missing")
-        columns[key] = column
-    files = np.stack([columns["chunk_index"], columns["file_index"]], axis=1).astype(np.int64)
+    info, lengths = metadata.info, metadata.lengths
+    height, width = _size(metadata.path, name, info["features"][name])
     starts = np.cumsum(lengths + 1) - (lengths + 1)
     result = empty((int(lengths.sum()) + len(lengths), height, width, 3), np.uint8)
-    for chunk, number in np.unique(files, axis=0).tolist():
-        file = path / "videos" / name / f"chunk-{chunk:03d}" / f"file-{number:03d}.mp4"
+    for file, episodes, begins in metadata.video_files(name):
         if not file.is_file():
             raise FormatError(f"{file} is missing; the dataset was copied without its videos")
-        inside = np.flatnonzero((files == (chunk, number)).all(axis=1))
-        times = [columns["from_timestamp"][episode] + np.arange(lengths[episode]) / info["fps"] for episode in inside]
-        rows = [starts[episode] + np.arange(lengths[episode]) for episode in inside]
+        times = [begin + np.arange(lengths[episode]) / info["fps"] for episode, begin in zip(episodes, begins)]
+        rows = [starts[episode] + np.arange(lengths[episode]) for episode in episodes]
         order = np.argsort(np.concatenate(times), kind="stable")
         try:
             with av.open(str(file)) as container:

@@ -12,7 +12,7 @@ refused, unless dropped by name            why
 any other column but those below           somebody put it there to be learned from
 ========================================  ==========================================================================
 
-Left out with one warning: `infos/...`, episode columns, truncations and final observations that the format has no place
+Left out with one warning: `infos/...`, `time`, episode columns, truncations and final observations that the format has no place
 for, and the provenance (info and history). `truth/...` is what a transform hid: no format but Assay's own is to show it.
 """
 
@@ -28,7 +28,7 @@ from assay.datasets.missing import LABELS
 
 __all__ = ["changes_learning", "next_observations_differ", "report_losses", "require_held"]
 
-_HARMLESS = ("infos", "truncations", "truth")
+_HARMLESS = ("infos", "time", "truncations", "truth")
 
 
 def changes_learning(dataset: Dataset, name: str) -> bool:

@@ -14,9 +14,8 @@ What Assay writes it reads back equal. For files that others wrote, `mapping` sa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,11 +23,14 @@ from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import RESERVED_EPISODE_COLUMNS, Dataset, is_under
 from assay.datasets.errors import DatasetError, FormatError
 from assay.datasets.formats.containers.npz import NpzFile, npz_names, open_npz, write_npz
-from assay.datasets.formats.mapping import COLUMNS, Arrays, dataset_from_mapping
+from assay.datasets.formats.mapping import COLUMNS, Arrays, Given, dataset_from_mapping
 from assay.datasets.formats.rows import naming
 from assay.datasets.info import DatasetInfo, Record
+from assay.datasets.tables.column_mapping import STRUCTURES, ColumnMapping, as_mapping
+from assay.datasets.tables.proposal import Field
+from assay.datasets.tables.proposal import propose as propose_mapping
 
-__all__ = ["read", "sniff", "write"]
+__all__ = ["propose", "read", "sniff", "sniff_mapped", "write"]
 
 TITLE = "plain npz"
 LAYOUT = "file .npz"
@@ -36,7 +38,6 @@ ORDER = 140
 CANNOT_HOLD = ""
 
 _LENGTHS, _EPISODES, _MARK = "episode_lengths", "episodes/", "assay"
-_STRUCTURES = (_LENGTHS, "episode_ends", "episode_starts")
 
 
 def sniff(path: Path) -> bool:
@@ -45,14 +46,30 @@ def sniff(path: Path) -> bool:
     found = {name.split("/")[0] for name in names}
     if "observations" not in found:
         return False
-    return bool(found & {"terminations", "truncations", *_STRUCTURES}) or ("actions" in found and "rewards" in names)
+    return bool(found & {"terminations", "truncations", *STRUCTURES}) or ("actions" in found and "rewards" in names)
+
+
+def sniff_mapped(path: Path) -> bool:
+    """Tell whether `path` can be read where a mapping is given: whether it is an archive of arrays."""
+    return bool(npz_names(path))
+
+
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited; see `assay.datasets.tables.proposal`."""
+    with open_npz(path) as file, naming(path):
+        fields = [Field(name, file.read(name)) for name in file.names if file.readable(name)]
+        fields = [item for item in fields if item.values.ndim]
+        rows = max((len(item.values) for item in fields), default=0)
+        own = next((name for name in STRUCTURES if name in file.names), None)
+        borders = "" if own is None else f"the array {own} says where they are"
+        return propose_mapping([item for item in fields if item.name != own], where=path, rows=rows, borders=borders)
 
 
 def read(
     path: Path,
     *,
-    columns: Mapping[str, str] | None = None,
-    episode_lengths: str | None = None,
+    columns: Given = None,
+    episode_lengths: str | int | None = None,
     episode_ends: str | None = None,
     episode_starts: str | None = None,
 ) -> Dataset:
@@ -61,9 +78,9 @@ def read(
     Parameters
     ----------
     path : Path
-    columns : mapping of str to str, optional
-        Name of a dataset's column -> name in the file, such as `{"observations": "states", "infos/qpos": "qpos"}`.
-        Others are looked for under their own names.
+    columns : mapping, or path of a YAML file, optional
+        Name of a dataset's column -> name or names in the file, such as `{"observations": "states", "infos/qpos": "qpos"}`,
+        and what else `assay.datasets.tables.column_mapping` says. Others are looked for under their own names.
     episode_lengths, episode_ends, episode_starts : str, optional
         Name in the file of the array that says where episodes are: their lengths, the row after each last one, or each
         first row (numbers, or flags on the rows). Default: an array of the option's own name, else the flags.
@@ -101,17 +118,17 @@ def read(
         given = (columns, episode_lengths, episode_ends, episode_starts)
         if _MARK in file.names and given == (None, None, None, None):
             return _read_own(file)
-        structures: dict[str, Any] = dict(zip(_STRUCTURES, (episode_lengths, episode_ends, episode_starts)))
-        if not any(structures.values()):
-            claimed = (columns or {}).values()
-            own = next((name for name in _STRUCTURES if name in file.names and name not in claimed), None)
-            structures |= {} if own is None else {own: own}
-        per_episode = _per_episode(file, structures, columns or {})
+        mapping = as_mapping(columns, path).merged(
+            path, episode_lengths=episode_lengths, episode_ends=episode_ends, episode_starts=episode_starts
+        )
+        if not mapping.tells_episodes:
+            own = next((name for name in STRUCTURES if name in file.names and name not in mapping.names), None)
+            mapping = mapping if own is None else mapping.merged(path, **{own: own})
+        per_episode = _per_episode(file, mapping)
         dataset = dataset_from_mapping(
             Arrays([name for name in file.names if name not in per_episode], file.read),
             where=path,
-            columns=columns,
-            **structures,
+            columns=mapping,
             info=DatasetInfo(id=path.stem, source=f"{TITLE} file {path.name}"),
         )
         if not per_episode:
@@ -125,13 +142,13 @@ def read(
         )
 
 
-def _per_episode(file: NpzFile, structures: Mapping[str, str | None], columns: Mapping[str, str]) -> list[str]:
+def _per_episode(file: NpzFile, mapping: ColumnMapping) -> list[str]:
     """Return the names of arrays with one entry for each episode, where the file says how many there are."""
-    source = structures[_LENGTHS] or structures["episode_ends"]
+    source = mapping.episode_lengths or mapping.episode_ends
     if source is None or source not in file.names:
         return []
-    episodes = file.describe(source)[1]
-    taken = {source, *columns.values(), *structures.values()}
+    episodes = file.describe(str(source))[1]
+    taken = set(mapping.names)
     result = []
     for name in file.names:
         if name in taken or name.split("/")[0] in COLUMNS:

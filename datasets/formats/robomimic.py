@@ -1,4 +1,4 @@
-"""robomimic's HDF5 files (Mandlekar et al. 2021, arXiv 2108.03298), filter keys included.
+"""robomimic's HDF5 files (Mandlekar et al. 2021, arXiv 2108.03298), filter keys included, and robosuite's demonstrations.
 
 ::
 
@@ -11,6 +11,9 @@
             states            (T, ...) states of the simulator, maybe; likewise action_dict/<key>, ...
         demo_1 ...            in the order of the numbers
     mask/<filter key>         names of the demonstrations that belong to a subset
+
+robosuite's `demo.hdf5` holds states and actions only: `observations="states"` takes the states of the simulator, each of which
+the action beside it was taken in.
 
 **What a done means.** robomimic's scripts set `dones` where the task was solved, on the last step whatever happened, or
 on both, and the file does not say which; its converter of D4RL data sets them at timeouts, too, and repeats the last
@@ -45,10 +48,11 @@ from assay.datasets.formats.flat_hdf5 import block_for, check_final_observations
 from assay.datasets.formats.losses import report_losses, require_held
 from assay.datasets.formats.rows import dataset_from_rows, flags, in_machine_order
 from assay.datasets.info import DatasetInfo, json_value
+from assay.datasets.tables.endings import end_episodes
 
 __all__ = ["read", "sniff", "write"]
 
-TITLE = "robomimic"
+TITLE = "robomimic and robosuite"
 LAYOUT = "file .hdf5"
 ORDER = 50
 CANNOT_HOLD = (
@@ -62,6 +66,7 @@ CANNOT_HOLD = (
 
 _DEMO = re.compile(r"demo_(0|[1-9]\d{0,17})")
 _FLAT = "flat"
+_NEEDED = ("obs", "next_obs", "actions", "rewards", "dones")
 _FLAGS = ("terminations", "truncations")
 _TAGS = "tags/"
 _LARGEST_TEXTS = 1 << 24  # bytes of an episode column
@@ -80,18 +85,24 @@ def sniff(path: Path) -> bool:
 def read(
     path: Path,
     *,
+    observations: Literal["obs", "states"] = "obs",
     filter_key: str | None = None,
     dones: Literal["success", "terminations", "truncations"] = "success",
+    ends: Literal["truncated", "terminated"] | None = None,
 ) -> Dataset:
     """Read a robomimic file.
 
     Parameters
     ----------
     path : Path
+    observations : {"obs", "states"}
+        What becomes the observations: those that were recorded, or the states of the simulator.
     filter_key : str, optional
         Read only the demonstrations of this subset, such as `"train"`.
     dones : {"success", "terminations", "truncations"}
         What a done on the last step of a demonstration means; see above.
+    ends : {"truncated", "terminated"}, optional
+        What the end of a demonstration means where no done says it, as in robosuite's.
 
     Returns
     -------
@@ -125,14 +136,22 @@ def read(
     >>> read(path) == dataset, read(path, filter_key="better").total_steps
     (True, 2)
     """
+    if observations not in ("obs", "states"):
+        raise ConfigError(f'observations are "obs" or "states", not {observations!r}')
+    if ends not in (None, "truncated", "terminated"):
+        raise ConfigError(f'ends are "truncated" or "terminated", not {ends!r}')
     if dones not in ("success", "terminations", "truncations"):
         raise ConfigError(f'dones are "success", "terminations" or "truncations", not {dones!r}')
     with open_hdf5(path) as file:
         demonstrations = _Demonstrations(file)
         if filter_key is not None:
             demonstrations.keep(filter_key)
-        rows = demonstrations.rows()
-        _set_flags(rows, demonstrations, dones)
+        rows = demonstrations.rows(observations)
+        _set_flags(rows, demonstrations, dones, said=ends is not None)
+        lengths = np.array(demonstrations.lengths)
+        rows["terminations"], rows["truncations"] = end_episodes(
+            rows["terminations"], rows["truncations"], lengths, ends
+        )
         attributes = file.attributes("data")
         block = take_block(attributes, path)
         episode_columns, shared = demonstrations.episode_columns()
@@ -141,9 +160,7 @@ def read(
         demonstrations.check_total(attributes.get("total"), complete=filter_key is None)
         demonstrations.warn()
         try:
-            dataset = dataset_from_rows(
-                rows, lengths=np.array(demonstrations.lengths), info=info, episode_columns=episode_columns
-            )
+            dataset = dataset_from_rows(rows, lengths=lengths, info=info, episode_columns=episode_columns)
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
         return with_history(dataset, block, path)
@@ -189,30 +206,36 @@ class _Demonstrations:
             self.remarks.append(f"mask/{name} names {strangers[0]!r}, which is not in the file")
         return set(values)
 
-    def rows(self) -> dict[str, np.ndarray]:
+    def rows(self, observed: str) -> dict[str, np.ndarray]:
         """Read one row per step of every column, the dones under `dones`."""
         file = self.file
         self.lengths = [self._length(demo) for demo in self.demos]
         everywhere = set(self.contents[self.demos[0]]).intersection(*(self.contents[demo] for demo in self.demos))
-        self._check_needed(everywhere)
+        self._check_needed(everywhere, observed)
         result: dict[str, np.ndarray] = {}
         for rest in sorted(everywhere):
             names = [f"data/{demo}/{rest}" for demo in self.demos]
             top, _, key = rest.partition("/")
-            needed = top in ("obs", "next_obs", "actions", "rewards", "dones")
+            needed = top in (*_NEEDED, observed)
             if not needed and not all(self._fits(name, length) for name, length in zip(names, self.lengths)):
                 self.unread.append(f"data/<demo>/{rest}")
                 continue
-            result[self._column(top, key, rest)] = file.read_parts(names, self.lengths)
+            result[self._column(top, key, rest, observed)] = file.read_parts(names, self.lengths)
         sometimes = {rest for demo in self.demos for rest in self.contents[demo]} - everywhere
         self.unread += [f"data/<demo>/{rest}" for rest in sorted(sometimes)]
         for prefix in ("observations", "next_observations"):
             if [name for name in result if is_under(name, prefix)] == [f"{prefix}/{_FLAT}"]:
                 result[prefix] = result.pop(f"{prefix}/{_FLAT}")
         if not any(is_under(name, "observations") for name in result):
+            states = "states" in everywhere and observed == "obs"
             raise FormatError(
-                f"{file.path}: the demonstrations have no obs, only what the simulator needs to make them "
-                "(robomimic/scripts/dataset_states_to_obs.py)"
+                f"{file.path}: the demonstrations have no {observed}"
+                + (
+                    ', only states of the simulator, which observations="states" takes as observations; '
+                    if states
+                    else "; "
+                )
+                + "the simulator makes observations of its states (robomimic/scripts/dataset_states_to_obs.py)"
             )
         if "rewards" not in result:
             self.remarks.append("it has no rewards: they are missing")
@@ -230,10 +253,10 @@ class _Demonstrations:
             raise DatasetError(f"{self.file.where(name)}: the demonstration has no steps; remove it")
         return shape[0]
 
-    def _check_needed(self, everywhere: set[str]) -> None:
+    def _check_needed(self, everywhere: set[str], observed: str) -> None:
         contents = {demo: set(self.contents[demo]) for demo in self.demos}
         for rest in sorted(set.union(*contents.values()) - everywhere):
-            if rest.split("/")[0] in ("obs", "next_obs", "actions", "rewards", "dones"):
+            if rest.split("/")[0] in (*_NEEDED, observed):
                 demo = next(demo for demo in self.demos if rest not in contents[demo])
                 raise FormatError(
                     f"{self.file.where(f'data/{demo}')}: {rest} is missing; all demonstrations need the same"
@@ -242,7 +265,12 @@ class _Demonstrations:
     def _fits(self, name: str, length: int) -> bool:
         return self.file.is_numeric(name) and self.file.describe(name)[1][:1] == (length,)
 
-    def _column(self, top: str, key: str, rest: str) -> str:
+    def _column(self, top: str, key: str, rest: str, observed: str) -> str:
+        if observed != "obs":
+            if rest == observed:
+                return "observations"
+            if top in _PLACES.values():
+                return f"infos/{rest}"
         for ours, theirs in _PLACES.items():
             if top == theirs and key:
                 return f"{ours}/{key}"
@@ -303,7 +331,7 @@ def _are_plain(values: Sequence[Any]) -> bool:
     )
 
 
-def _set_flags(rows: dict[str, np.ndarray], demonstrations: _Demonstrations, meaning: str) -> None:
+def _set_flags(rows: dict[str, np.ndarray], demonstrations: _Demonstrations, meaning: str, *, said: bool) -> None:
     """Replace the dones by terminations and truncations."""
     where = demonstrations.file.path
     given = rows.pop("dones", None)
@@ -316,17 +344,17 @@ def _set_flags(rows: dict[str, np.ndarray], demonstrations: _Demonstrations, mea
             rows[f"infos/{name}"] = rows.pop(name)
     steps = sum(demonstrations.lengths)
     terminations, truncations = np.zeros(steps, bool), np.zeros(steps, bool)
-    if given is None:
-        demonstrations.remarks.append("it has no dones, so no episode has an end flag")
-    else:
+    if given is None and not said:
+        demonstrations.remarks.append(
+            'it has no dones, so no episode has an end flag; ends="truncated" says what an end means'
+        )
+    elif given is not None:
         done = flags(given, f"{where}: dones")
         lasts = np.cumsum(demonstrations.lengths) - 1
-        if meaning == "terminations":
-            solved = np.ones(len(lasts), bool)
-        elif meaning == "truncations" or "rewards" not in rows or not _is_sparse(rows["rewards"]):
-            solved = np.zeros(len(lasts), bool)
-        else:
-            solved = rows["rewards"][lasts] == 1
+        rewards = rows.get("rewards")
+        solved = np.full(len(lasts), meaning == "terminations")
+        if meaning == "success" and rewards is not None and _is_sparse(rewards):
+            solved = rewards[lasts] == 1
         terminations[lasts] = done[lasts] & solved
         truncations[lasts] = done[lasts] & ~solved
         if not np.array_equal(done, terminations):

@@ -17,7 +17,7 @@ from assay.datasets.progress import Auto, Progress, counted, reporting
 from assay.relabeling.judges.judge import Segments
 from assay.relabeling.judges.store import Answer, AnswerStore, Question, digest
 
-__all__ = ["Ask", "JudgeError", "answers_to", "check_goal", "frames_of"]
+__all__ = ["Ask", "JudgeError", "answers_to", "by_scores", "check_goal", "frames_of", "scores_of"]
 
 Ask = Callable[[list[np.ndarray]], Answer]
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -180,3 +180,68 @@ def answers_to(
                 wait(running)
                 store.release(owner)
     return [answer for answer in results if answer is not None]
+
+
+def scores_of(
+    question: Question,
+    segments: Segments,
+    score: Callable[[list[np.ndarray]], list[Answer]],
+    store: AnswerStore,
+    *,
+    batch: int,
+    progress: Progress | Auto | None = "auto",
+) -> np.ndarray:
+    """Return the score of each segment, (n,) float64 and NaN where there is none; in batches, for models on this machine.
+
+    What the store knows is not computed. Equal segments are scored once.
+
+    Parameters
+    ----------
+    score : callable
+        Takes the frames of up to `batch` segments and returns an answer for each.
+    """
+    count = len(segments.steps)
+    values = np.full(count, np.nan)
+    with reporting(progress, f"asking {question.judge}", counted(f"asking {question.judge}")) as report:
+        waiting: dict[bytes, list[int]] = {}
+        held: list[np.ndarray] = []
+
+        def settle() -> None:
+            for (key, places), answer in zip(waiting.items(), score(held), strict=True):
+                store.add(question, key, b"", answer)
+                values[places] = answer.value if answer.value >= 0 else np.nan
+            waiting.clear()
+            held.clear()
+
+        for place in range(count):
+            frames = frames_of(segments, place, question.judge)
+            key = digest(frames)
+            known = store.find(question, key)
+            if known is not None:
+                values[place] = known.value if known.value >= 0 else np.nan
+            elif key in waiting:
+                waiting[key].append(place)
+            else:
+                waiting[key] = [place]
+                held.append(frames)
+            if len(held) == batch:
+                settle()
+            if report is not None:
+                report(place + 1, count)
+        if held:
+            settle()
+    return values
+
+
+def by_scores(first: np.ndarray, second: np.ndarray, margin: float) -> np.ndarray:
+    """Return (n,) int8: which of two scores is larger; -1 where they differ by no more than the margin, or one is NaN.
+
+    Examples
+    --------
+    >>> by_scores(np.array([0.1, 0.5, np.nan]), np.array([0.4, 0.5, 1.0]), 0.0).tolist()
+    [1, -1, -1]
+    """
+    difference = second - first
+    found: np.ndarray = np.where(np.abs(difference) > margin, difference > 0, -1).astype(np.int8)
+    found[~np.isfinite(difference)] = -1
+    return found

@@ -159,6 +159,56 @@ def test_an_output_that_must_not_be_written_is_refused(tmp_path: Path) -> None:
         write_card(plain().select([]), target)
 
 
+class Scores(pl.DataFrame):
+    """What `assess(dataset, per="episode")` returns, as far as the card looks at it."""
+
+    def wide(self) -> pl.DataFrame:
+        return pl.DataFrame(
+            {
+                "episode": [0, 1, 2],
+                "defects": [0, 1, 0],
+                "risks": [1, 0, 0],
+                "jumps <b>": [0.0, 2.0, None],
+                "same": [1.0] * 3,
+            }
+        )
+
+    @property
+    def correlations(self) -> pl.DataFrame:
+        return pl.DataFrame({"metric": ["jumps <b>"], "column": [None], "spearman": [-0.82]})
+
+
+def test_episodes_are_rows_that_the_style_sheet_sorts_by_their_ranks(tmp_path: Path) -> None:
+    found = {
+        "episode": [0, 1],
+        "metric": ["idle_tail", "jumps <b>"],
+        "kind": ["risk", "defect"],
+        "flagged": [True, True],
+    }
+    images = np.random.default_rng(0).integers(0, 255, (63, 9, 8, 3)).astype(np.uint8)
+    dataset = plain()
+    dataset = dataset.replace({"observations": None, "observations/x": dataset.observations, "observations/y": images})
+    text = write_card(dataset, tmp_path / "card.html", episodes=Scores(found)).read_text(encoding="utf-8")
+    page = Page(text)
+    assert not page.tags & {"script", "img", "b"}
+    assert len(page.ids) == len(set(page.ids))
+    table = next(table for table in page.tables if table[0][0].startswith("episode"))
+    assert [row[0] for row in table[1:]] == ["0", "1", "2"]
+    assert "r -0.82" in table[0][-1]
+    assert [row[3] for row in table[1:]] == ["idle tail", "jumps <b>", "–"]
+    assert "same" not in table[0]
+    rows = re.findall(r'<tr style="([^"]*)">', text)
+    ranks = [dict(part.split(":") for part in row.split(";")) for row in rows]
+    assert [(rank["--u0"], rank["--d0"]) for rank in ranks] == [("0", "2"), ("1", "1"), ("2", "0")]
+    last = max(int(key[3:]) for key in ranks[0])
+    assert [(rank[f"--u{last}"], rank[f"--d{last}"]) for rank in ranks] == [("0", "1"), ("1", "0"), ("2", "2")]
+    for way in ("up", "down"):
+        assert f"#order-{last}-{way}:checked" in text
+        assert f"order-{last}-{way}" in page.ids
+    assert text.count("data:image/png") >= 9
+    assert text.count("<polyline") == 3
+
+
 def test_the_card_says_what_is_missing_and_draws_the_rest(tmp_path: Path) -> None:
     columns = {name: plain().column(name) for name in plain().columns if name != "actions"}
     dataset = Dataset(without_labels(columns, {"rewards": np.arange(60) < 15}), [20, 30, 10])

@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.datasets.errors import DatasetError, FormatError
 
-__all__ = ["read_json_object", "require_file"]
+__all__ = ["read_json_lines", "read_json_object", "require_file"]
 
 
 def require_file(path: Path) -> None:
@@ -57,4 +57,38 @@ def read_json_object(path: Path, error: type[DatasetError] = FormatError) -> dic
         raise error(f"{path} is damaged: {cause}") from cause
     if not isinstance(found, dict):
         raise error(f"{path} is damaged: it does not hold a JSON object")
+    return found
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file with one JSON object on each line; blank lines are passed over.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, empty or damaged, or a line holds something else; with the line.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "tasks.jsonl")
+    >>> _ = path.write_text('{"task_index": 0}\\n{"task_index": 1}\\n')
+    >>> [line["task_index"] for line in read_json_lines(path)]
+    [0, 1]
+    """
+    require_file(path)
+    found = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                content = json.loads(line)
+            except (ValueError, RecursionError) as cause:
+                raise FormatError(f"{path}, line {number} is damaged: {cause}") from cause
+            if not isinstance(content, dict):
+                raise FormatError(f"{path}, line {number} is damaged: it does not hold a JSON object")
+            found.append(content)
+    if not found:
+        raise FormatError(f"{path} holds blank lines only; copy it again")
     return found

@@ -34,7 +34,7 @@ from assay.datasets.formats.containers.hdf5_guards import (
 from assay.datasets.formats.containers.hdf5_text import VariableLengthReader, decode, is_text, read_attributes
 from assay.datasets.memory import empty
 
-__all__ = ["Hdf5File", "members", "open_hdf5", "write_rows"]
+__all__ = ["Hdf5File", "is_hdf5", "members", "open_hdf5", "write_rows"]
 
 _LARGEST_CHUNK = 1 << 24  # bytes, where the whole array has fewer
 _BLOCK_BYTES = 1 << 24
@@ -332,6 +332,17 @@ def open_hdf5(path: Path) -> Iterator[Hdf5File]:
     check_heaps(path)
     with damage_is_a_format_error(path), VariableLengthReader(path) as texts, h5py.File(path, "r") as opened:
         yield Hdf5File(path, opened, texts)
+
+
+def is_hdf5(path: Path) -> bool:
+    """Tell from the first bytes whether a file is HDF5. Never raises."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except OSError:
+        return False
 
 
 def members(path: Path, group: str = "") -> frozenset[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ _MOST_DENSE = 20_000  # bytes in memory for each byte of a file: constant column
 _ALWAYS_ALLOWED = 1 << 28  # bytes
 _LONGEST_TEXT = 1 << 16  # bytes
 _BATCH_ROWS = 1 << 14
+_MOST_CHECKED = 256  # files whose check is remembered
 
 
 class ParquetFile:
@@ -109,6 +111,26 @@ class ParquetFile:
             )
         return values // self.rows if self.rows else 1
 
+    def counted_gaps(self, path: str) -> int | None:
+        """Return how many values of a column are missing, from the footer's statistics; None where there are none.
+
+        Parameters
+        ----------
+        path : str
+            In the Parquet schema, such as `pose.x`.
+        """
+        metadata, total, found = self._file.metadata, 0, False
+        for group in range(metadata.num_row_groups):
+            for number in range(metadata.num_columns):
+                column = metadata.row_group(group).column(number)
+                if column.path_in_schema != path:
+                    continue
+                statistics, found = column.statistics, True
+                if statistics is None or not statistics.has_null_count:
+                    return None
+                total += statistics.null_count
+        return total if found else None
+
     def rows_of(self, name: str) -> np.ndarray:
         """Read one column of numbers, or of lists of them that are all of one length: (rows,) or (rows, width)."""
         width, where = self.width(name), f"{self.path}: column {name}"
@@ -185,8 +207,8 @@ def open_parquet(path: Path) -> Iterator[ParquetFile]:
     require_file(path)
     try:
         with path.open("rb") as handle:  # Arrow itself opens no path that is not UTF-8
-            with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                groups = check_parquet(content, path)
+            state = os.fstat(handle.fileno())
+            groups = _checked(path, handle.fileno(), (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
             with pq.ParquetFile(
                 handle,
                 page_checksum_verification=True,
@@ -202,6 +224,20 @@ def open_parquet(path: Path) -> Iterator[ParquetFile]:
     except Exception as error:  # Arrow reports damage by errors of many kinds
         text = " ".join(str(error).split())
         raise FormatError(f"{path} is no Parquet file, or damaged ({text}); copy it again") from error
+
+
+_CHECKED: dict[tuple[int, ...], list[RowGroup]] = {}  # of the files checked last
+
+
+def _checked(path: Path, descriptor: int, state: tuple[int, ...]) -> list[RowGroup]:
+    """Return the row groups of a file, checked once as long as it stays as it is."""
+    if state not in _CHECKED:
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+            groups = check_parquet(content, path)
+        while len(_CHECKED) >= _MOST_CHECKED:
+            _CHECKED.pop(next(iter(_CHECKED)))
+        _CHECKED[state] = groups
+    return _CHECKED[state]
 
 
 def values(column: pa.Array, shape: tuple[int, ...], where: str) -> np.ndarray:

@@ -59,8 +59,15 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "d4rl": [{}, {"style": "d4rl"}, {"style": "d4rl", "terminate_on_end": True}, {"horizon": 4}],
     "robomimic": [{}, {"filter_key": "better"}, {"dones": "terminations"}],
     "hdf5": [{}, {"episode_starts": "extra/starts"}, {"columns": {"infos/extra": "extra/starts"}}],
+    "lerobot": [{}, {"columns": {"observations": "observation.state", "actions": ["action"], "ends": "truncated"}}],
+    "rlds": [{}, {"last": "observation"}, {"images": ["observation/image"]}],
+    "mcap": [{}, {"columns": {"observations": "/observations", "actions": "/actions"}, "how": "nearest"}],
+    "rosbag": [{"columns": {"observations": "/pose", "actions": "/cmd/x"}, "clock": 20.0}],
+    "ulog": [{"columns": {"observations": "attitude/q", "actions": "motors/output"}}],
+    "zarr": [{}, {"images": ["img"]}, {"columns": {"observations": "state", "actions": "action"}}],
     "maniskill": [{}, {"observations": "env_states"}, {"rewards": "success"}],
     "minari": [{}, {"repeat_missing_final": True}, {"infos": False}],
+    "table": [{}, {"columns": {"episode": "run", "extra": ["pose/x", "pose/y", "note"], "ends": "truncated"}}],
 }
 
 
@@ -187,6 +194,17 @@ def plain_hdf5(path: Path, generator: np.random.Generator) -> None:
             file.create_dataset(key, data=array, chunks=(8, *array.shape[1:]), compression="gzip")
 
 
+@sample_maker("table")
+def table_of_the_own_names(path: Path, generator: np.random.Generator) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = {"rewards": generator.normal(size=20), "run": np.arange(20) // 5, "terminations": np.arange(20) % 5 == 4}
+    lists = {name: generator.normal(size=(20, 2)).tolist() for name in ("observations", "actions")}
+    pose = [{"x": 1.0, "y": None if row == 3 else 2.0} for row in range(20)]
+    pq.write_table(pa.table({**rows, **lists, "pose": pose, "note": ["a", None] * 10}), path, row_group_size=8)
+
+
 @sample_maker("neorl")
 def neorl_of_version_1(path: Path, generator: np.random.Generator) -> None:
     ends = np.array([7, 13, 20])
@@ -296,6 +314,227 @@ def lerobot_with_tasks(path: Path, generator: np.random.Generator) -> None:
         part = part.set_column(part.column_names.index("task_index"), "task_index", pa.array([number % 2] * 6))
         pq.write_table(part, path / f"data/chunk-000/file-00{number}.parquet", compression=compression)
     pq.write_table(pa.table({"task_index": [0, 1], "task": ["a", "b"]}), path / "meta/tasks.parquet")
+
+
+@sample_maker("lerobot")
+def lerobot_of_version_2(path: Path, generator: np.random.Generator) -> None:
+    write_lerobot_v2(path, generator)
+
+
+def write_lerobot_v2(path: Path, generator: np.random.Generator, lengths: tuple[int, ...] = (4, 6, 3)) -> None:
+    """LeRobot v2.1 as its own recorder lays it out: a Parquet file for each episode, lines of JSON about them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (path / "data/chunk-000").mkdir(parents=True)
+    (path / "meta").mkdir()
+    start = 0
+    for episode, length in enumerate(lengths):
+        frame = np.arange(length)
+        columns = {
+            "observation.state": pa.array(list(generator.normal(size=(length, 2)).astype(np.float32))),
+            "action": pa.array(list(generator.normal(size=(length, 2)).astype(np.float32))),
+            "timestamp": pa.array((frame / 30).astype(np.float32)),
+            "frame_index": pa.array(frame),
+            "episode_index": pa.array(np.full(length, episode)),
+            "index": pa.array(start + frame),
+            "task_index": pa.array(np.zeros(length, np.int64)),
+        }
+        pq.write_table(pa.table(columns), path / f"data/chunk-000/episode_{episode:06d}.parquet")
+        start += length
+    one = {"dtype": "int64", "shape": [1], "names": None}
+    vector = {"dtype": "float32", "shape": [2], "names": [["shoulder", "elbow"]]}
+    features = {"observation.state": vector, "action": vector, "timestamp": one | {"dtype": "float32"}}
+    features |= dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), one)
+    info = {"codebase_version": "v2.1", "robot_type": "arm", "fps": 30, "features": features}
+    info |= {"total_episodes": len(lengths), "total_frames": start, "total_tasks": 1, "chunks_size": 1000}
+    (path / "meta/info.json").write_text(json.dumps(info))
+    about = [{"episode_index": n, "tasks": ["reach"], "length": length} for n, length in enumerate(lengths)]
+    (path / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in about))
+    (path / "meta/tasks.jsonl").write_text(json.dumps({"task_index": 0, "task": "reach"}) + "\n")
+
+
+@sample_maker("rlds")
+def rlds_folder(path: Path, generator: np.random.Generator) -> None:
+    write_rlds(path, generator)
+
+
+def write_rlds(
+    path: Path, generator: np.random.Generator, lengths: tuple[int, ...] = (3, 5), *, observed_last: bool = False
+) -> None:
+    """A TFDS folder: features.json, dataset_info.json and one shard."""
+    import io
+
+    from PIL import Image
+
+    path.mkdir()
+    examples = []
+    for length in lengths:
+        steps: dict[str, list[Any]] = {
+            "observation/state": generator.normal(size=2 * length).astype(np.float32).tolist(),
+            "action": generator.normal(size=length).astype(np.float32).tolist(),
+            "reward": [0.0] * (length - 1) + [0.0 if observed_last else 1.0],
+            "is_first": [1] + [0] * (length - 1),
+            "is_last": [0] * (length - 1) + [1],
+            "is_terminal": [0] * (length - 1) + [int(length > 3)],
+            "language": [b"reach"] * length,
+            "observation/image": [],
+        }
+        if observed_last:
+            steps["action"][-1] = 0.0
+        for _ in range(length):
+            pixels = io.BytesIO()
+            Image.fromarray(generator.integers(0, 255, (4, 6, 3), np.uint8)).save(pixels, "PNG")
+            steps["observation/image"].append(pixels.getvalue())
+        examples.append({f"steps/{key}": values for key, values in steps.items()} | {"episode_metadata/id": [length]})
+    write_tfrecord(path / "reach-train.tfrecord-00000-of-00001", examples)
+
+    def tensor(dtype: str, *shape: int) -> dict[str, Any]:
+        return {"tensor": {"shape": {"dimensions": [str(n) for n in shape]}, "dtype": dtype, "encoding": "none"}}
+
+    image = {"image": {"shape": {"dimensions": ["4", "6", "3"]}, "dtype": "uint8", "encodingFormat": "png"}}
+    observation = {"featuresDict": {"features": {"state": tensor("float32", 2), "image": image}}}
+    flags = dict.fromkeys(("is_first", "is_last", "is_terminal"), tensor("bool"))
+    step = {"observation": observation, "action": tensor("float32", 1), "reward": tensor("float32"), **flags}
+    step["language"] = {"text": {}}
+    steps_feature = {"sequence": {"feature": {"featuresDict": {"features": step}}}}
+    about = {"featuresDict": {"features": {"id": tensor("int64")}}}
+    features = {"featuresDict": {"features": {"steps": steps_feature, "episode_metadata": about}}}
+    (path / "features.json").write_text(json.dumps(features))
+    splits = [{"name": "train", "shardLengths": [str(len(lengths))]}]
+    (path / "dataset_info.json").write_text(json.dumps({"name": "reach", "splits": splits}))
+
+
+def write_tfrecord(path: Path, examples: list[dict[str, list[Any]]]) -> None:
+    """A file of tf.train.Example with the checksums that TensorFlow writes."""
+    import google_crc32c
+
+    from assay.datasets.formats.containers.tfrecord import _example_class
+
+    def masked(data: bytes) -> bytes:
+        crc = google_crc32c.value(data)
+        return (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
+
+    with path.open("wb") as file:
+        for values in examples:
+            example = _example_class()()
+            for name, items in values.items():
+                kind = {bytes: "bytes_list", float: "float_list"}.get(type(items[0]), "int64_list")
+                getattr(example.features.feature[name], kind).value.extend(items)
+            data = example.SerializeToString()
+            length = len(data).to_bytes(8, "little")
+            file.write(length + masked(length) + data + masked(data))
+
+
+@sample_maker("zarr")
+def zarr_of_diffusion_policy(path: Path, generator: np.random.Generator) -> None:
+    write_zarr(path, generator)
+
+
+def write_zarr(path: Path, generator: np.random.Generator, *, zarr_format: Any = 2, **options: Any) -> None:
+    """A replay buffer as Diffusion Policy stores it."""
+    import zarr
+
+    root = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    rows = {"action": generator.normal(size=(9, 2)), "state": generator.normal(size=(9, 3)).astype(np.float32)}
+    rows |= {"img": generator.integers(0, 255, (9, 4, 4, 3), np.uint8)}
+    for name, array in rows.items():
+        made = root.create_array(
+            f"data/{name}", shape=array.shape, chunks=(4, *array.shape[1:]), dtype=array.dtype, **options
+        )
+        made[:] = array
+    root.create_array("meta/episode_ends", shape=(2,), dtype=np.int64)[:] = [5, 9]
+
+
+@sample_maker("mcap")
+def mcap_of_json(path: Path, generator: np.random.Generator) -> None:
+    write_json_mcap(path, generator)
+
+
+def write_json_mcap(path: Path, generator: np.random.Generator) -> None:
+    """A recording of JSON messages, as Foxglove's tools make it."""
+    from mcap.writer import CompressionType, Writer
+
+    with path.open("wb") as file:
+        writer: Any = Writer(file, compression=CompressionType.LZ4)
+        writer.start()
+        schema = writer.register_schema("pose", "jsonschema", b"{}")
+        channels = [writer.register_channel(topic, "json", schema) for topic in ("/observations", "/actions")]
+        for step in range(20):
+            for place, channel in enumerate(channels):
+                content = {"x": float(generator.normal()), "note": "a", "list": [1, 2, step]}
+                writer.add_message(channel, 10_000_000 * step + place, json.dumps(content).encode(), 0)
+        writer.finish()
+
+
+@sample_maker("rosbag")
+def rosbag_of_version_1(path: Path, generator: np.random.Generator) -> None:
+    write_rosbag(path, generator, version=1)
+
+
+@sample_maker("rosbag")
+def rosbag_of_version_2(path: Path, generator: np.random.Generator) -> None:
+    write_rosbag(path, generator, version=2)
+
+
+def write_rosbag(path: Path, generator: np.random.Generator, *, version: int) -> None:
+    """Joint states at 50 Hz and commands at 20 Hz, in a bag of ROS 1 or 2."""
+    from rosbags import rosbag1, rosbag2
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS1_NOETIC if version == 1 else Stores.ROS2_HUMBLE)
+    types = store.types
+    time, header, joints, point = (
+        types[name]
+        for name in (
+            "builtin_interfaces/msg/Time",
+            "std_msgs/msg/Header",
+            "sensor_msgs/msg/JointState",
+            "geometry_msgs/msg/Point",
+        )
+    )
+    target = path.with_suffix(".bag") if version == 1 else path
+    made: Any = rosbag1.Writer(target) if version == 1 else rosbag2.Writer(target, version=9)
+    pack = store.serialize_ros1 if version == 1 else store.serialize_cdr
+    with made as bag:
+        pose = bag.add_connection("/pose", "sensor_msgs/msg/JointState", typestore=store)
+        command = bag.add_connection("/cmd", "geometry_msgs/msg/Point", typestore=store)
+        for step in range(50):
+            stamp = time(1, 20_000_000 * step)
+            about = header(step, stamp, "") if version == 1 else header(stamp, "")
+            state = joints(about, ["shoulder", "elbow"], np.array([step, 0.5 * step]), np.zeros(2), np.zeros(0))
+            bag.write(pose, 10**9 + 20_000_000 * step, pack(state, "sensor_msgs/msg/JointState"))
+            if step % 5 in (1, 3):
+                message = point(float(step), float(generator.normal()), 0.0)
+                bag.write(command, 10**9 + 20_000_000 * step + 7, pack(message, "geometry_msgs/msg/Point"))
+    if version == 1:
+        target.rename(path)
+
+
+@sample_maker("ulog")
+def ulog_of_two_topics(path: Path, generator: np.random.Generator) -> None:
+    write_ulog(path)
+
+
+def write_ulog(path: Path) -> None:
+    """Two topics, after the specification of the format (docs.px4.io, ULog): definitions, subscriptions, data."""
+    import struct
+
+    def message(kind: bytes, content: bytes) -> bytes:
+        return struct.pack("<H", len(content)) + kind + content
+
+    parts = [b"ULog\x01\x12\x35\x01" + struct.pack("<Q", 0), message(b"B", bytes(40))]
+    parts += [
+        message(b"F", b"attitude:uint64_t timestamp;float[4] q;"),
+        message(b"F", b"motors:uint64_t timestamp;float[2] output;"),
+    ]
+    for number, name in enumerate((b"attitude", b"motors")):
+        parts.append(message(b"A", struct.pack("<BH", 0, number) + name))
+    for step in range(20):
+        parts.append(message(b"D", struct.pack("<HQ4f", 0, 1000 * step, step, 0, 0, 1)))
+        if step % 2:
+            parts.append(message(b"D", struct.pack("<HQ2f", 1, 1000 * step + 1, step, -step)))
+    path.write_bytes(b"".join(parts))
 
 
 # -------------------------------------------------------------------- damage
@@ -610,7 +849,8 @@ def child(name: str, samples: Path, work: Path, first: int, last: int) -> None:
     os.environ["ASSAY_SCRATCH"] = str(work / "scratch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        format_named(name).read(paths[0])  # whatever is imported late
+        with suppress(AssayError):
+            format_named(name).read(paths[0], **OPTIONS.get(name, [{}])[-1])  # whatever is imported late
     for kind, room in ((resource.RLIMIT_DATA, 1 << 30), (resource.RLIMIT_AS, 4 << 30)):
         taken = {"VmData": 0, "VmSize": 0}
         for line in Path("/proc/self/status").read_text().splitlines():

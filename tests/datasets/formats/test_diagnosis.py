@@ -70,13 +70,13 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "arrays of NeoRL without next observations": (
         lambda path: npz(path, "obs", "action", "reward", "done"),
-        'Nearest is NeoRL and NeoRL-2, for which next_obs is missing. .*format="npz"',
+        r'Nearest is NeoRL and NeoRL-2, for which next_obs is missing. .*columns=\{"observations"',
     ),
     "a table of NeoRL-2 without actions": (
         lambda path: table(path, obs=[[1.0]], next_obs=[[1.0]], reward=[1.0], done=[0.0]),
         "Parquet table .* Nearest is NeoRL and NeoRL-2, for which action is missing",
     ),
-    "an archive of anything": (lambda path: npz(path, "a", "b"), r"it holds a, b\. Arrays under any names"),
+    "an archive of anything": (lambda path: npz(path, "a", "b"), r"it holds a, b\. Any names"),
     "a pickle": (lambda path: path.write_bytes(b"\x80\x04K\x01."), "is a pickle, which is never opened"),
     "a web page": (lambda path: path.write_text("<!DOCTYPE html><html>"), "is a web page"),
     "a pointer": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid"), "git lfs pull"),

@@ -101,7 +101,7 @@ def test_a_loaded_dataset_says_what_it_was_read_as(tmp_path: Path) -> None:
 
 def test_what_nothing_recognizes_is_refused_with_the_formats_that_were_tried(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(FormatError, match=r"in no known format \(assay, minari, .*npz\)"):
+    with pytest.raises(FormatError, match=r"in no known format \(assay, minari, .*npz, table\)"):
         sniff(tmp_path / "notes.txt")
     with pytest.raises(DatasetError, match="does not exist"):
         sniff(tmp_path / "absent")

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import assay
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, AssayWarning, ConfigError, DatasetError, FormatError
-from assay.datasets.formats import FORMATS, format_named, lerobot_statistics
+from assay.datasets.formats import FORMATS, format_named, lerobot_metadata, lerobot_statistics
 from assay.datasets.formats import lerobot as lerobot_format
 from assay.datasets.formats.containers import parquet as parquet_file
 from assay.datasets.formats.containers.parquet import open_parquet, values
@@ -38,6 +38,11 @@ def quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssayWarning)
         return function(*arguments, **options)
+
+
+def seconds(dataset: Dataset, fps: int = 10) -> np.ndarray:
+    """Time stamps of frames that come as regularly as LeRobot says."""
+    return (np.arange(dataset.total_steps) - dataset.episode_starts[dataset.episode_of_step]) / fps
 
 
 def holdable(dataset: Dataset) -> Dataset:
@@ -56,6 +61,7 @@ def holdable(dataset: Dataset) -> Dataset:
             columns[prefix if len(names) == 1 else new] = array
     for name in ("rewards", "terminations", "truncations"):
         columns[name] = dataset.column(name)
+    columns["time"] = dataset.column("time") if "time" in dataset.columns else seconds(dataset)
     for name in dataset.columns:
         if name.startswith("infos/"):
             array = dataset.column(name)
@@ -141,7 +147,7 @@ def test_tasks_frame_rate_and_names_survive(tmp_path: Path, written: Path) -> No
     dataset = read(written)
     assert dataset.episode_columns["task_index"].tolist() == [1, 0, 0]
     assert dataset.info.extra["lerobot"]["tasks"] == ["wait", "push the T"]
-    assert "infos/timestamp" not in dataset.columns
+    assert dataset.column("time").tolist() == seconds(dataset, 50).tolist()  # not as rounded as LeRobot's stamps
     write(dataset, tmp_path / "again")
     again = read(tmp_path / "again")
     assert again == dataset
@@ -232,6 +238,7 @@ def test_a_file_with_many_episodes_is_read_once(written: Path, monkeypatch: pyte
         return actual(path)
 
     monkeypatch.setattr(lerobot_format, "open_parquet", counting)
+    monkeypatch.setattr(lerobot_metadata, "open_parquet", counting)
     dataset = read(written)
     assert (dataset.total_episodes, dataset.total_steps) == (3, 18)
     assert sorted(map(str, opened)) == [DATA, EPISODES, "meta/tasks.parquet"]
@@ -258,9 +265,9 @@ def test_done_is_a_termination_only_with_success_and_else_a_truncation(written: 
 def test_missing_rewards_and_ends_are_named(written: Path) -> None:
     features = json.loads((written / "meta/info.json").read_text())["features"]
     edit_info(written, features={key: value for key, value in features.items() if not key.startswith("next.")})
-    with pytest.warns(AssayWarning, match=r"has no rewards \(next.reward\), which are missing and no end flags"):
+    with pytest.warns(AssayWarning, match=r"has no end flags \(next.done\), so none is set; columns="):
         dataset = read(written)
-    assert dataset.missing["rewards"].all()
+    assert dataset.missing["rewards"].all()  # and are no zeros that nobody gave
     assert not (dataset.terminations | dataset.truncations).any()
 
 
@@ -292,9 +299,9 @@ def test_a_name_that_begins_like_another_is_another_feature(tmp_path: Path) -> N
 
 
 def test_clocks_other_than_the_frame_rate_are_kept(written: Path) -> None:
-    seconds = np.arange(18, dtype=np.float32)
-    edit_table(written / DATA, timestamp=pa.array(seconds))
-    assert read(written).column("infos/timestamp").tolist() == seconds.tolist()
+    stamps = np.arange(18, dtype=np.float32)
+    edit_table(written / DATA, timestamp=pa.array(stamps))
+    assert read(written).column("time").tolist() == stamps.tolist()
 
 
 def test_one_of_two_flags_and_episode_columns_without_a_place_are_not_lost(written: Path) -> None:
@@ -416,7 +423,8 @@ def test_without_pyav_the_error_says_what_to_install(written: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"codebase_version": "v2.1"}, "codebase_version is 'v2.1'; v3.0 is read"),
+        ({"codebase_version": "v1.6"}, "codebase_version is 'v1.6'; v2.0, v2.1, v3.0 are read"),
+        ({"codebase_version": ["v3.0"]}, "codebase_version is"),
         ({"total_frames": 19}, "the episodes hold 18 frames, but meta/info.json says 19"),
         ({"total_frames": True}, "total_frames is True"),
         ({"total_frames": 2**60}, "total_frames is"),

@@ -1,0 +1,240 @@
+"""Files of rows: CSV, Parquet and JSON Lines, one of them or a folder with one kind of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.datasets.errors import ConfigError, FormatError
+from assay.datasets.formats.containers.files import require_file
+from assay.datasets.formats.containers.parquet import ParquetFile, open_parquet
+from assay.datasets.tables.table import ArrowTable, JoinedTable, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["DELIMITERS", "ParquetTable", "files_of", "kind_of", "open_table"]
+
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+DELIMITERS = (",", ";", "\t", "|")
+_HEADER_BYTES = 1 << 16
+_LARGEST_BLOCK = (1 << 31) - 1  # of Arrow's readers
+
+
+def kind_of(path: Path) -> str | None:
+    """Return "csv", "parquet" or "jsonl" where a file is such a table, by its first bytes and its name; None otherwise.
+
+    Examples
+    --------
+    >>> kind_of(Path("setup.cfg")) is None
+    True
+    """
+    kind = SUFFIXES.get(path.suffix.lower())
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            head = file.read(_HEADER_BYTES if kind else 4)
+    except OSError:
+        return None
+    if head.startswith(b"PAR1") or kind in (None, "parquet"):
+        return "parquet" if head.startswith(b"PAR1") else None
+    if not head or b"\0" in head:
+        return None
+    return None if kind == "jsonl" and not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else kind
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the tables of a folder, numbers in their names in order (`run_2` before `run_10`); or the one file.
+
+    Raises
+    ------
+    FormatError
+        If tables of several kinds lie there.
+    """
+    if not path.is_dir():
+        return [path]
+    found = [(kind_of(file), file) for file in path.iterdir() if not file.name.startswith(".")]
+    tables = {file: kind for kind, file in found if kind is not None}
+    if len(kinds := sorted(set(tables.values()))) > 1:
+        raise FormatError(
+            f"{path} holds tables of several kinds ({', '.join(kinds)}); put one kind into a folder of its own"
+        )
+    return sorted(tables, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name) if part]
+
+
+def open_table(path: Path, *, delimiter: str | None = None, decimal: str = ".") -> Table:
+    """Open a file, or a folder of files, as a table.
+
+    Parameters
+    ----------
+    path : Path
+    delimiter : str, optional
+        Between the values of a CSV file; by default what occurs most in its first line.
+    decimal : str
+        Point of the numbers in a CSV file.
+
+    Raises
+    ------
+    FormatError
+        If nothing there is a table, or one is damaged; with the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "run.csv")
+    >>> _ = path.write_text("t,x\\n0.0,1\\n0.1,2\\n")
+    >>> table = open_table(path)
+    >>> table.rows, list(table.types), table.column("x").to_pylist()
+    (2, ['t', 'x'], [1, 2])
+    """
+    if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1):
+        raise ConfigError(f"delimiter must be one character, not {delimiter!r}")
+    if not isinstance(decimal, str) or len(decimal) != 1:
+        raise ConfigError(f"decimal must be one character, not {decimal!r}")
+    files = files_of(path)
+    if not files:
+        raise FormatError(f"{path} holds no table: no file .csv, .tsv, .parquet, .jsonl or .ndjson")
+    if not path.is_dir():
+        return _open(path, delimiter, decimal)
+    return JoinedTable({_stem(file): _opener(file, delimiter, decimal) for file in files}, path)
+
+
+def _stem(file: Path) -> str:
+    return file.name.rpartition(".")[0]
+
+
+def _opener(file: Path, delimiter: str | None, decimal: str) -> Callable[[], Table]:
+    return lambda: _open(file, delimiter, decimal)
+
+
+def _open(path: Path, delimiter: str | None, decimal: str) -> Table:
+    kind = kind_of(path)
+    if kind == "parquet":
+        return ParquetTable(path)
+    require_file(path)
+    if kind == "csv":
+        return ArrowTable(_read_csv(path, delimiter, decimal), path)
+    if kind == "jsonl":
+        return ArrowTable(_read_json(path), path)
+    raise FormatError(f"{path} is no table: no CSV, Parquet or JSON Lines")
+
+
+def _read_csv(path: Path, delimiter: str | None, decimal: str) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES).split(b"\n")[0].decode("utf-8", "replace")
+    delimiter = delimiter or max(DELIMITERS, key=header.count)
+
+    def read(**options: Any) -> pa.Table:
+        with path.open("rb") as file:
+            return csv.read_csv(
+                file,
+                read_options=csv.ReadOptions(**options),
+                parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                convert_options=csv.ConvertOptions(decimal_point=decimal),
+            )
+
+    try:
+        try:
+            return read()
+        except pa.ArrowInvalid:  # the kind of a column was decided by its first rows, and later ones are of another
+            return read(block_size=min(_LARGEST_BLOCK, path.stat().st_size + 1))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        raise FormatError(
+            f"{path} cannot be read as CSV with {delimiter!r} between values: {_one_line(error)}"
+        ) from error
+
+
+def _read_json(path: Path) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import json
+
+    try:
+        with path.open("rb") as file:
+            block = min(_LARGEST_BLOCK, max(1 << 20, path.stat().st_size + 1))
+            return json.read_json(file, read_options=json.ReadOptions(block_size=block))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path} cannot be read as JSON Lines, one object per line: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+class ParquetTable(Table):
+    """A Parquet file, read block by block."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with open_parquet(path) as file:
+            types: dict[str, pa.DataType] = {}
+            for name, kind in file.types.items():
+                types |= _leaves(name, kind)
+            super().__init__(types, file.rows)
+            self._gaps = {name: _counted_gaps(file, name) for name in types}
+
+    def batches(self, names: Sequence[str]) -> Iterator[dict[str, pa.Array]]:  # noqa: D102
+        with open_parquet(self._path) as file:
+            widths: dict[str, int] = {}
+            for name in names:
+                top = name if name in file.types else next(t for t in file.types if name.startswith(f"{t}/"))
+                widths[top] = max(widths.get(top, 1), file.width(top) if not _is_struct(file.types[top]) else 1)
+            file.check_fits(8 * sum(widths.values()))
+            for batch in file.batches(widths):
+                columns = (
+                    dict(zip(widths, batch.columns, strict=True))
+                    if batch.schema.names == [*widths]
+                    else {name: batch.column(name) for name in widths}
+                )
+                yield {name: columns[name] if name in columns else _inside(columns, name) for name in names}
+
+    def gaps(self, name: str) -> int:  # noqa: D102
+        known = self._gaps[name]
+        return super().gaps(name) if known is None else known
+
+
+def _leaves(name: str, kind: pa.DataType) -> dict[str, pa.DataType]:
+    if not _is_struct(kind):
+        return {name: kind}
+    found: dict[str, pa.DataType] = {}
+    for number in range(kind.num_fields):
+        found |= _leaves(f"{name}/{kind.field(number).name}", kind.field(number).type)
+    return found
+
+
+def _is_struct(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_struct(kind))
+
+
+def _inside(columns: dict[str, Any], name: str) -> Any:
+    """Return a column inside others, without a value where one that it lies in has none."""
+    top = next(key for key in columns if name.startswith(f"{key}/"))
+    column, rest = columns[top], name[len(top) + 1 :]
+    while _is_struct(column.type):
+        fields = {column.type.field(number).name: number for number in range(column.type.num_fields)}
+        field = next(key for key in fields if rest == key or rest.startswith(f"{key}/"))
+        column, rest = column.flatten()[fields[field]], rest[len(field) + 1 :]
+    return column
+
+
+def _counted_gaps(file: ParquetFile, name: str) -> int | None:
+    """Return how many rows have no value, as the file's statistics say; None where they do not."""
+    return file.counted_gaps(name.replace("/", "."))
