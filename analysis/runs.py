@@ -29,15 +29,14 @@ import polars as pl
 
 from assay.baselines.runs.reader import (
     StoredRun,
-    empty_table,
     final_returns,
     mean_return,
     normalized,
+    read_quality,
     read_runs,
     read_suite,
-    read_table,
 )
-from assay.baselines.runs.schema import CURVES, QUALITY
+from assay.baselines.runs.schema import CURVES
 from assay.datasets.errors import FormatError
 
 __all__ = ["load_curves", "load_quality", "load_returns", "load_runs", "load_suite", "read_folders"]
@@ -373,10 +372,9 @@ def load_quality(path: str | os.PathLike[str]) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        Empty when the suite measured no quality (there is no `quality.parquet`).
+        Empty when the suite measured no quality, or has not done so yet.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise FormatError(f"{folder} is not a folder; pass the folder that the runs were written to, such as runs/name")
-    file = folder / "quality.parquet"
-    return read_table(file, QUALITY) if file.exists() else empty_table(QUALITY)
+    return read_quality(folder)

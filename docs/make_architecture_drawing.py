@@ -163,39 +163,39 @@ COLORS = {
     "metrics": "#fbe6c8",
 }
 BOXES = {  # left, bottom, width, height of each room
-    COMMAND_LINE: (0.2, 10.1, 14.9, 0.6),
-    "corruption": (0.2, 4.4, 2.75, 4.9),
-    "augmentation": (3.0, 4.4, 0.4, 4.9),
-    "reweighting": (3.45, 4.4, 0.4, 4.9),
-    "metrics": (3.9, 4.4, 1.0, 4.9),
-    "relabeling": (4.98, 4.4, 2.5, 4.9),
-    "baselines": (7.55, 4.4, 5.25, 4.9),
-    "analysis": (12.9, 4.4, 1.8, 4.9),
-    "datasets": (0.2, 0.6, 14.9, 3.1),
+    COMMAND_LINE: (0.2, 10.1, 15.5, 0.6),
+    "corruption": (0.2, 4.4, 2.9, 4.9),
+    "augmentation": (3.2, 4.4, 0.45, 4.9),
+    "reweighting": (3.75, 4.4, 0.45, 4.9),
+    "metrics": (4.3, 4.4, 1.05, 4.9),
+    "relabeling": (5.45, 4.4, 2.6, 4.9),
+    "baselines": (8.15, 4.4, 5.25, 4.9),
+    "analysis": (13.5, 4.4, 1.8, 4.9),
+    "datasets": (0.2, 0.6, 15.5, 3.1),
 }
 CENTRES = {  # where what is inside a room stands: its sub-rooms, and under the room's name its own files
-    "corruption": (0.9, 8.2),
-    "corruption/attacks": (2.3, 8.2),
-    "corruption/repair": (2.3, 6.2),
-    "corruption/shared": (0.9, 6.2),
-    "metrics": (4.4, 7.6),
-    "metrics/robot": (4.4, 5.6),
-    "relabeling": (6.2, 8.4),
-    "relabeling/progress": (5.55, 7.6),
-    "relabeling/preferences": (6.7, 6.85),
-    "relabeling/shared": (5.5, 5.9),
-    "relabeling/judges": (6.15, 5.3),
-    "relabeling/frames": (6.9, 5.8),
-    "baselines/suites": (8.15, 8.3),
-    "baselines/training": (9.85, 8.6),
-    "baselines/runs": (8.6, 7.1),
-    "baselines/evaluation": (11.75, 7.6),
-    "baselines/behaviour": (12.0, 4.9),
-    "baselines/algorithms": (8.3, 5.6),
-    "baselines/engine": (10.75, 5.65),
-    "baselines/networks": (9.25, 4.75),
-    "analysis": (13.8, 5.8),
-    "analysis/figures": (13.8, 7.9),
+    "corruption": (0.98, 8.2),
+    "corruption/attacks": (2.4, 8.2),
+    "corruption/repair": (2.4, 6.2),
+    "corruption/shared": (0.98, 6.2),
+    "metrics": (4.82, 7.6),
+    "metrics/robot": (4.82, 5.6),
+    "relabeling": (6.75, 8.4),
+    "relabeling/progress": (6.05, 7.6),
+    "relabeling/preferences": (7.3, 6.85),
+    "relabeling/shared": (6.05, 5.9),
+    "relabeling/judges": (6.75, 5.3),
+    "relabeling/frames": (7.5, 5.8),
+    "baselines/suites": (8.75, 8.3),
+    "baselines/training": (10.45, 8.6),
+    "baselines/runs": (9.2, 7.1),
+    "baselines/evaluation": (12.35, 7.6),
+    "baselines/behaviour": (12.6, 4.9),
+    "baselines/algorithms": (8.9, 5.6),
+    "baselines/engine": (11.35, 5.65),
+    "baselines/networks": (9.85, 4.75),
+    "analysis": (14.4, 5.8),
+    "analysis/figures": (14.4, 7.9),
     "datasets": (7.0, 2.75),
     "datasets/sampling": (11.9, 2.75),
     "datasets/formats": (2.0, 2.75),
@@ -241,8 +241,8 @@ def draw(arrows: set[Arrow]) -> Figure:
     """Return the figure: rooms as boxes, sub-rooms inside them, and the arrows."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15.3, 11), facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 15.3), ylim=(0, 11))
+    figure = Figure(figsize=(15.9, 11), facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 15.9), ylim=(0, 11))
     axes.axis("off")
     for room, (left, bottom, width, height) in BOXES.items():
         box(axes, left, bottom, width, height, COLORS.get(room, TRANSFORM))
@@ -267,7 +267,7 @@ def draw(arrows: set[Arrow]) -> Figure:
             arrow(axes, f"arrow {source} {target}", start, end, bend=0.16 if both else 0.0, **style)
             continue
         left, bottom, width, height = BOXES[target if source == COMMAND_LINE else source]
-        x = left + width / 2 if (source, target) != (COMMAND_LINE, "datasets") else 14.85
+        x = left + width / 2 if (source, target) != (COMMAND_LINE, "datasets") else 15.45
         if source == COMMAND_LINE:
             arrow(axes, f"arrow {source} {target}", (x, BOXES[source][1]), (x, bottom + height))
         elif target != "datasets":  # a room beside it

@@ -38,7 +38,7 @@ def main(folder: str = "runs/semi-supervised-small") -> None:
     suite = Suite.from_yaml(HERE.parent / "suites" / f"{described['name']}.yaml")
     runs = load_runs(folder).filter(pl.col("status") == "finished")
     plot_scores(runs).savefig(FIGURE, dpi=144, facecolor="white")
-    write("scores", scores(runs))
+    write("scores", f"![scores](images/{FIGURE.name})\n\n{scores(runs)}")
     write("errors", errors(filled_in(suite, described["budget"])))
 
 
@@ -62,7 +62,7 @@ def write(name: str, text: str) -> None:
 
 def scores(runs: pl.DataFrame) -> str:
     """Return the score of every variant with its share of the oracle's as a table, and whether the aim was reached."""
-    table = {(row["variant"], row["label"]): row for row in score_table(runs).iter_rows(named=True)}
+    table = {(row["variant"], row["label"]): row for row in score_table(runs, rows=["label"]).iter_rows(named=True)}
     algorithms, variants = (list(dict.fromkeys(runs[name])) for name in ("label", "variant"))
     oracle = next(name for name in variants if name.endswith(ORACLE))
     names = " | ".join(f"{label} | share of the oracle" for label in algorithms)
@@ -75,7 +75,9 @@ def scores(runs: pl.DataFrame) -> str:
             if row is None or row["mean"] is None:
                 cells += ["not finished", ""]
                 continue
-            cells.append(f"{format_interval(row['mean'], row['low'], row['high'])}, {row['seeds']} seeds")
+            cells.append(
+                f"{format_interval(row['mean'], row['low'], row['high'])}, {row['seeds']} seed{'s' * (row['seeds'] != 1)}"
+            )
             own, best = (
                 runs.filter((pl.col("label") == label) & (pl.col("variant") == name))["score"].to_numpy()
                 for name in (variant, oracle)

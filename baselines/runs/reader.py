@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from assay.baselines.runs.integrity import read_json, read_verified
 from assay.baselines.runs.schema import (
     DESCRIPTION,
+    QUALITY,
+    QUALITY_FILE,
     RUN_SCHEMA,
     RUN_VERSION,
     SUITE_SCHEMA,
@@ -23,7 +25,7 @@ from assay.baselines.runs.schema import (
     check_description,
     looks_like_run,
 )
-from assay.datasets.errors import DatasetIntegrityError, FormatError
+from assay.datasets.errors import DatasetError, DatasetIntegrityError, FormatError
 from assay.datasets.info import Record, ReferenceScores
 from assay.datasets.naming import is_transform, name_from_history
 
@@ -330,13 +332,40 @@ def read_suite(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     file = Path(folder) / "suite.json"
     if not file.exists():
         return None
-    suite = read_json(file, SUITE_SCHEMA, {SUITE_VERSION: False})
+    suite = read_json(file, SUITE_SCHEMA, {1: False, SUITE_VERSION: True})
     for name in ("variants", "algorithms"):
         if not isinstance(suite.get(name, []), list) or any(not isinstance(item, str) for item in suite.get(name, [])):
             raise FormatError(f"{file}: the field {name!r} has to be a list of names")
     if not isinstance(suite.get("seeds", []), list):
         raise FormatError(f"{file}: the field 'seeds' has to be a list of integers")
     return suite
+
+
+def hashes_of_suite(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the hashes that `suite.json` has for the files beside it; empty where there is none, or it is damaged."""
+    try:
+        files = (read_suite(folder) or {}).get("files")
+    except DatasetError:
+        return {}
+    return dict(files) if isinstance(files, dict) else {}
+
+
+def read_quality(folder: str | os.PathLike[str]) -> pl.DataFrame:
+    """Read what a suite measured of its variants' datasets; empty where it measured nothing, or was not done with it.
+
+    Raises
+    ------
+    FormatError
+        If a column is missing or of another type.
+    DatasetIntegrityError
+        If suite.json or the table is damaged.
+    """
+    file = Path(folder) / QUALITY_FILE
+    suite = read_suite(folder)
+    if suite is None or suite["schema_version"] == 1:  # which has no hashes
+        return read_table(file, QUALITY) if file.exists() else empty_table(QUALITY)
+    expected = (suite.get("files") or {}).get(QUALITY_FILE)
+    return empty_table(QUALITY) if expected is None else read_table(file, QUALITY, str(expected))
 
 
 def read_runs(folder: str | os.PathLike[str]) -> list[StoredRun]:

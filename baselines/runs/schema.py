@@ -18,6 +18,7 @@ __all__ = [
     "JOB_VERSION",
     "POLICY",
     "QUALITY",
+    "QUALITY_FILE",
     "RETURNS",
     "RUN_SCHEMA",
     "RUN_VERSION",
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 RUN_SCHEMA, SUITE_SCHEMA = "assay-run", "assay-suite"
-RUN_VERSION, SUITE_VERSION = 2, 1  # version 1 of run.json has no hashes
+RUN_VERSION, SUITE_VERSION = 2, 2  # version 1 of either has no hashes
+QUALITY_FILE = "quality.parquet"
 JOB_VERSION = 1  # of what the hash of a job covers
 STATUSES = ("finished", "unfinished", "failed", "diverged")
 

@@ -40,7 +40,6 @@ an attack makes of the source.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -53,8 +52,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.evaluation.evaluation import Evaluation
+from assay.baselines.runs.integrity import content_hash, write_json
 from assay.baselines.runs.job import Job
+from assay.baselines.runs.reader import hashes_of_suite
 from assay.baselines.runs.run import Run
+from assay.baselines.runs.schema import QUALITY_FILE, SUITE_SCHEMA, SUITE_VERSION
 from assay.baselines.training.dry_run import TrainingPlan, plan_training
 from assay.baselines.training.logging.logger import Logger
 from assay.baselines.training.options import OptionChanges, Precision, TrainingOptions
@@ -521,8 +523,8 @@ def run_suite(
             chosen,
         )
         described = {
-            "schema": "assay-suite",
-            "schema_version": 1,
+            "schema": SUITE_SCHEMA,
+            "schema_version": SUITE_VERSION,
             "name": suite.name,
             "title": suite.title,
             "question": suite.question,
@@ -534,14 +536,16 @@ def run_suite(
             "source": ", ".join(suite.sources_by_label.values()),
             "command": command,
         }
-        atomic_write(root / "suite.json", json.dumps(described, indent=1))
+        measured_before = hashes_of_suite(root) if measure is not None else {}
+        write_json(root / "suite.json", {**described, "files": measured_before})
         if measure is not None:
-            _write_quality(
-                root / "quality.parquet",
+            quality_hash = _write_quality(
+                root / QUALITY_FILE,
                 variants,
                 partial(measure, bins=suite.quality.bins, select=suite.quality.metrics),
                 draw,
             )
+            write_json(root / "suite.json", {**described, "files": {QUALITY_FILE: quality_hash}})
         return train(
             suite.make_jobs(chosen, variants),
             steps=chosen.steps,
@@ -618,7 +622,8 @@ def plan_suite(
 
 def _write_quality(
     file: Path, variants: Sequence[Variant], measure: Callable[[Dataset, Dataset], pl.DataFrame], draw: Draw | None
-) -> None:
+) -> str:
+    """Measure every variant, write the table, and return its hash."""
     import io
 
     import polars as pl
@@ -634,3 +639,4 @@ def _write_quality(
     content = io.BytesIO()
     pl.concat(tables).write_parquet(content)
     atomic_write(file, content.getvalue())
+    return content_hash(content.getvalue())

@@ -349,13 +349,14 @@ def _true_labels(dataset: Dataset) -> np.ndarray:
     """Return the steps whose action is neither missing nor filled in earlier, (N,) bool."""
     known: np.ndarray = ~dataset.missing[ACTIONS]
     if UNCERTAINTY in dataset.columns:
-        known = known & ~(dataset.column(UNCERTAINTY).reshape(len(known), -1) > 0).any(1)
+        known[(dataset.column(UNCERTAINTY).reshape(len(known), -1) > 0).any(1)] = False
     return known
 
 
 def _above_zero(spreads: np.ndarray | None) -> np.ndarray:
     assert spreads is not None
-    return np.maximum(spreads, _LEAST_SPREAD)
+    raised: np.ndarray = np.maximum(spreads, _LEAST_SPREAD)
+    return raised
 
 
 def _actions_and_scale(dataset: Dataset) -> tuple[np.ndarray, ActionScale]:

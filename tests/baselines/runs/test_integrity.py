@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from assay.analysis import load_curves, load_returns, load_runs
+from assay.analysis import load_curves, load_quality, load_returns, load_runs, load_suite
 from assay.baselines import IQL, Evaluation, Job, Run, train
 from assay.baselines.runs.integrity import read_json, write_json
 from assay.baselines.runs.run import RunIsFinishedError
+from assay.baselines.suites.suite import Suite, run_suite
 from assay.datasets.errors import AssayError, DatasetIntegrityError, FormatError
+from assay.metrics import assess
 from tests.baselines.problems import pendulum_like
 
 FLIPS = 300
@@ -154,3 +157,39 @@ def test_json_that_covers_itself(tmp_path):
     file.write_text("[" * 100_000)
     with pytest.raises(DatasetIntegrityError, match=r"x\.json is damaged"):
         read_json(file, "s", {2: True})
+
+
+def test_flipped_bits_of_what_a_suite_says_and_measured_are_found_or_harmless(tmp_path):
+    suite = Suite.from_plain(
+        {
+            "name": "tiny",
+            "source": "pendulum/random",
+            "variants": {"clean": []},
+            "algorithms": {"bc": {}},
+            "evaluation": None,
+            "budgets": {"smoke": {"steps": 2, "dataset_steps": 400, "algorithm_parameters": {"hidden": [8]}}},
+        }
+    )
+    run_suite(suite, "smoke", runs=tmp_path, measure=partial(assess, select=["unique_states"]), workers=0)
+    quality, described = load_quality(tmp_path), load_suite(tmp_path)
+    assert quality.height > 0
+
+    def read() -> None:
+        assert load_suite(tmp_path) == described
+        assert load_quality(tmp_path).equals(quality)
+
+    rng, found = np.random.default_rng(0), 0
+    for flip in range(100):
+        file = tmp_path / ("suite.json", "quality.parquet")[flip % 2]
+        good = file.read_bytes()
+        bad = bytearray(good)
+        bad[rng.integers(len(bad))] ^= 1 << int(rng.integers(8))
+        file.write_bytes(bad)
+        message = error_of(read)
+        assert message is None or str(file) in message
+        found += message is not None
+        file.write_bytes(good)
+    assert found >= 95
+    (tmp_path / "quality.parquet").unlink()
+    with pytest.raises(DatasetIntegrityError, match="is missing"):
+        load_quality(tmp_path)

@@ -129,7 +129,9 @@ def test_datasets_of_one_robot_are_merged_and_others_are_refused(tmp_path: Path)
         (recordings([0.0, 1.0], names={"observations": ("knee",)}, extra={"lerobot": {"fps": 2}}), "hip"),
         (recordings([0.0, 1.0], names=names, extra={"lerobot": {"fps": 30}}), "datasets.resample"),
         (
-            recordings([0.0, 1.0], names=names, extra={"lerobot": {"fps": 2}}, action_space=Box((), "float64", -9.0, 9.0)),
+            recordings(
+                [0.0, 1.0], names=names, extra={"lerobot": {"fps": 2}}, action_space=Box((), "float64", -9.0, 9.0)
+            ),
             "action space",
         ),
     ):
