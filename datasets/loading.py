@@ -123,6 +123,7 @@ def save(
     format: str = "assay",
     overwrite: bool = False,
     drop: Collection[str] = (),
+    progress: Progress | Auto | None = "auto",
     **options: Any,
 ) -> None:
     """Save a dataset, whole or not at all.
@@ -141,6 +142,9 @@ def save(
     drop : collection of str
         Columns to leave out, of the steps or of the episodes table; a name stands for all below it, such as
         `"corrupted"`. `"rewards"` and `"terminations"` can be dropped only where the format has no place for them.
+    progress : callable, optional
+        Called with (done, total) of what is written. By default a bar appears after two seconds where somebody looks; None
+        is silent. See `assay.datasets.progress`.
     **options
         What the format's writer takes, such as `data_format="arrow"` for Minari.
 
@@ -174,7 +178,10 @@ def save(
         if "drop" not in inspect.signature(write).parameters:
             raise ConfigError(f"{given_up[0]} cannot be dropped: {format} holds it, and every dataset has it")
         options["drop"] = given_up
-    with _naming_system_errors(path, "written"):
+    title = f"saving {os.fspath(path)!s}"
+    with _naming_system_errors(path, "written"), reporting(progress, title, counted(title)) as report:
+        if "progress" in inspect.signature(write).parameters:
+            options["progress"] = report
         write(dataset, _checked_path(path), overwrite=overwrite, **options)
 
 
@@ -266,7 +273,9 @@ def _check_options(function: Callable[..., Any], options: Mapping[str, Any], kin
     """Raise UnknownNameError where a reader or writer has no such option."""
     parameters = inspect.signature(function).parameters.values()
     known = [
-        item.name for item in parameters if item.kind is item.KEYWORD_ONLY and item.name not in ("overwrite", "drop")
+        item.name
+        for item in parameters
+        if item.kind is item.KEYWORD_ONLY and item.name not in ("overwrite", "drop", "progress")
     ]
     for name in options:
         if name not in known:

@@ -81,6 +81,8 @@ class LiveTable:
             yield _members(rows, max(1, console.height - len(at_work) - _LINES_AROUND))
 
     def _line(self, report: TrainingProgress) -> tuple[RenderableType, ...]:
+        if report.waiting_for:
+            return (report.title,)  # whose progress another process shows
         if report.evaluated:
             return report.title, _bar(report.evaluated, 1.0), f"evaluating, {report.evaluated:.0%}"
         updates = f"{report.update:,}/{report.steps:,} updates"

@@ -26,6 +26,7 @@ from assay.datasets.dataset import Dataset, hash_array
 from assay.datasets.errors import DatasetError, DatasetIntegrityError, FormatError
 from assay.datasets.formats.containers.files import read_json_object
 from assay.datasets.info import DatasetInfo, Record
+from assay.datasets.progress import Progress
 
 __all__ = ["read", "sniff", "write"]
 
@@ -175,7 +176,7 @@ def _episode_column(series: Any) -> np.ndarray:
     return values.astype(str) if values.dtype == object else values
 
 
-def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
+def write(dataset: Dataset, path: Path, *, overwrite: bool = False, progress: Progress | None = None) -> None:
     """Write the dataset as a folder, whole or not at all.
 
     Raises
@@ -184,12 +185,16 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
         If the folder exists and `overwrite` is False.
     """
     with atomic_folder(path, overwrite=overwrite) as folder:
-        stored = {}
+        stored, done = {}, 0
+        total = sum(dataset.column(name).nbytes for name in dataset.columns)
         for name in dataset.columns:
             array = dataset.column(name)
             file = folder / "columns" / f"{name}.npy"
             file.parent.mkdir(parents=True, exist_ok=True)
             np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            done += array.nbytes
+            if progress is not None:
+                progress(done, total)
             stored[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "hash": dataset.column_hash(name)}
         with (folder / "episodes.parquet").open("wb") as table:  # polars takes no path that is not UTF-8
             dataset.episodes.write_parquet(table)

@@ -49,6 +49,7 @@ from assay.datasets.formats.mapping import Given
 from assay.datasets.formats.rows import flat, in_machine_order, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
+from assay.datasets.progress import Progress
 from assay.datasets.tables.clock import seconds_of
 from assay.datasets.tables.column_mapping import ColumnMapping, as_mapping
 from assay.datasets.tables.endings import end_episodes
@@ -404,7 +405,13 @@ def _info(
 
 
 def write(
-    dataset: Dataset, path: Path, *, overwrite: bool = False, fps: int | None = None, task: str | None = None
+    dataset: Dataset,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    fps: int | None = None,
+    task: str | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write states, actions, rewards and end flags as a LeRobot dataset, whole or not at all.
 
@@ -418,6 +425,8 @@ def write(
     task : str, optional
         What the episodes show, in words. Default: the tasks of the LeRobot dataset that it was read from, else the
         description, the environment or the id.
+    progress : callable, optional
+        Called with (episodes written, episodes in all).
 
     Warns
     -----
@@ -445,7 +454,7 @@ def write(
     with atomic_folder(path, overwrite=overwrite) as folder:
         indices = _indices(dataset, fps, task_of_episode)
         features = _described(dataset, columns, indices, known)
-        places = _write_frames(dataset, columns, indices, features, folder)
+        places = _write_frames(dataset, columns, indices, features, folder, progress)
         summary = {}
         tables: dict[str, Any] = _episode_table(dataset, tasks, task_of_episode, places)
         for name in features:
@@ -585,6 +594,7 @@ def _write_frames(
     indices: Mapping[str, np.ndarray],
     features: Mapping[str, Any],
     folder: Path,
+    progress: Progress | None,
 ) -> np.ndarray:
     """Write the data files; return (E, 2) chunk and file of every episode."""
     import pyarrow as pa
@@ -624,6 +634,8 @@ def _write_frames(
             writer.write_table(table)
             taken += (stop - start) * row_bytes
             places[first:last] = divmod(number, _CHUNK_FILES)
+            if progress is not None:
+                progress(last, dataset.total_episodes)
     finally:
         if writer is not None:
             writer.close()

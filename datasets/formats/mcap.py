@@ -35,6 +35,7 @@ from assay.datasets.formats.rows import in_machine_order
 from assay.datasets.formats.topics import How, Messages, Topic, dataset_from_topics, propose_for_topics
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
+from assay.datasets.progress import Progress
 
 __all__ = ["propose", "read", "sniff", "write"]
 
@@ -43,6 +44,7 @@ LAYOUT = "file .mcap"
 ORDER = 37
 CANNOT_HOLD = "text, complex numbers, foreign byte order"
 
+_MESSAGES_BETWEEN_REPORTS = 1_000
 _MAGIC = b"\x89MCAP0\r\n"
 _BLOCK = "assay"
 _DENSEST = 1100  # bytes in a chunk for each byte of it that is stored
@@ -311,7 +313,7 @@ def _dataset(path: Path, found: _Survey) -> Dataset:
 # -------------------------------------------------------------------- writing
 
 
-def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
+def write(dataset: Dataset, path: Path, *, overwrite: bool = False, progress: Progress | None = None) -> None:
     """Write a dataset as a recording of ROS 2 messages, whole or not at all.
 
     Parameters
@@ -358,8 +360,11 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
             make = _maker(store, kind, array, dataset.info.names.get(name, ()))
             stamps = of_steps if len(array) == dataset.total_steps else of_observations
             streams.append(_encoded(store, kind, make, array, stamps, channel))
-        for stamp, channel, data in heapq.merge(*streams, key=lambda item: item[:2]):
+        total = sum(len(dataset.column(name)) for name in held)
+        for number, (stamp, channel, data) in enumerate(heapq.merge(*streams, key=lambda item: item[:2])):
             writer.add_message(channel, stamp, data, stamp)
+            if progress is not None and number % _MESSAGES_BETWEEN_REPORTS == 0:
+                progress(number, total)
         writer.finish()
 
 

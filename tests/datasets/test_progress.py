@@ -135,3 +135,23 @@ def test_a_notebook_shows_a_bar_while_a_call_runs():
     assert any("sheep" in data["text/html"] and "%" in data["text/html"] for data in shown[1:-1])
     (output,) = notebook.cells[0].outputs
     assert output["data"] == {"text/plain": ""}
+
+
+@pytest.mark.parametrize(
+    ("format", "options"),
+    [("assay", {}), ("minari", {}), ("minari", {"data_format": "arrow"}), ("lerobot", {}), ("npz", {})],
+)
+def test_saving_reports_until_everything_is_written(format: str, options: dict[str, Any], tmp_path: Path):
+    import assay
+
+    calls: list[tuple[int, int]] = []
+    dataset = assay.load("pendulum/random", steps=1_000)
+    name = {"assay": "kept", "npz": "kept.npz"}.get(format, "own/kept-v0")
+    assay.save(dataset, tmp_path / name, format=format, progress=lambda *numbers: calls.append(numbers), **options)
+    if format == "npz":  # a format whose writer does not tell
+        assert calls == []
+        return
+    assert calls == sorted(calls)
+    assert calls[-1][0] == calls[-1][1] > 0
+    with pytest.raises(KeyError, match="unknown option"):
+        assay.save(dataset, tmp_path / "other", format=format, progres=None)

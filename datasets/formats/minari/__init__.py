@@ -24,6 +24,7 @@ from assay.datasets.formats.minari.columns import check_final_observations, spac
 from assay.datasets.formats.minari.hdf5_reader import MAIN, HDF5Reader
 from assay.datasets.formats.minari.identifiers import identifier_for, mark_namespaces
 from assay.datasets.formats.minari.metadata import DATA_FORMATS, METADATA, metadata_of, read_metadata, space_of
+from assay.datasets.progress import Progress
 
 __all__ = ["read", "sniff", "write"]
 
@@ -134,6 +135,7 @@ def write(
     overwrite: bool = False,
     dataset_id: str | None = None,
     data_format: str = "hdf5",
+    progress: Progress | None = None,
 ) -> None:
     """Write a dataset as Minari has it, whole or not at all; `minari.load_dataset` opens it.
 
@@ -148,6 +150,8 @@ def write(
         Such as `"hopper/medium-v0"`. Default: the path below Minari's folder of datasets, else its last two parts.
     data_format : str
         `"hdf5"`, `"arrow"` or `"parquet"`. Images are stored as they are, never as JPEG, which would change them.
+    progress : callable, optional
+        Called with (episodes written, episodes in all).
 
     Warns
     -----
@@ -180,11 +184,11 @@ def write(
         if data_format == "hdf5":
             from assay.datasets.formats.minari.hdf5_writer import write_episodes
 
-            write_episodes(dataset, stored, data / MAIN)
+            write_episodes(dataset, stored, data / MAIN, progress)
         else:
             from assay.datasets.formats.minari.arrow_writer import write_episode_files
 
-            block |= write_episode_files(dataset, stored, spaces, data, data_format)
+            block |= write_episode_files(dataset, stored, spaces, data, data_format, progress)
         metadata = metadata_of(dataset, identifier, spaces, data_format, block)
         size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
         metadata["dataset_size"] = round((size + len(json.dumps(metadata))) / 1e6, 1)

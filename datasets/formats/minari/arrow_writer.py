@@ -14,13 +14,19 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.formats.minari.metadata import METADATA
 from assay.datasets.info import json_value
+from assay.datasets.progress import Progress
 from assay.datasets.spaces import Discrete, Space, leaves
 
 __all__ = ["write_episode_files"]
 
 
 def write_episode_files(
-    dataset: Dataset, stored: Sequence[str], spaces: Mapping[str, Space], folder: Path, data_format: str
+    dataset: Dataset,
+    stored: Sequence[str],
+    spaces: Mapping[str, Space],
+    folder: Path,
+    data_format: str,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write the columns named in `stored` and the episode columns; return what belongs into metadata.json about them."""
     scalars = {name for key, space in spaces.items() for name, leaf in leaves(space, key).items() if _is_scalar(leaf)}
@@ -51,6 +57,8 @@ def write_episode_files(
         target.mkdir()
         _write(batch, target / f"part-0.{data_format}", data_format)
         (target / METADATA).write_text(json.dumps(_attributes(dataset, number, length)))
+        if progress is not None:
+            progress(number + 1, len(lengths))
     dtypes = {name: values.dtype.str for name, values in dataset.episode_columns.items() if values.dtype.kind in "biuf"}
     tuples = list(_tuples("infos", tree["infos"])) if "infos" in tree else []
     return {"infos_without_final": short, "info_tuples": tuples, "episode_dtypes": dtypes}

@@ -14,11 +14,12 @@ from h5py import h5a, h5d, h5g, h5p, h5s, h5t
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.formats.containers.hdf5_writing import create_hdf5
+from assay.datasets.progress import Progress
 
 __all__ = ["write_episodes"]
 
 
-def write_episodes(dataset: Dataset, stored: Sequence[str], file: Path) -> None:
+def write_episodes(dataset: Dataset, stored: Sequence[str], file: Path, progress: Progress | None = None) -> None:
     """Write the columns named in `stored`, and the episode columns as attributes."""
     starts, lengths = dataset.episode_starts.tolist(), dataset.episode_lengths.tolist()
     columns = [(name, name.encode().split(b"/"), dataset.column(name)) for name in stored]
@@ -36,6 +37,8 @@ def write_episodes(dataset: Dataset, stored: Sequence[str], file: Path) -> None:
                     writer.write(parent, path[-1], array[first : first + length + extra])
                 except ValueError as error:  # text with a zero character inside
                     raise DatasetError(f"column {name}: episode {number}: HDF5 cannot hold it: {error}") from error
+            if progress is not None:
+                progress(number + 1, len(lengths))
 
 
 def _parent(episode: h5g.GroupID, path: Sequence[bytes], groups: dict[bytes, h5g.GroupID]) -> h5g.GroupID:

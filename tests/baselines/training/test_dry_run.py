@@ -155,3 +155,12 @@ def test_progress_tells_what_was_evaluated(tmp_path):
     assert row.mean_return == pytest.approx(run.returns.mean())
     assert dict(row.metrics).items() <= {(name, value) for _, name, value in run.curves.iter_rows()}
     assert json.loads((run.folder / "run.json").read_text())["status"] == "finished"
+
+
+def test_a_population_that_another_process_trains_is_one_line_with_its_owner():
+    table = LiveTable()
+    owner = "process 4711 on lab-machine-12, since 2026-11-26 09:00"
+    table.update(TrainingProgress(1, 2, "TD3+BC", 6, 0, 4000, 0.0, waiting_for=owner))
+    (line,) = [line for line in lines(table, width=120) if "TD3+BC" in line]
+    assert f"TD3+BC (2/2), 6 jobs: waiting for {owner}" in line
+    assert "updates" not in line
