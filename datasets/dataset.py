@@ -771,7 +771,9 @@ class Dataset:
 
     # ---------------------------------------------------------------- learning
 
-    def transitions(self, dtype: Any = np.float32, *, keep_terminal: bool = True) -> Transitions[np.ndarray]:
+    def transitions(
+        self, dtype: Any = np.float32, *, keep_terminal: bool = True, labels: Sequence[str] = LABELS
+    ) -> Transitions[np.ndarray]:
         """Lay the dataset out for learning: contiguous arrays, one row per step.
 
         Some formats do not store the final observation of an episode. The last step of such an episode is kept where the
@@ -787,6 +789,8 @@ class Dataset:
         keep_terminal : bool
             Keep terminations whose final observation was not stored; False leaves out every step without a real next
             observation, as for a model of the dynamics.
+        labels : sequence of str
+            Which of "actions" and "rewards" have to be there; without "rewards", those that are missing are NaN.
 
         Returns
         -------
@@ -799,7 +803,7 @@ class Dataset:
             If a step has no action or no reward; `relabeling.labelled_only` leaves such steps out.
         """
         dtype = floating_dtype(dtype)
-        require_labels(self, *LABELS, by="learning from transitions")
+        require_labels(self, *labels, by="learning from transitions")
         steps = self.transition_steps(keep_terminal=keep_terminal)
 
         def take(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -815,7 +819,7 @@ class Dataset:
         return Transitions(
             observations=map_nested(lambda array: take(array, rows), self.observations),
             actions=map_nested(lambda array: take(array, steps), self.actions),
-            rewards=take(self.rewards, steps),
+            rewards=take(self._rewards_or_nan(), steps),
             next_observations=following,
             terminations=take(self.terminations, steps),
             truncations=take(self.truncations, steps),
@@ -823,6 +827,9 @@ class Dataset:
             weights=None if self.weights is None else take(self.weights, steps),
             episodes=np.repeat(np.arange(self.total_episodes), self._lengths)[steps],
         )
+
+    def _rewards_or_nan(self) -> np.ndarray:
+        return self._columns.get("rewards", np.broadcast_to(np.float32(np.nan), (self.total_steps,)))
 
     def to_torch(
         self, device: str | torch.device = "cpu", dtype: Any = np.float32, *, keep_terminal: bool = True

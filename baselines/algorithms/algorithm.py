@@ -36,6 +36,7 @@ from assay.baselines.engine.streams import BufferLayout, Stream
 from assay.baselines.networks.network import FixedNetwork, Network, Specification
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
+from assay.datasets.missing import LABELS
 from assay.datasets.registry import Registry
 
 if TYPE_CHECKING:
@@ -286,6 +287,7 @@ class Algorithm(ABC):
     extra_columns: ClassVar[tuple[str, ...]] = ()  # of its batches: columns of the dataset, or derivations
     acting: ClassVar[tuple[str, ...]] = ("actor",)  # the networks that `act` uses
     valued_by: ClassVar[tuple[str, ...]] = ()  # the networks that `values` uses; none where it has no values
+    labels: ClassVar[tuple[str, ...]] = LABELS  # that it learns from; a dataset may lack the others
     discrete_actions: ClassVar[bool] = False  # whether it learns them, one entry for each
     continuous_actions: ClassVar[bool] = True
     image_observations: ClassVar[bool] = False  # whether it has an encoder for images
@@ -378,6 +380,7 @@ class Algorithm(ABC):
             extra=self.extra_columns,
             category_code=self.category_code,
             images=self.image_observations,
+            labels=self.labels,
         )
 
     def training_rows(self, dataset: Dataset) -> int:

@@ -22,6 +22,7 @@ from assay.baselines.engine.derivations import DERIVATIONS, Rows, episode_starts
 from assay.baselines.engine.shapes import CategoryCode, Shapes, named_arrays
 from assay.datasets.dataset import Dataset, map_nested
 from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets.missing import LABELS, require_labels
 from assay.datasets.transitions import Transitions
 
 __all__ = [
@@ -149,12 +150,12 @@ class Frames:
     next_rows: np.ndarray
 
 
-def _check_finite(transitions: Transitions[np.ndarray]) -> None:
+def _check_finite(transitions: Transitions[np.ndarray], labels: Sequence[str]) -> None:
     """Raise ConfigError where a number is missing, with its column, dimension and step, before anything spreads it."""
     found, first, total = [], "", np.zeros(len(transitions), bool)
     columns = {
         "/".join(filter(None, (name, path))): array
-        for name in ("observations", "actions", "rewards", "next_observations")
+        for name in ("observations", *labels, "next_observations")
         for path, array in named_arrays(getattr(transitions, name))
     }
     for name, array in columns.items():
@@ -211,6 +212,7 @@ class TrainingData:
         extra: Sequence[str] = (),
         shapes: Shapes | None = None,
         frames: Mapping[str, Frames] | None = None,
+        labels: Sequence[str] = LABELS,
     ) -> TrainingData:
         """Lay out transitions.
 
@@ -228,6 +230,9 @@ class TrainingData:
             Of the observations; default those of flat vectors.
         frames : mapping, optional
             The images, by part.
+        labels : sequence of str
+            What is learned from: "actions", "rewards". Rewards that are not stay as they are, NaN where there are none, so that
+            a loss which reads them all the same is NaN too.
 
         Raises
         ------
@@ -245,7 +250,7 @@ class TrainingData:
             raise ConfigError("the dataset has no transition to learn from")
         if not discrete and actions.shape[1] != len(action_scale.center):
             raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
-        _check_finite(transitions)
+        _check_finite(transitions, labels)
         scale = scale or ObservationScale.of(observations, normalize, None if shapes.is_one_vector else shapes.measured)
         with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite are reported below
             scale = replace(scale, deviation=observations.std(0, dtype=np.float64))
@@ -268,7 +273,10 @@ class TrainingData:
         dtype = np.float32 if observations.dtype == np.float32 else np.float64
         matrices = [part.reshape(len(part), -1) for part in parts.values()]
         rows = np.concatenate(matrices, axis=1, dtype=dtype)
-        bad = np.flatnonzero(~np.isfinite(rows).all(1))
+        finite = np.isfinite(rows)
+        if "rewards" not in labels:
+            finite[:, sum(part.shape[1] for part in matrices[: list(parts).index("rewards")])] = True
+        bad = np.flatnonzero(~finite.all(1))
         if len(bad):
             raise ConfigError(
                 f"step {int(transitions.steps[bad[0]])} is not finite once observations are normalized and actions scaled "
@@ -295,6 +303,7 @@ class TrainingData:
         images: bool = False,
         episodes: np.ndarray | None = None,
         measure_next: bool = False,
+        labels: Sequence[str] = LABELS,
     ) -> TrainingData:
         """Lay a dataset out: its usable transitions, the extra columns it has, and its images.
 
@@ -312,15 +321,19 @@ class TrainingData:
             Only these episodes.
         measure_next : bool
             Normalize by the mean and standard deviation of s and s' together.
+        labels : sequence of str
+            What is learned from: "actions", "rewards".
 
         Raises
         ------
         UnknownNameError
             If an extra column is neither in the dataset nor a derivation.
+        MissingLabelsError
+            If a label that is learned from is missing.
         """
         shapes = Shapes.of(dataset, len(action_scale.center), action_scale.first is not None, category_code)
         check_learnable(shapes, dataset.actions, images=images)
-        transitions = transitions_of(dataset, shapes, extra)
+        transitions = transitions_of(dataset, shapes, extra, labels)
         if episodes is not None:
             transitions = _take(transitions, np.isin(dataset.episode_of_step[transitions.steps], episodes))
         frames = _frames_of(dataset, shapes, transitions.steps) if shapes.images else None
@@ -331,7 +344,14 @@ class TrainingData:
             )
             scale = ObservationScale.of(both, normalize, None if shapes.is_one_vector else shapes.measured)
         return cls.of(
-            transitions, action_scale, normalize=normalize, scale=scale, extra=extra, shapes=shapes, frames=frames
+            transitions,
+            action_scale,
+            normalize=normalize,
+            scale=scale,
+            extra=extra,
+            shapes=shapes,
+            frames=frames,
+            labels=labels,
         )
 
     @property
@@ -405,7 +425,9 @@ def rows_remaining(transitions: Transitions[np.ndarray]) -> np.ndarray:
     return found.astype(np.int32)
 
 
-def transitions_of(dataset: Dataset, shapes: Shapes, extra: Sequence[str] = ()) -> Transitions[np.ndarray]:
+def transitions_of(
+    dataset: Dataset, shapes: Shapes, extra: Sequence[str] = (), labels: Sequence[str] = LABELS
+) -> Transitions[np.ndarray]:
     """Return the transitions of a dataset that are learned from, with the extra columns that it has, and without images.
 
     Raises
@@ -418,15 +440,17 @@ def transitions_of(dataset: Dataset, shapes: Shapes, extra: Sequence[str] = ()) 
     for name in extra:
         if name not in derived and name not in stored:
             raise UnknownNameError("column", name, [*dataset.columns, *derived])
-    transitions = _without_images(dataset, shapes) if shapes.images else dataset.transitions()
+    transitions = _without_images(dataset, shapes, labels) if shapes.images else dataset.transitions(labels=labels)
     columns = {name: dataset.column(name)[transitions.steps] for name in stored}
     return replace(transitions, columns={**transitions.columns, **columns})
 
 
-def _without_images(dataset: Dataset, shapes: Shapes) -> Transitions[np.ndarray]:
+def _without_images(dataset: Dataset, shapes: Shapes, labels: Sequence[str]) -> Transitions[np.ndarray]:
     """Return `dataset.transitions()` without the images, which would be copied twice; they come as columns of width 0."""
+    require_labels(dataset, *labels, by="learning from transitions")
     steps = dataset.transition_steps()
     rows = dataset.observation_rows[steps]
+    rewards = dataset.rewards if "rewards" in dataset.columns else np.full(dataset.total_steps, np.nan)
 
     def parts(prefix: str, at: np.ndarray) -> dict[str, np.ndarray]:
         found = {part.name: np.zeros((len(steps), 0), np.float32) for part in shapes.images}
@@ -439,7 +463,7 @@ def _without_images(dataset: Dataset, shapes: Shapes) -> Transitions[np.ndarray]
     return Transitions(
         observations=parts("observations", rows),
         actions=dataset.actions[steps],
-        rewards=dataset.rewards[steps].astype(np.float32),
+        rewards=rewards[steps].astype(np.float32),
         next_observations=following,
         terminations=dataset.terminations[steps],
         truncations=dataset.truncations[steps],

@@ -74,7 +74,8 @@ class Job:
         """Mean true return of the data, where it is known."""
         if self.behaviour_return is not None:
             return self.behaviour_return
-        return None if "rewards" in self.dataset.masks else float(self.dataset.returns.mean())
+        unknown = "rewards" in self.dataset.masks or self.dataset.missing["rewards"].any()
+        return None if unknown else float(self.dataset.returns.mean())
 
     @cached_property
     def shapes(self) -> Shapes:

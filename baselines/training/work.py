@@ -35,7 +35,7 @@ from assay.baselines.training.sizing import (
     most_members,
 )
 from assay.datasets.errors import AssayError, AssayWarning, ConfigError
-from assay.datasets.missing import LABELS, require_labels
+from assay.datasets.missing import require_labels
 
 __all__ = [
     "Work",
@@ -77,7 +77,7 @@ class Work:
     def check(self) -> None:
         """Raise ConfigError where the job is impossible, before anything is written for any job."""
         algorithm = self.job.algorithm
-        require_labels(self.job.dataset, *LABELS, by=algorithm.label)
+        require_labels(self.job.dataset, *algorithm.labels, by=algorithm.label)
         check_learnable(self.job.shapes, self.job.dataset.actions, images=algorithm.image_observations)
         stage_lengths(algorithm.stages(), self.plan.steps)
         if self.plan.evaluation is not None and self.plan.environment(self.job) is None:

@@ -35,6 +35,7 @@ class BC(Algorithm):
     0.0003
     """
 
+    labels: ClassVar[tuple[str, ...]] = ("actions",)
     discrete_actions: ClassVar[bool] = True
 
     learning_rate: float = Field(3e-4, gt=0)  # of Adam
