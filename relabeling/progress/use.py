@@ -73,7 +73,7 @@ class ProgressLabels(Transform):
     >>> ProgressLabels(column="infos/progress")(dataset).rewards.tolist()
     [0.5, -0.25, 0.75, 0.0]
     >>> ProgressLabels(column="infos/progress", use="weights", horizon=1)(dataset).weights.round(2).tolist()
-    [1.0, 0.0, 1.0, 0.33]
+    [1.0, 0.0, 1.0, 0.34]
     """
 
     path: str | None = None
@@ -100,7 +100,7 @@ class ProgressLabels(Transform):
         weights = cloning_weights(gains, self.kappa)
         if not weights.sum() > 0:
             raise DatasetError("no step gains anything over the horizon, so none has a weight: choose a longer horizon")
-        return dataset.replace({"weights": weights.astype(np.float32)})
+        return dataset.replace({"weights": weights})
 
     def _progress(self, dataset: Dataset) -> np.ndarray:
         if self.path is not None:
@@ -147,7 +147,7 @@ def cloning_weights(gains: np.ndarray, kappa: float) -> np.ndarray:
     Examples
     --------
     >>> cloning_weights(np.array([-0.1, 0.0, 0.1, 0.5]), kappa=0.2).round(3).tolist()
-    [0.0, 0.364, 0.473, 1.0]
+    [0.0, 0.363, 0.473, 1.0]
     """
     known = ~np.isnan(gains)
     if not known.any():
