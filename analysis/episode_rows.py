@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -201,7 +201,8 @@ def _picture(frame: np.ndarray) -> str:
     stride = max(1, -(-max(frame.shape[:2]) // _FRAME_PIXELS))
     small = np.ascontiguousarray(frame[::stride, ::stride])
     buffer = io.BytesIO()
-    imsave(buffer, small, format="png", cmap="gray", vmin=0, vmax=255, metadata={"Software": None})
+    without_version: Any = {"Software": None}  # the same bytes from every version
+    imsave(buffer, small, format="png", cmap="gray", vmin=0, vmax=255, metadata=without_version)
     data = base64.b64encode(buffer.getvalue()).decode()
     height, width = (round(size * _FRAME_PIXELS / max(small.shape[:2])) for size in small.shape[:2])
     return (

@@ -147,7 +147,8 @@ def measure(name: str, dataset: Any, reference: Any, **options: Any) -> pl.DataF
             if time.monotonic() - started > SECONDS_WITHOUT_PROGRESS:
                 draw(f"measuring {name}" + (f", {following}" if following else ""), done, total)
 
-        return assess(dataset, reference, progress=report, **options)
+        found: pl.DataFrame = assess(dataset, reference, progress=report, **options)
+        return found
 
 
 def print_comparison(names: Sequence[str], frames: Sequence[pl.DataFrame]) -> None:

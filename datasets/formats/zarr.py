@@ -282,7 +282,9 @@ class _Buffer:
         where = f"{self.path}: array {name}"
         array = self._array(name)
         if array is None:
-            raise FormatError(f"{where} cannot be read: {self._reasons.get(name, 'it is missing')}")
+            raise FormatError(
+                f"{where} cannot be read: {self._reasons[name]}" if name in self._reasons else f"{where} is missing"
+            )
         stored = {
             key: size
             for key, size in self._sizes.items()

@@ -81,13 +81,15 @@ def test_exactly_one_format_claims_a_file_besides_those_that_need_a_mapping(name
     assert claiming in ([FILES[name][0]], [] if FILES[name][0] == "npz" else [FILES[name][0]])
 
 
-@pytest.mark.parametrize("format_name", [name for name in writable_formats() if name != "dsrl"])
+@pytest.mark.parametrize("format_name", [name for name in writable_formats() if name not in ("dsrl", "mcap")])
 @pytest.mark.parametrize("name", CONVERTED)
 def test_a_file_converts_to_a_format_and_back(name: str, format_name: str, tmp_path: Path) -> None:
     dataset = read(SHARED / name)
     folder = format_named(format_name).LAYOUT.startswith("folder")
     target = tmp_path / ("converted-v0" if folder else "converted.bin")
-    unended, unknown = not dataset.validate().ok, not dataset.final_observations_known.all()
+    lasts = dataset.episode_starts + dataset.episode_lengths - 1
+    unended = not (dataset.terminations | dataset.truncations)[lasts].all()
+    unknown = not dataset.final_observations_known.all()
     if (format_name == "d4rl" and unended) or (format_name == "minari" and unknown):
         with pytest.raises(DatasetError, match=r"episode 0"):
             assay.save(dataset, target, format=format_name)

@@ -19,7 +19,18 @@ from assay.datasets.formats import FORMATS, format_named, sniff
 from tests.datasets.dataset_strategies import clean_dataset
 from tests.datasets.formats.fuzz import make_samples
 
-WORDS = ("truncated", "damaged", "empty", "missing", "bytes", "no Parquet", "incomplete", "differ")
+WORDS = (
+    "truncated",
+    "damaged",
+    "empty",
+    "missing",
+    "bytes",
+    "no Parquet",
+    "incomplete",
+    "differ",
+    "cut off",
+    "cannot be read",
+)
 
 
 def refusal(path: Path) -> str | None:

@@ -156,9 +156,9 @@ def test_what_is_dropped_has_to_be_there_and_to_be_something_that_can_be_missing
 
 
 HOLDING = {
-    "no rewards": {"assay", "npz", "lerobot", "robomimic"},
-    "no actions": {"assay", "npz", "lerobot"},
-    "some": {"assay", "npz"},
+    "no rewards": {"assay", "npz", "lerobot", "robomimic", "zarr", "mcap"},
+    "no actions": {"assay", "npz", "lerobot", "zarr", "mcap"},
+    "some": {"assay", "npz", "zarr", "mcap"},
 }
 """Formats that hold what a dataset lacks; all others refuse."""
 
