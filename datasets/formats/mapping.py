@@ -461,7 +461,9 @@ def _whole_numbers(array: np.ndarray, option: str, place: str) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         result: np.ndarray = array.astype(np.int64)
     if len(wrong := np.flatnonzero((result != array) | (result < 0) | (result > 2**53))):
-        raise DatasetError(f"{place}: entry {wrong[0]} is {array[wrong[0]]}; a whole number belongs there")
+        raise DatasetError(
+            f"{place}: entry {wrong[0]} is {array[wrong[0]]}; a whole number belongs there, so the array is damaged or of another kind"
+        )
     return result
 
 
