@@ -30,6 +30,7 @@ from assay.datasets.errors import StorageError
 __all__ = ["Answer", "AnswerStore", "Question", "digest", "the_store"]
 
 WITHDRAWN = "withdrawn"
+PATIENCE = 60.0  # seconds to wait for others who write
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS questions (
     number INTEGER PRIMARY KEY, judge TEXT NOT NULL, version TEXT NOT NULL, goal TEXT NOT NULL, mode TEXT NOT NULL,
@@ -140,9 +141,9 @@ class AnswerStore:
         with self._clear_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
-                self.path, timeout=60, isolation_level=None, check_same_thread=False, cached_statements=32
+                self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=32
             )
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._use_a_log()
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(_SCHEMA)
 
@@ -238,6 +239,18 @@ class AnswerStore:
     def __len__(self) -> int:
         row = self._row("SELECT COUNT(*) FROM answers", ())
         return 0 if row is None else int(row[0])
+
+    def _use_a_log(self) -> None:
+        """Write ahead; SQLite waits for no lock here, so whoever opens a new store at the same moment tries again."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
     def _row(self, statement: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
         with self._lock, self._clear_errors():

@@ -80,7 +80,7 @@ def occupy_the_drivers_node() -> object:
 def test_a_cluster_that_loses_a_node_while_it_trains_gives_the_bytes_of_a_local_run(cluster, tmp_path):
     import ray
 
-    broken = pendulum_like().replace({"rewards": np.full(200, np.nan)})
+    broken = pendulum_like().replace({"actions": np.full((200, 1), np.nan)})
     jobs = [Job(TD3BC(**SMALL), pendulum_like(), seed) for seed in (0, 1)]
     jobs += [Job(BC(**SMALL), pendulum_like()), Job(BC(**SMALL), broken)]
     options = {"steps": 3000, "checkpoint_seconds": 0.1, "workers": 0}

@@ -24,7 +24,7 @@ def files(folder: Path) -> dict[Path, int]:
 
 def test_a_plan_has_the_populations_of_the_training_and_knows_what_is_there(tmp_path):
     jobs = [Job(make(**SMALL), pendulum_like(data), seed) for make in (BC, TD3BC) for data in (0, 1) for seed in (0, 1)]
-    broken = pendulum_like().replace({"rewards": np.full(200, np.nan)})
+    broken = pendulum_like().replace({"actions": np.full((200, 1), np.nan)})
     jobs.append(Job(BC(hidden=(4,)), broken))
     options = {"steps": 40, "runs": tmp_path, "evaluation": None, "population": 3}
     train(jobs[:1], **options)

@@ -131,7 +131,7 @@ def test_a_diverged_job_is_reported_and_its_neighbour_finishes(tmp_path):
 
 
 def test_a_job_that_fails_does_not_stop_the_others(tmp_path):
-    broken = pendulum_like().replace({"rewards": np.full(200, np.nan)})
+    broken = pendulum_like().replace({"actions": np.full((200, 1), np.nan)})
     jobs = [Job(TD3BC(**SMALL), broken), Job(BC(**SMALL), pendulum_like())]
     failed, fine = train(jobs, steps=5, runs=tmp_path, evaluation=None)
     assert failed.status == "failed"
@@ -141,7 +141,7 @@ def test_a_job_that_fails_does_not_stop_the_others(tmp_path):
 
 
 def test_a_variant_that_cannot_be_learned_from_does_not_stop_its_companions(tmp_path):
-    broken = pendulum_like().replace({"rewards": np.full(200, np.nan)})
+    broken = pendulum_like().replace({"actions": np.full((200, 1), np.nan)})
     jobs = [Job(BC(**SMALL), dataset, seed) for seed in (0, 1) for dataset in (broken, pendulum_like())]
     runs = train(jobs, steps=5, runs=tmp_path / "together", evaluation=None)
     assert [run.status for run in runs] == ["failed", "finished", "failed", "finished"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,15 @@ def test_the_hash_sees_content_shape_and_order():
     image = np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3)
     assert digest(image) == digest(image.copy())
     assert len({digest(image), digest(image.reshape(1, 4, 2, 3)), digest(image[:, ::-1])}) == 3
+
+
+def test_a_new_store_is_opened_by_many_at_once(tmp_path):
+    def open_it(name):
+        with AnswerStore(tmp_path / f"{name}.sqlite") as store:
+            return len(store)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(open_it, [number // 8 for number in range(400)])) == [0] * 400
 
 
 def test_each_pair_is_asked_once_though_two_threads_and_twins_want_it(tmp_path):
