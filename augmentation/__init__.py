@@ -1,4 +1,18 @@
-"""Transforms that add data."""
+"""Transforms that add data: moved as a domain allows, guided or at random, perturbed, mirrored."""
 
 if __name__ != "assay.augmentation":
     raise ImportError(f"import this package as assay.augmentation, not as {__name__}")
+
+from assay.augmentation.domain import Domain
+from assay.augmentation.guided import GuidedAugmentation
+from assay.augmentation.guides import Guide, PotentialGuide, RewardGuide
+from assay.augmentation.random import RandomAugmentation
+
+__all__ = [
+    "Domain",
+    "Guide",
+    "GuidedAugmentation",
+    "PotentialGuide",
+    "RandomAugmentation",
+    "RewardGuide",
+]

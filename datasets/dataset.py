@@ -1090,9 +1090,9 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
     Parameters
     ----------
     datasets : sequence of Dataset
-        Columns, dtypes and shapes must agree. A `next_observations`, `weights`, `corrupted/...` or `filled/...` column
-        that only some have is completed for the others (the next row, 1, False, False). So are the episode columns
-        `corrupted/...` and `filled/...` (False) and `final_observation` (True). Other episode columns stay where all
+        Columns, dtypes and shapes must agree. A `next_observations`, `weights`, `augmented`, `corrupted/...` or `filled/...`
+        column that only some have is completed for the others (the next row, 1, False, False, False). So are the episode columns
+        `corrupted/...`, `filled/...` and `tags/augmented` (False) and `final_observation` (True). Other episode columns stay where all
         datasets have them. Actions or rewards that only some have are missing in the others: `missing/actions`,
         `missing/rewards`.
     info : DatasetInfo, optional
@@ -1125,7 +1125,8 @@ def concatenate(datasets: Sequence[Dataset], *, info: DatasetInfo | None = None)
         columns[name] = np.concatenate(parts, out=empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype))
     shared = set.intersection(*(set(dataset.episode_columns) for dataset in datasets))
     every = {name for dataset in datasets for name in dataset.episode_columns}
-    shared |= {name for name in every if name == "final_observation" or name.startswith(("corrupted/", "filled/"))}
+    completed = ("corrupted/", "filled/", "tags/augmented")
+    shared |= {name for name in every if name == "final_observation" or name.startswith(completed)}
     episode_columns = {
         name: np.concatenate(
             [
@@ -1188,7 +1189,7 @@ def _column_or_default(dataset: Dataset, name: str, number: int, model: Dataset)
         return result
     if name == "weights":
         return np.ones(dataset.total_steps)
-    if name.startswith(("corrupted/", "filled/")):
+    if name == "augmented" or name.startswith(("corrupted/", "filled/")):
         return np.zeros(dataset.total_steps, bool)
     if name.startswith("missing/"):
         return dataset.missing[name.removeprefix("missing/")]

@@ -1,0 +1,114 @@
+"""What a domain knows: which changes of a transition its dynamics allow, what they are worth, and how to check them.
+
+A domain is one file in `augmentation/domains`, or anywhere else with `@register("name")`::
+
+    @register("my_domain")
+    class MyDomain(Domain):
+        width: float = 1.0
+
+        def augment(self, segments, generator): ...     # -> changed segments, valid (M,)
+        def potential(self, observations): ...          # (M,), higher is nearer to the goal
+        def labelled(self, segments): ...               # rewards and terminations of changed segments
+
+It works on whole blocks (see `assay.augmentation.segments`) and draws from the generator it is given alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, ClassVar, cast
+
+import numpy as np
+
+from assay.augmentation.segments import Segments
+from assay.augmentation.simulator import Simulator
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import ConfigError
+from assay.datasets.info import json_value
+from assay.datasets.registry import Registry, checked_names
+
+__all__ = ["Domain", "domain_from_plain", "part_from_plain", "part_to_plain"]
+
+
+class Domain(ABC):
+    """Base of all domains; a frozen dataclass, so that a record of the history can hold it."""
+
+    registry: ClassVar[Registry[type[Domain]]] = Registry("domain", ("assay.augmentation.domains",), "assay.domains")
+    name: ClassVar[str]
+
+    @abstractmethod
+    def augment(self, segments: Segments, generator: np.random.Generator) -> tuple[Segments, np.ndarray]:
+        """Propose a random change of each segment.
+
+        Parameters
+        ----------
+        segments : Segments
+            Left as they are.
+        generator : numpy.random.Generator
+
+        Returns
+        -------
+        segments : Segments
+            Other observations and actions; rewards and terminations may be those of before.
+        valid : (M,) bool
+            Whether the dynamics lead from each observation to the next one by the action.
+        """
+
+    def aim(self, segments: Segments, generator: np.random.Generator) -> tuple[Segments, np.ndarray]:
+        """Propose changes that tend to raise the potential; without an own way to do so, random ones."""
+        return self.augment(segments, generator)
+
+    @abstractmethod
+    def potential(self, observations: Any) -> np.ndarray:
+        """Return how near each observation is to the goal, (M,) float64; higher is nearer."""
+
+    @abstractmethod
+    def labelled(self, segments: Segments) -> Segments:
+        """Return the segments with the rewards and terminations that the task gives for them."""
+
+    def check(self, dataset: Dataset) -> None:  # noqa: B027
+        """Raise DatasetError where the dataset is not of this domain."""
+
+    def simulator(self) -> Simulator:
+        """Return the task's simulator, whose step the segments are compared with.
+
+        Raises
+        ------
+        ConfigError
+            If the domain has none, or it is not installed.
+        """
+        raise ConfigError(f"the domain {self.name} has no simulator to check its transitions with")
+
+
+def domain_from_plain(plain: Any) -> Domain:
+    """Build a domain from `{name: parameters}`, as recipes write it.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither a domain nor such a mapping.
+    """
+    return cast(Domain, part_from_plain(plain, Domain.registry))
+
+
+def part_from_plain(plain: Any, registry: Registry[Any]) -> Any:
+    """Build what a registry holds from `{name: parameters}` or a name; what is an object already stays."""
+    if not isinstance(plain, str | Mapping):
+        if hasattr(type(plain), "registry") and type(plain).registry is registry:
+            return plain
+        raise ConfigError(
+            f"{registry.kind}={plain!r}: expected a {registry.kind}, or a mapping of its name to its parameters"
+        )
+    if isinstance(plain, str):
+        plain = {plain: {}}
+    if len(plain) != 1:
+        raise ConfigError(f"{registry.kind}={plain!r}: expected a mapping of one name to its parameters")
+    ((name, parameters),) = plain.items()
+    return registry.find(str(name))(**checked_names(f"{registry.kind} {name}", parameters or {}))
+
+
+def part_to_plain(part: Any) -> dict[str, Any]:
+    """Return `{name: parameters}` of a domain or a guide."""
+    return {part.name: {item.name: json_value(getattr(part, item.name)) for item in fields(part)}}
