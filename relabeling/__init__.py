@@ -6,6 +6,7 @@ if __name__ != "assay.relabeling":
 from assay.relabeling.hide_actions import HideActions
 from assay.relabeling.inverse_dynamics import InverseDynamicsLabels
 from assay.relabeling.judge_quality import JudgeQuality, judge_quality
+from assay.relabeling.judged_progress import JudgedProgress
 from assay.relabeling.judges import (
     EncoderJudge,
     EndpointJudge,
@@ -35,6 +36,7 @@ __all__ = [
     "HumanJudge",
     "InverseDynamicsLabels",
     "JudgeQuality",
+    "JudgedProgress",
     "LabelledOnly",
     "LatentActionLabels",
     "NearestNeighbourLabels",
