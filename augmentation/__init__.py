@@ -7,6 +7,7 @@ from assay.augmentation.domain import Domain
 from assay.augmentation.guided import GuidedAugmentation
 from assay.augmentation.guides import Guide, PotentialGuide, RewardGuide
 from assay.augmentation.random import RandomAugmentation
+from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
     "Domain",
@@ -16,3 +17,5 @@ __all__ = [
     "RandomAugmentation",
     "RewardGuide",
 ]
+
+name_wrong_arguments(__name__, __all__)
