@@ -1,4 +1,4 @@
-"""Draw what learned rewards are worth, and print the tables of docs/rewards.md.
+"""Draw what learned rewards are worth, and write the tables of docs/rewards.md.
 
 Usage: assay run suites/preference-rewards.yaml --budget small
        python docs/make_rewards_table.py [RUNS]        (default runs/preference-rewards-small)
@@ -61,6 +61,9 @@ def share(own: np.ndarray, true: np.ndarray) -> str:
     """Return the ratio of two means with its 95 % bootstrap interval, over the seeds of both."""
     if own is true or len(own) < 2:
         return ""
+    low, _ = percentile_interval(bootstrap([true], lambda a: a.mean(1), RESAMPLES, np.random.default_rng(0)))
+    if low <= 0:
+        return "none was shown"
     ratios = bootstrap([own, true], lambda a, b: a.mean(1) / b.mean(1), RESAMPLES, np.random.default_rng(0))
     low, high = percentile_interval(ratios)
     return f"{own.mean() / true.mean():.2f} ({low:.2f} to {high:.2f})"
@@ -80,8 +83,8 @@ def print_quality(suite: Suite, budget_name: str) -> None:
         ranked = ranking_accuracy(item.dataset.rewards, item.dataset.column(MEASURE))
         held_out = report["held_out"]
         cells = [
-            format_interval(ranked.accuracy, ranked.low, ranked.high),
-            format_interval(held_out["accuracy"], held_out["low"], held_out["high"]),
+            f"{ranked.accuracy:.2f} [{ranked.low:.2f}, {ranked.high:.2f}]",
+            f"{held_out['accuracy']:.2f} [{held_out['low']:.2f}, {held_out['high']:.2f}]",
             f"{held_out['calibration_error']:.2f}",
             str(report["passes"]),
         ]

@@ -24,12 +24,13 @@ from assay.relabeling.one_step import OneStepLabels
 from assay.relabeling.preferences.agreement import ranking_accuracy
 from assay.relabeling.preferences.labels import PreferenceRewardLabels
 from assay.relabeling.progress import ProgressLabels, read_progress, write_progress
-from assay.relabeling.simple_rewards import ConstantRewards, SparseRewards
+from assay.relabeling.simple_rewards import ColumnRewards, ConstantRewards, SparseRewards
 from assay.relabeling.success import SuccessLabels
 from assay.relabeling.task_measure import TaskMeasure
 from assay.relabeling.uncertain_labels import UncertainLabels
 
 __all__ = [
+    "ColumnRewards",
     "ConstantRewards",
     "EncoderJudge",
     "EndpointJudge",

@@ -1,6 +1,6 @@
 """What the published method claims, at a small size: rewards learned from frames rank, and a policy learns from learned rewards.
 
-Pendulum for the ranking from frames. For the policy CartPole, by IQL of discrete actions: its data is collected in seconds, most of its
+Pendulum and CartPole for the ranking from frames. For the policy CartPole, by IQL of discrete actions: its data is collected in seconds, most of its
 episodes are short, and so a learner that follows its rewards is told from one that does not. The suite `preference-rewards` has the other
 tasks.
 """
@@ -33,13 +33,17 @@ class Shuffled:
 
 
 @pytest.mark.slow
-def test_rewards_learned_from_frames_rank_steps_unless_the_answers_are_shuffled():
-    dataset = TaskMeasure()(assay.load("pendulum/medium-replay", steps=3_000))
+@pytest.mark.parametrize(
+    ("name", "steps", "pairs", "passes"),
+    [("pendulum/medium-replay", 3_000, 1_000, 12), ("cartpole/medium-replay", 5_000, 2_000, 25)],
+)
+def test_rewards_learned_from_frames_rank_steps_unless_the_answers_are_shuffled(name, steps, pairs, passes):
+    dataset = TaskMeasure()(assay.load(name, steps=steps))
     truth = dataset.column(MEASURE)
-    options = {"pairs": 1_000, "passes": 12, "learning_rate": 1e-3, "frame_height": 32, **FRAMES}
+    options = {"pairs": pairs, "passes": passes, "learning_rate": 1e-3, "frame_height": 32, **FRAMES}
     rated = PreferenceRewardLabels(judge=ScriptedTeacher(), judged_by=MEASURE, **options)(dataset)
     assert ranking_accuracy(rated.rewards, truth).low > 0.85
-    options["passes"] = 2
+    options |= {"passes": 2, "pairs": 1_000}
     blind = PreferenceRewardLabels(judge=Shuffled(), **options)(dataset)
     assert ranking_accuracy(blind.rewards, truth).high < 0.85
     assert blind.info.extra["reward_model"]["held_out"]["low"] < 0.5
