@@ -11,12 +11,12 @@ comments in the page.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from page_parts import replace_part
 
 from assay.analysis import load_runs, plot_scores, score_table
 from assay.analysis.tables import format_interval
@@ -38,8 +38,8 @@ def main(folder: str = "runs/semi-supervised-small") -> None:
     suite = Suite.from_yaml(HERE.parent / "suites" / f"{described['name']}.yaml")
     runs = load_runs(folder).filter(pl.col("status") == "finished")
     plot_scores(runs).savefig(FIGURE, dpi=144, facecolor="white")
-    write("scores", f"![scores](images/{FIGURE.name})\n\n{scores(runs)}")
-    write("errors", errors(filled_in(suite, described["budget"])))
+    replace_part(PAGE, "scores", f"![scores](images/{FIGURE.name})\n\n{scores(runs)}")
+    replace_part(PAGE, "errors", errors(filled_in(suite, described["budget"])))
 
 
 def filled_in(suite: Suite, name: str) -> dict[str, Dataset]:
@@ -48,16 +48,6 @@ def filled_in(suite: Suite, name: str) -> dict[str, Dataset]:
     part = suite.part_of(budget)
     variants = part.variants_of(part.load_sources(budget), lambda source, victim: victim, budget=budget)
     return {item.label: item.dataset for item in variants if "uncertainty/actions" in item.dataset.columns}
-
-
-def write(name: str, text: str) -> None:
-    """Replace what the page holds between `<!-- name -->` and `<!-- end of name -->`."""
-    before, after = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    page = PAGE.read_text(encoding="utf-8")
-    made, count = re.subn(f"{before}.*?{after}", lambda _: f"{before}\n\n{text}\n\n{after}", page, flags=re.DOTALL)
-    if count != 1:
-        sys.exit(f"{PAGE} has no place for {name}, between {before} and {after}")
-    PAGE.write_text(made, encoding="utf-8")
 
 
 def scores(runs: pl.DataFrame) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from page_parts import replace_part
 
 from assay.analysis import load_runs, plot_scores, score_table
 from assay.analysis.tables import format_interval
@@ -24,28 +25,27 @@ from assay.relabeling import ranking_accuracy
 from assay.relabeling.task_measure import MEASURE
 
 HERE = Path(__file__).parent
-FIGURE = HERE / "images" / "relabeling-rewards.png"
+PAGE, FIGURE = HERE / "rewards.md", HERE / "images" / "relabeling-rewards.png"
 TRUE = "true rewards"
 RESAMPLES = 10_000
 
 
 def main(folder: str = "runs/preference-rewards-small") -> None:
-    """Write the figure and print the tables in Markdown."""
+    """Write the figure and the tables."""
     runs = load_runs(folder)
     plot_scores(runs).savefig(FIGURE, dpi=144, facecolor="white")
-    print_scores(runs)
     described = json.loads((Path(folder) / "suite.json").read_text())
     suite = Suite.from_yaml(HERE.parent / "suites" / f"{described['name']}.yaml")
-    print()
-    print_quality(suite, described["budget"])
+    replace_part(PAGE, "scores", f"![scores](images/{FIGURE.name})\n\n{scores_of(runs)}")
+    replace_part(PAGE, "quality", quality_of(suite, described["budget"]))
 
 
-def print_scores(runs: pl.DataFrame) -> None:
-    """Print the scores of every variant, and the share of IQL's with the true rewards."""
+def scores_of(runs: pl.DataFrame) -> str:
+    """Return the scores of every variant, and the share of IQL's with the true rewards."""
     scores = {(row["variant"], row["algorithm"]): row for row in score_table(runs).iter_rows(named=True)}
     algorithms = dict(runs.select("algorithm", "label").unique(maintain_order=True).iter_rows())
     header = " | ".join(algorithms.values())
-    print(f"| data | {header} | IQL, share of true rewards |\n|---|" + "---|" * (len(algorithms) + 1))
+    lines = [f"| data | {header} | IQL, share of true rewards |", "|---|" + "---|" * (len(algorithms) + 1)]
     for variant in dict.fromkeys(runs["variant"]):
         rows = [scores[variant, name] for name in algorithms]
         cells = [format_interval(row["mean"], row["low"], row["high"]) for row in rows]
@@ -54,12 +54,14 @@ def print_scores(runs: pl.DataFrame) -> None:
         own, true = (
             of_iql.filter(pl.col("variant") == name)["score"].to_numpy() for name in (variant, f"{source} {TRUE}")
         )
-        print(f"| {variant} | {' | '.join(cells)} | {share(own, true)} |")
+        relative = "1" if variant == f"{source} {TRUE}" else share(own, true)
+        lines.append(f"| {variant} | {' | '.join(cells)} | {relative} |")
+    return "\n".join(lines)
 
 
 def share(own: np.ndarray, true: np.ndarray) -> str:
     """Return the ratio of two means with its 95 % bootstrap interval, over the seeds of both."""
-    if own is true or len(own) < 2:
+    if len(own) < 2 or len(true) < 2:
         return ""
     low, _ = percentile_interval(bootstrap([true], lambda a: a.mean(1), RESAMPLES, np.random.default_rng(0)))
     if low <= 0:
@@ -69,13 +71,13 @@ def share(own: np.ndarray, true: np.ndarray) -> str:
     return f"{own.mean() / true.mean():.2f} ({low:.2f} to {high:.2f})"
 
 
-def print_quality(suite: Suite, budget_name: str) -> None:
-    """Print how well every learned reward ranks steps, and what its model says of itself."""
+def quality_of(suite: Suite, budget_name: str) -> str:
+    """Return how well every learned reward ranks steps, and what its model says of itself."""
     budget = suite.budget(budget_name)
     part = suite.part_of(budget)
     variants = part.variants_of(part.load_sources(budget), lambda source, victim: victim, budget=budget)
-    print("| data | pairs of steps ranked right | accuracy on held-out answers | calibration error | passes |")
-    print("|---|---|---|---|---|")
+    lines = ["| data | pairs of steps ranked right | accuracy on held-out answers | calibration error | passes |"]
+    lines.append("|---|---|---|---|---|")
     for item in variants:
         report = item.dataset.info.extra.get("reward_model")
         if report is None:
@@ -88,7 +90,8 @@ def print_quality(suite: Suite, budget_name: str) -> None:
             f"{held_out['calibration_error']:.2f}",
             str(report["passes"]),
         ]
-        print(f"| {item.label} | {' | '.join(cells)} |")
+        lines.append(f"| {item.label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

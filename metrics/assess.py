@@ -17,6 +17,7 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, MissingLabelsError, UnknownNameError
 from assay.datasets.progress import Auto, Draw, reporting
 from assay.datasets.recording import unrecorded
+from assay.metrics.finite_part import finite_part
 from assay.metrics.labelled_part import labelled_parts
 from assay.metrics.measures import Basis, Measure, Measures, NotMeasurable, groups
 from assay.metrics.returns import require_episodes
@@ -111,8 +112,9 @@ def assess(
         which prints the correlation of each score with the length of the episodes. Otherwise
         columns metric, value, interval (a struct of low and high, the 95 % interval, or null), unit, source, seconds
         (what several metrics share counts for the first of them). `print` shows all rows. `.unnest("interval")` makes two
-        columns of the interval. `metric_names(dataset)` lists the metrics by group. A metric whose columns hold NaN,
-        infinity or missing values is left out; an `AssayWarning` and the table's `skipped` name the reason and the place.
+        columns of the interval. `metric_names(dataset)` lists the metrics by group. A metric that meets NaN or infinity
+        is measured on the steps, or on the whole episodes where it needs those, whose numbers are all finite, and its source says
+        how many; where none is left, an `AssayWarning` and the table's `skipped` name the reason and the place.
         So is one that needs actions or rewards where the dataset has none. Where it has some, the metric is measured on the
         episodes that have all of them, and its source says how many.
 
@@ -123,8 +125,8 @@ def assess(
     ConfigError
         If a selected metric needs a reference or reference scores that are not there.
     DatasetError
-        If there are no episodes, or if a metric that is selected by its own name meets a value that is not finite; with
-        the place.
+        If there are no episodes, or if a metric that is selected by its own name meets values that are not finite, and nothing
+        is left without them; with the place.
 
     Examples
     --------
@@ -155,6 +157,7 @@ def assess(
     measured = {name: group.measures(basis) for name, group in groups().items()}
     parts = _Parts(basis)
     known = {name: function for measures in measured.values() for name, function in measures.items()}
+    of_steps = {name for group, measures in measured.items() if groups()[group].of_steps for name in measures}
     chosen: dict[str, None] = {}
     for name in known if select is None else select:
         if name not in known and name not in measured:
@@ -174,15 +177,18 @@ def assess(
                     raise NotMeasurable(f"{name}: {reason}") from None
                 continue
             except DatasetError as error:
-                if select is not None and name in select:
-                    raise
-                skipped[name] = str(error)
-                continue
+                found = parts.measure_finite(name, of_steps=name in of_steps)
+                if found is None:
+                    if select is not None and name in select:
+                        raise
+                    skipped[name] = str(error)
+                    continue
+                measure = found
             rows.append((name, measure, time.perf_counter() - start))
         if report is not None:
             report(len(chosen), len(chosen), "")
     table = MetricTable(rows, skipped)
-    for note in table.notes:
+    for note in [*table.notes, *parts.notes()]:
         warnings.warn(note, AssayWarning, stacklevel=2)
     return table
 
@@ -210,7 +216,7 @@ def _assess_episodes(
 
 
 def _names_of_measures(basis: Basis) -> set[str]:
-    return {name for group in groups().values() for name in group.measures(basis)}
+    return set(_measures_of(basis))
 
 
 def _score_of_episodes(name: str, basis: Basis, report: Callable[[int, int, str], None] | None) -> Any:
@@ -226,9 +232,8 @@ def _score_of_episodes(name: str, basis: Basis, report: Callable[[int, int, str]
             report(episode, dataset.total_episodes, name)
         with unrecorded():
             alone = replace(basis, dataset=dataset.select([episode]), _results={})
-        measures = {key: measure for group in groups().values() for key, measure in group.measures(alone).items()}
         try:
-            last = measures[name]()
+            last = _measures_of(alone)[name]()
         except (NotMeasurable, KeyError) as error:
             reason = str(error)
             continue
@@ -248,8 +253,11 @@ class _Parts:
     """
 
     def __init__(self, basis: Basis) -> None:
+        self._basis = basis
         self._left = labelled_parts(basis)  # each is made when a metric asks for it
         self._made: list[tuple[Measures, str]] = []
+        self._finite: dict[bool, tuple[Measures, str] | None] = {}
+        self._on_finite: dict[str, int] = {}
 
     def measure(self, name: str, on_the_whole: Callable[[], Measure]) -> Measure:
         """Return the measure, of the first part that has the labels it needs.
@@ -274,15 +282,41 @@ class _Parts:
             return measure._replace(source=f"{measure.source}; {note}")
         raise lacking
 
+    def measure_finite(self, name: str, of_steps: bool) -> Measure | None:
+        """Return the measure of the part whose numbers are finite, or None where there is none, or it is not measurable."""
+        if of_steps not in self._finite:
+            found = finite_part(self._basis, of_steps)
+            self._finite[of_steps] = None if found is None else (_measures_of(found[0]), found[1])
+        part = self._finite[of_steps]
+        if part is None or name not in part[0]:
+            return None
+        measures, note = part
+        try:
+            measure = measures[name]()
+        except (DatasetError, NotMeasurable):
+            return None
+        self._on_finite[note] = self._on_finite.get(note, 0) + 1
+        return measure._replace(source=f"{measure.source}; {note}")
+
+    def notes(self) -> list[str]:
+        """Say how many metrics were measured on the finite part, and what that is."""
+        return [
+            f"{count} metric{'s' if count != 1 else ''} met NaN or infinity and {'are' if count != 1 else 'is'} measured on {note}"
+            for note, count in self._on_finite.items()
+        ]
+
     def _part(self, number: int) -> tuple[Measures, str] | None:
         while len(self._made) <= number:
             following = next(self._left, None)
             if following is None:
                 return None
             basis, note = following
-            of_groups = [group.measures(basis) for group in groups().values()]
-            self._made.append(({name: function for item in of_groups for name, function in item.items()}, note))
+            self._made.append((_measures_of(basis), note))
         return self._made[number]
+
+
+def _measures_of(basis: Basis) -> Measures:
+    return {name: function for group in groups().values() for name, function in group.measures(basis).items()}
 
 
 def _draw_metrics(draw: Draw) -> Callable[[int, int, str], None]:

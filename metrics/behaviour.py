@@ -193,7 +193,7 @@ def _projected(actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------- for the table
 
 
-@register_group("behaviour", order=100)
+@register_group("behaviour", order=100, of_steps=True)
 def measures(basis: Basis) -> Measures:
     """Return `action_variance`, `multimodality` and `mixture_modes`."""
 

@@ -125,7 +125,7 @@ def pair(basis: Basis) -> tuple[StepSample, StepSample, np.ndarray, np.ndarray]:
     return basis.cache("pair", draw)
 
 
-@register_group("overlap", order=90)
+@register_group("overlap", order=90, of_steps=True)
 def measures(basis: Basis) -> Measures:
     """Return `coverage` and `inside_reference`."""
 

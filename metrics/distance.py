@@ -254,7 +254,7 @@ def _require_neighbours(rows: np.ndarray, reference: np.ndarray, k: int) -> None
 # -------------------------------------------------------------------- for the table
 
 
-@register_group("distance", order=150)
+@register_group("distance", order=150, of_steps=True)
 def measures(basis: Basis) -> Measures:
     """Return `sliced_wasserstein`, `mmd`, `kl_divergence`, `ks_mean` and `ks_max`."""
 

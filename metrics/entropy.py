@@ -119,7 +119,7 @@ Terms = Callable[[int | None], np.ndarray]
 """What each query adds without a block of rows; NaN where it is of that block, or has too few of its like."""
 
 
-@register_group("entropy", order=70)
+@register_group("entropy", order=70, of_steps=True)
 def measures(basis: Basis) -> Measures:
     """Return `state_entropy`, `state_action_entropy` and `policy_entropy`."""
     discrete = discrete_actions(basis.dataset)

@@ -137,10 +137,13 @@ class MetricGroup:
         Basis -> name of each metric -> what computes it.
     order : int
         The table lists groups from low to high; 10 to 160 are the built-in ones.
+    of_steps : bool
+        Whether it measures steps, whatever episodes they are of: then it goes on without steps that hold NaN.
     """
 
     measures: Callable[[Basis], Measures]
     order: int
+    of_steps: bool = False
 
 
 _REGISTRY: Registry[MetricGroup] = Registry("group of metrics", ["assay.metrics"], "assay.metrics")
@@ -158,14 +161,14 @@ def groups() -> dict[str, MetricGroup]:
     return dict(sorted(_REGISTRY.all().items(), key=lambda item: item[1].order))
 
 
-def register_group(name: str, order: int = _LAST) -> Callable[[Function], Function]:
+def register_group(name: str, order: int = _LAST, of_steps: bool = False) -> Callable[[Function], Function]:
     """Register a function `measures(basis)` as a group of metrics.
 
     Parameters
     ----------
     name : str
         Of the group; `select` takes it for all of its metrics.
-    order : int
+    order, of_steps
         As in `MetricGroup`.
 
     Raises
@@ -175,7 +178,7 @@ def register_group(name: str, order: int = _LAST) -> Callable[[Function], Functi
     """
 
     def decorate(function: Function) -> Function:
-        _REGISTRY.add(name, MetricGroup(function, order), function.__module__)
+        _REGISTRY.add(name, MetricGroup(function, order, of_steps), function.__module__)
         return function
 
     return decorate

@@ -109,7 +109,7 @@ def _intercept(deltas: np.ndarray, gammas: np.ndarray) -> float:
 # -------------------------------------------------------------------- for the table
 
 
-@register_group("noise", order=130)
+@register_group("noise", order=130, of_steps=True)
 def measures(basis: Basis) -> Measures:
     """Return `transition_noise` and `reward_noise`."""
 

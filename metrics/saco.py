@@ -339,7 +339,7 @@ def _distinct(cells: np.ndarray) -> int:
 # -------------------------------------------------------------------- for the table
 
 
-@register_group("state_actions", order=50)
+@register_group("state_actions", order=50, of_steps=True)
 def measures(basis: Basis) -> Measures:
     """Return `unique_states`, `unique_state_actions`, `saturation`, `saco` and `lsaco`."""
     dataset, bins, definition = basis.dataset, basis.bins, basis.definition

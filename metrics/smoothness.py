@@ -129,7 +129,7 @@ def _jumps(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------- for the table
 
 
-@register_group("smoothness", order=140)
+@register_group("smoothness", order=140, of_steps=True)
 def measures(basis: Basis) -> Measures:
     """Return `autocorrelation_observations`, `..._actions`, `..._rewards` and `discontinuities`."""
     dataset = basis.dataset

@@ -96,7 +96,7 @@ def _rank(shares: np.ndarray) -> float:
 # -------------------------------------------------------------------- for the table
 
 
-@register_group("rank", order=80)
+@register_group("rank", order=80, of_steps=True)
 def measures(basis: Basis) -> Measures:
     """Return `effective_rank_states` and `effective_rank_state_actions`."""
 

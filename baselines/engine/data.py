@@ -150,7 +150,9 @@ class Frames:
     next_rows: np.ndarray
 
 
-def _check_finite(transitions: Transitions[np.ndarray], labels: Sequence[str]) -> None:
+def _check_finite(
+    transitions: Transitions[np.ndarray], labels: Sequence[str], names: Mapping[str, Sequence[str]]
+) -> None:
     """Raise ConfigError where a number is missing, with its column, dimension and step, before anything spreads it."""
     found, first, total = [], "", np.zeros(len(transitions), bool)
     columns = {
@@ -169,7 +171,9 @@ def _check_finite(transitions: Transitions[np.ndarray], labels: Sequence[str]) -
         total |= rows
         if not first:
             row = int(rows.argmax())
-            dimensions = ", ".join(map(str, np.flatnonzero(wrong[row])[:8]))
+            places = np.flatnonzero(wrong[row])[:8].tolist()
+            called = names.get(name.removeprefix("next_"), ())
+            dimensions = ", ".join(called[place] if len(called) == wrong.shape[1] else str(place) for place in places)
             within = f"[{dimensions}]" if array.ndim > 1 else ""
             episode = "" if transitions.episodes is None else f" of episode {int(transitions.episodes[row])}"
             first = f"step {int(transitions.steps[row])}{episode}, column {name}{within}"
@@ -213,6 +217,7 @@ class TrainingData:
         shapes: Shapes | None = None,
         frames: Mapping[str, Frames] | None = None,
         labels: Sequence[str] = LABELS,
+        names: Mapping[str, Sequence[str]] = {},
     ) -> TrainingData:
         """Lay out transitions.
 
@@ -233,6 +238,8 @@ class TrainingData:
         labels : sequence of str
             What is learned from: "actions", "rewards". Rewards that are not stay as they are, NaN where there are none, so that
             a loss which reads them all the same is NaN too.
+        names : mapping of column to names
+            Of the numbers of a row, for messages.
 
         Raises
         ------
@@ -250,7 +257,7 @@ class TrainingData:
             raise ConfigError("the dataset has no transition to learn from")
         if not discrete and actions.shape[1] != len(action_scale.center):
             raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
-        _check_finite(transitions, labels)
+        _check_finite(transitions, labels, names)
         scale = scale or ObservationScale.of(observations, normalize, None if shapes.is_one_vector else shapes.measured)
         with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite are reported below
             scale = replace(scale, deviation=observations.std(0, dtype=np.float64))
@@ -352,6 +359,7 @@ class TrainingData:
             shapes=shapes,
             frames=frames,
             labels=labels,
+            names=dataset.info.names,
         )
 
     @property

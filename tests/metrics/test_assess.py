@@ -163,9 +163,7 @@ def test_one_episode_has_no_interval() -> None:
 
 def test_select_keeps_the_order_given_and_computes_nothing_else() -> None:
     dataset = make()
-    rewards = np.array(dataset.rewards)
-    rewards[0] = np.nan
-    broken = dataset.replace({"rewards": rewards})
+    broken = dataset.replace({"rewards": np.full_like(dataset.rewards, np.nan)})
     assert assess(broken, select=["steps", "length_max", "episodes"])["metric"].to_list() == [
         "steps",
         "length_max",

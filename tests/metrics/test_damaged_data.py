@@ -13,6 +13,7 @@ import pytest
 from assay import save
 from assay.datasets import Dataset
 from assay.datasets.errors import AssayWarning, DatasetError
+from assay.datasets.pieces import take_pieces
 from assay.metrics import assess
 
 from .test_assess import make
@@ -25,36 +26,79 @@ def damaged(element: str, step: int = 7) -> Dataset:
     return dataset.replace({element: column})
 
 
+def everywhere(element: str) -> Dataset:
+    """Return the dataset with a hole in every step."""
+    column = np.full_like(np.array(make().column(element), np.float64), np.nan)
+    return make().replace({element: column})
+
+
 @pytest.mark.parametrize("element", ["rewards", "observations", "actions"])
 def test_what_does_not_look_at_the_hole_is_measured_as_before(element: str) -> None:
     whole = assess(make())
-    with pytest.warns(AssayWarning, match=f"not computed: .*{element}"):
+    with pytest.warns(AssayWarning, match="met NaN or infinity and"):
         table = assess(damaged(element))
-    assert 10 < len(table) < len(whole)
-    assert set(table["metric"]) | set(table.skipped) >= set(whole["metric"])
-    assert not set(table["metric"]) & set(table.skipped)
+    assert table["metric"].to_list() == whole["metric"].to_list()
     untouched = {"steps", "episodes", "length_mean", "fraction_terminated"}
-    assert untouched <= set(table["metric"])
     same = [table.filter(pl.col("metric").is_in(untouched)).drop("seconds") for table in (table, whole)]
     assert same[0].equals(same[1])
 
 
-def test_the_reason_names_the_place() -> None:
+@pytest.mark.parametrize("element", ["rewards", "observations", "actions"])
+def test_what_looks_at_the_hole_is_measured_on_the_rest_and_says_how_much_that_is(element: str) -> None:
+    dataset = damaged(element)
     with pytest.warns(AssayWarning):
-        table = assess(damaged("observations"))
+        table = assess(dataset)
+    of_episodes = table.filter(pl.col("source").str.contains("episodes whose numbers are all finite"))
+    of_steps = table.filter(pl.col("source").str.contains("steps whose numbers are all finite"))
+    assert len(of_episodes) + len(of_steps) > 2
+    left = dataset.select(np.arange(dataset.total_episodes) != dataset.episode_of_step[7])
+    for row in of_episodes.iter_rows(named=True):
+        assert f"the {dataset.total_episodes - 1} of {dataset.total_episodes} episodes" in row["source"]
+        assert row["value"] == assess(left, select=[row["metric"]])["value"][0]
+    lost = 2 if element == "observations" else 1  # the step from it, and the step to it
+    pieces = take_pieces(
+        dataset, *runs_of(np.abs(np.arange(dataset.total_steps) - 7 + (lost - 1) / 2) >= lost / 2, dataset)
+    )
+    for row in of_steps.iter_rows(named=True):
+        assert f"the {dataset.total_steps - lost} of {dataset.total_steps} steps" in row["source"]
+        assert row["value"] == assess(pieces, select=[row["metric"]])["value"][0]
+
+
+def runs_of(kept: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first step and the length of each run of kept steps inside an episode, one step after the other."""
+    firsts, lengths = [], []
+    for step in np.flatnonzero(kept):
+        begins = step in dataset.episode_starts or not kept[step - 1]
+        if begins:
+            firsts.append(step)
+            lengths.append(0)
+        lengths[-1] += 1
+    return np.array(firsts), np.array(lengths)
+
+
+def test_where_nothing_is_left_the_reason_names_the_place() -> None:
+    with pytest.warns(AssayWarning, match="not computed: .*state_entropy"):
+        table = assess(everywhere("observations"))
     reason = table.skipped["state_entropy"]
     assert "column observations" in reason
     assert "step" in reason
     assert f"state_entropy, {'state_action_entropy'}" in str(table)
+    assert not set(table["metric"]) & set(table.skipped)
 
 
-def test_a_metric_that_is_asked_for_by_name_is_an_error_and_one_of_a_group_is_not() -> None:
-    broken = damaged("rewards")
-    with pytest.raises(DatasetError, match="rewards"):
+def test_a_metric_that_is_asked_for_by_name_and_has_nothing_left_is_an_error_and_one_of_a_group_is_not() -> None:
+    broken = everywhere("rewards")
+    with pytest.raises(DatasetError, match="return of episode 0 is nan"):
         assess(broken, select=["return_mean"])
     with pytest.warns(AssayWarning, match="return_mean"):
         table = assess(broken, select=["returns"])
     assert "length_mean" in table["metric"].to_list()
+
+
+def test_a_reference_with_holes_is_cut_down_too() -> None:
+    with pytest.warns(AssayWarning, match="of the reference's"):
+        table = assess(make(), damaged("observations"), select=["saco"])
+    assert "the reference's" in table["source"][0]
 
 
 def test_print_shows_every_row_whole_and_the_table_stays_a_polars_frame() -> None:
@@ -83,7 +127,7 @@ def test_the_command_measures_what_is_left_and_says_what_is_not(
     from assay.cli import main
 
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which the command line replaces
-    save(damaged("rewards"), tmp_path / "damaged")
+    save(everywhere("rewards"), tmp_path / "damaged")
     with contextlib.suppress(SystemExit):  # with status 0 or another; what was printed and written decides
         main(["metrics", str(tmp_path / "damaged"), "-o", str(tmp_path / "metrics.parquet")])
     printed = capsys.readouterr()
