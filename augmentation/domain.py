@@ -89,6 +89,11 @@ def domain_from_plain(plain: Any) -> Domain:
     ------
     ConfigError
         If it is neither a domain nor such a mapping.
+
+    Examples
+    --------
+    >>> domain_from_plain({"point_maze": {"map": "umaze"}}).map
+    'umaze'
     """
     return cast(Domain, part_from_plain(plain, Domain.registry))
 

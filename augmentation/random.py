@@ -29,6 +29,7 @@ from assay.datasets.transform import register
 __all__ = ["DomainAugmentation", "RandomAugmentation"]
 
 
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
 class DomainAugmentation(SegmentAugmentation):
     """Base of the augmentations that a domain proposes.
 
@@ -39,7 +40,7 @@ class DomainAugmentation(SegmentAugmentation):
         See `SegmentAugmentation`.
     """
 
-    domain: Annotated[Any, pydantic.BeforeValidator(domain_from_plain)] = pydantic.Field(kw_only=True)
+    domain: Annotated[Any, pydantic.BeforeValidator(domain_from_plain)]
 
     def parameters(self) -> dict[str, Any]:  # noqa: D102
         return {**super().parameters(), "domain": part_to_plain(self.domain)}

@@ -1,3 +1,5 @@
 """Domains: which changes of a transition the dynamics of a task allow, and what progress is. One file for each."""
 
-__all__: list[str] = []
+from assay.augmentation.domains.point_maze import PointMaze
+
+__all__ = ["PointMaze"]

@@ -1,0 +1,194 @@
+"""The map of a maze: which places are free, how far they are from a goal, and where the shortest way begins.
+
+Cells and their centres are those of Gymnasium-Robotics: rows from the top, the middle of the map at the origin. The way from a place
+leads straight to the centre of the next cell of a shortest path, from centre to centre, and from the last centre before the goal's
+cell straight to the goal; in the goal's own cell or beside it, straight to the goal::
+
+    distance(p, g) = |p - c1| + |c1 - c2| + ... + |ck - g|
+
+No piece leaves two neighbouring free cells, so the way meets no wall, and along it the distance falls without a jump upwards when
+a border is crossed: |p - c2| <= |p - c1| + |c1 - c2|. The paper's hand-written tables, cell -> directions, are these first steps.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from assay.datasets.environments.planners import MAZES, next_cells
+from assay.datasets.errors import ConfigError
+
+__all__ = ["MAPS", "MazeMap", "maze_map", "read_map"]
+
+WALL = "#"
+MAPS = {
+    **MAZES,
+    "open": ("#######", "#.....#", "#.....#", "#.....#", "#######"),
+    "large": (
+        "############",
+        "#....#.....#",
+        "#.##.#.#.#.#",
+        "#......#...#",
+        "#.####.###.#",
+        "#..#.#.....#",
+        "##.#.#.#.###",
+        "#..#...#...#",
+        "############",
+    ),
+}
+"""Maps by name, as in `gymnasium_robotics.envs.maze.maps`: `#` where there is a wall."""
+
+
+def read_map(given: Any) -> Any:
+    """Return a map as rows of characters: a known name stays, Gymnasium-Robotics' rows of 1, 0, "r", "g" and "c" are read.
+
+    Raises
+    ------
+    ConfigError
+        If it is no map.
+
+    Examples
+    --------
+    >>> read_map([[1, 1, 1], [1, "g", 1], [1, 1, 1]])
+    ('###', '#g#', '###')
+    """
+    if isinstance(given, str):
+        if given not in MAPS:
+            raise ConfigError(f"map={given!r}: known are {', '.join(MAPS)}; or give the rows of a map of your own")
+        return given
+    if not isinstance(given, Sequence) or not given:
+        raise ConfigError(f"map={given!r}: expected a name or rows")
+    signs = {1: WALL, 0: "."}
+    rows = tuple("".join(str(signs.get(cell, cell)) for cell in row) for row in given)
+    if len({len(row) for row in rows}) != 1 or set("".join(rows)) - set("#.rgc"):
+        raise ConfigError(f"map: rows of equal length are needed, of walls (1 or #) and free cells (0, ., r, g or c), not {rows}")
+    edge = rows[0] + rows[-1] + "".join(row[0] + row[-1] for row in rows)
+    if set(edge) != {WALL}:
+        raise ConfigError("map: the outermost cells must be walls, or one could leave the maze")
+    return rows
+
+
+class MazeMap:
+    """Tables of one map; places are (M, 2) arrays of x and y.
+
+    Parameters
+    ----------
+    rows : tuple of str
+    scale : float
+        Width of a cell.
+    """
+
+    def __init__(self, rows: tuple[str, ...], scale: float) -> None:
+        self.rows, self.scale = rows, scale
+        free = np.array([[cell != WALL for cell in row] for row in rows])
+        self.free = free
+        cells = np.argwhere(free)
+        self.centres = np.stack(
+            [(cells[:, 1] + 0.5 - free.shape[1] / 2) * scale, (free.shape[0] / 2 - cells[:, 0] - 0.5) * scale], 1
+        )
+        self._number = np.full(np.array(free.shape) + 2, -1)  # padded, so that places outside are no cells
+        self._number[1:-1, 1:-1][free] = np.arange(len(cells))
+        self._tables(cells)
+
+    def _tables(self, cells: np.ndarray) -> None:
+        """Tabulate for each goal's cell and each cell: steps on a shortest path, the next cell and the last before the goal."""
+        count = len(cells)
+        self._hops = np.full((count, count), np.inf)
+        following = np.tile(np.arange(count), (count, 1))
+        last = following.copy()
+        number = {(int(row), int(column)): index for index, (row, column) in enumerate(cells)}
+        for goal, goal_cell in enumerate(number):
+            steps = next_cells(self.rows, goal_cell)
+            self._hops[goal, goal] = 0
+            for cell, after in steps.items():  # nearest first
+                if cell == goal_cell:
+                    continue
+                here, there = number[cell], number[after]
+                following[goal, here] = there
+                self._hops[goal, here] = self._hops[goal, there] + 1
+                last[goal, here] = here if there == goal else last[goal, there]
+        self._next, self._last = self.centres[following], self.centres[last]
+
+    def cell(self, places: np.ndarray) -> np.ndarray:
+        """Return the number of each place's free cell, (M,) int64; -1 in a wall or outside."""
+        row, column, _, _ = self._located(places)
+        cells: np.ndarray = self._number[row + 1, column + 1]
+        return cells
+
+    def _located(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return row and column of each place's cell, clipped to one beyond the map, and x and y in it, from its centre."""
+        height, width = self.free.shape
+        x = places[..., 0] / self.scale + width / 2
+        y = height / 2 - places[..., 1] / self.scale
+        column = np.clip(np.floor(x), -1, width).astype(np.int64)
+        row = np.clip(np.floor(y), -1, height).astype(np.int64)
+        return row, column, x - column - 0.5, y - row - 0.5
+
+    def clear(self, places: np.ndarray, radius: float) -> np.ndarray:
+        """Return whether a disc around each place touches no wall, bool of the shape without the last axis."""
+        row, column, x, y = self._located(places)
+        wall = np.ones(np.array(self.free.shape) + 4, bool)
+        wall[2:-2, 2:-2] = ~self.free
+        row, column = row + 2, column + 2
+        beside, above = np.where(x > 0, 1, -1), np.where(y > 0, 1, -1)
+        to_side, to_edge = 0.5 - np.abs(x), 0.5 - np.abs(y)
+        reach = radius / self.scale
+        touches = wall[row, column]
+        touches |= wall[row, column + beside] & (to_side <= reach)
+        touches |= wall[row + above, column] & (to_edge <= reach)
+        touches |= wall[row + above, column + beside] & (np.hypot(to_side, to_edge) <= reach)
+        return ~touches
+
+    def draw(self, count: int, generator: np.random.Generator, margin: float) -> np.ndarray:
+        """Draw places uniformly: a free cell, then a place in it that is `margin` away from the walls beside it, (count, 2)."""
+        low, high = self._boxes(margin)
+        cells = generator.integers(0, len(low), count)
+        places: np.ndarray = low[cells] + generator.random((count, 2)) * (high - low)[cells]
+        return places
+
+    def _boxes(self, margin: float) -> tuple[np.ndarray, np.ndarray]:
+        row, column = np.argwhere(self.free).T
+        wall = np.pad(~self.free, 1, constant_values=True)
+        half = self.scale / 2
+        row, column = row + 1, column + 1
+        right, left = wall[row, column + 1], wall[row, column - 1]
+        down, up = wall[row + 1, column], wall[row - 1, column]
+        low = self.centres - half + margin * np.stack([left, down], 1)
+        high = self.centres + half - margin * np.stack([right, up], 1)
+        return low, high
+
+    def distance(self, places: np.ndarray, goals: np.ndarray) -> np.ndarray:
+        """Return the length of the way from each place to its goal, (M,) float64; infinite from a wall, or where there is none."""
+        here, there = self.cell(places), self.cell(goals)
+        hops = self._hops[there, here]
+        far = hops >= 2
+        result = _length(goals - places)
+        pair = there[far], here[far]
+        result[far] = (
+            _length(self._next[pair] - places[far])
+            + self.scale * (hops[far] - 2)
+            + _length(goals[far] - self._last[pair])
+        )
+        result[(here < 0) | (there < 0)] = np.inf
+        return result
+
+    def heading(self, places: np.ndarray, goals: np.ndarray) -> np.ndarray:
+        """Return the vector from each place to where its way leads first, (M, 2)."""
+        pair = self.cell(goals), self.cell(places)
+        far = (self._hops[pair] >= 2)[:, None]
+        heading: np.ndarray = np.where(far, self._next[pair], goals) - places
+        return heading
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    length: np.ndarray = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    return length
+
+
+@functools.cache
+def maze_map(given: str | tuple[str, ...], scale: float) -> MazeMap:
+    """Return the tables of a map, made once."""
+    return MazeMap(MAPS[given] if isinstance(given, str) else given, scale)
