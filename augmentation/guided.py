@@ -39,8 +39,9 @@ class GuidedAugmentation(DomainAugmentation):
 
     Parameters
     ----------
-    domain : Domain, or a mapping of its name to its parameters
-        Such as `PointMaze(map="umaze")`, or `{"point_maze": {"map": "umaze"}}` in recipes.
+    domain : Domain, or a mapping of its name to its parameters, optional
+        Such as `PointMaze(map="umaze")`, or `{"point_maze": {"map": "umaze"}}` in recipes; by default that of the environment which
+        the dataset was recorded in.
     ratio, length, seed, attempts, check, tolerance
         See `SegmentAugmentation`.
     guide : Guide, or a mapping of its name to its parameters

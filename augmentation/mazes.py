@@ -23,6 +23,7 @@ from assay.augmentation.plane import Motions, Rotation
 from assay.augmentation.segments import Segments
 from assay.augmentation.simulator import Simulator
 from assay.datasets.dataset import Dataset
+from assay.datasets.environments.specification import EnvironmentSpec
 from assay.datasets.errors import ConfigError, DatasetError
 
 __all__ = ["GOAL_RADIUS", "Maze", "MazeSimulator"]
@@ -63,6 +64,19 @@ class Maze(Domain):
     """Distance from the walls at which the body touches none."""
     sizes: ClassVar[tuple[int, ...]]
     """Numbers in an `observation`."""
+
+    ids: ClassVar[str]
+    """How the ids of its environments begin."""
+
+    @classmethod
+    def of_environment(cls, spec: EnvironmentSpec) -> Domain | None:  # noqa: D102
+        if not spec.id.removeprefix("assay/").replace("-", "_").startswith(cls.ids) or "maze_map" not in spec.kwargs:
+            return None
+        return cls(
+            map=spec.kwargs["maze_map"],
+            dense=spec.kwargs.get("reward_type", "sparse") == "dense",
+            episodic=not spec.kwargs.get("continuing_task", True),
+        )
 
     @property
     def maze(self) -> MazeMap:

@@ -14,19 +14,25 @@ What differs from the published code, on purpose:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
 import pydantic
 
-from assay.augmentation.domain import Domain, domain_from_plain, part_to_plain
+from assay.augmentation.domain import Domain, domain_from_plain, domain_of, part_to_plain
 from assay.augmentation.proposals import SegmentAugmentation
 from assay.augmentation.segments import Segments
 from assay.augmentation.simulator import Simulator
 from assay.datasets.dataset import Dataset
+from assay.datasets.progress import Auto, Progress
 from assay.datasets.transform import register
 
 __all__ = ["DomainAugmentation", "RandomAugmentation"]
+
+
+def _domain_or_none(plain: Any) -> Domain | None:
+    return None if plain is None else domain_from_plain(plain)
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
@@ -35,15 +41,21 @@ class DomainAugmentation(SegmentAugmentation):
 
     Parameters
     ----------
-    domain : Domain, or a mapping of its name to its parameters
+    domain : Domain, or a mapping of its name to its parameters, optional
+        By default that of the environment which the dataset was recorded in.
     ratio, length, seed, attempts, check, tolerance
         See `SegmentAugmentation`.
     """
 
-    domain: Annotated[Any, pydantic.BeforeValidator(domain_from_plain)]
+    domain: Annotated[Any, pydantic.BeforeValidator(_domain_or_none)] = None
 
     def parameters(self) -> dict[str, Any]:  # noqa: D102
-        return {**super().parameters(), "domain": part_to_plain(self.domain)}
+        return {**super().parameters(), "domain": None if self.domain is None else part_to_plain(self.domain)}
+
+    def __call__(self, dataset: Dataset, *, progress: Progress | Auto | None = "auto") -> Dataset:  # noqa: D102
+        if self.domain is not None:
+            return super().__call__(dataset, progress=progress)
+        return replace(self, domain=domain_of(dataset))(dataset, progress=progress)
 
     def prepare(self, dataset: Dataset) -> None:  # noqa: D102
         self.domain.check(dataset)
@@ -64,8 +76,9 @@ class RandomAugmentation(DomainAugmentation):
 
     Parameters
     ----------
-    domain : Domain, or a mapping of its name to its parameters
-        Such as `PointMaze(map="umaze")`, or `{"point_maze": {"map": "umaze"}}` in recipes.
+    domain : Domain, or a mapping of its name to its parameters, optional
+        Such as `PointMaze(map="umaze")`, or `{"point_maze": {"map": "umaze"}}` in recipes; by default that of the environment which
+        the dataset was recorded in.
     ratio, length, seed, attempts, check, tolerance
         See `SegmentAugmentation`.
 

@@ -51,6 +51,7 @@ class PointMaze(Maze):
 
     scale: ClassVar[float] = 1.0
     clearance: ClassVar[float] = 0.11  # radius 0.1, and the margin of contacts
+    ids: ClassVar[str] = "PointMaze_"
     sizes: ClassVar[tuple[int, ...]] = (4,)
 
     def turned(  # noqa: D102
