@@ -1,5 +1,6 @@
 """Domains: which changes of a transition the dynamics of a task allow, and what progress is. One file for each."""
 
+from assay.augmentation.domains.ant_maze import AntMaze
 from assay.augmentation.domains.point_maze import PointMaze
 
-__all__ = ["PointMaze"]
+__all__ = ["AntMaze", "PointMaze"]
