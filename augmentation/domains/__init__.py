@@ -2,5 +2,6 @@
 
 from assay.augmentation.domains.ant_maze import AntMaze
 from assay.augmentation.domains.point_maze import PointMaze
+from assay.augmentation.domains.soccer import Soccer
 
-__all__ = ["AntMaze", "PointMaze"]
+__all__ = ["AntMaze", "PointMaze", "Soccer"]
