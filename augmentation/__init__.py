@@ -7,12 +7,20 @@ from assay.augmentation.domain import Domain
 from assay.augmentation.guided import GuidedAugmentation
 from assay.augmentation.guides import Guide, PotentialGuide, RewardGuide
 from assay.augmentation.random import RandomAugmentation
+from assay.augmentation.states import AmplitudeScaling, DimensionDropout, GaussianNoise, StateMixUp, UniformNoise
+from assay.augmentation.symmetry import Symmetry
 
 __all__ = [
+    "AmplitudeScaling",
+    "DimensionDropout",
     "Domain",
+    "GaussianNoise",
     "Guide",
     "GuidedAugmentation",
     "PotentialGuide",
     "RandomAugmentation",
     "RewardGuide",
+    "StateMixUp",
+    "Symmetry",
+    "UniformNoise",
 ]

@@ -28,6 +28,7 @@ def maze_planner(name: str) -> MazePlanner:
 
 GOALS: Mapping[str, tuple[tuple[int, int], tuple[int, int]]] = {"umaze": ((3, 1), (1, 1)), "medium": ((6, 6), (1, 1))}
 """Cells (row, column) of the goal, and of the far end of the maze."""
+MOST_STEPS = {"umaze": 300, "medium": 600}  # as in Gymnasium-Robotics
 
 
 def detour_planner(name: str) -> MazePlanner:
@@ -52,7 +53,7 @@ def _with_goal(name: str, title: str) -> EnvironmentRecord:
         registration=Registration(
             "gymnasium_robotics.envs.maze.point_maze:PointMazeEnv",
             {"maze_map": rows, "continuing_task": False},
-            max_episode_steps=300,
+            max_episode_steps=MOST_STEPS[name],
         ),
         packages=("gymnasium-robotics", "mujoco", "numpy"),
     )
