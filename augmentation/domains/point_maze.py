@@ -8,7 +8,14 @@ rotated by R::
     force      a_t      ->  R a_t
     reward              ->  1[|p_{t+1} - goal| <= 0.45], or exp(-|p_{t+1} - goal|)
 
-`potential` is minus the length of the way to the goal; `aim` takes the rotation whose displacement lies nearest to that way.
+`potential` is minus the length of the way to the goal, and minus what the velocity lacks::
+
+    potential(p, v) = -distance(p) - seconds |speed u(p) - v|            u: direction in which the way begins
+
+With the distance alone (`speed=None`), as published, a transition is kept for where it goes. Its action then depends on the velocity and
+not on the place: all places have the same transitions, turned round. So nothing shows how to steer into the way, and a policy that was
+trained on it runs into walls (docs/augmentation.md). The second term keeps what turns the velocity into the way. With the distance alone,
+`aim` takes the rotation whose displacement lies nearest to the way, as the published code does; else all are proposed.
 
 What differs from the published code, on purpose: the directions come from a breadth-first search; a transition that touches a wall,
 before or after, is rejected (the code looks at the new place alone); segments are mirrored too, which is a symmetry as well; goals may
@@ -21,9 +28,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from assay.augmentation.mazes import Maze, MazeSimulator
 from assay.augmentation.plane import Motions
+from assay.augmentation.segments import Segments
 from assay.augmentation.simulator import Simulator
 from assay.datasets.registry import register
 
@@ -40,14 +49,21 @@ class PointMaze(Maze):
     ----------
     map, goals, rotation, mirrored, dense, episodic
         See `Maze`.
+    speed : float > 0, or None
+        That the potential asks for along the way, metres per second; None asks for the distance alone.
+    seconds : float > 0
+        How much a lack of velocity counts, in seconds of it.
 
     Examples
     --------
-    >>> domain = PointMaze(map="umaze")
+    >>> domain = PointMaze(map="umaze", speed=None)
     >>> goal = np.array([[-1.0, -1.0]])  # bottom left; the way leads from the top left round the wall
     >>> domain.potential({"achieved_goal": np.array([[-1.0, 1.0]]), "desired_goal": goal}).tolist()
     [-6.0]
     """
+
+    speed: float | None = Field(default=3.0, gt=0, allow_inf_nan=False)
+    seconds: float = Field(default=0.3, gt=0, allow_inf_nan=False)
 
     scale: ClassVar[float] = 1.0
     clearance: ClassVar[float] = 0.11  # radius 0.1, and the margin of contacts
@@ -67,6 +83,20 @@ class PointMaze(Maze):
         for before, after, most in ((observation[..., 2:], made[..., 2:], _MOST_SPEED), (actions, forces, _MOST_FORCE)):
             possible &= (np.maximum(np.abs(before), np.abs(after)) <= most).all(axis=(1, 2))
         return made, forces, possible
+
+    def aim(self, segments: Segments, generator: np.random.Generator) -> tuple[Segments, np.ndarray]:
+        """Propose rotations that turn what a segment covers into the direction of the way; with a speed, all rotations."""
+        return self.augment(segments, generator) if self.speed else super().aim(segments, generator)
+
+    def potential(self, observations: Any) -> np.ndarray:
+        """Return minus the length of the way to the goal, and with a speed also what the velocity lacks, (M,)."""
+        potential = super().potential(observations)
+        if self.speed is None:
+            return potential
+        heading = self.maze.heading(observations["achieved_goal"], observations["desired_goal"])
+        length = np.maximum(np.hypot(heading[:, 0], heading[:, 1]), 1e-9)[:, None]
+        lacking = self.speed * heading / length - observations["observation"][:, 2:]
+        return potential - self.seconds * np.hypot(lacking[:, 0], lacking[:, 1])
 
     def simulator(self) -> Simulator:  # noqa: D102
         return _PointSimulator(self)

@@ -14,6 +14,7 @@ from assay.datasets.environments.worker import register_environments_of
 
 DOMAINS = {
     "point maze": PointMaze(map="umaze"),
+    "point maze, distance": PointMaze(map="umaze", speed=None),
     "point maze, any angle": PointMaze(map="umaze", rotation="any"),
     "point maze, dense": PointMaze(map="medium", dense=True, goals="redrawn"),
     "point maze, episodic": PointMaze(map="umaze", episodic=True),
@@ -27,6 +28,7 @@ DOMAINS = {
 
 _TASKS = {
     "point maze": ("PointMaze_UMaze-v3", {}),
+    "point maze, distance": ("PointMaze_UMaze-v3", {}),
     "point maze, any angle": ("PointMaze_UMaze-v3", {}),
     "point maze, dense": ("PointMaze_Medium-v3", {"reward_type": "dense"}),
     "point maze, episodic": ("assay/PointMaze-UMaze-Goal-v0", {}),
