@@ -91,26 +91,28 @@ class MazeMap:
         )
         self._number = np.full(np.array(free.shape) + 2, -1)  # padded, so that places outside are no cells
         self._number[1:-1, 1:-1][free] = np.arange(len(cells))
+        self._walls = np.ones(np.array(free.shape) + 4, bool)  # padded, so that every neighbour of a place can be looked up
+        self._walls[2:-2, 2:-2] = ~free
         self._tables(cells)
 
     def _tables(self, cells: np.ndarray) -> None:
         """Tabulate for each goal's cell and each cell: steps on a shortest path, the next cell and the last before the goal."""
         count = len(cells)
-        self._hops = np.full((count, count), np.inf)
+        hops = np.full((count, count), np.inf)
         following = np.tile(np.arange(count), (count, 1))
         last = following.copy()
         number = {(int(row), int(column)): index for index, (row, column) in enumerate(cells)}
         for goal, goal_cell in enumerate(number):
-            steps = next_cells(self.rows, goal_cell)
-            self._hops[goal, goal] = 0
-            for cell, after in steps.items():  # nearest first
+            hops[goal, goal] = 0
+            for cell, after in next_cells(self.rows, goal_cell).items():  # nearest first
                 if cell == goal_cell:
                     continue
                 here, there = number[cell], number[after]
                 following[goal, here] = there
-                self._hops[goal, here] = self._hops[goal, there] + 1
+                hops[goal, here] = hops[goal, there] + 1
                 last[goal, here] = here if there == goal else last[goal, there]
-        self._next, self._last = self.centres[following], self.centres[last]
+        self._next, self._last = self.centres[following.ravel()], self.centres[last.ravel()]
+        self._rest = np.where(hops >= 2, self.scale * (hops - 2), np.nan).ravel()  # NaN: straight to the goal
 
     def cell(self, places: np.ndarray) -> np.ndarray:
         """Return the number of each place's free cell, (M,) int64; -1 in a wall or outside."""
@@ -121,25 +123,30 @@ class MazeMap:
     def _located(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return row and column of each place's cell, clipped to one beyond the map, and x and y in it, from its centre."""
         height, width = self.free.shape
-        x = places[..., 0] / self.scale + width / 2
-        y = height / 2 - places[..., 1] / self.scale
-        column = np.clip(np.floor(x), -1, width).astype(np.int64)
-        row = np.clip(np.floor(y), -1, height).astype(np.int64)
-        return row, column, x - column - 0.5, y - row - 0.5
+        x = places[..., 0] * (1 / self.scale) + width / 2
+        y = height / 2 - places[..., 1] * (1 / self.scale)
+        column, row = np.floor(x), np.floor(y)
+        np.clip(column, -1, width, out=column)
+        np.clip(row, -1, height, out=row)
+        return row.astype(np.int64), column.astype(np.int64), x - column - 0.5, y - row - 0.5
 
     def clear(self, places: np.ndarray, radius: float) -> np.ndarray:
         """Return whether a disc around each place touches no wall, bool of the shape without the last axis."""
         row, column, x, y = self._located(places)
-        wall = np.ones(np.array(self.free.shape) + 4, bool)
-        wall[2:-2, 2:-2] = ~self.free
-        row, column = row + 2, column + 2
-        beside, above = np.where(x > 0, 1, -1), np.where(y > 0, 1, -1)
-        to_side, to_edge = 0.5 - np.abs(x), 0.5 - np.abs(y)
-        reach = radius / self.scale
-        touches = wall[row, column]
-        touches |= wall[row, column + beside] & (to_side <= reach)
-        touches |= wall[row + above, column] & (to_edge <= reach)
-        touches |= wall[row + above, column + beside] & (np.hypot(to_side, to_edge) <= reach)
+        width = self._walls.shape[1]
+        here = (row + 2) * width + column + 2
+        beside, above = np.where(x > 0, 1, -1), np.where(y > 0, width, -width)
+        reach = 0.5 - radius / self.scale
+        x, y = np.abs(x), np.abs(y)
+        close_beside, close_above = x >= reach, y >= reach
+        walls = self._walls.ravel()
+        touches = walls[here]
+        for close, step in ((close_beside, beside), (close_above, above)):
+            rows = np.flatnonzero(close)  # few places are near a border
+            touches.flat[rows] |= walls[here.flat[rows] + step.flat[rows]]
+        rows = np.flatnonzero(close_beside & close_above)
+        corner = np.hypot(0.5 - x.flat[rows], 0.5 - y.flat[rows]) <= 0.5 - reach
+        touches.flat[rows] |= corner & walls[here.flat[rows] + beside.flat[rows] + above.flat[rows]]
         return ~touches
 
     def draw(self, count: int, generator: np.random.Generator, margin: float) -> np.ndarray:
@@ -162,29 +169,30 @@ class MazeMap:
 
     def distance(self, places: np.ndarray, goals: np.ndarray) -> np.ndarray:
         """Return the length of the way from each place to its goal, (M,) float64; infinite from a wall, or where there is none."""
-        here, there = self.cell(places), self.cell(goals)
-        hops = self._hops[there, here]
-        far = hops >= 2
-        result = _length(goals - places)
-        pair = there[far], here[far]
-        result[far] = (
-            _length(self._next[pair] - places[far])
-            + self.scale * (hops[far] - 2)
-            + _length(goals[far] - self._last[pair])
-        )
-        result[(here < 0) | (there < 0)] = np.inf
-        return result
+        return self.way(places, goals)[0]
 
     def heading(self, places: np.ndarray, goals: np.ndarray) -> np.ndarray:
         """Return the vector from each place to where its way leads first, (M, 2)."""
-        pair = self.cell(goals), self.cell(places)
-        far = (self._hops[pair] >= 2)[:, None]
-        heading: np.ndarray = np.where(far, self._next[pair], goals) - places
-        return heading
+        return self.way(places, goals)[1]
+
+    def way(self, places: np.ndarray, goals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return `distance` and `heading` together."""
+        here, there = self.cell(places), self.cell(goals)
+        pair = there * len(self.centres) + here
+        pair[(here < 0) | (there < 0)] = 0
+        rest = np.take(self._rest, pair)  # of the way between the next cell and the last before the goal
+        near = np.isnan(rest)
+        heading = np.take(self._next, pair, axis=0) - places
+        length = _length(heading) + rest + _length(goals - np.take(self._last, pair, axis=0))
+        rows = np.flatnonzero(near)
+        heading[rows] = goals[rows] - places[rows]
+        length[rows] = _length(heading[rows])
+        length[(here < 0) | (there < 0)] = np.inf
+        return length, heading
 
 
 def _length(vectors: np.ndarray) -> np.ndarray:
-    length: np.ndarray = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    length: np.ndarray = np.sqrt(vectors[:, 0] ** 2 + vectors[:, 1] ** 2)
     return length
 
 

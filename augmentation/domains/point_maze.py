@@ -90,13 +90,14 @@ class PointMaze(Maze):
 
     def potential(self, observations: Any) -> np.ndarray:
         """Return minus the length of the way to the goal, and with a speed also what the velocity lacks, (M,)."""
-        potential = super().potential(observations)
+        distance, heading = self.maze.way(observations["achieved_goal"], observations["desired_goal"])
         if self.speed is None:
-            return potential
-        heading = self.maze.heading(observations["achieved_goal"], observations["desired_goal"])
-        length = np.maximum(np.hypot(heading[:, 0], heading[:, 1]), 1e-9)[:, None]
-        lacking = self.speed * heading / length - observations["observation"][:, 2:]
-        return potential - self.seconds * np.hypot(lacking[:, 0], lacking[:, 1])
+            return -distance
+        x, y = heading[:, 0], heading[:, 1]
+        per_length = self.speed / np.maximum(np.sqrt(x * x + y * y), 1e-9)
+        velocity = observations["observation"]
+        lacking = np.sqrt((per_length * x - velocity[:, 2]) ** 2 + (per_length * y - velocity[:, 3]) ** 2)
+        return -(distance + self.seconds * lacking)
 
     def simulator(self) -> Simulator:  # noqa: D102
         return _PointSimulator(self)

@@ -168,7 +168,7 @@ def test_a_domain_that_ignores_walls_fails_and_the_check_rejects_what_is_wrong()
 def test_any_angle_is_no_symmetry_of_an_ant_on_the_ground():
     """The friction of MuJoCo's ground is a pyramid along the axes; this is why the default is quarters."""
     transform = RandomAugmentation(domain=AntMaze(rotation="any"), ratio=2)
-    dataset = recording("ant maze", episodes=2, steps=200)
+    dataset = recording("ant maze", episodes=8, steps=200)
     with pytest.raises(AssertionError):
         assert_dynamics_hold(transform, dataset)
     assert_dynamics_hold(replace(transform, check="every"), dataset)
