@@ -103,7 +103,9 @@ def domain_of(dataset: Dataset) -> Domain:
         if made is not None:
             return made
     place = "the dataset says of no environment" if spec is None else f"no domain knows {spec.id}"
-    raise ConfigError(f"{place}: name the domain ({', '.join(known)}), or write one of your own (assay.augmentation.domain)")
+    raise ConfigError(
+        f"{place}: name the domain ({', '.join(known)}), or write one of your own (assay.augmentation.domain)"
+    )
 
 
 def domain_from_plain(plain: Any) -> Domain:

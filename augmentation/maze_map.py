@@ -64,7 +64,9 @@ def read_map(given: Any) -> Any:
     signs = {1: WALL, 0: "."}
     rows = tuple("".join(str(signs.get(cell, cell)) for cell in row) for row in given)
     if len({len(row) for row in rows}) != 1 or set("".join(rows)) - set("#.rgc"):
-        raise ConfigError(f"map: rows of equal length are needed, of walls (1 or #) and free cells (0, ., r, g or c), not {rows}")
+        raise ConfigError(
+            f"map: rows of equal length are needed, of walls (1 or #) and free cells (0, ., r, g or c), not {rows}"
+        )
     edge = rows[0] + rows[-1] + "".join(row[0] + row[-1] for row in rows)
     if set(edge) != {WALL}:
         raise ConfigError("map: the outermost cells must be walls, or one could leave the maze")
@@ -77,6 +79,7 @@ class MazeMap:
     Parameters
     ----------
     rows : tuple of str
+        Goals are drawn in the cells `g` and `c`, where there are any, else in all free ones.
     scale : float
         Width of a cell.
     """
@@ -89,9 +92,13 @@ class MazeMap:
         self.centres = np.stack(
             [(cells[:, 1] + 0.5 - free.shape[1] / 2) * scale, (free.shape[0] / 2 - cells[:, 0] - 0.5) * scale], 1
         )
+        chosen = np.array([rows[row][column] in "gc" for row, column in cells])
+        self.goals = self.centres[chosen] if chosen.any() else self.centres
         self._number = np.full(np.array(free.shape) + 2, -1)  # padded, so that places outside are no cells
         self._number[1:-1, 1:-1][free] = np.arange(len(cells))
-        self._walls = np.ones(np.array(free.shape) + 4, bool)  # padded, so that every neighbour of a place can be looked up
+        self._walls = np.ones(
+            np.array(free.shape) + 4, bool
+        )  # padded, so that every neighbour of a place can be looked up
         self._walls[2:-2, 2:-2] = ~free
         self._tables(cells)
 

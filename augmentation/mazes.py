@@ -88,7 +88,9 @@ class Maze(Domain):
         wanted += "achieved_goal and desired_goal (2 each) are needed"
         parts = dataset.observations
         if not isinstance(parts, dict) or set(parts) != {"observation", "achieved_goal", "desired_goal"}:
-            raise DatasetError(f"{wanted}; the dataset has {', '.join(name for name in dataset.columns if 'observations' in name)}")
+            raise DatasetError(
+                f"{wanted}; the dataset has {', '.join(name for name in dataset.columns if 'observations' in name)}"
+            )
         for name, sizes in {"observation": self.sizes, "achieved_goal": (2,), "desired_goal": (2,)}.items():
             if parts[name].ndim != 2 or parts[name].shape[1] not in sizes:
                 raise DatasetError(f"{wanted}; observations/{name} has {list(parts[name].shape[1:])}")
@@ -123,7 +125,9 @@ class Maze(Domain):
         goals = segments.observations["desired_goal"].astype(np.float64)
         if self.goals == "redrawn":
             spread = _GOAL_SPREAD * self.scale * generator.uniform(-1, 1, (count, 2))
-            goals = np.broadcast_to((maze.centres[generator.integers(0, len(maze.centres), count)] + spread)[:, None], goals.shape)
+            goals = np.broadcast_to(
+                (maze.goals[generator.integers(0, len(maze.goals), count)] + spread)[:, None], goals.shape
+            )
         places = maze.draw(count, generator, self.clearance)
         offsets = positions - positions[:, :1]
         if aimed:
@@ -136,7 +140,9 @@ class Maze(Domain):
         valid = maze.clear(positions, self.clearance).all(axis=1) & maze.clear(moved, self.clearance).all(axis=1)
         if self.episodic:
             valid &= (np.hypot(*np.moveaxis(moved[:, :-1] - goals[:, :-1], 2, 0)) > GOAL_RADIUS).all(axis=1)
-        observation, actions, possible = self.turned(segments.observations["observation"], segments.actions, motions, moved)
+        observation, actions, possible = self.turned(
+            segments.observations["observation"], segments.actions, motions, moved
+        )
         observations = {"observation": observation, "achieved_goal": moved, "desired_goal": goals}
         return segments.with_changes(observations=observations, actions=actions), valid & possible
 

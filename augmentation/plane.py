@@ -56,7 +56,8 @@ class Motions:
     @property
     def angle(self) -> np.ndarray:
         """Angle by which each rotates, (M,) in radians."""
-        return np.arctan2(self.sine, self.cosine)
+        angle: np.ndarray = np.arctan2(self.sine, self.cosine)
+        return angle
 
     @classmethod
     def draw(cls, count: int, generator: np.random.Generator, rotation: Rotation, mirrored: bool) -> Motions:

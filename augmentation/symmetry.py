@@ -122,7 +122,9 @@ class Symmetry(SegmentAugmentation):
         """
         observations, actions = dataset.observations, dataset.actions
         if isinstance(observations, dict) or isinstance(actions, dict) or observations.ndim != 2 or actions.ndim > 2:
-            raise DatasetError(f"{self.name}: observations and actions must be flat vectors; these are structured or images")
+            raise DatasetError(
+                f"{self.name}: observations and actions must be flat vectors; these are structured or images"
+            )
         discrete = actions.ndim == 1
         if discrete and (self.action_permutation is None or actions.dtype.kind not in "iu"):
             raise DatasetError(f"{self.name}: discrete actions need an action_permutation: what each of them becomes")
@@ -131,11 +133,16 @@ class Symmetry(SegmentAugmentation):
                 f"{self.name}: action_permutation has {len(self.action_permutation or ())} entries, and there is an action "
                 f"{int(actions.max())}"
             )
-        for element, size in (("observation", observations.shape[1]), ("action", None if discrete else actions.shape[1])):
+        for element, size in (
+            ("observation", observations.shape[1]),
+            ("action", None if discrete else actions.shape[1]),
+        ):
             for kind in ("signs", "permutation"):
                 given: Sequence[int] | None = getattr(self, f"{element}_{kind}")
                 if given is not None and size is not None and len(given) != size:
-                    raise DatasetError(f"{self.name}: {element}_{kind} has {len(given)} entries; {element}s have {size} numbers")
+                    raise DatasetError(
+                        f"{self.name}: {element}_{kind} has {len(given)} entries; {element}s have {size} numbers"
+                    )
         return self._declared(observations.shape[1], None if discrete else actions.shape[1])
 
     def _declared(self, observation_size: int, action_size: int | None) -> Declaration:

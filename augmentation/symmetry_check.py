@@ -46,7 +46,8 @@ class Declaration:
         else:
             actions = segments.actions[..., self.action_permutation] * self.action_signs
         return segments.with_changes(
-            observations=observations.astype(segments.observations.dtype), actions=actions.astype(segments.actions.dtype)
+            observations=observations.astype(segments.observations.dtype),
+            actions=actions.astype(segments.actions.dtype),
         )
 
     def neighbours(self) -> Iterator[tuple[str, Declaration]]:
@@ -186,7 +187,9 @@ def _fitted(places: np.ndarray, changes: np.ndarray, neighbours: np.ndarray, at:
 def _places(segments: Segments) -> np.ndarray:
     """Return states and actions side by side, (M, sizes)."""
     count = len(segments)
-    return np.concatenate([segments.first.reshape(count, -1), segments.actions.reshape(count, -1)], axis=1).astype(np.float64)
+    return np.concatenate([segments.first.reshape(count, -1), segments.actions.reshape(count, -1)], axis=1).astype(
+        np.float64
+    )
 
 
 def _changes(segments: Segments) -> np.ndarray:

@@ -56,7 +56,9 @@ def point_recording(steps: int) -> Dataset:
         block[:, 2:] = generator.normal(size=(len(block), 2))
     actions = generator.uniform(-1, 1, (steps, 2)).astype(np.float32)
     places = observation[:, :2].copy()
-    return recorded({"observation": observation, "achieved_goal": places, "desired_goal": np.tile(GOAL, (rows, 1))}, actions)
+    return recorded(
+        {"observation": observation, "achieved_goal": places, "desired_goal": np.tile(GOAL, (rows, 1))}, actions
+    )
 
 
 def ant_recording(steps: int) -> Dataset:
@@ -88,7 +90,9 @@ def recorded(observations: Any, actions: np.ndarray) -> Dataset:
     lengths[-1] = steps - LENGTH * (len(lengths) - 1)
     truncations = np.zeros(steps, bool)
     truncations[np.cumsum(lengths) - 1] = True
-    columns = {f"observations/{key}": value for key, value in observations.items()} if isinstance(observations, dict) else {}
+    columns = (
+        {f"observations/{key}": value for key, value in observations.items()} if isinstance(observations, dict) else {}
+    )
     columns = columns or {"observations": observations}
     flags = {"rewards": np.zeros(steps), "terminations": np.zeros(steps, bool), "truncations": truncations}
     return Dataset({**columns, "actions": actions, **flags}, lengths)
@@ -194,7 +198,12 @@ def streamed(root: Path, limit: int) -> None:
     seconds = time.process_time() - started
     time.sleep(0.02)
     report = more.info.extra["augmentation"][-1]
-    result = {"steps": more.total_steps, "CPU-seconds": round(seconds, 1), "peak MiB": round(peak.bytes / 2**20), "limit MiB": limit >> 20}
+    result = {
+        "steps": more.total_steps,
+        "CPU-seconds": round(seconds, 1),
+        "peak MiB": round(peak.bytes / 2**20),
+        "limit MiB": limit >> 20,
+    }
     print(json.dumps({**result, "rejection_rate": round(report["rejection_rate"], 3)}))
 
 

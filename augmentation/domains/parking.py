@@ -74,13 +74,19 @@ class Parking(Domain):
             return None
         config = spec.kwargs.get("config") or {}
         if config:
-            raise ConfigError(f"parking: the environment was made with config {dict(config)}; the domain knows its defaults alone")
+            raise ConfigError(
+                f"parking: the environment was made with config {dict(config)}; the domain knows its defaults alone"
+            )
         return cls()
 
     def check(self, dataset: Dataset) -> None:  # noqa: D102
         parts = dataset.observations
         names = ("observation", "achieved_goal", "desired_goal")
-        if not isinstance(parts, dict) or set(parts) != set(names) or any(parts[name].shape[1:] != (6,) for name in names):
+        if (
+            not isinstance(parts, dict)
+            or set(parts) != set(names)
+            or any(parts[name].shape[1:] != (6,) for name in names)
+        ):
             raise DatasetError(f"parking: observations with the parts {', '.join(names)} of 6 numbers each are needed")
 
     def augment(self, segments: Segments, generator: np.random.Generator) -> tuple[Segments, np.ndarray]:  # noqa: D102
@@ -118,7 +124,9 @@ class Parking(Domain):
         return -(length + _TURNING_RADIUS * np.abs(_difference(heading, np.arctan2(state[:, 5], state[:, 4]))))
 
     def labelled(self, segments: Segments) -> Segments:  # noqa: D102
-        distance = _distance(segments.observations["achieved_goal"][:, 1:], segments.observations["desired_goal"][:, 1:])
+        distance = _distance(
+            segments.observations["achieved_goal"][:, 1:], segments.observations["desired_goal"][:, 1:]
+        )
         return segments.with_changes(rewards=-distance, terminations=-distance > -_SUCCESS)
 
     def simulator(self) -> Simulator:  # noqa: D102

@@ -39,7 +39,6 @@ class StatePerturbation(SegmentAugmentation):
         See `SegmentAugmentation`.
     """
 
-
     @abstractmethod
     def perturb(self, states: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Return perturbed states, (M, L + 1, ...) float64; each segment draws its own numbers."""
@@ -47,7 +46,11 @@ class StatePerturbation(SegmentAugmentation):
     def prepare(self, dataset: Dataset) -> None:  # noqa: D102
         if self.check != "none":
             raise ConfigError(f"{self.name}: perturbed states are no transitions of a simulator; leave out check")
-        floating = [name for name in dataset.columns if name.startswith("observations") and dataset.column(name).dtype.kind == "f"]
+        floating = [
+            name
+            for name in dataset.columns
+            if name.startswith("observations") and dataset.column(name).dtype.kind == "f"
+        ]
         if not floating:
             raise DatasetError(f"{self.name}: observations are whole numbers, which have no small perturbations")
 

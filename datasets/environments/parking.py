@@ -49,7 +49,9 @@ def way_in(places: Array, spots: Array, headings: Array) -> tuple[Array, Array]:
     bend = np.arctan(3 * across / np.where(in_front, -along, 1.0))
     run_up = spots - _RUN_UP * headings - places
     length = np.where(in_front, np.hypot(*offset.T), np.hypot(*run_up.T) + _RUN_UP)
-    heading = np.where(in_front, np.arctan2(headings[:, 1], headings[:, 0]) - bend, np.arctan2(run_up[:, 1], run_up[:, 0]))
+    heading = np.where(
+        in_front, np.arctan2(headings[:, 1], headings[:, 0]) - bend, np.arctan2(run_up[:, 1], run_up[:, 0])
+    )
     return length, heading
 
 

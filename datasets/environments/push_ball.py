@@ -82,9 +82,13 @@ def way_to_push(robot: Array, ball: Array, target: Array) -> tuple[Array, Array]
     offset = robot - ball
     distance = np.maximum(np.hypot(*offset.T), CONTACT)
     outward = _unit(offset)
-    side = np.where(outward[:, 0] * -push[:, 1] - outward[:, 1] * -push[:, 0] >= 0, 1.0, -1.0)  # which way round is shorter
+    side = np.where(
+        outward[:, 0] * -push[:, 1] - outward[:, 1] * -push[:, 0] >= 0, 1.0, -1.0
+    )  # which way round is shorter
     angle = np.arccos(np.clip((outward * -push).sum(-1), -1.0, 1.0))
-    reach = np.arccos(np.clip(CONTACT / distance, -1.0, 1.0))  # between the robot and where the tangent touches, seen from the ball
+    reach = np.arccos(
+        np.clip(CONTACT / distance, -1.0, 1.0)
+    )  # between the robot and where the tangent touches, seen from the ball
     around = angle > reach
     tangent = np.sqrt(np.maximum(distance**2 - CONTACT**2, 0.0))
     length = np.where(around, tangent + CONTACT * (angle - reach), np.hypot(*(spot - robot).T))

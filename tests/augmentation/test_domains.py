@@ -179,7 +179,9 @@ def test_any_angle_is_no_symmetry_of_an_ant_on_the_ground():
 
 def test_an_impossible_guide_names_the_rate():
     transform = GuidedAugmentation(domain=PointMaze(), guide=Nothing(), attempts=3)
-    with pytest.raises(DatasetError, match=r"only 0 of 240 segments .*within 3 attempts each: of 720 proposals 100.000%.*by the guide"):
+    with pytest.raises(
+        DatasetError, match=r"only 0 of 240 segments .*within 3 attempts each: of 720 proposals 100.000%.*by the guide"
+    ):
         transform(recording("point maze"))
 
 
@@ -221,7 +223,10 @@ def test_seeds_ratios_and_earlier_augmentations():
     assert one.total_steps == 360
     twice = GuidedAugmentation(domain=PointMaze(), ratio=0.5)(one)
     assert twice.total_steps == 480  # the ratio counts original steps alone
-    assert [report["transform"] for report in twice.info.extra["augmentation"]] == ["augmentation.random", "augmentation.guided"]
+    assert [report["transform"] for report in twice.info.extra["augmentation"]] == [
+        "augmentation.random",
+        "augmentation.guided",
+    ]
 
 
 def test_one_file_adds_a_domain():

@@ -85,3 +85,12 @@ def test_segments_stay_inside_an_episode_and_skip_what_was_added():
 def test_steps_whose_next_observation_is_a_placeholder_are_no_sources():
     dataset = example().replace(episode_columns={"final_observation": np.array([True, False])})
     assert SegmentReader(dataset, 1).starts.tolist() == [0, 1, 2, 3]
+
+
+def test_augmented_and_plain_datasets_are_joined():
+    from assay.datasets import concatenate
+
+    dataset = example().replace({"infos/time": None})
+    joined = concatenate([dataset, extended(dataset, [1, 3])])
+    assert joined.column("augmented").tolist() == [False] * 10 + [True] * 4
+    assert joined.tagged("augmented").tolist() == [False] * 4 + [True] * 2

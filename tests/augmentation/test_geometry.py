@@ -21,7 +21,9 @@ def test_motions_keep_lengths_and_angles_and_only_mirrors_turn_round(seed, one, 
     moved_one, moved_other = motion(one[None])[0], motion(other[None])[0]
     assert moved_one @ moved_other == pytest.approx(one @ other, abs=1e-9)
     area = one[0] * other[1] - one[1] * other[0]
-    assert moved_one[0] * moved_other[1] - moved_one[1] * moved_other[0] == pytest.approx(motion.mirror[0] * area, abs=1e-9)
+    assert moved_one[0] * moved_other[1] - moved_one[1] * moved_other[0] == pytest.approx(
+        motion.mirror[0] * area, abs=1e-9
+    )
     assert mirrored or motion.mirror[0] == 1
 
 
@@ -31,7 +33,9 @@ def test_quarters_are_exact():
     assert set(map(tuple, np.abs(moved).tolist())) == {(0.1, 0.7), (0.7, 0.1)}
 
 
-@given(st.integers(0, 50), vectors.filter(lambda v: v @ v > 1e-3), vectors.filter(lambda v: v @ v > 1e-3), st.booleans())
+@given(
+    st.integers(0, 50), vectors.filter(lambda v: v @ v > 1e-3), vectors.filter(lambda v: v @ v > 1e-3), st.booleans()
+)
 def test_motions_turn_one_vector_into_the_direction_of_another(seed, vector, direction, mirrored):
     generator = np.random.default_rng(seed)
     for rotation, least in (("any", 1 - 1e-9), ("quarter", np.cos(np.pi / 4) - 1e-9)):
@@ -55,7 +59,9 @@ def shortest_steps(rows, start, goal):
     steps = dict.fromkeys(free, np.inf) | {goal: 0}
     for _ in free:
         for i, j in free:
-            steps[i, j] = min(steps[i, j], *(1 + steps.get(n, np.inf) for n in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1))))
+            steps[i, j] = min(
+                steps[i, j], *(1 + steps.get(n, np.inf) for n in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)))
+            )
     return steps[start]
 
 
@@ -97,6 +103,11 @@ def test_places_keep_away_from_walls_and_walls_are_seen():
     assert np.isinf(maze.distance(on_the_wall[:1], np.array([[-1.0, -1.0]])))
 
 
+def test_goals_are_drawn_where_the_map_says():
+    assert len(maze_map("umaze", 1.0).goals) == 7
+    assert MazeMap(("#####", "#g..#", "###.#", "#..c#", "#####"), 1.0).goals.tolist() == [[-1.0, 1.0], [1.0, -1.0]]
+
+
 def test_a_goal_that_cannot_be_reached_is_infinitely_far():
     maze = MazeMap(("#####", "#.#.#", "#####"), 1.0)
     assert np.isinf(maze.distance(np.array([[-1.0, 0.0]]), np.array([[1.0, 0.0]])))
@@ -110,7 +121,9 @@ def test_a_goal_that_cannot_be_reached_is_infinitely_far():
 def test_the_way_behind_the_ball_goes_round_it_and_shortens_by_what_is_walked(seed):
     generator = np.random.default_rng(seed)
     ball, target = generator.uniform(-2, 2, (1, 2)), np.array([[4.6, 0.0]])
-    robot = ball + generator.uniform(0.25, 2) * np.array([[np.cos(angle := generator.uniform(-np.pi, np.pi)), np.sin(angle)]])
+    robot = ball + generator.uniform(0.25, 2) * np.array(
+        [[np.cos(angle := generator.uniform(-np.pi, np.pi)), np.sin(angle)]]
+    )
     for _ in range(1500):
         length, direction = way_to_push(robot, ball, target)
         if length[0] < 0.004:

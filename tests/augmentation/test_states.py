@@ -16,7 +16,10 @@ ALL = [AmplitudeScaling, DimensionDropout, GaussianNoise, StateMixUp, UniformNoi
 def example(steps=500, dtype=np.float32):
     generator = np.random.default_rng(0)
     return Dataset.from_arrays(
-        observations={"observation": generator.normal(size=(steps + 1, 4)).astype(dtype), "desired_goal": np.ones((steps + 1, 2))},
+        observations={
+            "observation": generator.normal(size=(steps + 1, 4)).astype(dtype),
+            "desired_goal": np.ones((steps + 1, 2)),
+        },
         actions=generator.normal(size=(steps, 2)),
         rewards=generator.normal(size=steps),
         terminations=np.arange(steps) == steps - 1,

@@ -82,7 +82,7 @@ def test_discrete_actions_have_a_permutation():
     assert mirrored.actions.tolist() == (1 - cartpole.actions).tolist()
     with pytest.raises(DatasetError, match="discrete actions need an action_permutation"):
         Symmetry(observation_signs=(-1,) * 4)(cartpole)
-    with pytest.raises(DatasetError, match="is not what|are not what the simulator does"):
+    with pytest.raises(DatasetError, match="are not what the simulator does"):
         Symmetry(observation_signs=(-1,) * 4, action_permutation=(0, 1))(cartpole)
 
 

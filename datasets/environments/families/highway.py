@@ -28,7 +28,9 @@ FAMILY = EnvironmentFamily(
             "parking",
             "parking-v0",
             expert=Expert(parking_planner, "A controller that follows the way into the spot", noise=0.1),
-            detour=Expert(functools.partial(parking_planner, _BESIDE), "A controller that drives two spots beside", noise=0.3),
+            detour=Expert(
+                functools.partial(parking_planner, _BESIDE), "A controller that drives two spots beside", noise=0.3
+            ),
             packages=("highway-env", "gymnasium", "numpy"),
         ),
     ),

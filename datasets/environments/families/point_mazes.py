@@ -1,7 +1,7 @@
 """Gymnasium-Robotics' mazes; in those of the point, a breadth-first search followed by a controller is the expert.
 
-`assay/PointMaze-<map>-Goal-v0` are the mazes of the GuDA paper (Corrado et al. 2024, arXiv 2310.18247): the goal is always in one cell
-and the ball begins anywhere else. Reaching the goal earns 1 and ends the episode, so that the return is the success. A detour heads for
+`assay/PointMaze-<map>-Goal-v0` and `assay/AntMaze-UMaze-Goal-v0` are the mazes of the GuDA paper (Corrado et al. 2024, arXiv 2310.18247): the goal is always in one cell
+and the body begins anywhere else. Reaching the goal earns 1 and ends the episode, so that the return is the success. A detour heads for
 the far end of the maze.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from assay.datasets.environments.record import EnvironmentFamily, EnvironmentRecord, Expert, Registration
 
 if TYPE_CHECKING:
+    from assay.datasets.environments.ant_gait import AntPlanner
     from assay.datasets.environments.planners import MazePlanner
 
 __all__ = ["FAMILY"]
@@ -38,21 +39,56 @@ def detour_planner(name: str) -> MazePlanner:
     return MazePlanner(MAZES[name], aim=GOALS[name][1])
 
 
-def _with_goal(name: str, title: str) -> EnvironmentRecord:
+def ant_planner(name: str, detour: bool) -> AntPlanner:
+    """Make the ant's walk to the goal, or to the far end."""
+    from assay.datasets.environments.ant_gait import AntPlanner
+    from assay.datasets.environments.planners import MAZES
+
+    return AntPlanner(MAZES[name], aim=GOALS[name][1] if detour else None)
+
+
+def _ant_with_goal(name: str, title: str) -> EnvironmentRecord:
+    return EnvironmentRecord(
+        f"antmaze-{name}-goal",
+        f"assay/AntMaze-{title}-Goal-v0",
+        expert=Expert(
+            functools.partial(ant_planner, name, False), "A written gait that follows a shortest path", noise=0.1
+        ),
+        detour=Expert(
+            functools.partial(ant_planner, name, True),
+            "A written gait that heads for the far end of the maze",
+            noise=0.2,
+        ),
+        registration=Registration(
+            "gymnasium_robotics.envs.maze.ant_maze_v4:AntMazeEnv",
+            {"maze_map": _rows_with_goal(name), "continuing_task": False},
+            max_episode_steps=700,
+        ),
+        packages=("gymnasium-robotics", "mujoco", "numpy"),
+    )
+
+
+def _rows_with_goal(name: str) -> list[list[int | str]]:
     from assay.datasets.environments.planners import MAZES
 
     rows: list[list[int | str]] = [[int(cell == "#") for cell in row] for row in MAZES[name]]
     (row, column), _ = GOALS[name]
     rows[row][column] = "g"
+    return rows
+
+
+def _with_goal(name: str, title: str) -> EnvironmentRecord:
     described = "A breadth-first search over the cells of the maze, followed by a controller,"
     return EnvironmentRecord(
         f"pointmaze-{name}-goal",
         f"assay/PointMaze-{title}-Goal-v0",
         expert=Expert(functools.partial(maze_planner, name), described, noise=0.5),
-        detour=Expert(functools.partial(detour_planner, name), "A planner that heads for the far end of the maze", noise=0.5),
+        detour=Expert(
+            functools.partial(detour_planner, name), "A planner that heads for the far end of the maze", noise=0.5
+        ),
         registration=Registration(
             "gymnasium_robotics.envs.maze.point_maze:PointMazeEnv",
-            {"maze_map": rows, "continuing_task": False},
+            {"maze_map": _rows_with_goal(name), "continuing_task": False},
             max_episode_steps=MOST_STEPS[name],
         ),
         packages=("gymnasium-robotics", "mujoco", "numpy"),
@@ -75,6 +111,7 @@ FAMILY = EnvironmentFamily(
         _record("medium", "PointMaze_Medium-v3"),
         _with_goal("umaze", "UMaze"),
         _with_goal("medium", "Medium"),
+        _ant_with_goal("umaze", "UMaze"),
     ),
     prefixes=("PointMaze_", "AntMaze_", "assay/PointMaze-", "assay/AntMaze-"),
     module="gymnasium_robotics",

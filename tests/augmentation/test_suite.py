@@ -1,0 +1,33 @@
+"""The suites of this room run, and a variant of every source is made by the domain of its environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assay.baselines.suites.suite import Suite, run_suite
+
+SUITES = Path(__file__).parents[2] / "suites"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["guided-augmentation", "guided-potential"])
+def test_the_smoke_budget_runs(name, tmp_path):
+    suite = Suite.from_yaml(SUITES / f"{name}.yaml")
+    runs = run_suite(suite, "smoke", runs=tmp_path / "runs", workers=0)
+    assert {run.status for run in runs} == {"finished"}
+    assert len(runs) == len(suite.part_of(suite.budget("smoke")).variants) * len(suite.algorithms)
+
+
+@pytest.mark.parametrize("source", ["medium", "soccer"])
+def test_the_domain_of_a_source_is_that_of_its_environment(source):
+    suite = Suite.from_yaml(SUITES / "guided-augmentation.yaml").model_copy(
+        update={"variants": {"guided": ["augmentation.guided"]}}
+    )
+    part = suite.model_copy(update={"sources": {source: suite.sources[source]}})
+    budget = part.budget("small").model_copy(update={"dataset_steps": 200})
+    (variant,) = part.variants_of(part.load_sources(budget))
+    (domain,) = variant.dataset.history[-1].parameters["domain"]
+    assert domain == {"medium": "point_maze", "soccer": "soccer"}[source]
+    assert variant.dataset.column("augmented").sum() == 200
