@@ -17,6 +17,7 @@ from assay.analysis.statistics import (
     probability_of_improvement,
 )
 from assay.analysis.tables import change_table, pivot, score_table
+from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
     "aggregate_iqm",
@@ -40,3 +41,5 @@ __all__ = [
     "write_card",
     "write_report",
 ]
+
+name_wrong_arguments(__name__, __all__)

@@ -49,7 +49,11 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name in _HOME_OF:
-        return getattr(import_module(_HOME_OF[name]), name)
+        from assay.datasets.arguments import name_wrong_arguments
+
+        globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+        name_wrong_arguments(__name__, [name])
+        return globals()[name]
     if name in _ROOMS:
         return import_module(f"assay.{name}")
     raise AttributeError(f"module 'assay' has no attribute {name!r}")

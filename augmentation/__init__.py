@@ -9,6 +9,7 @@ from assay.augmentation.guides import Guide, PotentialGuide, RewardGuide
 from assay.augmentation.random import RandomAugmentation
 from assay.augmentation.states import AmplitudeScaling, DimensionDropout, GaussianNoise, StateMixUp, UniformNoise
 from assay.augmentation.symmetry import Symmetry
+from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
     "AmplitudeScaling",
@@ -24,3 +25,5 @@ __all__ = [
     "Symmetry",
     "UniformNoise",
 ]
+
+name_wrong_arguments(__name__, __all__)

@@ -6,6 +6,7 @@ if __name__ != "assay.baselines":
 from typing import TYPE_CHECKING, Any
 
 from assay.baselines.algorithms.registry import algorithm_named, algorithms
+from assay.datasets.arguments import name_wrong_arguments
 
 if TYPE_CHECKING:
     from assay.baselines.algorithms.actor_critic.awac import AWAC
@@ -119,9 +120,14 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name in _HOME_OF:
-        return getattr(import_module(_HOME_OF[name]), name)
+        globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+        name_wrong_arguments(__name__, [name])
+        return globals()[name]
     raise AttributeError(f"module 'assay.baselines' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+name_wrong_arguments(__name__, ["algorithm_named", "algorithms"])

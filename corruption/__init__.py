@@ -18,6 +18,7 @@ from assay.corruption.presets import grid, preset
 from assay.corruption.random import RandomCorruption
 from assay.corruption.repair import DynamicsFilter, OracleFilter, OutlierFilter, RewardFilter, detection
 from assay.corruption.segments import FlipTerminations, MergeEpisodes, SegmentEpisodes, TruncateEpisodes
+from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
     "AdversarialCorruption",
@@ -46,3 +47,5 @@ __all__ = [
     "grid",
     "preset",
 ]
+
+name_wrong_arguments(__name__, __all__)

@@ -3,6 +3,7 @@
 if __name__ != "assay.datasets":
     raise ImportError(f"import this package as assay.datasets, not as {__name__}")
 
+from assay.datasets.arguments import name_wrong_arguments
 from assay.datasets.dataset import Dataset, concatenate
 from assay.datasets.history import replay
 from assay.datasets.info import DatasetInfo, Record, ReferenceScores, reference_scores
@@ -30,3 +31,5 @@ __all__ = [
     "save",
     "to_minari",
 ]
+
+name_wrong_arguments(__name__, __all__)

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "ArgumentError",
     "AssayError",
     "AssayWarning",
     "CollectionError",
@@ -46,6 +47,10 @@ class FormatError(DatasetError):
 
 class ConfigError(AssayError, ValueError):
     """A parameter, recipe or suite asks for something impossible or misspelt."""
+
+
+class ArgumentError(AssayError, TypeError):
+    """A function was given something of another kind than it works on; the text names the argument."""
 
 
 class CollectionError(AssayError, RuntimeError):

@@ -3,6 +3,7 @@
 if __name__ != "assay.metrics":
     raise ImportError(f"import this package as assay.metrics, not as {__name__}")
 
+from assay.datasets.arguments import name_wrong_arguments
 from assay.metrics.assess import assess, metric_names
 from assay.metrics.behaviour import action_variance, mixture_modes, multimodality
 from assay.metrics.coverage import coverage, inside
@@ -93,3 +94,5 @@ __all__ = [
     "unique_state_actions",
     "unique_states",
 ]
+
+name_wrong_arguments(__name__, __all__)

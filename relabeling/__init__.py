@@ -3,9 +3,11 @@
 if __name__ != "assay.relabeling":
     raise ImportError(f"import this package as assay.relabeling, not as {__name__}")
 
+from assay.datasets.arguments import name_wrong_arguments
 from assay.relabeling.hide_actions import HideActions
 from assay.relabeling.inverse_dynamics import InverseDynamicsLabels
 from assay.relabeling.judge_quality import JudgeQuality, judge_quality
+from assay.relabeling.judged_progress import JudgedProgress
 from assay.relabeling.judges import (
     EncoderJudge,
     EndpointJudge,
@@ -35,6 +37,7 @@ __all__ = [
     "HumanJudge",
     "InverseDynamicsLabels",
     "JudgeQuality",
+    "JudgedProgress",
     "LabelledOnly",
     "LatentActionLabels",
     "NearestNeighbourLabels",
@@ -55,3 +58,5 @@ __all__ = [
     "read_progress",
     "write_progress",
 ]
+
+name_wrong_arguments(__name__, __all__)

@@ -6,6 +6,7 @@ network of `assay.relabeling.preferences.reward_model`, whose output is linear h
 .. math:: P(\text{success} | s') = \sigma(f(s')), \quad L(f) = -E \, [y \log P + (1 - y) \log (1 - P)]
 
 over batches of as many positive steps as negative ones. The reward is 1 where the members' mean P is above the threshold, else 0.
+Which episodes succeed is known by a tag, by their return, or from a judge that is shown how each of them ends.
 
 Deviations: RoboFuME fine-tunes a vision-language model to answer yes or no; here a small network is trained from the beginning. The
 published code was not found.
@@ -14,9 +15,10 @@ published code was not found.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import pydantic
 from pydantic import Field, model_validator
 
 from assay.datasets.dataset import Dataset
@@ -25,14 +27,22 @@ from assay.datasets.progress import Progress
 from assay.datasets.registry import Integer, Seed
 from assay.datasets.transform import Transform, register
 from assay.relabeling.frames.seen import Inputs, views_of
+from assay.relabeling.frames.shown import ShownFrames
+from assay.relabeling.judged_progress import check_scores
+from assay.relabeling.judges import Segments, judge_from_plain, judge_to_plain
 from assay.relabeling.shared.learned_rewards import replaced_rewards
 
 if TYPE_CHECKING:
+    from assay.relabeling.frames import FrameSource
     from assay.relabeling.preferences.agreement import Agreement
 
 __all__ = ["SuccessLabels"]
 
 REPORT = "success_classifier"  # in `info.extra`
+
+
+def _judge_or_none(plain: Any) -> Any:
+    return None if plain is None else judge_from_plain(plain)
 
 
 @register("relabeling.success")
@@ -45,6 +55,12 @@ class SuccessLabels(Transform):
         Episodes with this tag are the successful ones.
     least_return : float, optional
         Or those whose return is at least this.
+    judge : judge with a `score`, or a mapping of its name to its parameters, optional
+        Or those whose last frame it gives at least `least_score`. An episode that it gives no answer about is left out of
+        the training.
+    goal : str
+        What the judge is told.
+    least_score : float in [0, 1]
     last_steps : int
         Of each successful episode, that are positive.
     threshold : float
@@ -74,6 +90,9 @@ class SuccessLabels(Transform):
 
     tag: str | None = None
     least_return: float | None = None
+    judge: Annotated[Any, pydantic.BeforeValidator(_judge_or_none)] = None
+    goal: str = ""
+    least_score: float = Field(default=0.5, ge=0, le=1)
     last_steps: Integer = Field(default=10, gt=0)
     threshold: float = Field(default=0.5, gt=0, lt=1)
     inputs: Inputs = "states"
@@ -91,9 +110,12 @@ class SuccessLabels(Transform):
 
     @model_validator(mode="after")
     def _consistent(self) -> SuccessLabels:
-        if (self.tag is None) == (self.least_return is None):
-            raise ValueError("say which episodes succeed: by tag, or by least_return")
+        if sum(given is not None for given in (self.tag, self.least_return, self.judge)) != 1:
+            raise ValueError("say which episodes succeed: by tag, by least_return, or by a judge")
         return self
+
+    def parameters(self) -> dict[str, Any]:  # noqa: D102
+        return {**super().parameters(), "judge": None if self.judge is None else judge_to_plain(self.judge)}
 
     @property
     def costly(self) -> bool:  # noqa: D102
@@ -106,8 +128,12 @@ class SuccessLabels(Transform):
         from assay.relabeling.preferences.classifier import fit_classifier
         from assay.relabeling.preferences.reward_model import BradleyTerry
 
-        positive = _last_steps(dataset, self._successes(dataset), self.last_steps)
-        views, _ = views_of(dataset, self.inputs, self.frame_column, self.frame_height, progress=progress)
+        looks = self.judge is not None
+        views, frames = views_of(
+            dataset, self.inputs, self.frame_column, self.frame_height, with_frames=looks, progress=progress
+        )
+        successes = self._successes(dataset, frames)
+        positive = _last_steps(dataset, successes == 1, self.last_steps)
         algorithm = BradleyTerry(
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
@@ -125,21 +151,33 @@ class SuccessLabels(Transform):
             seed=self.seed,
             device=self.device,
             progress=progress,
+            known=(successes >= 0)[dataset.episode_of_step],
         )
         rewards = (probabilities.mean(0) > self.threshold).astype(np.float32)
         spread = probabilities.std(0).astype(np.float32)
         return replaced_rewards(dataset, rewards, {"uncertainty/rewards": spread}, {REPORT: _plain(quality, positive)})
 
-    def _successes(self, dataset: Dataset) -> np.ndarray:
+    def _successes(self, dataset: Dataset, frames: FrameSource | None) -> np.ndarray:
+        """Return (E,) int8: 1 where an episode succeeds, 0 where not, -1 where the judge gives no answer."""
         if self.tag is not None:
-            chosen = dataset.tagged(self.tag)
-        else:
+            chosen = dataset.tagged(self.tag).astype(np.int8)
+        elif self.least_return is not None:
             if dataset.missing["rewards"].any():
                 raise ConfigError("least_return needs the rewards of every step; name the successful episodes by a tag")
-            chosen = dataset.returns >= self.least_return
-        if chosen.all() or not chosen.any():
+            chosen = (dataset.returns >= self.least_return).astype(np.int8)
+        else:
+            assert frames is not None
+            check_scores(self.judge)
+            ends = (dataset.episode_starts + dataset.episode_lengths - 1)[:, None]
+            shown = Segments(ends, None, ShownFrames(frames, dataset.observation_rows[ends] + 1))
+            scores = np.asarray(self.judge.score(shown, self.goal), np.float64)
+            chosen = np.where(np.isnan(scores), -1, scores >= self.least_score).astype(np.int8)
+        counts = [int((chosen == kind).sum()) for kind in (0, 1)]
+        if not all(counts):
+            unanswered = len(chosen) - sum(counts)
             raise DatasetError(
-                f"{'all' if chosen.all() else 'none'} of the {len(chosen)} episodes succeed: a classifier needs both kinds"
+                f"{counts[1]} of the {len(chosen)} episodes succeed and {counts[0]} fail"
+                f"{f' ({unanswered} are not answered)' if unanswered else ''}: a classifier needs both kinds"
             )
         return chosen
 

@@ -34,6 +34,7 @@ from pydantic import Field
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
+from assay.datasets.missing import require_labels
 from assay.datasets.streaming import StepReader
 from assay.datasets.transform import Transform, register
 
@@ -98,6 +99,7 @@ def _min_max(scores: np.ndarray, returns: np.ndarray) -> np.ndarray:
 
 
 def _finite_returns(dataset: Dataset) -> np.ndarray:
+    require_labels(dataset, "rewards", by="a weight by returns")
     returns = dataset.returns
     wrong = np.flatnonzero(~np.isfinite(returns))
     if len(wrong):

@@ -10,10 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import assay
 from assay.cli import main
+from assay.cli.application import COMMANDS
 from assay.cli.misuse import suggestions
 from assay.datasets import Dataset
 from assay.datasets.errors import ConfigError, StorageError
@@ -32,6 +34,20 @@ WRITERS = {
     "train": "train data --algorithm bc --set hidden=[4] --steps 2 --episodes 0 --runs OUT",
     "run": "run suite.yaml --runs OUT",
     "report": "report runs -o OUT",
+    "trim": "datasets trim moving -o OUT",
+    "drop": "datasets drop data --episode 0 -o OUT",
+    "cut": "datasets cut moving --gap 10 -o OUT",
+    "split": "datasets split data -o OUT --fraction 0.5 -o OUT2 --fraction 0.5",
+    "merge": "datasets merge data data -o OUT",
+    "rename": "datasets rename data --variant other -o OUT",
+    "relabel actions": "relabel actions data --hide 0.5 --method nearest_neighbour -o OUT",
+    "relabel preferences": "relabel preferences data passes=1 hidden=[4] ensemble=1 --pairs 20 -o OUT",
+    "relabel progress": "relabel progress moving --column infos/progress -o OUT",
+    "progress export": "relabel progress moving --column infos/progress --export OUT_progress.parquet",
+    "relabel success": "relabel success moving --least-return 5 updates=2 hidden=[4] -o OUT",
+    "validate to JSON": "datasets validate data --json OUT.json",
+    "validate to JUnit": "validate data --junit OUT.xml",
+    "train a policy": "datasets train-policy Pendulum-v1 --steps 2 -o OUT.json",
 }
 READERS = {
     "show": "datasets show IN",
@@ -44,7 +60,25 @@ READERS = {
     "evaluate": "evaluate IN --dataset data",
     "import": "metrics data --import IN",
     "collect": "datasets collect IN.json -o new",
+    "map": "datasets map IN",
+    "convert": "datasets convert IN new",
+    "download": "datasets download IN",
+    "corrupt": "corrupt IN -e rewards -o new",
+    "card": "card IN -o new",
+    "train": "train IN --algorithm bc --steps 2 --runs new",
+    "trim": "datasets trim IN -o new",
+    "drop": "datasets drop IN --episode 0 -o new",
+    "cut": "datasets cut IN --gap 10 -o new",
+    "split": "datasets split IN -o new --fraction 1.0",
+    "merge": "datasets merge data IN -o new",
+    "rename": "datasets rename IN --variant other -o new",
+    "relabel actions": "relabel actions IN --hide 0.5 -o new",
+    "relabel preferences": "relabel preferences IN -o new",
+    "relabel progress": "relabel progress IN --column infos/progress -o new",
+    "relabel from a sidecar": "relabel progress data --source IN -o new",
+    "relabel success": "relabel success IN --tag a -o new",
 }
+WITHOUT_A_PATH = {("datasets", "list"), ("datasets", "formats")}
 SUITE = """
 name: tiny
 source: data
@@ -55,11 +89,25 @@ budgets: {small: {steps: 2}}
 """
 
 
+def moving() -> Dataset:
+    """Return two episodes of a joint that moves, with times and progress."""
+    step = np.arange(40)
+    return Dataset.from_arrays(
+        observations=np.sin(np.arange(42) / 3.0)[:, None],
+        actions=np.cos(step / 3.0)[:, None],
+        rewards=(step >= 20) / 2.0,
+        terminations=step % 20 == 19,
+        truncations=np.zeros(40, bool),
+        columns={"time": (step % 20) / 10.0, "infos/progress": (step % 20) / 19.0},
+    )
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a dataset, a suite, a finished run and what stands in the way."""
     folder = tmp_path_factory.mktemp("prepared")
     assay.save(assay.load("pendulum/random", steps=400), folder / "data")
+    assay.save(moving(), folder / "moving")
     (folder / "suite.yaml").write_text(SUITE)
     (folder / "file").write_text("in the way")
     (folder / "loop").symlink_to("loop")
@@ -94,6 +142,12 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], status: in
     (error,) = [line for line in captured.err.splitlines() if line.startswith("error: ")]
     assert "Traceback" not in captured.err
     return error
+
+
+def test_every_command_is_tried():
+    lines = [*WRITERS.values(), *READERS.values()]
+    tried = {words for words in COMMANDS if any(line.split()[: len(words)] == list(words) for line in lines)}
+    assert COMMANDS - tried == WITHOUT_A_PATH
 
 
 IMPOSSIBLE = {
@@ -177,7 +231,14 @@ for line in sys.stdin.read().splitlines():
 @pytest.mark.parametrize("limit", [100, 3000])
 def test_a_full_disk_is_one_line_with_the_path_and_leaves_nothing(prepared, tmp_path, limit):
     """A limit on the size of files stands for the disk: writes fail in the middle in the same way."""
-    names = [name for name in WRITERS if name not in ("metrics", "train", "run")]  # small, or with an answer of its own
+    # Those that train have answers of their own, and the others' files are smaller than the larger limit.
+    left = {"metrics", "train", "run", "train a policy"}
+    left |= (
+        {"trim", "drop", "cut", "split", "relabel progress", "progress export", "validate to JSON", "validate to JUnit"}
+        if limit > 1000
+        else set()
+    )
+    names = [name for name in WRITERS if name not in left]
     formats = ["npz", "robomimic", "lerobot", "d3rlpy"]
     lines = [WRITERS[name].replace("OUT", str(tmp_path / f"new-{number}")) for number, name in enumerate(names)]
     lines += [f"datasets convert data {tmp_path}/as-{name} --format {name}" for name in formats]
@@ -202,7 +263,6 @@ def test_a_full_disk_is_one_line_with_the_path_and_leaves_nothing(prepared, tmp_
 
 def test_an_hdf5_file_that_could_be_written_holds_what_was_written(tmp_path):
     import h5py
-    import numpy as np
 
     from assay.datasets.formats.containers.hdf5_writing import create_hdf5
 

@@ -90,6 +90,10 @@ def progress(
     output: OptionalOutput = None,
     source: str | None = None,
     column: str | None = None,
+    judge: str | None = None,
+    judge_set: Settings = [],  # noqa: B006
+    goal: str = "",
+    every: int = 1,
     export: Path | None = None,
     use: Literal["reward", "advantage", "weights"] = "reward",
     head: Literal["sparse", "dense"] = "dense",
@@ -106,11 +110,17 @@ def progress(
 
     Example: assay relabel progress my-robot --column infos/progress --export mine_progress.parquet
 
+    Example: assay relabel progress my-robot --judge encoder --judge-set model=models/clip --goal "the drawer is open" --every 10 -o my-robot-rated
+
     Args:
         name: Catalog name, minari:<id> or path.
         output: Folder to write.
         source: Sidecar file of the dataset (*_progress.parquet).
         column: Or a column of it with progress in [0, 1].
+        judge: Or who says it, looking at frames: encoder, vision_language, progress_server, endpoint.
+        judge_set: A parameter of the judge, such as model=models/clip; may be given several times.
+        goal: What the judge is told.
+        every: The judge is asked about every so many steps, and about both ends of an episode.
         export: Write the column as a sidecar file instead; its name ends in _progress.parquet.
         use: As rewards, as the column infos/progress_advantage, or as weights (RA-BC).
         head: Which progress of the file, or of the one to write.
@@ -123,6 +133,7 @@ def progress(
     """
     from assay.datasets.transform import make_transform
     from assay.relabeling import write_progress
+    from assay.relabeling.judged_progress import PROGRESS, REPORT
 
     if export is not None:
         if column is None or output is not None or source is not None:
@@ -136,10 +147,20 @@ def progress(
         return
     if output is None:
         raise ConfigError("say where to write: --output, or --export for a sidecar file")
+    transforms: list[Transform] = []
+    if judge is not None:
+        if column is not None:
+            raise ConfigError("--judge makes the column of progress; leave --column out")
+        asked: dict[str, Any] = {"judge": {judge: settings(judge_set, "--judge-set")}, "goal": goal, "every": every}
+        transforms.append(make_transform("relabeling.judged_progress", asked))
+        column = PROGRESS
     given: dict[str, Any] = {"path": source, "column": column, "use": use, "head": head}
     given |= {"reward": reward, "horizon": horizon, "kappa": kappa}
-    transform = make_transform("relabeling.progress", given)
-    result = apply_transforms(name, [transform], Destination(output, format, overwrite, drop))
+    transforms.append(make_transform("relabeling.progress", given))
+    result = apply_transforms(name, transforms, Destination(output, format, overwrite, drop))
+    if judge is not None:
+        report = result.info.extra[REPORT]
+        out.print(f"{report['answered']:,} of {report['asked']:,} questions were answered", highlight=False)
     if use == "weights" and result.weights is not None:
         out.print(f"{(result.weights > 0).mean():.1%} of the steps have a positive weight", highlight=False)
 
@@ -152,6 +173,9 @@ def success(
     output: Output,
     tag: str | None = None,
     least_return: float | None = None,
+    judge: str | None = None,
+    judge_set: Settings = [],  # noqa: B006
+    goal: str = "",
     last_steps: int = 10,
     frames: bool = False,
     seed: int = 0,
@@ -170,6 +194,9 @@ def success(
         output: Folder to write.
         tag: Episodes with this tag succeed.
         least_return: Or those whose return is at least this.
+        judge: Or those that it says reach the goal, looking at their last frame: encoder, vision_language, endpoint, ...
+        judge_set: A parameter of the judge, such as model=models/clip; may be given several times.
+        goal: What the judge is told.
         last_steps: Of a successful episode, that show success.
         frames: Let the classifier see frames instead of states.
         seed: Of what is held out, and of the model.
@@ -183,7 +210,8 @@ def success(
 
     check_seed(seed)
     chosen: dict[str, Any] = {"tag": tag, "least_return": least_return, "last_steps": last_steps}
-    chosen |= {"seed": seed, "device": device, "inputs": "frames" if frames else "states"}
+    chosen |= {"seed": seed, "device": device, "inputs": "frames" if frames else "states", "goal": goal}
+    chosen["judge"] = None if judge is None else {judge: settings(judge_set, "--judge-set")}
     transform = make_transform("relabeling.success", {**chosen, **settings(fields, "")})
     result = apply_transforms(name, [transform], Destination(output, format, overwrite, drop))
     print_rewarded(result)

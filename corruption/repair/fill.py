@@ -11,6 +11,9 @@ A number is missing where it is NaN or infinite. With x the rows of one dimensio
 
 `drop` lets the step before lead to the step after, a transition that never happened. It suits learners of single steps or
 of sequences. `split` invents nothing, and suits learners that bootstrap.
+
+Actions and rewards that a dataset says it lacks, `Dataset.missing`, are no gaps: they stay missing, and nothing is filled
+from them. `assay.relabeling` fills those in.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from assay.corruption.repair.filters import drop_steps
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import DatasetError
 from assay.datasets.memory import copy
-from assay.datasets.streaming import StepReader
+from assay.datasets.missing import LABELS
 from assay.datasets.transform import Transform, register
 
 __all__ = ["FillMissing"]
@@ -93,13 +96,13 @@ class FillMissing(Transform):
 
     def _missing(self, dataset: Dataset) -> Iterator[tuple[str, str, np.ndarray]]:
         """Yield (element, column, which of its numbers are missing) of every column that lacks some."""
-        reader = StepReader(dataset)
         for element in self.elements:
             prefixes = ("observations", "next_observations") if element == "observations" else (element,)
-            for name in (name for prefix in prefixes for name in reader.leaves(prefix)):
+            for name in (name for name in dataset.columns if any(is_under(name, prefix) for prefix in prefixes)):
                 array = dataset.column(name)
                 if array.dtype.kind == "f":
                     missing = ~np.isfinite(array)
+                    missing[_without_label(dataset, name)] = False
                     if missing.any():
                         yield element, name, missing
 
@@ -124,11 +127,12 @@ class FillMissing(Transform):
         starts = np.cumsum(lengths) - lengths
         first, last = np.repeat(starts, lengths), np.repeat(starts + lengths - 1, lengths)
         values, gaps = result.reshape(len(result), -1), missing.reshape(len(missing), -1)
-        rows = np.arange(len(result))
+        rows, unlabelled = np.arange(len(result)), _without_label(dataset, name)
         for dimension in np.flatnonzero(gaps.any(axis=0)):
             gap = gaps[:, dimension]
-            before = np.maximum.accumulate(np.where(gap, -1, rows))
-            after = np.minimum.accumulate(np.where(gap, len(rows), rows)[::-1])[::-1]
+            unknown = gap | unlabelled
+            before = np.maximum.accumulate(np.where(unknown, -1, rows))
+            after = np.minimum.accumulate(np.where(unknown, len(rows), rows)[::-1])[::-1]
             none_before, none_after = before < first, after > last
             hopeless = np.flatnonzero(gap & none_before & none_after)
             if len(hopeless):
@@ -144,6 +148,12 @@ class FillMissing(Transform):
                 share = (rows[gap] - before) / np.maximum(1, after - before)
             column[gap] = np.where(share > 0, (1 - share) * column[before] + share * column[after], column[before])
         return result
+
+
+def _without_label(dataset: Dataset, name: str) -> np.ndarray:
+    """Return which rows of a column have no label, and are said to have none."""
+    element = name.partition("/")[0]
+    return dataset.missing[element] if element in LABELS else np.zeros(len(dataset.column(name)), bool)
 
 
 def _column_or_false(dataset: Dataset, columns: dict[str, np.ndarray | None], name: str) -> np.ndarray:

@@ -43,6 +43,8 @@ class _Table:
         self.dataset, self.reader, self.inputs, self.change = dataset, StepReader(dataset), inputs, change
         usable = np.zeros(dataset.total_steps, bool)
         usable[slice(None) if dataset.has_next_observations else dataset.usable_steps] = True
+        if not change:
+            usable &= ~dataset.missing["rewards"]
         self.usable = usable
         self.names = {
             prefix: [name for name in self.reader.leaves(prefix) if dataset.column(name).dtype.kind in "iufb"]
@@ -158,7 +160,9 @@ class _ResidualFilter(ScoreFilter):
             for start in range(0, len(worst), elements.CHUNK_BYTES):
                 rows = slice(start, start + elements.CHUNK_BYTES)
                 worst[rows] = np.maximum(worst[rows], z_scores(residual[rows], center, spread))
-        worst[~table.usable] = 0.0  # nothing can be said of a step whose next observation was never recorded
+        worst[~table.usable] = (
+            0.0  # nothing can be said of a step whose next observation, or reward, was never recorded
+        )
         return worst
 
 

@@ -76,7 +76,7 @@ def write_policy_file(
         "policy": policy.to_dict(),
         "training": dict(training),
     }
-    atomic_write(path, json.dumps(content, indent=1))
+    atomic_write(path, json.dumps({**content, "digest": _digest(content, {})}, indent=1))
 
 
 def read_policy_file(path: Path) -> tuple[str, LinearPolicy | NetworkPolicy]:
@@ -120,6 +120,7 @@ def _parse_json(content: bytes) -> PolicyFile:
         raise FormatError(f"cannot be read as a policy file: {error}") from error
     if not isinstance(values, dict) or values.get("schema") != _SCHEMA:
         raise FormatError("is not a policy file; `assay datasets train-policy` writes them")
+    _check_digest(values, {})
     try:
         policy = LinearPolicy.from_dict(values["policy"])
         return PolicyFile(str(values["environment_id"]), policy, dict(values.get("training") or {}))
@@ -141,7 +142,27 @@ def _network_bytes(environment_id: str, policy: NetworkPolicy, training: Mapping
         "stochastic": policy.stochastic,
     }
     content = {"environment_id": environment_id, "policy": kind, "training": dict(training)}
+    content["digest"] = _digest(content, tensors)
     return save(tensors, {_SCHEMA: json.dumps(content)})
+
+
+def _digest(content: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    """Return a hash of everything that a file holds."""
+    import xxhash
+
+    described = [json.dumps(content, sort_keys=True)]
+    described += [f"{name} {tensor.shape}" for name, tensor in sorted(tensors.items())]
+    state = xxhash.xxh3_128("\n".join(described).encode())
+    for _, tensor in sorted(tensors.items()):
+        state.update(np.ascontiguousarray(tensor, "<f4").data.cast("B"))
+    return state.hexdigest()
+
+
+def _check_digest(content: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+    """Raise where the content is not what was written; files of before there were digests have none."""
+    digest = content.pop("digest", None)
+    if digest is not None and digest != _digest(content, tensors):
+        raise FormatError("has changed since it was written: its content does not belong to its digest; copy it again")
 
 
 def _parse_network(content: bytes) -> PolicyFile:
@@ -179,6 +200,7 @@ def _parse_network(content: bytes) -> PolicyFile:
         if tensor["dtype"] != "F32":
             raise FormatError(f"holds no usable policy: tensor {name} is {tensor['dtype']}, not F32")
         tensors[name] = np.frombuffer(tensor["data"], "<f4").reshape(tensor["shape"])
+    _check_digest(described, tensors)
     policy = NetworkPolicy(
         [tensors[f"weight/{i}"] for i in range(layers)],
         [tensors[f"bias/{i}"] for i in range(layers)],

@@ -28,6 +28,7 @@ from assay.datasets.environments.specification import EnvironmentSpec
 from assay.datasets.errors import CollectionError, ConfigError
 from assay.datasets.registry import imported_files
 from assay.datasets.spaces import space_from_json, space_to_gymnasium
+from assay.datasets.system_errors import system_reason
 
 if TYPE_CHECKING:
     from assay.datasets.environments.worker import EnvironmentGroup, SlotColumns, SlotError
@@ -335,7 +336,13 @@ class EnvironmentPool:
         from assay.datasets.environments.worker import SlotColumns, row_layout
 
         observation, action = row_layout(self.observation_space), row_layout(self.action_space)
-        return SlotColumns(self.environments, observation, action, self._memory)
+        try:
+            return SlotColumns(self.environments, observation, action, self._memory)
+        except OSError as error:
+            raise CollectionError(
+                f"{self.environment_id}: there is no shared memory for {self.environments} environments: "
+                f"{system_reason(error)}; ask for fewer, or for workers=0"
+            ) from error
 
     def _recover(self, worker: int, failure: PoolFailure) -> None:
         """Start a failed worker anew, or raise what happened where that is not wanted."""

@@ -178,8 +178,9 @@ def _usual(buffer: _Buffer, names: Sequence[str], images: Sequence[str]) -> dict
         for name in names
         if name not in (acted, rewarded) and buffer.is_readable(name) and (not buffer.is_image(name) or name in images)
     ]
-    if not seen and (name := next((name for name in names if not buffer.is_readable(name)), None)):
-        buffer.read(f"data/{name}")  # says why it cannot be read
+    unreadable = [name for name in names if not buffer.is_readable(name)]
+    if unreadable and not seen:
+        buffer.read(f"data/{unreadable[0]}")  # says why it cannot be read
     found: dict[str, Any] = (
         {"observations": seen[0] if len(seen) == 1 else {name: name for name in seen}} if seen else {}
     )

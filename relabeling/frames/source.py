@@ -107,8 +107,8 @@ class RenderedFrames(FrameSource):
         try:
             with h5py.File(path) as file:
                 self.rows, *shape = file["frames"].shape
-        except (OSError, KeyError) as error:
-            raise DatasetIntegrityError(f"{path} holds no frames ({error}); delete it, and it is made again") from error
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise _damaged(path, error) from error
         height, width, channels = shape
         self.shape = (height, width, channels)
 
@@ -119,12 +119,19 @@ class RenderedFrames(FrameSource):
         found = np.empty((len(rows), *self.shape), np.uint8)
         order = np.argsort(rows, kind="stable")
         chunks = rows[order] // _CHUNK
-        with h5py.File(self.path) as file:
-            frames = file["frames"]
-            for places in np.split(order, np.flatnonzero(np.diff(chunks)) + 1) if len(rows) else []:
-                first, last = int(rows[places].min()), int(rows[places].max())
-                found[places] = frames[first : last + 1][rows[places] - first]
+        try:
+            with h5py.File(self.path) as file:
+                frames = file["frames"]
+                for places in np.split(order, np.flatnonzero(np.diff(chunks)) + 1) if len(rows) else []:
+                    first, last = int(rows[places].min()), int(rows[places].max())
+                    found[places] = frames[first : last + 1][rows[places] - first]
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise _damaged(self.path, error) from error
         return found
+
+
+def _damaged(path: Path, error: Exception) -> DatasetIntegrityError:
+    return DatasetIntegrityError(f"{path} holds no frames, or is damaged ({error}); delete it, and it is made again")
 
 
 def frames_of(
@@ -205,10 +212,13 @@ def _write(renderer: Renderer, path: Path, report: Progress | None) -> None:
     import h5py
 
     count = len(renderer.states)
-    with h5py.File(path, "w") as file, renderer:
+    with (
+        h5py.File(path, "w", libver="latest") as file,
+        renderer,
+    ):  # whose descriptions have checksums, as the chunks have
         shape = (count, *renderer.shape)
         chunks = (min(_CHUNK, count), *renderer.shape)
-        options: dict[str, Any] = {"chunks": chunks, "compression": "gzip", "compression_opts": 1}
+        options: dict[str, Any] = {"chunks": chunks, "compression": "gzip", "compression_opts": 1, "fletcher32": True}
         frames = file.create_dataset("frames", shape, np.uint8, **options)
         block = np.empty((_BLOCK, *renderer.shape), np.uint8)
         for start in range(0, count, _BLOCK):

@@ -4,7 +4,7 @@
 
     questions   number, judge, version, goal, mode          what is asked, once for all images
     answers     question, first, second, repeat             the images, by the hash of their content
-                value, kind, reply, cost, made              the newest row of a question about two images counts
+                value, kind, reply, cost, made, digest      the newest row of a question about two images counts
     claims      question, first, second, repeat, until      who is asking right now, so that nobody else does
 
 SQLite with a write-ahead log, one transaction per answer: a killed process loses at most the answers that were under way.
@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS questions (
     UNIQUE (judge, version, goal, mode));
 CREATE TABLE IF NOT EXISTS answers (
     number INTEGER PRIMARY KEY, question INTEGER NOT NULL, first BLOB NOT NULL, second BLOB NOT NULL, repeat INTEGER NOT NULL,
-    value REAL NOT NULL, kind TEXT NOT NULL, reply TEXT NOT NULL, cost REAL NOT NULL, made REAL NOT NULL);
+    value REAL NOT NULL, kind TEXT NOT NULL, reply TEXT NOT NULL, cost REAL NOT NULL, made REAL NOT NULL,
+    digest INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS asked ON answers (question, first, second, repeat);
 CREATE TABLE IF NOT EXISTS claims (
     question INTEGER NOT NULL, first BLOB NOT NULL, second BLOB NOT NULL, repeat INTEGER NOT NULL, owner TEXT NOT NULL,
@@ -104,6 +105,14 @@ def digest(frames: np.ndarray) -> bytes:
     return state.digest()
 
 
+def _row_digest(place: tuple[object, ...], answer: Answer, made: float) -> int:
+    """Return a hash of a row, as an integer that SQLite holds."""
+    import xxhash
+
+    content = (*place, float(answer.value), answer.kind, answer.reply, float(answer.cost), made)
+    return xxhash.xxh3_64_intdigest(repr(content).encode()) - (1 << 63)
+
+
 def the_store(path: str | None = None) -> Path:
     """Return where answers are kept: `path`, or `judgements.sqlite` in the folder ASSAY_HOME."""
     if path is not None:
@@ -160,23 +169,32 @@ class AnswerStore:
 
     def find(self, question: Question, first: bytes, second: bytes = b"", repeat: int = 0) -> Answer | None:
         """Return the newest answer about these images, or None where there is none or it was taken back."""
+        place = (self._number(question), first, second, repeat)
         row = self._row(
-            "SELECT value, kind, reply, cost FROM answers WHERE question = ? AND first = ? AND second = ? AND repeat = ? "
-            "ORDER BY number DESC LIMIT 1",
-            (self._number(question), first, second, repeat),
+            "SELECT value, kind, reply, cost, made, digest FROM answers WHERE question = ? AND first = ? AND second = ? "
+            "AND repeat = ? ORDER BY number DESC LIMIT 1",
+            place,
         )
-        return None if row is None or row[1] == WITHDRAWN else Answer(*row)
+        if row is None:
+            return None
+        *content, made, known = row
+        if known != _row_digest(place, Answer(*content), made):
+            raise StorageError(
+                f"{self.path}: an answer has changed since it was kept: the file is damaged; copy it again"
+            )
+        return None if content[1] == WITHDRAWN else Answer(*content)
 
     def add(self, question: Question, first: bytes, second: bytes, answer: Answer, repeat: int = 0) -> None:
         """Keep an answer, and release the claim to it."""
-        place = (self._number(question), first, second, repeat)
+        place, made = (self._number(question), first, second, repeat), time.time()
+        content = (answer.value, answer.kind, answer.reply, answer.cost, made, _row_digest(place, answer, made))
         with self._lock, self._clear_errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 self._connection.execute(
-                    "INSERT INTO answers (question, first, second, repeat, value, kind, reply, cost, made) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*place, answer.value, answer.kind, answer.reply, answer.cost, time.time()),
+                    "INSERT INTO answers (question, first, second, repeat, value, kind, reply, cost, made, digest) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (*place, *content),
                 )
                 self._connection.execute(
                     "DELETE FROM claims WHERE question = ? AND first = ? AND second = ? AND repeat = ?", place
@@ -274,5 +292,5 @@ class AnswerStore:
     def _clear_errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last, where a damaged file names itself
             raise StorageError(f"{self.path}: the store of answers cannot be used: {error}") from error

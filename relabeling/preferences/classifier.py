@@ -62,6 +62,7 @@ def fit_classifier(
     seed: int,
     device: str,
     progress: Progress | None,
+    known: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict[str, Agreement]]:
     """Train an ensemble, and return P(success) of every step, (K, N), and how well held-out episodes are classified.
 
@@ -71,6 +72,8 @@ def fit_classifier(
     positive : (N,) bool
     episodes : (N,) int
         Of each step; whole episodes are held out.
+    known : (N,) bool, optional
+        Steps whose class is known; the others are neither trained on nor counted.
 
     Raises
     ------
@@ -79,7 +82,8 @@ def fit_classifier(
     """
     numbers = uniform_numbers(int(episodes.max()) + 1, seed, "relabeling.success", "held out")
     apart = (numbers < held_out)[episodes]
-    trained = _balanced(np.flatnonzero(~apart), positive, seed)
+    told = np.ones(len(positive), bool) if known is None else known
+    trained = _balanced(np.flatnonzero(~apart & told), positive)
     pairs = StepPairs(trained, trained)
     data = pairs_as_rows(views, pairs, positive[trained].astype(np.float64))
     settings = vars(algorithm)
@@ -94,7 +98,7 @@ def fit_classifier(
     logits = _LARGEST_LOGIT * member_rewards(population, views, np.arange(len(positive)))
     probabilities = sigmoid(logits)
     quality = {}
-    for name, rows in (("training", trained), ("held_out", np.flatnonzero(apart))):
+    for name, rows in (("training", trained), ("held_out", np.flatnonzero(apart & told))):
         kinds = [rows[positive[rows]], rows[~positive[rows]]]
         each = min(*map(len, kinds), _MOST_HELD_OUT)
         even = np.concatenate([kind[np.linspace(0, len(kind) - 1, each).astype(int)] for kind in kinds])
@@ -102,7 +106,7 @@ def fit_classifier(
     return probabilities, quality
 
 
-def _balanced(steps: np.ndarray, positive: np.ndarray, seed: int) -> np.ndarray:
+def _balanced(steps: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Return as many positive steps as negative ones: the rarer kind is repeated."""
     kinds = [steps[positive[steps]], steps[~positive[steps]]]
     if not all(map(len, kinds)):

@@ -30,6 +30,7 @@ from assay.datasets.progress import Progress
 from assay.datasets.registry import Integer, Seed
 from assay.datasets.transform import Transform, register
 from assay.relabeling.frames.seen import Inputs, views_of
+from assay.relabeling.frames.shown import ShownFrames
 from assay.relabeling.frames.views import Views
 from assay.relabeling.judges import Pairs, Segments, judge_from_plain, judge_to_plain
 from assay.relabeling.preferences.pairs import PairDrawer, PairMethod, StepPairs
@@ -218,22 +219,9 @@ def _judged_rewards(dataset: Dataset, column: str, needed: bool) -> np.ndarray |
     return values
 
 
-class _SegmentFrames:
-    """Frames of segments, read when a judge asks."""
-
-    def __init__(self, source: FrameSource, rows: np.ndarray) -> None:
-        self._source, self._rows = source, rows  # (n, L)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, segment: int) -> np.ndarray:
-        return self._source.take(self._rows[segment])
-
-
 def _shown(pairs: StepPairs, known: np.ndarray | None, frames: FrameSource | None, rows: np.ndarray) -> Pairs:
     def segments(steps: np.ndarray) -> Segments:
-        seen = None if frames is None else _SegmentFrames(frames, rows[steps] + 1)
+        seen = None if frames is None else ShownFrames(frames, rows[steps] + 1)
         return Segments(steps, None if known is None else known[steps], seen)
 
     return Pairs(segments(pairs.steps("first")), segments(pairs.steps("second")))

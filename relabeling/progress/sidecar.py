@@ -67,14 +67,16 @@ def read_progress(path: str | os.PathLike[str], dataset: Dataset) -> Progress:
         with the row.
     """
     import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     file = Path(path)
     if not file.is_file():
         raise FormatError(f"{file} does not exist, or is not a file")
     try:
-        frame = pl.read_parquet(file)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise FormatError(f"{file} is no parquet file: {error}") from error
+        frame = pl.DataFrame(pq.read_table(file, page_checksum_verification=True))
+    except (OSError, ValueError, KeyError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+        raise FormatError(f"{file} is no parquet file, or damaged: {error}") from error
     heads = [name for name in _HEADS if f"progress_{name}" in frame.columns]
     missing = [name for name in ("index", "episode_index") if name not in frame.columns]
     if missing or not heads:
@@ -120,6 +122,7 @@ def write_progress(
     [0.0, 0.5, 1.0]
     """
     import polars as pl
+    import pyarrow.parquet as pq
 
     file = Path(path)
     if not file.name.endswith(_SUFFIX):
@@ -141,7 +144,7 @@ def write_progress(
         known |= ~np.isnan(values)
     frame = pl.DataFrame({name: values[known] for name, values in columns.items()})
     with atomic_file(file, overwrite=overwrite) as temporary:
-        frame.write_parquet(temporary)
+        pq.write_table(frame.to_arrow(), temporary, write_page_checksum=True)
 
 
 def _steps(frame: object, dataset: Dataset, file: Path) -> np.ndarray:

@@ -56,7 +56,7 @@ def test_other_tags_are_another_success():
 
 
 def test_both_kinds_of_episodes_are_needed():
-    with pytest.raises(DatasetError, match="all of the 60 episodes succeed"):
+    with pytest.raises(DatasetError, match="60 of the 60 episodes succeed and 0 fail"):
         SuccessLabels(least_return=-2.0, **QUICK)(walks())
     with pytest.raises(ConfigError, match="say which episodes succeed"):
         SuccessLabels()
