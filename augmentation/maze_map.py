@@ -154,7 +154,8 @@ class MazeMap:
         rows = np.flatnonzero(close_beside & close_above)
         corner = np.hypot(0.5 - x.flat[rows], 0.5 - y.flat[rows]) <= 0.5 - reach
         touches.flat[rows] |= corner & walls[here.flat[rows] + beside.flat[rows] + above.flat[rows]]
-        return ~touches
+        clear: np.ndarray = ~touches
+        return clear
 
     def draw(self, count: int, generator: np.random.Generator, margin: float) -> np.ndarray:
         """Draw places uniformly: a free cell, then a place in it that is `margin` away from the walls beside it, (count, 2)."""

@@ -121,7 +121,9 @@ class Parking(Domain):
         """Return minus the metres that are left to drive, (M,)."""
         state, goal = observations["achieved_goal"] * SCALES, observations["desired_goal"] * SCALES
         length, heading = way_in(state[:, :2], goal[:, :2], goal[:, 4:])
-        return -(length + _TURNING_RADIUS * np.abs(_difference(heading, np.arctan2(state[:, 5], state[:, 4]))))
+        arc = _TURNING_RADIUS * np.abs(_difference(heading, np.arctan2(state[:, 5], state[:, 4])))
+        potential: np.ndarray = -(length + arc)
+        return potential
 
     def labelled(self, segments: Segments) -> Segments:  # noqa: D102
         distance = _distance(
@@ -156,7 +158,8 @@ def _spots(count: int, generator: np.random.Generator) -> np.ndarray:
     """Draw spots of the lot as goals, (count, 6)."""
     places = _SPOT_PLACES[generator.integers(0, len(_SPOT_PLACES), count)]
     upright = np.arctan2(places[:, 1], 0.0)
-    return np.stack([*places.T, 0 * upright, 0 * upright, np.cos(upright), np.sin(upright)], -1) / SCALES
+    spots: np.ndarray = np.stack([*places.T, 0 * upright, 0 * upright, np.cos(upright), np.sin(upright)], -1) / SCALES
+    return spots
 
 
 def _turning_in(motions: Motions, state: np.ndarray, places: np.ndarray, goals: np.ndarray) -> Motions:

@@ -97,7 +97,8 @@ class PointMaze(Maze):
         per_length = self.speed / np.maximum(np.sqrt(x * x + y * y), 1e-9)
         velocity = observations["observation"]
         lacking = np.sqrt((per_length * x - velocity[:, 2]) ** 2 + (per_length * y - velocity[:, 3]) ** 2)
-        return -(distance + self.seconds * lacking)
+        potential: np.ndarray = -(distance + self.seconds * lacking)
+        return potential
 
     def simulator(self) -> Simulator:  # noqa: D102
         return _PointSimulator(self)

@@ -117,7 +117,7 @@ class Soccer(Domain):
         robot, ball = observations[:, :2], observations[:, 2:4]
         target = goal_point(ball)
         length, _ = way_to_push(robot, ball, target)
-        left = np.hypot(*(target - ball).T) + length
+        left: np.ndarray = np.hypot(*(target - ball).T) + length
         left[~(in_field(robot) & in_field(ball))] = np.inf
         left[in_goal(ball)] = 0.0
         return -left

@@ -52,8 +52,7 @@ def in_goal(ball: Array) -> NDArray[np.bool_]:
 
 def in_field(places: Array) -> NDArray[np.bool_]:
     """Return whether each place is in the field."""
-    inside: NDArray[np.bool_] = (np.abs(places) <= FIELD).all(-1)
-    return inside
+    return np.asarray((np.abs(places) <= FIELD).all(-1))
 
 
 def way_to_push(robot: Array, ball: Array, target: Array) -> tuple[Array, Array]:

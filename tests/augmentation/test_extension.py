@@ -8,7 +8,7 @@ import pytest
 from assay.augmentation.extension import Extension
 from assay.augmentation.segments import SegmentReader
 from assay.datasets import Dataset
-from assay.datasets.errors import DatasetError
+from assay.datasets.errors import DatasetError, MissingLabelsError
 
 
 def example(**columns):
@@ -80,6 +80,15 @@ def test_segments_stay_inside_an_episode_and_skip_what_was_added():
     assert SegmentReader(more, 3).starts.tolist() == [0]
     with pytest.raises(DatasetError, match="no episode has 4 original steps"):
         SegmentReader(more, 4)
+
+
+def test_steps_without_labels_are_no_sources_and_new_steps_have_them():
+    dataset = example().replace({"missing/actions": np.array([True, True, False, False, False])})
+    assert SegmentReader(dataset, 1).starts.tolist() == [2, 3, 4]
+    more = extended(dataset, [2, 4], length=1)
+    assert more.missing["actions"].tolist() == [True, True, False, False, False, False, False]
+    with pytest.raises(MissingLabelsError):
+        SegmentReader(dataset.replace({"missing/actions": np.ones(5, bool)}), 1)
 
 
 def test_steps_whose_next_observation_is_a_placeholder_are_no_sources():
