@@ -92,6 +92,17 @@ class RandomAugmentation(DomainAugmentation):
     ------
     DatasetError
         When applied: if the dataset is not of this domain, or too few proposals are accepted within the attempts.
+
+    Examples
+    --------
+    >>> from assay.augmentation.domains import Soccer
+    >>> from assay.datasets import Dataset
+    >>> dataset = Dataset.from_arrays(  # one step forwards; robot, ball and heading
+    ...     observations=np.array([[0.0, 0, 2, 0, 1, 0], [0.1, 0, 2, 0, 1, 0]]), actions=[[0.0, 1.0, 0.0]], rewards=[0.0],
+    ...     terminations=[False], truncations=[True])
+    >>> more = RandomAugmentation(domain=Soccer(), ratio=100)(dataset)
+    >>> more.total_steps, int(more.column("augmented").sum())
+    (101, 100)
     """
 
     def propose(self, segments: Segments, generator: np.random.Generator) -> tuple[Segments, np.ndarray]:  # noqa: D102

@@ -16,8 +16,8 @@ and mirrored before that, at the vertical plane through the x axis: legs of the 
 What differs from the published code, on purpose: its orientation rotates the other way round in name only (it treats the quaternion as
 (x, y, z, w)), and random outputs are shifted by half a metre after the reward is computed; neither is followed. The code rotates by any
 angle. MuJoCo's friction cone is a pyramid along the axes of the world, so the step of the simulator is the same for multiples of 90
-degrees alone (docs/augmentation.md has the measured difference for others); so `rotation` is "quarter" by default. A segment is rejected
-where contact forces are cut at their limit and the angle is none of those.
+degrees alone, and with other angles not where a foot slides (a test shows it). So `rotation` is "quarter" by default. With other angles a
+segment is also rejected where contact forces are cut at their limit, because their true values are not known.
 """
 
 from __future__ import annotations

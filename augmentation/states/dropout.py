@@ -21,6 +21,13 @@ class DimensionDropout(StatePerturbation):
         See `SegmentAugmentation`.
     probability : float in (0, 1)
         That a dimension is zero.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(0)
+    >>> dropped = DimensionDropout(probability=0.5).perturb(np.ones((1, 2, 6)), generator)
+    >>> (dropped[0, 0] == dropped[0, 1]).all().item(), sorted(set(dropped.ravel().tolist()))
+    (True, [0.0, 1.0])
     """
 
     probability: float = Field(default=0.5, gt=0, lt=1)

@@ -25,6 +25,13 @@ class StateMixUp(StatePerturbation):
         See `SegmentAugmentation`.
     alpha : float > 0
         Of the Beta distribution; small values stay near one of the two.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(0)
+    >>> mixed = StateMixUp().perturb(np.array([[[0.0], [1.0]]]), generator)
+    >>> bool(0 <= mixed[0, 0, 0] <= 1), mixed[0, 1].tolist()
+    (True, [1.0])
     """
 
     alpha: float = Field(default=0.4, gt=0, allow_inf_nan=False)

@@ -53,6 +53,12 @@ class UniformNoise(StatePerturbation):
         See `SegmentAugmentation`.
     scale : float > 0
         Largest noise, in the unit of the state.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(0)
+    >>> bool(np.abs(UniformNoise(scale=0.5).perturb(np.zeros((3, 2, 4)), generator)).max() <= 0.5)
+    True
     """
 
     scale: float = Field(default=3e-4, gt=0, allow_inf_nan=False)

@@ -24,6 +24,13 @@ class AmplitudeScaling(StatePerturbation):
         See `SegmentAugmentation`.
     low, high : float > 0
         Range of the factor.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(0)
+    >>> scaled = AmplitudeScaling(low=2.0, high=2.0).perturb(np.ones((1, 2, 3)), generator)
+    >>> scaled.tolist()
+    [[[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]]
     """
 
     low: float = Field(default=0.6, gt=0, allow_inf_nan=False)
