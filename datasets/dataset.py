@@ -36,6 +36,8 @@ from assay.datasets.column_checks import (
     freeze,
     is_under,
 )
+from assay.datasets.dimensions import check_names
+from assay.datasets.endings import Ends, steps_of_episode, with_ended_episodes, with_final_rows
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
 from assay.datasets.info import BY_HAND, CONCATENATE, INFO, SELECT, DatasetInfo, Record, assay_version, json_value
 from assay.datasets.memory import empty, take_ranges
@@ -174,9 +176,10 @@ class Dataset:
         observations: Any,
         actions: Any = None,
         rewards: Any = None,
-        terminations: Any,
-        truncations: Any,
+        terminations: Any = None,
+        truncations: Any = None,
         episode_lengths: Any = None,
+        ends: Ends = "truncated",
         info: DatasetInfo | None = None,
         columns: Mapping[str, Any] | None = None,
         episode_columns: Mapping[str, Any] | None = None,
@@ -187,13 +190,17 @@ class Dataset:
         Parameters
         ----------
         observations : (N+E, ...) array, or a nested dict or tuple of them
+            A row more for each episode, its final observation; or (N, ...) where these are not known.
         actions : (N, ...) array, or a nested dict or tuple of them, optional
             None where there are none.
         rewards : (N,) array, optional
             None where there are none.
-        terminations, truncations : (N,) arrays
+        terminations, truncations : (N,) arrays, optional
+            One of them, both, or `episode_lengths` say where episodes end.
         episode_lengths : (E,) integers, optional
             Taken from the flags when absent: an episode ends where either flag is set.
+        ends : "truncated" or "terminated"
+            What the end of an episode means that no flag says, where not both flags are given.
         info, columns, episode_columns : optional
             As in `Dataset`; `columns` holds any further ones.
         missing : mapping of "actions" or "rewards" to (N,) bool, optional
@@ -207,33 +214,50 @@ class Dataset:
         ...     terminations=[False, True, False], truncations=[False, False, True])
         >>> dataset.total_steps, dataset.returns.tolist(), dataset.next_observations.ravel().tolist()
         (3, [2.0, 4.0], [1.0, 2.0, 6.0])
+
+        The least that has to be said; the final observations of the two episodes are not known:
+
+        >>> Dataset.from_arrays(observations=np.zeros((5, 3)), actions=np.zeros((5, 1)), episode_lengths=[2, 3]).total_episodes
+        2
         """
         flat = {
             **flatten("observations", observations),
             **({} if actions is None else flatten("actions", actions)),
             **({} if rewards is None else {"rewards": as_array("rewards", rewards, copy=True)}),
-            "terminations": as_array("terminations", terminations, copy=True),
-            "truncations": as_array("truncations", truncations, copy=True),
+            **({} if terminations is None else {"terminations": as_array("terminations", terminations, copy=True)}),
+            **({} if truncations is None else {"truncations": as_array("truncations", truncations, copy=True)}),
             **_copied("columns", columns),
         }
-        check_roles({name: freeze(name, array) for name, array in flat.items()})
-        if episode_lengths is None:
-            episode_lengths = _lengths_of(flat["terminations"], flat["truncations"])
-        episode_lengths = as_lengths(episode_lengths)
+        no_flags = {name: np.zeros(0, bool) for name in FLAGS if name not in flat}
+        check_roles({name: freeze(name, array) for name, array in {**no_flags, **flat}.items()})
+        given_lengths = None if episode_lengths is None else as_lengths(episode_lengths)
+        flat, episode_lengths = with_ended_episodes(flat, given_lengths, ends)
         if not len(episode_lengths):
             raise DatasetError("a dataset needs at least one episode of one step; there is none")
         if missing is not None:
             for name in (name for name in flat if any(is_under(name, element) for element in LABELS)):
                 check_rows(name, flat[name], int(episode_lengths.sum()), len(episode_lengths))
             flat = without_labels(flat, check_masks(missing, int(episode_lengths.sum())))
-        return cls(flat, episode_lengths, info=info, episode_columns=_copied("episode_columns", episode_columns))
+        further = _copied("episode_columns", episode_columns)
+        steps = int(episode_lengths.sum())
+        if all(len(array) == steps for name, array in flat.items() if is_under(name, "observations") and array.ndim):
+            from assay.datasets.formats.rows import dataset_from_rows
+
+            made = dataset_from_rows(flat, lengths=episode_lengths, info=info, episode_columns=further)
+        else:
+            made = cls(flat, episode_lengths, info=info, episode_columns=further)
+        check_names(made)
+        return made
 
     @classmethod
-    def from_episodes(cls, episodes: Iterable[Mapping[str, Any]], *, info: DatasetInfo | None = None) -> Dataset:
+    def from_episodes(
+        cls, episodes: Iterable[Mapping[str, Any]], *, ends: Ends = "truncated", info: DatasetInfo | None = None
+    ) -> Dataset:
         """Make a dataset from episodes: mappings with T+1 observations and T of everything else.
 
         An episode may lack `actions` or `rewards`, or have a mask `missing/actions` or `missing/rewards`, (T,) bool, of the
-        steps that do; see `Dataset.missing`.
+        steps that do; see `Dataset.missing`. With T observations, its final one is not known. All may lack `terminations`
+        or `truncations`; then `ends` says what the end of an episode means that no flag says.
 
         Raises
         ------
@@ -258,24 +282,30 @@ class Dataset:
             flat.append({name: array for part in parts for name, array in part.items()})
         if not flat:
             raise DatasetError("a dataset needs at least one episode")
-        lengths = []
+        told = [name for name in FLAGS if any(name in arrays for arrays in flat)]
         for number, arrays in enumerate(flat):
-            if absent := [name for name in FLAGS if name not in arrays]:
-                raise DatasetError(f"episode {number} has no column {absent[0]}")
-            lengths.append(len(as_array("terminations", arrays["terminations"]).reshape(-1)))
+            if absent := [name for name in told if name not in arrays]:
+                raise DatasetError(
+                    f"episode {number} has no column {absent[0]}, and others have; give it to all or to none"
+                )
+        lengths = [steps_of_episode(arrays) for arrays in flat]
+        for number, length in enumerate(lengths):
+            if not length:
+                raise DatasetError(f"episode {number} has no step; leave it out")
+        final_known = with_final_rows(flat, lengths)
         complete_labels(flat, lengths)
-        lengths = []
         for number, arrays in enumerate(flat):
             if arrays.keys() != flat[0].keys():
                 different = sorted(arrays.keys() ^ flat[0].keys())
                 raise DatasetError(f"episode {number} and episode 0 differ in their columns: {', '.join(different)}")
             _check_same_rows(arrays, flat[0], number)
-            lengths.append(len(arrays["terminations"]))
-            if not lengths[-1]:
-                raise DatasetError(f"episode {number} has no step; leave it out")
-            check_episode(arrays, lengths[-1], f"episode {number}")
+            check_episode(arrays, lengths[number], f"episode {number}")
         columns = {name: np.concatenate([arrays[name] for arrays in flat]) for name in flat[0]}
-        return cls(columns, lengths, info=info)
+        columns, episode_lengths = with_ended_episodes(columns, np.array(lengths, np.int64), ends)
+        further = {} if final_known.all() else {"final_observation": final_known}
+        made = cls(columns, episode_lengths, info=info, episode_columns=further)
+        check_names(made)
+        return made
 
     @classmethod
     def from_frame(
@@ -1204,21 +1234,6 @@ def _copied(what: str, columns: Any) -> dict[str, np.ndarray]:
     if columns is not None and not isinstance(columns, Mapping):
         raise DatasetError(f"{what} must be a mapping of names to arrays, not {type(columns).__name__}")
     return {name: as_array(str(name), array, copy=True) for name, array in (columns or {}).items()}
-
-
-def _lengths_of(terminations: np.ndarray, truncations: np.ndarray) -> np.ndarray:
-    """Return the lengths of the episodes that the flags end."""
-    if terminations.shape != truncations.shape:
-        raise DatasetError(
-            f"terminations {terminations.shape} and truncations {truncations.shape} must be flat and equal"
-        )
-    ends = np.flatnonzero(terminations | truncations)
-    if len(terminations) and (not len(ends) or ends[-1] != len(terminations) - 1):
-        raise DatasetError(
-            f"the last step ({len(terminations) - 1}) has neither a termination nor a truncation; "
-            "set its truncation flag, or pass episode_lengths"
-        )
-    return np.diff(ends, prepend=-1)
 
 
 def _check_same_rows(arrays: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray], number: int) -> None:

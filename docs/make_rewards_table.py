@@ -42,14 +42,15 @@ def main(folder: str = "runs/preference-rewards-small") -> None:
 
 def print_scores(runs: pl.DataFrame) -> None:
     """Print the scores of every variant, and the share of IQL's with the true rewards."""
-    scores = {(row["variant"], row["label"]): row for row in score_table(runs).iter_rows(named=True)}
-    algorithms = list(dict.fromkeys(runs["label"]))
-    print(f"| data | {' | '.join(algorithms)} | IQL, share of true rewards |\n|---|" + "---|" * (len(algorithms) + 1))
+    scores = {(row["variant"], row["algorithm"]): row for row in score_table(runs).iter_rows(named=True)}
+    algorithms = dict(runs.select("algorithm", "label").unique(maintain_order=True).iter_rows())
+    header = " | ".join(algorithms.values())
+    print(f"| data | {header} | IQL, share of true rewards |\n|---|" + "---|" * (len(algorithms) + 1))
     for variant in dict.fromkeys(runs["variant"]):
-        rows = [scores[variant, label] for label in algorithms]
+        rows = [scores[variant, name] for name in algorithms]
         cells = [format_interval(row["mean"], row["low"], row["high"]) for row in rows]
         source = variant.partition(" ")[0]
-        of_iql = runs.filter(pl.col("label") == "IQL")
+        of_iql = runs.filter(pl.col("algorithm") == "iql")
         own, true = (
             of_iql.filter(pl.col("variant") == name)["score"].to_numpy() for name in (variant, f"{source} {TRUE}")
         )

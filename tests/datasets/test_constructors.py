@@ -12,7 +12,7 @@ import pytest
 
 import assay
 from assay.datasets import Dataset, DatasetInfo
-from assay.datasets.errors import AssayError, DatasetError
+from assay.datasets.errors import AssayError, ConfigError, DatasetError
 from assay.datasets.validation import validate
 from tests.datasets.dataset_strategies import clean_dataset
 
@@ -40,13 +40,13 @@ GOOD: dict[str, Any] = {
     "truncations": np.array([False, False, True]),
 }
 EPISODE = {**GOOD, "observations": np.zeros((4, 2))}
-TEXT_IS_FINE = {("actions", "strings")}
+TEXT_IS_FINE = {("actions", "strings"), ("observations", "strings")}  # of three rows, as there are steps
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE)
 @pytest.mark.parametrize("name", [*GOOD, "columns", "episode_columns", "info"])
 def test_from_arrays_refuses_nonsense_by_the_name_of_the_column(name: str, nonsense: str) -> None:
-    if (nonsense == "none" and name in ("actions", "rewards", "columns", "episode_columns", "info")) or (
+    if (nonsense == "none" and name != "observations") or (
         name,
         nonsense,
     ) in TEXT_IS_FINE:
@@ -76,6 +76,75 @@ def test_from_episodes_refuses_nonsense_by_the_number_of_the_episode(nonsense: s
         with pytest.raises(DatasetError) as error:
             Dataset.from_episodes([EPISODE, {**EPISODE, name: NONSENSE[nonsense]}])
         assert "episode 1" in str(error.value) or f"column {name}" in str(error.value)
+
+
+LENGTHS = [3, 1, 2]
+STEPS = sum(LENGTHS)
+LASTS = np.cumsum(LENGTHS) - 1
+
+
+def ended(*steps: int) -> np.ndarray:
+    return np.isin(np.arange(STEPS), steps)
+
+
+@pytest.mark.parametrize("ends", ["truncated", "terminated"])
+@pytest.mark.parametrize("final", [True, False])
+def test_what_is_not_said_is_defaulted(ends: str, final: bool) -> None:
+    """The least: observations and lengths. Ends are what `ends` says, and a final observation that is not there is not known."""
+    observations = np.arange(float(STEPS + 3 * final))[:, None]
+    dataset = Dataset.from_arrays(observations=observations, episode_lengths=LENGTHS, ends=ends)
+    assert dataset.episode_lengths.tolist() == LENGTHS
+    flags = {"truncated": dataset.truncations, "terminated": dataset.terminations}
+    assert flags.pop(ends).tolist() == ended(*LASTS).tolist()
+    assert not flags.popitem()[1].any()
+    assert dataset.missing["actions"].all()
+    assert dataset.missing["rewards"].all()
+    if final:
+        assert dataset.column("observations").tolist() == observations.tolist()
+    else:
+        assert dataset.column("observations")[dataset.observation_rows].tolist() == observations.tolist()
+        assert not dataset.episode_columns["final_observation"].any()
+    parts = np.split(observations, np.cumsum(np.array(LENGTHS) + final))[:3]
+    episodes = [{"observations": part, "costs": np.zeros(length)} for part, length in zip(parts, LENGTHS)]
+    one_by_one = Dataset.from_episodes(episodes, ends=ends)
+    assert one_by_one.replace({"costs": None}).fingerprint == dataset.fingerprint
+
+
+@pytest.mark.parametrize("name", ["terminations", "truncations"])
+def test_one_flag_says_where_episodes_end_and_the_last_rows_are_one_more(name: str) -> None:
+    given = {"observations": np.zeros((STEPS, 1)), name: ended(2, 3)}
+    dataset = Dataset.from_arrays(**given)
+    assert dataset.episode_lengths.tolist() == LENGTHS
+    assert dataset.truncations.tolist() == (ended(5) if name == "terminations" else ended(2, 3, 5)).tolist()
+    assert dataset.terminations.tolist() == (ended(2, 3) if name == "terminations" else ended()).tolist()
+    assert Dataset.from_arrays(**given, ends="terminated").terminations[-1]
+
+
+def test_next_observations_give_the_final_ones() -> None:
+    rows = np.arange(float(STEPS))[:, None]
+    dataset = Dataset.from_arrays(observations=rows, episode_lengths=LENGTHS, columns={"next_observations": rows + 1})
+    assert dataset.next_observations.tolist() == (rows + 1).tolist()
+    assert "final_observation" not in dataset.episode_columns
+
+
+def test_flags_that_are_given_are_not_changed() -> None:
+    flags = {"terminations": ended(2), "truncations": ended(3)}
+    dataset = Dataset.from_arrays(observations=np.zeros((STEPS, 1)), episode_lengths=LENGTHS, **flags)
+    assert dataset.truncations.tolist() == ended(3).tolist()
+
+
+def test_what_cannot_be_defaulted_is_asked_for() -> None:
+    with pytest.raises(DatasetError, match="nothing says where episodes end: pass episode_lengths"):
+        Dataset.from_arrays(observations=np.zeros((3, 1)), actions=np.zeros(3))
+    with pytest.raises(ConfigError, match="ends='finished': an episode ends truncated or terminated"):
+        Dataset.from_arrays(observations=np.zeros((3, 1)), episode_lengths=[3], ends="finished")  # type: ignore[arg-type]
+    with pytest.raises(DatasetError, match="truncations has 2 flags, and the episodes have 3 steps"):
+        Dataset.from_arrays(observations=np.zeros((3, 1)), episode_lengths=[3], truncations=[False, True])
+    with pytest.raises(DatasetError, match="episode 1 has no column terminations, and others have"):
+        Dataset.from_episodes([EPISODE, {"observations": np.zeros((3, 2)), "actions": np.zeros((2, 1))}])
+    info = DatasetInfo(names={"observations": ["x", "y"]})
+    with pytest.raises(DatasetError, match="has 2 texts for observations, whose rows have 1 numbers"):
+        Dataset.from_arrays(observations=np.zeros((3, 1)), episode_lengths=[3], info=info)
 
 
 def test_one_episode_in_place_of_a_list_is_said() -> None:

