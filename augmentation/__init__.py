@@ -7,15 +7,23 @@ from assay.augmentation.domain import Domain
 from assay.augmentation.guided import GuidedAugmentation
 from assay.augmentation.guides import Guide, PotentialGuide, RewardGuide
 from assay.augmentation.random import RandomAugmentation
+from assay.augmentation.states import AmplitudeScaling, DimensionDropout, GaussianNoise, StateMixUp, UniformNoise
+from assay.augmentation.symmetry import Symmetry
 from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
+    "AmplitudeScaling",
+    "DimensionDropout",
     "Domain",
+    "GaussianNoise",
     "Guide",
     "GuidedAugmentation",
     "PotentialGuide",
     "RandomAugmentation",
     "RewardGuide",
+    "StateMixUp",
+    "Symmetry",
+    "UniformNoise",
 ]
 
 name_wrong_arguments(__name__, __all__)

@@ -25,11 +25,12 @@ import numpy as np
 from assay.augmentation.segments import Segments
 from assay.augmentation.simulator import Simulator
 from assay.datasets.dataset import Dataset
+from assay.datasets.environments.specification import EnvironmentSpec, read_spec
 from assay.datasets.errors import ConfigError
 from assay.datasets.info import json_value
 from assay.datasets.registry import Registry, checked_names
 
-__all__ = ["Domain", "domain_from_plain", "part_from_plain", "part_to_plain"]
+__all__ = ["Domain", "domain_from_plain", "domain_of", "part_from_plain", "part_to_plain"]
 
 
 class Domain(ABC):
@@ -37,6 +38,11 @@ class Domain(ABC):
 
     registry: ClassVar[Registry[type[Domain]]] = Registry("domain", ("assay.augmentation.domains",), "assay.domains")
     name: ClassVar[str]
+
+    @classmethod
+    def of_environment(cls, spec: EnvironmentSpec) -> Domain | None:
+        """Return the domain of an environment, with what its arguments say; None where it is none of this domain's."""
+        return None
 
     @abstractmethod
     def augment(self, segments: Segments, generator: np.random.Generator) -> tuple[Segments, np.ndarray]:
@@ -82,6 +88,26 @@ class Domain(ABC):
         raise ConfigError(f"the domain {self.name} has no simulator to check its transitions with")
 
 
+def domain_of(dataset: Dataset) -> Domain:
+    """Return the domain of the environment that a dataset was recorded in.
+
+    Raises
+    ------
+    ConfigError
+        If no domain knows it; with the domains that there are.
+    """
+    spec = read_spec(dataset.info.env_spec)
+    known = Domain.registry.all()
+    for domain in known.values():
+        made = None if spec is None else domain.of_environment(spec)
+        if made is not None:
+            return made
+    place = "the dataset says of no environment" if spec is None else f"no domain knows {spec.id}"
+    raise ConfigError(
+        f"{place}: name the domain ({', '.join(known)}), or write one of your own (assay.augmentation.domain)"
+    )
+
+
 def domain_from_plain(plain: Any) -> Domain:
     """Build a domain from `{name: parameters}`, as recipes write it.
 
@@ -89,6 +115,11 @@ def domain_from_plain(plain: Any) -> Domain:
     ------
     ConfigError
         If it is neither a domain nor such a mapping.
+
+    Examples
+    --------
+    >>> domain_from_plain({"point_maze": {"map": "umaze"}}).map
+    'umaze'
     """
     return cast(Domain, part_from_plain(plain, Domain.registry))
 

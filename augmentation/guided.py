@@ -39,8 +39,9 @@ class GuidedAugmentation(DomainAugmentation):
 
     Parameters
     ----------
-    domain : Domain, or a mapping of its name to its parameters
-        Such as `PointMaze(map="umaze")`, or `{"point_maze": {"map": "umaze"}}` in recipes.
+    domain : Domain, or a mapping of its name to its parameters, optional
+        Such as `PointMaze(map="umaze")`, or `{"point_maze": {"map": "umaze"}}` in recipes; by default that of the environment which
+        the dataset was recorded in.
     ratio, length, seed, attempts, check, tolerance
         See `SegmentAugmentation`.
     guide : Guide, or a mapping of its name to its parameters
@@ -56,6 +57,18 @@ class GuidedAugmentation(DomainAugmentation):
     ------
     DatasetError
         When applied: if the dataset is not of this domain, or too few proposals are accepted within the attempts; with the rates.
+
+    Examples
+    --------
+    >>> from assay.augmentation.domains import Soccer
+    >>> from assay.datasets import Dataset
+    >>> dataset = Dataset.from_arrays(  # one step forwards; robot, ball and heading
+    ...     observations=np.array([[0.0, 0, 2, 0, 1, 0], [0.1, 0, 2, 0, 1, 0]]), actions=[[0.0, 1.0, 0.0]], rewards=[0.0],
+    ...     terminations=[False], truncations=[True])
+    >>> added = GuidedAugmentation(domain=Soccer(), ratio=100)(dataset).select("augmented")
+    >>> before, after = (Soccer().potential(added.observations[first::2]) for first in (0, 1))
+    >>> bool((after > before).all())
+    True
     """
 
     guide: Annotated[Any, pydantic.BeforeValidator(_guide_from_plain)] = PotentialGuide()

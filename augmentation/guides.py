@@ -73,6 +73,11 @@ class RewardGuide(Guide):
     Parameters
     ----------
     least : float
+
+    Examples
+    --------
+    >>> RewardGuide(least=1.0)
+    RewardGuide(least=1.0)
     """
 
     least: float = Field(allow_inf_nan=False)

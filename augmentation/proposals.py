@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import pydantic
 from pydantic import Field
 
 from assay.augmentation.extension import Extension
@@ -58,6 +59,7 @@ class Counts:
         return f"of {self.proposed:,} proposals {self.rejection_rate:.3%} were rejected ({parts or 'none'})"
 
 
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
 class SegmentAugmentation(Transform):
     """Base of the transforms that add changed segments behind a dataset.
 

@@ -14,35 +14,48 @@ What differs from the published code, on purpose:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
 import pydantic
 
-from assay.augmentation.domain import Domain, domain_from_plain, part_to_plain
+from assay.augmentation.domain import Domain, domain_from_plain, domain_of, part_to_plain
 from assay.augmentation.proposals import SegmentAugmentation
 from assay.augmentation.segments import Segments
 from assay.augmentation.simulator import Simulator
 from assay.datasets.dataset import Dataset
+from assay.datasets.progress import Auto, Progress
 from assay.datasets.transform import register
 
 __all__ = ["DomainAugmentation", "RandomAugmentation"]
 
 
+def _domain_or_none(plain: Any) -> Domain | None:
+    return None if plain is None else domain_from_plain(plain)
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
 class DomainAugmentation(SegmentAugmentation):
     """Base of the augmentations that a domain proposes.
 
     Parameters
     ----------
-    domain : Domain, or a mapping of its name to its parameters
+    domain : Domain, or a mapping of its name to its parameters, optional
+        By default that of the environment which the dataset was recorded in.
     ratio, length, seed, attempts, check, tolerance
         See `SegmentAugmentation`.
     """
 
-    domain: Annotated[Any, pydantic.BeforeValidator(domain_from_plain)] = pydantic.Field(kw_only=True)
+    domain: Annotated[Any, pydantic.BeforeValidator(_domain_or_none)] = None
 
     def parameters(self) -> dict[str, Any]:  # noqa: D102
-        return {**super().parameters(), "domain": part_to_plain(self.domain)}
+        return {**super().parameters(), "domain": None if self.domain is None else part_to_plain(self.domain)}
+
+    def __call__(self, dataset: Dataset, *, progress: Progress | Auto | None = "auto") -> Dataset:  # noqa: D102
+        if self.domain is not None:
+            return super().__call__(dataset, progress=progress)
+        return replace(self, domain=domain_of(dataset))(dataset, progress=progress)
 
     def prepare(self, dataset: Dataset) -> None:  # noqa: D102
         self.domain.check(dataset)
@@ -63,8 +76,9 @@ class RandomAugmentation(DomainAugmentation):
 
     Parameters
     ----------
-    domain : Domain, or a mapping of its name to its parameters
-        Such as `PointMaze(map="umaze")`, or `{"point_maze": {"map": "umaze"}}` in recipes.
+    domain : Domain, or a mapping of its name to its parameters, optional
+        Such as `PointMaze(map="umaze")`, or `{"point_maze": {"map": "umaze"}}` in recipes; by default that of the environment which
+        the dataset was recorded in.
     ratio, length, seed, attempts, check, tolerance
         See `SegmentAugmentation`.
 
@@ -78,6 +92,17 @@ class RandomAugmentation(DomainAugmentation):
     ------
     DatasetError
         When applied: if the dataset is not of this domain, or too few proposals are accepted within the attempts.
+
+    Examples
+    --------
+    >>> from assay.augmentation.domains import Soccer
+    >>> from assay.datasets import Dataset
+    >>> dataset = Dataset.from_arrays(  # one step forwards; robot, ball and heading
+    ...     observations=np.array([[0.0, 0, 2, 0, 1, 0], [0.1, 0, 2, 0, 1, 0]]), actions=[[0.0, 1.0, 0.0]], rewards=[0.0],
+    ...     terminations=[False], truncations=[True])
+    >>> more = RandomAugmentation(domain=Soccer(), ratio=100)(dataset)
+    >>> more.total_steps, int(more.column("augmented").sum())
+    (101, 100)
     """
 
     def propose(self, segments: Segments, generator: np.random.Generator) -> tuple[Segments, np.ndarray]:  # noqa: D102

@@ -91,7 +91,7 @@ class Segments:
 class SegmentReader:
     """Reads segments of a dataset by the step that they start from.
 
-    Sources are the original steps alone: what an earlier augmentation added is not augmented again. A segment lies in one episode,
+    Sources are the original steps that have an action and a reward: what an earlier augmentation added is not augmented again. A segment lies in one episode,
     and its last step has a real next observation.
 
     Parameters
@@ -106,11 +106,13 @@ class SegmentReader:
         If no episode has that many steps; or if stored next observations contradict the following ones, and segments are longer
         than one step.
     MissingLabelsError
-        If an action or a reward is missing.
+        If no step has both an action and a reward.
     """
 
     def __init__(self, dataset: Dataset, length: int = 1) -> None:
-        require_labels(dataset, "actions", "rewards", by="an augmentation")
+        self._unlabelled = dataset.missing["actions"] | dataset.missing["rewards"]
+        if self._unlabelled.all():
+            require_labels(dataset, "actions", "rewards", by="an augmentation")
         if dataset.has_next_observations and length > 1:
             raise DatasetError(
                 "the dataset stores next observations that differ from the following ones, so its steps do not continue each other; "
@@ -120,7 +122,7 @@ class SegmentReader:
         self.starts = self._starts()
         if not len(self.starts):
             raise DatasetError(
-                f"no episode has {length} original step{'s' * (length > 1)} with a real next observation; "
+                f"no episode has {length} original step{'s' * (length > 1)} with labels and a real next observation; "
                 f"the longest has {int(dataset.episode_lengths.max(initial=0))} steps: use shorter segments"
             )
 
@@ -129,6 +131,7 @@ class SegmentReader:
         dataset, length = self.dataset, self.length
         usable = np.zeros(dataset.total_steps, bool)
         usable[dataset.usable_steps] = True
+        usable &= ~self._unlabelled
         if "augmented" in dataset.columns:
             usable &= ~dataset.column("augmented")
         ends = np.repeat(dataset.episode_starts + dataset.episode_lengths, dataset.episode_lengths)

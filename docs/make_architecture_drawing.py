@@ -163,39 +163,42 @@ COLORS = {
     "metrics": "#fbe6c8",
 }
 BOXES = {  # left, bottom, width, height of each room
-    COMMAND_LINE: (0.2, 10.1, 15.5, 0.6),
+    COMMAND_LINE: (0.2, 10.1, 17.05, 0.6),
     "corruption": (0.2, 4.4, 2.9, 4.9),
-    "augmentation": (3.2, 4.4, 0.45, 4.9),
-    "reweighting": (3.75, 4.4, 0.45, 4.9),
-    "metrics": (4.3, 4.4, 1.05, 4.9),
-    "relabeling": (5.45, 4.4, 2.6, 4.9),
-    "baselines": (8.15, 4.4, 5.25, 4.9),
-    "analysis": (13.5, 4.4, 1.8, 4.9),
-    "datasets": (0.2, 0.6, 15.5, 3.1),
+    "augmentation": (3.2, 4.4, 2.0, 4.9),
+    "reweighting": (5.3, 4.4, 0.45, 4.9),
+    "metrics": (5.85, 4.4, 1.05, 4.9),
+    "relabeling": (7.0, 4.4, 2.6, 4.9),
+    "baselines": (9.7, 4.4, 5.25, 4.9),
+    "analysis": (15.05, 4.4, 1.8, 4.9),
+    "datasets": (0.2, 0.6, 17.05, 3.1),
 }
 CENTRES = {  # where what is inside a room stands: its sub-rooms, and under the room's name its own files
     "corruption": (0.98, 8.2),
     "corruption/attacks": (2.4, 8.2),
     "corruption/repair": (2.4, 6.2),
     "corruption/shared": (0.98, 6.2),
-    "metrics": (4.82, 7.6),
-    "metrics/robot": (4.82, 5.6),
-    "relabeling": (6.75, 8.4),
-    "relabeling/progress": (6.05, 7.6),
-    "relabeling/preferences": (7.3, 6.85),
-    "relabeling/shared": (6.05, 5.9),
-    "relabeling/judges": (6.75, 5.3),
-    "relabeling/frames": (7.5, 5.8),
-    "baselines/suites": (8.75, 8.3),
-    "baselines/training": (10.45, 8.6),
-    "baselines/runs": (9.2, 7.1),
-    "baselines/evaluation": (12.35, 7.6),
-    "baselines/behaviour": (12.6, 4.9),
-    "baselines/algorithms": (8.9, 5.6),
-    "baselines/engine": (11.35, 5.65),
-    "baselines/networks": (9.85, 4.75),
-    "analysis": (14.4, 5.8),
-    "analysis/figures": (14.4, 7.9),
+    "augmentation": (4.2, 8.2),
+    "augmentation/domains": (4.2, 6.2),
+    "augmentation/states": (4.2, 5.2),
+    "metrics": (6.37, 7.6),
+    "metrics/robot": (6.37, 5.6),
+    "relabeling": (8.3, 8.4),
+    "relabeling/progress": (7.6, 7.6),
+    "relabeling/preferences": (8.85, 6.85),
+    "relabeling/shared": (7.6, 5.9),
+    "relabeling/judges": (8.3, 5.3),
+    "relabeling/frames": (9.05, 5.8),
+    "baselines/suites": (10.3, 8.3),
+    "baselines/training": (12.0, 8.6),
+    "baselines/runs": (10.75, 7.1),
+    "baselines/evaluation": (13.9, 7.6),
+    "baselines/behaviour": (14.15, 4.9),
+    "baselines/algorithms": (10.45, 5.6),
+    "baselines/engine": (12.9, 5.65),
+    "baselines/networks": (11.4, 4.75),
+    "analysis": (15.95, 5.8),
+    "analysis/figures": (15.95, 7.9),
     "datasets": (7.0, 2.75),
     "datasets/sampling": (11.9, 2.75),
     "datasets/formats": (2.0, 2.75),
@@ -207,6 +210,7 @@ CENTRES = {  # where what is inside a room stands: its sub-rooms, and under the 
 }
 OWN_FILES = {
     "corruption": "transforms",
+    "augmentation": "transforms",
     "metrics": "assess",
     "relabeling": "methods",
     "analysis": "runs, tables,\nreport, card",
@@ -241,8 +245,8 @@ def draw(arrows: set[Arrow]) -> Figure:
     """Return the figure: rooms as boxes, sub-rooms inside them, and the arrows."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15.9, 11), facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 15.9), ylim=(0, 11))
+    figure = Figure(figsize=(17.45, 11), facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 17.45), ylim=(0, 11))
     axes.axis("off")
     for room, (left, bottom, width, height) in BOXES.items():
         box(axes, left, bottom, width, height, COLORS.get(room, TRANSFORM))

@@ -32,6 +32,7 @@ COMMANDS = (
     "validate",
     "corrupt",
     "apply",
+    "augment",
     "relabel actions",
     "metrics",
     "card",

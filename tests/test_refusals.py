@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 WRITERS = {
     "corrupt": "corrupt data -e rewards -o OUT",
     "apply": "apply data corruption.random element=rewards -o OUT",
+    "augment": "augment data --method gaussian_noise -o OUT",
     "convert": "datasets convert data OUT",
     "convert to minari": "datasets convert data OUT-v0 --format minari",
     "convert to d4rl": "datasets convert data OUT.hdf5 --format d4rl",

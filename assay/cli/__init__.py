@@ -26,6 +26,7 @@ for _name in (
     "editing",
     "policies",
     "transforms",
+    "augmentation",
     "relabeling",
     "rewards",
     "metrics",

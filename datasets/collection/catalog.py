@@ -21,7 +21,7 @@ from assay.datasets.collection.network_policy import NetworkPolicy
 from assay.datasets.collection.policies import LinearPolicy, Policy, UniformPolicy, described
 from assay.datasets.collection.policy_file import PolicyFile, open_policy_file
 from assay.datasets.collection.schemes import MIXED_SHARES, NOISY_EPSILON
-from assay.datasets.collection.scripted import SCRIPTED, measured_returns
+from assay.datasets.collection.scripted import SCRIPTED, ScriptedTask, measured_returns
 from assay.datasets.environments.record import records
 from assay.datasets.errors import UnknownNameError
 from assay.datasets.info import ReferenceScores, reference_scores
@@ -40,7 +40,7 @@ REFERENCES = {
 SKILLS = ("simple", "medium", "expert")
 """Levels of a body, from the least; those that stand for robomimic's worse, okay and better operators."""
 
-RANDOM = "random"
+RANDOM, DETOUR = "random", "detour"
 
 Blocks: TypeAlias = tuple[tuple[str, float], ...]
 
@@ -155,7 +155,10 @@ def block_policy(body: str, name: str) -> Policy:
     if name == RANDOM:
         return UniformPolicy()
     if body in SCRIPTED:
-        expert = SCRIPTED[body].expert
+        detour, expert = SCRIPTED[body].detour, SCRIPTED[body].expert
+        if name == DETOUR:
+            assert detour is not None
+            return detour.make()
         assert expert is not None
         return expert()
     if name in read_actors(body):
@@ -285,8 +288,21 @@ def scripted_entries(body: str) -> list[CatalogEntry]:
         f"{earned['mean_return']:.3g} over {earned['episodes']} episodes."
     )
     expert = replace(random, name=f"{body}/expert", blocks=(("expert", 1.0),), noise=task.noise, description=text)
+    if task.detour is not None:
+        return [random, expert, detour_entry(random, task)]
     discrete = not body.startswith("pointmaze")
     return [random, expert, *(perspective_entries(random, "expert", "the expert", 0.0) if discrete else [])]
+
+
+def detour_entry(random: CatalogEntry, task: ScriptedTask) -> CatalogEntry:
+    """Return the entry of a task's suboptimal data, of which a few trajectories are an initial dataset for augmentation."""
+    assert task.detour is not None
+    text = (
+        f"{task.detour.described} in {task.environment_id} with action noise {task.detour.noise:g} for half of the steps, and the "
+        f"expert with action noise {task.noise:g} for the other half; meant for a few trajectories."
+    )
+    blocks, noises = ((DETOUR, 0.5), ("expert", 0.5)), (task.detour.noise, task.noise)
+    return replace(random, name=f"{random.body}/detours", blocks=blocks, noise=noises, description=text)
 
 
 def catalog() -> dict[str, CatalogEntry]:

@@ -23,7 +23,7 @@ from assay.datasets.atomic import atomic_write
 from assay.datasets.collection.policies import Policy, UniformPolicy
 from assay.datasets.collection.policy_returns import episode_returns
 from assay.datasets.environments.pool import EnvironmentPool
-from assay.datasets.environments.record import records
+from assay.datasets.environments.record import Expert, records
 
 __all__ = ["SCRIPTED", "ScriptedTask", "measured_returns"]
 
@@ -46,6 +46,8 @@ class ScriptedTask:
         Action noise that expert data is collected and so measured with.
     packages
         Those whose versions the measured numbers depend on.
+    detour
+        Where there is one, a controller with another aim than the task's, and its noise.
     """
 
     environment_id: str
@@ -53,6 +55,7 @@ class ScriptedTask:
     described: str = ""
     noise: float = 0.0
     packages: tuple[str, ...] = ("gymnasium", "numpy")
+    detour: Expert | None = None
 
 
 SCRIPTED: Mapping[str, ScriptedTask] = {
@@ -62,6 +65,7 @@ SCRIPTED: Mapping[str, ScriptedTask] = {
         "" if record.expert is None else record.expert.described,
         0.0 if record.expert is None else record.expert.noise,
         record.packages,
+        record.detour,
     )
     for record in records().values()
     if not record.trained

@@ -48,6 +48,8 @@ class MazePlanner:
     gain, damping
         Of the controller. The defaults are critically damped for PointMaze's ball: a force of 1 accelerates it by 24
         per second squared.
+    aim
+        The (row, column) of a cell to head for in place of the observed goal.
 
     Examples
     --------
@@ -61,6 +63,7 @@ class MazePlanner:
     maze: tuple[str, ...]
     gain: float = 10.0
     damping: float = 1.3
+    aim: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if len({len(row) for row in self.maze}) != 1 or set("".join(self.maze)) - set("#."):
@@ -69,13 +72,16 @@ class MazePlanner:
     def __call__(self, observations: Any) -> NDArray[np.float64]:
         """Return forces ``[n, 2]`` for ``observation`` ``[n, 4]`` (position, velocity) and ``desired_goal`` ``[n, 2]``."""
         states, goals = observations["observation"], observations["desired_goal"]
+        if self.aim is not None:
+            goals = np.broadcast_to(self.centre(self.aim), goals.shape)
         targets = np.array([self.target(state[:2], goal) for state, goal in zip(states, goals)]).reshape(-1, 2)
         forces: NDArray[np.float64] = self.gain * (targets - states[:, :2]) - self.damping * states[:, 2:]
         return forces
 
     def to_dict(self) -> dict[str, Any]:
         """Return what decides its actions, as JSON values."""
-        return {"kind": "maze-planner", "maze": list(self.maze), "gain": self.gain, "damping": self.damping}
+        aim = {} if self.aim is None else {"aim": list(self.aim)}
+        return {"kind": "maze-planner", "maze": list(self.maze), "gain": self.gain, "damping": self.damping, **aim}
 
     def target(self, position: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the point to head for."""
@@ -83,7 +89,11 @@ class MazePlanner:
         following = next_cells(self.maze, there).get(here, there)
         if following == there:
             return goal
-        row, column = following
+        return self.centre(following)
+
+    def centre(self, cell: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the point in the middle of a cell."""
+        row, column = cell
         return np.array([column + 0.5 - len(self.maze[0]) / 2, len(self.maze) / 2 - row - 0.5])
 
     def cell(self, point: NDArray[np.float64]) -> tuple[int, int]:

@@ -61,6 +61,8 @@ class EnvironmentRecord:
         Whether policies trained for it are shipped, in `collection/policies/<name>.json`.
     expert : Expert, optional
         Where there is one that needs no training.
+    detour : Expert, optional
+        A planned controller with another aim than the task's, for small datasets of which no trajectory is good.
     reference_returns : (float, float), optional
         D4RL's random and expert return of the body, whatever the version of the environment.
     registration : Registration, optional
@@ -73,6 +75,7 @@ class EnvironmentRecord:
     environment_id: str
     trained: bool = False
     expert: Expert | None = None
+    detour: Expert | None = None
     reference_returns: tuple[float, float] | None = None
     registration: Registration | None = None
     packages: tuple[str, ...] = ("gymnasium", "numpy")

@@ -8,7 +8,7 @@ import pytest
 from assay.augmentation.extension import Extension
 from assay.augmentation.segments import SegmentReader
 from assay.datasets import Dataset
-from assay.datasets.errors import DatasetError
+from assay.datasets.errors import DatasetError, MissingLabelsError
 
 
 def example(**columns):
@@ -82,6 +82,24 @@ def test_segments_stay_inside_an_episode_and_skip_what_was_added():
         SegmentReader(more, 4)
 
 
+def test_steps_without_labels_are_no_sources_and_new_steps_have_them():
+    dataset = example().replace({"missing/actions": np.array([True, True, False, False, False])})
+    assert SegmentReader(dataset, 1).starts.tolist() == [2, 3, 4]
+    more = extended(dataset, [2, 4], length=1)
+    assert more.missing["actions"].tolist() == [True, True, False, False, False, False, False]
+    with pytest.raises(MissingLabelsError):
+        SegmentReader(dataset.replace({"missing/actions": np.ones(5, bool)}), 1)
+
+
 def test_steps_whose_next_observation_is_a_placeholder_are_no_sources():
     dataset = example().replace(episode_columns={"final_observation": np.array([True, False])})
     assert SegmentReader(dataset, 1).starts.tolist() == [0, 1, 2, 3]
+
+
+def test_augmented_and_plain_datasets_are_joined():
+    from assay.datasets import concatenate
+
+    dataset = example().replace({"infos/time": None})
+    joined = concatenate([dataset, extended(dataset, [1, 3])])
+    assert joined.column("augmented").tolist() == [False] * 10 + [True] * 4
+    assert joined.tagged("augmented").tolist() == [False] * 4 + [True] * 2
