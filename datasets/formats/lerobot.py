@@ -44,7 +44,7 @@ from assay.datasets.formats.lerobot_features import (
 )
 from assay.datasets.formats.lerobot_metadata import EPISODE_INDICES, NUMBERS, VERSION_WRITTEN, Metadata, read_metadata
 from assay.datasets.formats.lerobot_statistics import episode_statistics, statistics
-from assay.datasets.formats.losses import report_losses
+from assay.datasets.formats.losses import names_and_units, report_losses
 from assay.datasets.formats.mapping import Given
 from assay.datasets.formats.rows import flat, in_machine_order, naming
 from assay.datasets.info import DatasetInfo
@@ -741,4 +741,4 @@ def _report_losses(dataset: Dataset, columns: Mapping[str, str]) -> None:
         for column in columns.values()
         if is_under(column, "infos") and len(dataset.column(column)) != dataset.total_steps
     ]
-    report_losses(dataset, "LeRobot", lost, others)
+    report_losses(dataset, "LeRobot", lost, [*others, *names_and_units(dataset, names=False)])

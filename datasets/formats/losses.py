@@ -13,7 +13,7 @@ any other column but those below           somebody put it there to be learned f
 ========================================  ==========================================================================
 
 Left out with one warning: `infos/...`, `time`, episode columns, truncations and final observations that the format has no place
-for, and the provenance (info and history). `truth/...` is what a transform hid: no format but Assay's own is to show it.
+for, names and units, and the provenance (info and history). `truth/...` is what a transform hid: no format but Assay's own is to show it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from assay.datasets.errors import AssayWarning, DatasetError, MissingLabelsError
 from assay.datasets.generators import BLOCK_STEPS
 from assay.datasets.missing import LABELS
 
-__all__ = ["changes_learning", "next_observations_differ", "report_losses", "require_held"]
+__all__ = ["changes_learning", "names_and_units", "next_observations_differ", "report_losses", "require_held"]
 
 _HARMLESS = ("infos", "time", "truncations", "truth")
 
@@ -82,6 +82,12 @@ def require_held(dataset: Dataset, format_title: str, *elements: str) -> None:
             raise MissingLabelsError(
                 f'{format_title} holds no dataset without {element}; format="assay" and "npz" keep it as it is'
             )
+
+
+def names_and_units(dataset: Dataset, *, names: bool = True, units: bool = True) -> list[str]:
+    """Return in words which of them the dataset has: what a format without a place for them leaves out."""
+    held = {"names of dimensions": names and dataset.info.names, "units": units and dataset.info.units}
+    return [word for word, found in held.items() if found]
 
 
 def report_losses(

@@ -25,7 +25,7 @@ from assay.datasets.atomic import atomic_file
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.formats.containers.npz import npz_names, open_npz, write_npz
-from assay.datasets.formats.losses import report_losses, require_held
+from assay.datasets.formats.losses import names_and_units, report_losses, require_held
 from assay.datasets.formats.rows import flags, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
@@ -223,4 +223,4 @@ def _report_losses(dataset: Dataset, unknown: np.ndarray, drop: Collection[str])
     plain = {"observations", "actions", "rewards", "terminations", "truncations"}
     lost += [name for name in dataset.columns if name not in plain and name not in stored]
     lost += [name for name in dataset.episode_columns if name != "final_observation"]
-    report_losses(dataset, TITLE, lost, others, drop=drop)
+    report_losses(dataset, TITLE, lost, [*others, *names_and_units(dataset)], drop=drop)

@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, DatasetError
-from assay.datasets.formats.losses import report_losses
+from assay.datasets.formats.losses import names_and_units, report_losses
 from assay.datasets.formats.minari.values import shape_of
 from assay.datasets.spaces import Dict, Space, Text, Tuple, infer_space, leaves
 
@@ -96,7 +96,7 @@ def writable_columns(dataset: Dataset, data_format: str) -> list[str]:
         in_place = top in _STANDARD and (top != "infos" or rest)
         fits = in_place and _fits(dataset.column(name), data_format)
         (stored if fits else left_out).append(name)
-    report_losses(dataset, "Minari", left_out)
+    report_losses(dataset, "Minari", left_out, names_and_units(dataset))
     swapped = [name for name in stored if not dataset.column(name).dtype.isnative]
     if swapped and data_format != "hdf5":
         warnings.warn(

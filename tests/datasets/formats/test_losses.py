@@ -6,6 +6,7 @@ import ast
 import re
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,19 @@ def test_missing_labels_come_back_or_are_refused_by_name(
         for column in (column for column in dataset.columns if is_under(column, element)):
             before, after = dataset.column(column), loaded.column(column)
             assert before.reshape(-1).tobytes() == after.reshape(-1).tobytes()
+
+
+@pytest.mark.parametrize("name", writable_formats())
+def test_names_and_units_come_back_or_are_said_to_be_left_out(name: str, tmp_path: Path) -> None:
+    dataset = clean_dataset(steps=24, length=6, seed=0).replace({"costs": np.ones(24), "rewards": np.zeros(24)})
+    names = {"observations": ("hip", "knee", "ankle"), "actions": ("left", "right")}
+    units = {"observations": ("rad", "rad/s", "")}
+    dataset = dataset.replace(info=replace(dataset.info, names=names, units=units))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        costs = [] if name in ("assay", "npz", "dsrl") else ["costs"]
+        assay.save(dataset, tmp_path / "own-v0", format=name, drop=costs)
+    told = " ".join(str(item.message) for item in caught)
+    loaded = assay.load(tmp_path / "own-v0").info
+    assert dict(loaded.names) == names or "names of dimensions" in told
+    assert dict(loaded.units) == units or "units" in told
