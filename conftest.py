@@ -21,6 +21,17 @@ if "ASSAY_HOME" not in os.environ:
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the examples of a function once, where it is defined, and not again where a package offers it by `name_wrong_arguments`."""
+    items[:] = [item for item in items if not (isinstance(item, pytest.DoctestItem) and _is_offered_again(item))]
+
+
+def _is_offered_again(item: pytest.DoctestItem) -> bool:
+    examples = item.dtest
+    offered = None if examples is None else examples.globs.get(examples.name.rpartition(".")[2])
+    return item.path.name == "__init__.py" and hasattr(offered, "__wrapped__")
+
+
 @pytest.fixture(autouse=True)
 def _no_display(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")

@@ -177,7 +177,7 @@ def assess(
                     raise NotMeasurable(f"{name}: {reason}") from None
                 continue
             except DatasetError as error:
-                found = parts.measure_finite(name, of_steps=name in of_steps)
+                found = parts.measure_finite(name, name in of_steps, str(error))
                 if found is None:
                     if select is not None and name in select:
                         raise
@@ -257,7 +257,7 @@ class _Parts:
         self._left = labelled_parts(basis)  # each is made when a metric asks for it
         self._made: list[tuple[Measures, str]] = []
         self._finite: dict[bool, tuple[Measures, str] | None] = {}
-        self._on_finite: dict[str, int] = {}
+        self._on_finite: dict[str, list[str]] = {}  # which part -> what each metric met
 
     def measure(self, name: str, on_the_whole: Callable[[], Measure]) -> Measure:
         """Return the measure, of the first part that has the labels it needs.
@@ -282,7 +282,7 @@ class _Parts:
             return measure._replace(source=f"{measure.source}; {note}")
         raise lacking
 
-    def measure_finite(self, name: str, of_steps: bool) -> Measure | None:
+    def measure_finite(self, name: str, of_steps: bool, reason: str) -> Measure | None:
         """Return the measure of the part whose numbers are finite, or None where there is none, or it is not measurable."""
         if of_steps not in self._finite:
             found = finite_part(self._basis, of_steps)
@@ -295,15 +295,16 @@ class _Parts:
             measure = measures[name]()
         except (DatasetError, NotMeasurable):
             return None
-        self._on_finite[note] = self._on_finite.get(note, 0) + 1
+        self._on_finite.setdefault(note, []).append(reason)
         return measure._replace(source=f"{measure.source}; {note}")
 
     def notes(self) -> list[str]:
         """Say how many metrics were measured on the finite part, and what that is."""
-        return [
-            f"{count} metric{'s' if count != 1 else ''} met NaN or infinity and {'are' if count != 1 else 'is'} measured on {note}"
-            for note, count in self._on_finite.items()
-        ]
+        found = []
+        for note, reasons in self._on_finite.items():
+            metrics = "1 metric is" if len(reasons) == 1 else f"{len(reasons)} metrics are"
+            found.append(f"{metrics} measured on {note}: {reasons[0].partition('; ')[0]}")
+        return found
 
     def _part(self, number: int) -> tuple[Measures, str] | None:
         while len(self._made) <= number:

@@ -9,6 +9,8 @@ arXiv 2306.13085; published code `JaxCQL/dataset_utils.py` of Improbable-AI/harn
 
     p_(i,t) = exp(x_i / alpha) / sum_j T_j exp(x_j / alpha)
 
+    top                        p_(i,t) = 1 / (steps of the best k episodes by G), k = ceil(fraction E), and 0 for all others
+
 so an episode is drawn with probability proportional to T_i exp(x_i / alpha), and then one of its steps uniformly. AW
 discounts what luck in the first state gave; RW and AW agree where s_0 says nothing about the return. Published
 temperatures are 0.1 (IQL, TD3+BC) and 0.2 (CQL); lower is greedier.
@@ -27,6 +29,7 @@ What differs from the paper or its code, on purpose:
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -36,7 +39,8 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.missing import require_labels
 from assay.datasets.streaming import StepReader
-from assay.datasets.transform import Transform, register
+from assay.datasets.transform import register
+from assay.reweighting.weighting import Weighting
 
 __all__ = ["TrajectoryWeighting"]
 
@@ -45,15 +49,19 @@ _OF_SPREAD, _OF_SIZE = 1e-8, 1e-12
 
 
 @register("reweighting.trajectory")
-class TrajectoryWeighting(Transform):
+class TrajectoryWeighting(Weighting):
     """Weight the steps by how good their episode is (Hong et al. 2023; the module's text has the equations).
 
     Parameters
     ----------
-    score : "return" or "advantage"
-        RW or AW.
+    score : "return", "advantage" or "top"
+        RW, AW, or only the best episodes, all alike: the baseline that the paper compares with.
     temperature : float > 0
-        Lower is greedier; the best and the worst episode differ by exp(1 / temperature) in weight.
+        Of RW and AW. Lower is greedier; the best and the worst episode differ by exp(1 / temperature) in weight.
+    fraction : float in (0, 1]
+        Of "top": how many of the episodes. Of equal returns the earlier episode is the better one.
+    combine
+        As of `Weighting`.
 
     Raises
     ------
@@ -64,7 +72,8 @@ class TrajectoryWeighting(Transform):
 
     Notes
     -----
-    Writes the column `weights`, (N,) float64 of mean 1, in place of one that is there; all other columns are shared.
+    Writes the column `weights`, (N,) float64 of mean 1; all other columns are shared. `effective_sample_size` says how many
+    steps are left of it.
 
     Examples
     --------
@@ -76,17 +85,20 @@ class TrajectoryWeighting(Transform):
     [1.0, 1.0, 2.718]
     """
 
-    score: Literal["return", "advantage"] = "return"
+    score: Literal["return", "advantage", "top"] = "return"
     temperature: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    fraction: float = Field(default=0.1, gt=0, le=1)
 
-    def apply(self, dataset: Dataset) -> Dataset:
-        """Return the dataset with its `weights` column."""
+    def weigh(self, dataset: Dataset) -> np.ndarray:
+        """Return the same weight for all steps of an episode."""
         returns = _finite_returns(dataset)
+        if self.score == "top":
+            best = np.argsort(-returns, kind="stable")[: math.ceil(self.fraction * len(returns))]
+            return np.repeat(np.isin(np.arange(len(returns)), best).astype(np.float64), dataset.episode_lengths)
         scores = returns - _value_of_first_observation(dataset, returns) if self.score == "advantage" else returns
         # from the best episode down, so that the exponential cannot overflow
         weights = np.exp((_min_max(scores, returns) - 1) / self.temperature)
-        weights /= np.average(weights, weights=dataset.episode_lengths) if len(weights) else 1.0
-        return dataset.replace({"weights": np.repeat(weights, dataset.episode_lengths)})
+        return np.repeat(weights, dataset.episode_lengths)
 
 
 def _min_max(scores: np.ndarray, returns: np.ndarray) -> np.ndarray:

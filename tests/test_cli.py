@@ -34,6 +34,7 @@ COMMANDS = (
     "apply",
     "augment",
     "relabel actions",
+    "reweight",
     "metrics",
     "card",
     "train",

@@ -28,6 +28,7 @@ for _name in (
     "transforms",
     "augmentation",
     "relabeling",
+    "reweighting",
     "rewards",
     "metrics",
     "training",

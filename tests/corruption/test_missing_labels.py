@@ -24,6 +24,9 @@ GIVEN: dict[str, dict[str, Any]] = {
     "datasets.tag": {"tags": {"best": [0, 3]}},
     "corruption.random": {"element": "observations"},
     "corruption.repair.outliers": {"element": "observations"},
+    "reweighting.column": {"of": "infos/step"},
+    "reweighting.tags": {"shares": {"early": 0.5}},
+    "reweighting.mixture": {"of": ["uniform", {"reweighting.column": {"of": "infos/step"}}]},
 }
 NEEDS_OTHERS = {"corruption.adversarial", "datasets.merge", "datasets.resample"}  # a victim, files, times
 ROOMS = ("corruption.", "datasets.", "reweighting.")
@@ -40,7 +43,8 @@ def lacking(element: str, how: str, seed: int = 1) -> Dataset:
         "rewards": generator.normal(size=STEPS).astype(np.float32),
         "terminations": step % 60 == 59,
         "truncations": (step % 30 == 29) & (step % 60 != 59),
-        "columns": {"infos/step": step},
+        "columns": {"infos/step": step, "weights": 1.0 + step % 2},
+        "episode_columns": {"tags/early": np.arange(EPISODES) < EPISODES // 2},
     }
     if how == "whole":
         given[element] = None
