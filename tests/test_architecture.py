@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("datasets", "corruption", "augmentation", "relabeling", "reweighting", "metrics", "baselines", "analysis")
 LIGHT = {"assay.baselines.runs.reader", "assay.baselines.runs.schema"}  # import neither torch nor an algorithm
-ENGINE = (  # what relabeling may import of baselines
+ENGINE = (  # what relabeling and reweighting may import of baselines
     "assay.baselines.engine.",
     "assay.baselines.networks",
     "assay.baselines.algorithms.algorithm",
@@ -63,8 +63,9 @@ def test_analysis_imports_of_baselines_the_readers_of_run_folders_only():
     assert imported_of_baselines("analysis") == LIGHT
 
 
-def test_relabeling_imports_of_baselines_the_engine_its_networks_and_the_contract_only():
-    found = imported_of_baselines("relabeling")
+@pytest.mark.parametrize("room", ["relabeling", "reweighting"])
+def test_rooms_that_train_import_of_baselines_the_engine_its_networks_and_the_contract_only(room):
+    found = imported_of_baselines(room)
     assert found
     assert {name for name in found if not name.startswith(ENGINE)} == set()
 
@@ -83,7 +84,9 @@ def test_a_room_may_import_datasets_alone_and_datasets_none(drawing):
     }
     between = {(source, target) for source, target in between if source != drawing.COMMAND_LINE}
     excepted = {
-        (source, target) for source, target in between if source.partition("/")[0] in ("analysis", "relabeling")
+        (source, target)
+        for source, target in between
+        if source.partition("/")[0] in ("analysis", "relabeling", "reweighting")
     }
     assert {target for _, target in excepted} == {"datasets", "baselines"}  # of these what the tests above say
     assert {target for _, target in between - excepted} == {"datasets"}
@@ -125,7 +128,7 @@ def test_a_room_cannot_be_imported_under_another_name(room):
 def test_importing_assay_is_light_and_its_datasets_pull_in_no_simulator_or_torch():
     code = (
         "import sys, json, assay; light = sorted(sys.modules); import assay.datasets, assay.metrics, assay.corruption;"
-        "import assay.relabeling;"
+        "import assay.relabeling, assay.reweighting;"
         "print(json.dumps([light, sorted(sys.modules)]))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

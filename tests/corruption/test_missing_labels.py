@@ -24,6 +24,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "datasets.tag": {"tags": {"best": [0, 3]}},
     "corruption.random": {"element": "observations"},
     "corruption.repair.outliers": {"element": "observations"},
+    "reweighting.density_ratio": {"updates": 2, "hidden": (4,)},
     "reweighting.column": {"of": "infos/step"},
     "reweighting.tags": {"shares": {"early": 0.5}},
     "reweighting.mixture": {"of": ["uniform", {"reweighting.column": {"of": "infos/step"}}]},
