@@ -5,7 +5,8 @@ Datasets keep Gymnasium's `EnvSpec` as JSON. Of it, this is what changes what an
     id                     of the registered environment
     kwargs                 without render_mode, which changes no number
     max_episode_steps      the time limit
-    additional_wrappers    those of gymnasium.wrappers are applied again; others are refused by name
+    additional_wrappers    those of gymnasium.wrappers are applied again, those that an environment of Assay's brings itself
+                           are not; others are refused by name
 
 Code that a dataset names is not imported: the entry point is that of the registered id, never the recorded one.
 """
@@ -25,6 +26,7 @@ __all__ = ["EnvironmentSpec", "evaluation_environment", "read_spec"]
 EVALUATION_SPEC = "eval_env_spec"  # in `DatasetInfo.extra`, as Minari calls it
 _RECORDERS = ("DataCollector", "OrderEnforcing", "PassiveEnvChecker", "RecordEpisodeStatistics", "RecordVideo")
 """Wrappers that observe only: without them every number is the same."""
+_OWN = "assay.datasets.environments."
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ def _wrapper(recorded: Any, environment_id: str) -> tuple[str, Mapping[str, Any]
     if name in _RECORDERS:
         return None
     entry_point = str(recorded.get("entry_point", "")) if isinstance(recorded, Mapping) else ""
+    if entry_point.startswith(_OWN):
+        return None  # the environment brings it itself
     kwargs = recorded.get("kwargs") if isinstance(recorded, Mapping) else None
     if entry_point.startswith("gymnasium.wrappers") and isinstance(kwargs, Mapping):
         return name, dict(kwargs)

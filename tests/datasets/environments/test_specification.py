@@ -12,6 +12,7 @@ from assay.datasets.collection.collect import collect
 from assay.datasets.collection.policies import UniformPolicy
 from assay.datasets.environments.envpool import EnvPoolEnvironments
 from assay.datasets.environments.pool import EnvironmentPool
+from assay.datasets.environments.record import families
 from assay.datasets.environments.specification import EnvironmentSpec, evaluation_environment, read_spec
 from assay.datasets.errors import CollectionError, ConfigError
 from assay.datasets.info import DatasetInfo
@@ -136,3 +137,25 @@ def test_more_data_is_collected_in_the_recorded_environment() -> None:
     collected = collect(spec, UniformPolicy(), steps=100, workers=0)
     assert collected.episode_lengths.tolist() == [25] * 4
     assert read_spec(collected.environment_spec) == spec
+
+
+OWN = [
+    record.environment_id for family in families() for record in family.environments if record.registration is not None
+]
+
+
+@pytest.mark.parametrize("environment_id", sorted(set(OWN)))
+def test_what_an_environment_of_assays_own_brings_itself_is_not_applied_again(environment_id: str) -> None:
+    pytest.importorskip("assay.datasets.environments.tasks")
+    try:
+        environment = gymnasium.make(environment_id)
+    except (ImportError, ConfigError, gymnasium.error.Error) as error:
+        pytest.skip(f"it needs an extra: {error}")
+    assert environment.spec is not None
+    recorded = read_spec(environment.spec.to_json())
+    environment.close()
+    assert recorded is not None
+    assert (recorded.id, recorded.wrappers) == (environment_id, ())
+    evaluated = evaluation_environment(DatasetInfo(env_spec=environment.spec.to_json()))
+    assert evaluated is not None
+    assert evaluated.id == environment_id
