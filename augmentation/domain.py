@@ -16,8 +16,6 @@ It works on whole blocks (see `assay.augmentation.segments`) and draws from the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -27,10 +25,10 @@ from assay.augmentation.simulator import Simulator
 from assay.datasets.dataset import Dataset
 from assay.datasets.environments.specification import EnvironmentSpec, read_spec
 from assay.datasets.errors import ConfigError
-from assay.datasets.info import json_value
-from assay.datasets.registry import Registry, checked_names
+from assay.datasets.parts import part_from_plain
+from assay.datasets.registry import Registry
 
-__all__ = ["Domain", "domain_from_plain", "domain_of", "part_from_plain", "part_to_plain"]
+__all__ = ["Domain", "domain_from_plain", "domain_of"]
 
 
 class Domain(ABC):
@@ -121,25 +119,4 @@ def domain_from_plain(plain: Any) -> Domain:
     >>> domain_from_plain({"point_maze": {"map": "umaze"}}).map
     'umaze'
     """
-    return cast(Domain, part_from_plain(plain, Domain.registry))
-
-
-def part_from_plain(plain: Any, registry: Registry[Any]) -> Any:
-    """Build what a registry holds from `{name: parameters}` or a name; what is an object already stays."""
-    if not isinstance(plain, str | Mapping):
-        if hasattr(type(plain), "registry") and type(plain).registry is registry:
-            return plain
-        raise ConfigError(
-            f"{registry.kind}={plain!r}: expected a {registry.kind}, or a mapping of its name to its parameters"
-        )
-    if isinstance(plain, str):
-        plain = {plain: {}}
-    if len(plain) != 1:
-        raise ConfigError(f"{registry.kind}={plain!r}: expected a mapping of one name to its parameters")
-    ((name, parameters),) = plain.items()
-    return registry.find(str(name))(**checked_names(f"{registry.kind} {name}", parameters or {}))
-
-
-def part_to_plain(part: Any) -> dict[str, Any]:
-    """Return `{name: parameters}` of a domain or a guide."""
-    return {part.name: {item.name: json_value(getattr(part, item.name)) for item in fields(part)}}
+    return cast(Domain, part_from_plain(plain, Domain.registry, Domain))

@@ -20,17 +20,17 @@ from typing import Annotated, Any
 import numpy as np
 import pydantic
 
-from assay.augmentation.domain import part_from_plain, part_to_plain
 from assay.augmentation.guides import Guide, PotentialGuide
 from assay.augmentation.random import DomainAugmentation
 from assay.augmentation.segments import Segments
+from assay.datasets.parts import part_from_plain, part_to_plain
 from assay.datasets.transform import register
 
 __all__ = ["GuidedAugmentation"]
 
 
 def _guide_from_plain(plain: Any) -> Any:
-    return part_from_plain(plain, Guide.registry)
+    return part_from_plain(plain, Guide.registry, Guide)
 
 
 @register("augmentation.guided")

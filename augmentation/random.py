@@ -20,11 +20,12 @@ from typing import Annotated, Any
 import numpy as np
 import pydantic
 
-from assay.augmentation.domain import Domain, domain_from_plain, domain_of, part_to_plain
+from assay.augmentation.domain import Domain, domain_from_plain, domain_of
 from assay.augmentation.proposals import SegmentAugmentation
 from assay.augmentation.segments import Segments
 from assay.augmentation.simulator import Simulator
 from assay.datasets.dataset import Dataset
+from assay.datasets.parts import part_to_plain
 from assay.datasets.progress import Auto, Progress
 from assay.datasets.transform import register
 

@@ -67,7 +67,11 @@ class ColumnWeighting(Weighting):
 
     def weigh(self, dataset: Dataset) -> np.ndarray:  # noqa: D102
         values = self._values(dataset)
-        known = np.isfinite(values)
+        if len(wrong := np.flatnonzero(np.isinf(values))):
+            raise DatasetError(
+                f"column {self.of} is {values[wrong[0]]} at step {wrong[0]}; a score is a finite number, or NaN"
+            )
+        known = ~np.isnan(values)
         if not known.any():
             raise DatasetError(f"column {self.of} holds no finite number")
         if self.form == "proportional":

@@ -124,7 +124,8 @@ class DensityRatioWeighting(Weighting):
 
         require_labels(dataset, "actions", "rewards", by="a density ratio")
         drawn = dataset if self.combine == "product" else dataset.replace({"weights": None})
-        low, high = float(dataset.rewards.min()), float(dataset.rewards.max())
+        finite = dataset.rewards[np.isfinite(dataset.rewards)]  # training names those that are not
+        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
         if not high > low:
             raise DatasetError(f"all rewards are {low:g}: no step is worth more than another")
         algorithm = DensityRatio(

@@ -75,6 +75,10 @@ class MixtureWeighting(Weighting):
             raise ValueError(f"shares: {len(self.of)} numbers that add up to 1 are needed, not {list(shares)}")
         return self
 
+    @property
+    def costly(self) -> bool:  # noqa: D102
+        return any(part is not None and part.costly for part in self.of)
+
     def _shares(self) -> tuple[float, ...]:
         return self.shares or tuple(1 / len(self.of) for _ in self.of)
 

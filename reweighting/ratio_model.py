@@ -96,6 +96,10 @@ def action_scale(dataset: Dataset) -> ActionScale:
     if not isinstance(actions, np.ndarray):
         raise ConfigError("actions are nested; a density ratio sees flat vectors or categories")
     if actions.dtype.kind in "iu":
+        if actions.size != len(actions):
+            raise ConfigError(
+                f"actions are {actions.dtype} of shape {list(actions.shape[1:])}; a density ratio sees floats or one category"
+            )
         return ActionScale.of_discrete(int(actions.max()) - int(actions.min()) + 1, int(actions.min()))
     low, high = (bound.astype(np.float64).ravel() for bound in (actions.min(0), actions.max(0)))
     return ActionScale.of(low, np.where(high > low, high, low + 1.0))

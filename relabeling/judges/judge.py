@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from assay.datasets.errors import ConfigError
-from assay.datasets.info import json_value
-from assay.datasets.registry import Registry, checked_names
+from assay.datasets.parts import part_from_plain, part_to_plain
+from assay.datasets.registry import Registry
 
 __all__ = ["JUDGES", "Frames", "Judge", "Pairs", "Segments", "judge_from_plain", "judge_to_plain"]
 
@@ -77,20 +75,9 @@ def judge_from_plain(plain: Any) -> Judge:
     >>> judge_from_plain({"scripted": {"mistake": 0.1}}).mistake
     0.1
     """
-    if not isinstance(plain, str | Mapping) and isinstance(plain, Judge):
-        if not is_dataclass(plain):
-            raise ConfigError(
-                f"{type(plain).__name__} is no dataclass: a record of the history holds a judge by its fields"
-            )
-        return plain
-    if isinstance(plain, str):
-        plain = {plain: {}}
-    if not isinstance(plain, Mapping) or len(plain) != 1:
-        raise ConfigError(f"judge={plain!r}: expected a judge, or a mapping of its name to its parameters")
-    ((name, parameters),) = plain.items()
-    return JUDGES.find(str(name))(**checked_names(f"judge {name}", parameters or {}))
+    return cast(Judge, part_from_plain(plain, JUDGES, Judge))
 
 
 def judge_to_plain(judge: Judge) -> dict[str, Any]:
     """Return `{name: parameters}` of a judge."""
-    return {judge.name: {item.name: json_value(getattr(judge, item.name)) for item in fields(cast(Any, judge))}}
+    return part_to_plain(judge)

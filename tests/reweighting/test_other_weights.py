@@ -150,6 +150,8 @@ def test_what_cannot_be_weighted_is_refused_with_the_place():
         ColumnWeighting(of="infos/cost", form="proportional")(dataset)
     with pytest.raises(DatasetError, match="no finite number"):
         ColumnWeighting(of="infos/none")(dataset)
+    with pytest.raises(DatasetError, match="is inf at step 2; a score is a finite number"):
+        ColumnWeighting(of="infos/far")(dataset.replace({"infos/far": np.array([0.0, 1.0, np.inf, 2.0])}))
     with pytest.raises(ConfigError, match="a row more for each episode"):
         ColumnWeighting(of="observations")(dataset)
     with pytest.raises(UnknownNameError, match="god"):

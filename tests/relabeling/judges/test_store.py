@@ -122,7 +122,8 @@ from tests.relabeling.judges.grey import random_pairs
 pairs, _ = random_pairs(300)
 log = open(sys.argv[2], "a", buffering=1)
 def ask(images):
-    time.sleep(0.01)
+    if len(open(sys.argv[2]).readlines()) >= int(sys.argv[3]):
+        time.sleep(3600)  # until it is killed
     log.write(f"{images[0].mean()} {images[1].mean()}\\n")
     return Answer(float(images[1].mean() > images[0].mean()))
 with AnswerStore(sys.argv[1]) as store:
@@ -132,10 +133,10 @@ with AnswerStore(sys.argv[1]) as store:
 
 def test_a_killed_labelling_goes_on_and_asks_again_only_what_was_under_way(tmp_path):
     store, log = tmp_path / "a.sqlite", tmp_path / "log"
-    command = [sys.executable, "-c", WORKER, str(store), str(log)]
+    command = [sys.executable, "-c", WORKER, str(store), str(log)]  # and after how many answers it stops answering
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    process = subprocess.Popen(command, cwd=root, env=environment)
+    process = subprocess.Popen([*command, "60"], cwd=root, env=environment)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not log.exists() or log.read_text().count("\n") < 60):
         time.sleep(0.01)
@@ -144,7 +145,7 @@ def test_a_killed_labelling_goes_on_and_asks_again_only_what_was_under_way(tmp_p
     with AnswerStore(store) as kept:
         before = len(kept)
     assert 40 <= before < 300
-    subprocess.run(command, cwd=root, env=environment, check=True, timeout=120)
+    subprocess.run([*command, "1000000"], cwd=root, env=environment, check=True, timeout=120)
     pairs, truth = random_pairs(300)
     lines = log.read_text().splitlines()
     distinct = {
