@@ -19,7 +19,7 @@ __all__ = ["MixtureWeighting"]
 def _parts(plain: Any) -> tuple[Weighting | None, ...]:
     if not isinstance(plain, list | tuple) or not plain:
         raise ConfigError(
-            'of: expected a list of weightings, such as [{"reweighting.trajectory": {"score": "return"}}, "uniform"]'
+            'expected a list of weightings, such as [{"reweighting.trajectory": {"score": "return"}}, "uniform"]'
         )
     made = [_part(item) for item in plain]
     return tuple(made)
@@ -34,7 +34,7 @@ def _part(item: Any) -> Weighting | None:
         ((name, parameters),) = item.items()
         item = make_transform(name, parameters or {})
     if not isinstance(item, Weighting):
-        raise ConfigError(f"of: {item!r} is no weighting")
+        raise ConfigError(f"{item!r} is no weighting")
     return item
 
 
