@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
+import os
 import time
 from collections.abc import Callable
 
@@ -31,6 +33,7 @@ from assay.baselines.engine.population import Member, Population
 from assay.datasets.transitions import Transitions
 
 OBSERVATION, ACTION, BATCH, STEPS = 17, 6, 256, 200_000
+Work = Callable[[], int]  # does some updates and says how many
 
 
 def data() -> Transitions[np.ndarray]:
@@ -185,25 +188,34 @@ class Counter(TorchDispatchMode):
         return results
 
 
-def count(work: Callable[[], int]) -> tuple[float, float, float]:
-    """Return operations, bytes and floating-point operations of matrix products per update."""
+def count(population: Population) -> tuple[float, float, float]:
+    """Return operations, bytes and floating-point operations of matrix products per update of all members, run eagerly."""
+    population._run(population._now, 0, population.unroll)  # makes what lasts
     with Counter() as counter, FlopCounterMode(display=False) as flops:
-        updates = work()
+        population._run(population._now, 0, updates := population.unroll)
     return counter.operations / updates, counter.bytes / updates, flops.get_total_flops() / updates
 
 
-def kernels(work: Callable[[], int]) -> float:
-    """Return the CUDA kernels per update that the profiler sees."""
+def kernels(work: Work, listed: int) -> tuple[float, str]:
+    """Return the CUDA kernels per update that the profiler sees, and a table of those that take most of the time."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         updates = work()
         torch.cuda.synchronize()
-    return sum(item.count for item in profile.key_averages()) / updates
+    found = sorted(profile.key_averages(), key=lambda item: -item.self_device_time_total)
+    total = sum(item.self_device_time_total for item in found)
+    lines = [
+        f"  {item.self_device_time_total / total:7.1%}{item.count / updates:8.2f}  {item.key[:110]}"
+        for item in found[:listed]
+    ]
+    return sum(item.count for item in found) / updates, "\n".join(lines)
 
 
 def limits(device: str) -> tuple[float, float]:
     """Measure the device's rate of matrix products (FLOP/s, at the precision in force) and of copies (bytes/s)."""
-    large = torch.randn(8192, 8192, device=device)
-    block, other = (torch.empty(1 << 28, dtype=torch.float32, device=device) for _ in range(2))
+    cuda = device.startswith("cuda")
+    size = 8192 if cuda else 256  # what a device needs to be busy; what lies in a core's cache
+    large = torch.randn(size, size, device=device)
+    block, other = (torch.empty(1 << (28 if cuda else 24), dtype=torch.float32, device=device) for _ in range(2))
 
     def product() -> int:
         torch.mm(large, large)
@@ -213,10 +225,10 @@ def limits(device: str) -> tuple[float, float]:
         other.copy_(block)
         return 1
 
-    return 2 * 8192**3 * rate(product, device, 1.0), 2 * block.nbytes * rate(copy_block, device, 1.0)
+    return 2 * size**3 * rate(product, device, 0.3), 2 * block.nbytes * rate(copy_block, device, 0.3)
 
 
-def rate(work: Callable[[], int], device: str, seconds: float) -> float:
+def rate(work: Work, device: str, seconds: float) -> float:
     """Return updates per CPU-second (CPU) or per second (CUDA), after a warm-up."""
     cuda = device.startswith("cuda")
 
@@ -232,70 +244,107 @@ def rate(work: Callable[[], int], device: str, seconds: float) -> float:
     return done / (clock() - start)
 
 
+def loops(name: str, transitions: Transitions[np.ndarray], members: int, device: str, peers: bool) -> dict[str, Work]:
+    """Return the loops that the engine takes turns with: one agent in PyTorch and in JAX, and JAX's own population."""
+    once = getattr(Plain(transitions, device), name)
+
+    def plain() -> int:
+        for _ in range(4):
+            once()
+        return 4
+
+    found: dict[str, Work] = {"plain": plain}
+    if peers and name != "bc":
+        from jax_loops import Loop
+
+        found["jax"] = Loop(name, transitions).run
+        if members > 1 and device != "cpu":  # a CPU's batched products make it slower than one after the other
+            found["jax vmap"] = Loop(name, transitions, members).run
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--algorithms", nargs="+", default=["bc", "td3_bc", "iql", "cql"])
-    parser.add_argument("--populations", type=int, nargs="+", help="default 1 4 12, on CUDA 1 4 16 64 256")
+    parser.add_argument("--populations", type=int, nargs="+", help="default 1 4 12, on CUDA 1 4 16 64 256 1024")
     parser.add_argument("--precisions", nargs="+", help="default highest medium, on CUDA highest high bf16")
-    parser.add_argument("--compile", action="store_true", help="compile the updates (CUDA)")
+    parser.add_argument("--compile", action="store_true", help="compile the updates")
+    parser.add_argument("--peers", action="store_true", help="the JAX loop beside the plain one; needs jax")
+    parser.add_argument(
+        "--profile", type=int, default=0, help="list so many kernels with their share of the time (CUDA)"
+    )
     parser.add_argument("--seconds", type=float, default=3.0, help="of each side")
     parser.add_argument("--rounds", type=int, default=3, help="in which the sides take turns; the best of each counts")
     options = parser.parse_args()
     cuda = options.device.startswith("cuda")
+    if options.peers:
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+        if options.threads == 1:
+            os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        if not cuda:
+            os.environ["JAX_PLATFORMS"] = "cpu"
     torch.set_num_threads(options.threads)
     transitions = data()
     laid_out = TrainingData.of(transitions, ActionScale.of(-np.ones(ACTION), np.ones(ACTION)), normalize=True)
     known = {item.name: item for item in (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)))}
+    names = ["plain", *(["jax"] if options.peers else []), *(["jax vmap"] if options.peers and cuda else [])]
     unit = "updates/s" if cuda else "updates/CPU-s"
-    columns = f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}{'plain':>10}{'ratio':>8}{'operations':>12}{'plain':>8}"
-    print(columns + (f"{'kernels':>9}{'of products':>12}{'of memory':>11}" if cuda else ""))
-    for name in options.algorithms:
+    columns = f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}" + "".join(f"{name:>11}" for name in names)
+    columns += f"{'of plain':>10}{'of jax':>8}{'operations':>12}{'of products':>12}"
+    print(columns + (f"{'of memory':>11}{'kernels':>9}{'ready, s':>9}" if cuda else ""), flush=True)
+    for name, precision, members in itertools.product(
+        options.algorithms,
+        options.precisions or (["highest", "high", "bf16"] if cuda else ["highest", "medium"]),
+        options.populations or ([1, 4, 16, 64, 256, 1024] if cuda else [1, 4, 12]),
+    ):
         algorithm = known[name]
-        for precision in options.precisions or (["highest", "high", "bf16"] if cuda else ["highest", "medium"]):
-            for members in options.populations or ([1, 4, 16, 64, 256] if cuda else [1, 4, 12]):
-                plain = Plain(transitions, options.device)
 
-                def baseline(once: Callable[[], None] = getattr(plain, name)) -> int:  # noqa: B008
-                    for _ in range(4):
-                        once()
-                    return 4
+        def made(compile: str | None, algorithm=algorithm, precision=precision, members=members) -> Population:
+            return Population(
+                [Member(algorithm, seed, 0) for seed in range(members)],
+                [laid_out],
+                1_000_000,
+                device=options.device,
+                bf16=precision == "bf16",
+                compile=compile,
+            )
 
-                torch.set_float32_matmul_precision("highest" if precision == "bf16" else precision)
-                population = Population(
-                    [Member(algorithm, seed, 0) for seed in range(members)],
-                    [laid_out],
-                    1_000_000,
-                    device=options.device,
-                    bf16=precision == "bf16",
-                    compile="inductor" if options.compile else None,
-                )
-                updates = 16 * population.unroll if cuda else max(2, 32 // members)
+        others = loops(name, transitions, members, options.device, options.peers)
+        own_precision = "highest" if precision == "bf16" else precision
+        torch.set_float32_matmul_precision(own_precision)
+        begin = time.perf_counter()
+        population = made("inductor" if options.compile else None)
+        updates = population.unroll * (16 if cuda else max(1, 2 // members))
 
-                def engine(population: Population = population, updates: int = updates, members: int = members) -> int:
-                    population.advance(updates)
-                    return updates * members
+        def engine(population: Population = population, updates: int = updates, members: int = members) -> int:
+            population.advance(updates)
+            return updates * members
 
-                def eager(population: Population = population, members: int = members) -> int:
-                    for number in range(population.period):
-                        population._one_update(number)
-                    return population.period
+        engine()
+        ready = time.perf_counter() - begin
+        best = dict.fromkeys(["engine", *others], 0.0)
+        for _ in range(options.rounds):
+            for side, work in others.items():
+                torch.set_float32_matmul_precision("highest")
+                best[side] = max(best[side], rate(work, options.device, options.seconds / options.rounds))
+            torch.set_float32_matmul_precision(own_precision)
+            best["engine"] = max(best["engine"], rate(engine, options.device, options.seconds / options.rounds))
 
-                base = own = 0.0
-                for _ in range(options.rounds):
-                    torch.set_float32_matmul_precision("highest")
-                    base = max(base, rate(baseline, options.device, options.seconds / options.rounds))
-                    torch.set_float32_matmul_precision("highest" if precision == "bf16" else precision)
-                    own = max(own, rate(engine, options.device, options.seconds / options.rounds))
-                operations, moved, flops = count(eager)
-                line = f"{algorithm.label:10}{precision:11}{members:8}{own:16,.1f}{base:10,.1f}{own / base:8.2f}"
-                line += f"{operations:12.0f}{count(baseline)[0]:8.0f}"
-                if cuda:
-                    products, memory = limits(options.device)
-                    line += f"{kernels(engine) * members:9.0f}{own / members * flops / products:12.1%}"
-                    line += f"{own / members * moved / memory:11.1%}"
-                print(line, flush=True)
+        eager = made(None)
+        operations, moved, flops = count(eager)
+        products, memory = limits(options.device)
+        own = best["engine"]
+        line = f"{algorithm.label:10}{precision:11}{members:8}{own:16,.1f}"
+        line += "".join(f"{best[each]:11,.1f}" if each in best else f"{'-':>11}" for each in names)
+        line += f"{own / best['plain']:10.2f}" + (f"{own / best['jax']:8.2f}" if "jax" in best else f"{'-':>8}")
+        line += f"{operations:12.0f}{own / members * flops / products:12.1%}"
+        if cuda:
+            started, table = kernels(engine, options.profile)
+            line += f"{own / members * moved / memory:11.1%}{started * members:9.0f}{ready:9.1f}"
+            line += f"\n{table}" if table else ""
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -210,9 +210,6 @@ class Population:
             raise ConfigError("datasets whose observations have different parts cannot share a population")
         self.shapes = self.data[0].shapes
         self.observation_size, self.action_size = self.data[0].observation_size, self.data[0].action_size
-        if compile == "inductor" and self.device.type == "cpu":
-            # Its vectorized integer code reads out of bounds (PyTorch 2.13), and matrix products bound a CPU anyway.
-            raise ConfigError("compiled updates are for CUDA; on a CPU they are no faster")
         if compile and streaming:
             raise ConfigError("compiled updates need their data on the device; streaming=True keeps it on the host")
 
@@ -420,9 +417,13 @@ class Population:
                 with torch.no_grad():
                     compiled()
                 slot += stage.period
-            else:
-                self._one_update(stage, first + slot, slot)
-                slot += 1
+                continue
+            together = updates - slot if self._compile is None else 1
+            with stage.draws.ahead(together):
+                for number in range(slot, slot + together):
+                    self._one_update(stage, first + number, number)
+                    stage.draws.proceed()
+            slot += together
 
     def _compiled(self, stage: _StageAtWork) -> Callable[[], object]:
         if stage.period_updates is None:

@@ -13,9 +13,10 @@ the update counter as a tensor.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -79,10 +80,57 @@ class Draws:
         self.dtype = dtype
         self.scope = scope
         self._keys: dict[str, torch.Tensor] = {}
+        self._places: dict[int, torch.Tensor] = {}
+        self._updates_ahead, self._now = 1, 0
+        self._drawn: dict[tuple[str, str, tuple[int, ...]], torch.Tensor] = {}  # [U, P, *shape]
 
     def scoped(self, name: str) -> Draws:
         """Return draws of the same members and updates whose purposes are apart from all others; `""` gives these."""
-        return Draws(self.seeds, self.update, self.dtype, f"{self.scope}{name}/") if name else self
+        if not name:
+            return self
+        found = Draws(self.seeds, self.update, self.dtype, f"{self.scope}{name}/")
+        found._places = self._places
+        return found
+
+    # ---------------------------------------------------------------- several updates at once
+
+    @contextlib.contextmanager
+    def ahead(self, updates: int) -> Iterator[None]:
+        """Draw the numbers of so many coming updates in one go, each purpose when it is first asked for.
+
+        They are the same numbers, by a fraction of the operations. Between two of the updates the counter grows by one and
+        `proceed` is called. Limits and probabilities must stay as they are meanwhile.
+        """
+        self._updates_ahead, self._now = updates, 0
+        try:
+            yield
+        finally:
+            self._updates_ahead, self._now = 1, 0
+            self._drawn.clear()
+
+    def proceed(self) -> None:
+        """Go on to the next of the updates that are drawn ahead; the counter has grown."""
+        self._now += 1
+
+    def _draw(
+        self, kind: str, purpose: str, shape: tuple[int, ...], make: Callable[[torch.Tensor], torch.Tensor], count: int
+    ) -> torch.Tensor:
+        """Return [P, *shape] numbers of the current update, made of `count` bits per member."""
+        wanted = (kind, purpose, shape)
+        if wanted not in self._drawn:
+            numbers = make(self._bits(purpose, count)).view(self._updates_ahead, len(self.seeds), *shape)
+            if self._updates_ahead == 1:
+                return numbers[0]
+            self._drawn[wanted] = numbers
+        return self._drawn[wanted][self._now]
+
+    def _bits(self, purpose: str, count: int) -> torch.Tensor:
+        """Return [U, P, count] int64 tensors of 64 random bits, for the updates that are drawn ahead."""
+        updates = self.update
+        if self._updates_ahead > 1:
+            updates = updates + torch.arange(-self._now, self._updates_ahead - self._now, device=updates.device)
+        state = _mix(self._key(purpose) + (updates[:, None] + 1) * _signed(_GOLDEN))
+        return _mix(state[..., None] + self._steps_to(count))
 
     def _key(self, purpose: str) -> torch.Tensor:
         if purpose not in self._keys:
@@ -91,15 +139,27 @@ class Draws:
             self._keys[purpose] = torch.tensor(keys, dtype=torch.int64, device=self.update.device)
         return self._keys[purpose]
 
+    def _steps_to(self, count: int) -> torch.Tensor:
+        """Return G * 1, ..., G * count, made once.
+
+        A compiler that saw the products made would fold them into its arithmetic of indices, which knows no overflow.
+        """
+        if count not in self._places:
+            self._places[count] = torch.arange(1, count + 1, device=self.update.device) * _signed(_GOLDEN)
+        return self._places[count]
+
+    # ---------------------------------------------------------------- numbers
+
     def bits(self, purpose: str, *shape: int) -> torch.Tensor:
         """Return [P, *shape] int64 tensors of 64 random bits."""
-        state = _mix(self._key(purpose) + (self.update + 1) * _signed(_GOLDEN))
-        position = torch.arange(1, math.prod(shape) + 1, device=self.update.device) * _signed(_GOLDEN)
-        return _mix(state[:, None] + position).view(len(self.seeds), *shape)
+        return self._draw("bits", purpose, shape, lambda bits: bits, math.prod(shape))
 
     def uniform(self, purpose: str, *shape: int) -> torch.Tensor:
         """Return [P, *shape] floats in [0, 1), multiples of 2**-24."""
-        return (_shift_right(self.bits(purpose, *shape), 40).float() * 2.0**-24).to(self.dtype)
+        return self._draw("uniform", purpose, shape, self._to_uniform, math.prod(shape))
+
+    def _to_uniform(self, bits: torch.Tensor) -> torch.Tensor:
+        return (_shift_right(bits, 40).float() * 2.0**-24).to(self.dtype)
 
     def events(self, purpose: str, probability: torch.Tensor, *shape: int) -> torch.Tensor:
         """Return [P, *shape] bool, True with each member's probability ([P, 1], rounded to a multiple of 2**-16).
@@ -107,21 +167,34 @@ class Draws:
         Four of them come from one number, for large masks.
         """
         count = math.prod(shape)
-        quarters = self.bits(purpose, -(-count // 4)).view(torch.int16)[:, :count]  # uniform in [-2**15, 2**15)
-        return (quarters < (probability * 2.0**16).round() - 2.0**15).view(len(self.seeds), *shape)
+
+        def to_events(bits: torch.Tensor) -> torch.Tensor:
+            quarters = bits.view(torch.int16)[..., :count]  # uniform in [-2**15, 2**15)
+            return quarters < (probability * 2.0**16).round() - 2.0**15
+
+        return self._draw("events", purpose, shape, to_events, -(-count // 4))
 
     def normal(self, purpose: str, *shape: int) -> torch.Tensor:
         """Return [P, *shape] standard normal floats (Box-Muller on the two halves of each draw)."""
-        bits = self.bits(purpose, *shape)
+        return self._draw("normal", purpose, shape, self._to_normal, math.prod(shape))
+
+    def _to_normal(self, bits: torch.Tensor) -> torch.Tensor:
         radius = (_shift_right(bits, 40) + 1).float() * 2.0**-24  # in (0, 1], so that the logarithm is finite
         angle = (bits & 0xFFFFFF).float() * (2.0 * math.pi * 2.0**-24)
         return (torch.sqrt(-2.0 * torch.log(radius)) * torch.cos(angle)).to(self.dtype)
 
     def integers(self, purpose: str, limits: torch.Tensor, *shape: int) -> torch.Tensor:
         """Return [P, *shape] int64 in [0, limit) for each member's limit ([P] int64, below 2**31)."""
-        high = _shift_right(self.bits(purpose, *shape), 32)
-        return (high * limits.view(-1, *[1] * len(shape))) >> 32
+
+        def to_integers(bits: torch.Tensor) -> torch.Tensor:
+            return (_shift_right(bits, 32) * limits[:, None]) >> 32
+
+        return self._draw("integers", purpose, shape, to_integers, math.prod(shape))
 
     def fractions(self, purpose: str, *shape: int) -> torch.Tensor:
         """Return [P, *shape] float64 in [0, 1), multiples of 2**-53: for draws from a cumulative distribution."""
-        return _shift_right(self.bits(purpose, *shape), 11).double() * 2.0**-53
+
+        def to_fractions(bits: torch.Tensor) -> torch.Tensor:
+            return _shift_right(bits, 11).double() * 2.0**-53
+
+        return self._draw("fractions", purpose, shape, to_fractions, math.prod(shape))

@@ -388,17 +388,6 @@ def test_the_cosine_schedule_ends_at_zero():
     assert made._learning_rate("critic").item() == pytest.approx(3e-4)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@by_name
-def test_a_cuda_graph_equals_eager_execution(algorithm):
-    graph = population(algorithm, [0, 1], device="cuda", dtype=torch.float64)
-    eager = population(algorithm, [0, 1], device="cuda", dtype=torch.float64, graph=False)
-    graph.advance(70)
-    eager.advance(70)
-    assert largest_difference(weights(graph, 0), weights(eager, 0)) < 1e-9
-    assert all(np.allclose(graph.metrics()[name], value) for name, value in eager.metrics().items())
-
-
 @pytest.mark.slow  # ten seconds each
 @by_name
 def test_compiled_updates_equal_eager_ones(algorithm):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from assay.baselines.engine.randomness import Draws
@@ -89,3 +93,35 @@ def test_events_happen_with_their_members_probability_and_do_not_depend_on_compa
     mask = together[1].double() - 0.75  # neighbours that share a number are independent
     for shift in (1, 2, 3, 4):
         assert abs((mask[:, shift:] * mask[:, :-shift]).mean().item()) < 0.003
+
+
+KINDS = {
+    "bits": lambda draws: draws.bits("a", 3, 5),
+    "uniform": lambda draws: draws.uniform("b", 7),
+    "normal": lambda draws: draws.normal("c", 4, 3),
+    "fractions": lambda draws: draws.fractions("d", 9),
+    "integers": lambda draws: draws.integers("e", torch.tensor([3, 1000, 2**31 - 1]), 11),
+    "events": lambda draws: draws.events("f", torch.tensor([[0.1], [0.5], [0.9]]), 13),
+}
+
+
+@given(st.integers(1, 17), st.integers(0, 2**40), st.data())
+def test_numbers_drawn_ahead_are_those_drawn_one_update_at_a_time(updates, first, data):
+    """Whatever is asked for, first in whichever of the updates, and how often."""
+    ahead, counter = Draws((0, 1, 2), torch.tensor([first])), torch.tensor([first])
+    ahead.update = counter
+    with ahead.ahead(updates):
+        for number in range(updates):
+            for kind in data.draw(st.lists(st.sampled_from(sorted(KINDS)), max_size=4)):
+                assert torch.equal(KINDS[kind](ahead), KINDS[kind](at(first + number)))
+            counter += 1
+            ahead.proceed()
+    assert torch.equal(KINDS["normal"](ahead), KINDS["normal"](at(first + updates)))  # and afterwards
+
+
+def test_what_was_drawn_ahead_is_dropped_when_an_update_fails():
+    draws = at(3)
+    with contextlib.suppress(ZeroDivisionError), draws.ahead(4):
+        draws.normal("c", 2)
+        _ = 1 / 0
+    assert torch.equal(draws.normal("c", 2), at(3).normal("c", 2))
