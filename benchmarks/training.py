@@ -196,10 +196,10 @@ def count(population: Population) -> tuple[float, float, float]:
     return counter.operations / updates, counter.bytes / updates, flops.get_total_flops() / updates
 
 
-def kernels(work: Work, listed: int) -> tuple[float, str]:
-    """Return the CUDA kernels per update that the profiler sees, and a table of those that take most of the time."""
+def kernels(population: Population, listed: int) -> tuple[float, str]:
+    """Return the CUDA kernels per update of all members that the profiler sees, and a table of those that take longest."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        updates = work()
+        population.advance(updates := population.unroll)  # few: a profiler takes long over many
         torch.cuda.synchronize()
     found = sorted(profile.key_averages(), key=lambda item: -item.self_device_time_total)
     total = sum(item.self_device_time_total for item in found)
@@ -316,7 +316,7 @@ def main() -> None:
         torch.set_float32_matmul_precision(own_precision)
         begin = time.perf_counter()
         population = made("inductor" if options.compile else None)
-        updates = population.unroll * (16 if cuda else max(1, 2 // members))
+        updates = population.unroll * (max(1, 256 // members) if cuda else max(1, 2 // members))
 
         def engine(population: Population = population, updates: int = updates, members: int = members) -> int:
             population.advance(updates)
@@ -341,8 +341,8 @@ def main() -> None:
         line += f"{own / best['plain']:10.2f}" + (f"{own / best['jax']:8.2f}" if "jax" in best else f"{'-':>8}")
         line += f"{operations:12.0f}{own / members * flops / products:12.1%}"
         if cuda:
-            started, table = kernels(engine, options.profile)
-            line += f"{own / members * moved / memory:11.1%}{started * members:9.0f}{ready:9.1f}"
+            started, table = kernels(population, options.profile)
+            line += f"{own / members * moved / memory:11.1%}{started:9.0f}{ready:9.1f}"
             line += f"\n{table}" if table else ""
         print(line, flush=True)
 

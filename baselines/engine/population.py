@@ -82,6 +82,13 @@ def pieces(first: int, updates: int, period: int, longest: int) -> Iterator[tupl
         first += length
 
 
+def _product_plus_bias(
+    bias: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor, *, beta: float = 1, alpha: float = 1
+) -> torch.Tensor:
+    """Take apart what a compiler does not look into: the addition then fuses with the activation that follows."""
+    return alpha * torch.bmm(inputs, weight) + beta * bias
+
+
 class _Sums:
     """Logged numbers of one phase, added up on the device; the host knows how many were added."""
 
@@ -450,7 +457,7 @@ class Population:
         try:
             for number in range(stage.period):
                 self._one_update(stage, number)  # creates what the first update creates
-            program = make_fx(period)()
+            program = make_fx(period, decomposition_table={torch.ops.aten.baddbmm.default: _product_plus_bias})()
         finally:
             self._tracing = False
             for network in self.networks.values():
