@@ -305,8 +305,27 @@ def detour_entry(random: CatalogEntry, task: ScriptedTask) -> CatalogEntry:
     return replace(random, name=f"{random.body}/detours", blocks=blocks, noise=noises, description=text)
 
 
+def mixture_entry(random: CatalogEntry, good: CatalogEntry, percent: int) -> CatalogEntry:
+    """Return random data with so many percent of good steps (Hong et al. 2023, arXiv 2306.13085)."""
+    level = good.name.partition("/")[2]
+    ((policy, _),), share = good.blocks, percent / 100
+    text = (
+        f"{percent}% of the steps as in {good.name} and the others uniform random actions in {good.environment_id} "
+        "(the mixtures of Hong et al. 2023, arXiv 2306.13085)."
+    )
+    assert isinstance(good.noise, float)
+    return replace(
+        random,
+        name=f"{random.body}/{RANDOM}-{level}-{percent}",
+        blocks=((policy, share), (RANDOM, 1 - share)),
+        noise=(good.noise, 0.0),
+        description=text,
+        reference_scores=good.reference_scores,
+    )
+
+
 def catalog() -> dict[str, CatalogEntry]:
-    """Return all entries by name.
+    """Return all entries by name; mixtures of random data with any other, which `find` makes, are not among them.
 
     Examples
     --------
@@ -322,7 +341,7 @@ def find(name: str) -> CatalogEntry:
     Parameters
     ----------
     name
-        ``"body/level"``.
+        ``"body/level"``; ``"body/random-<level>-<percent>"`` is random data with so many percent of that level's steps.
 
     Raises
     ------
@@ -333,11 +352,16 @@ def find(name: str) -> CatalogEntry:
     --------
     >>> find("hopper/medium").environment_id
     'Hopper-v5'
+    >>> find("pendulum/random-expert-5").blocks
+    (('expert', 0.05), ('random', 0.95))
     """
     known = entries()
     if name in known:
         return known[name]
     body, _, level = name.partition("/")
+    mixture = re.fullmatch(r"random-(.+)-([1-9]\d?)", level)
+    if mixture and f"{body}/{mixture[1]}" in known and len(known[f"{body}/{mixture[1]}"].blocks) == 1:
+        return mixture_entry(known[f"{body}/{RANDOM}"], known[f"{body}/{mixture[1]}"], int(mixture[2]))
     hint = ""
     if body in BODIES:
         absent = read_policies(body)["absent"]
