@@ -1,4 +1,4 @@
-"""Transforms that add data: moved as a domain allows, guided or at random, perturbed, mirrored."""
+"""Transforms that add data: moved as a domain allows, guided or at random, perturbed, mirrored, or rolled out in a learned model."""
 
 if __name__ != "assay.augmentation":
     raise ImportError(f"import this package as assay.augmentation, not as {__name__}")
@@ -6,6 +6,7 @@ if __name__ != "assay.augmentation":
 from assay.augmentation.domain import Domain
 from assay.augmentation.guided import GuidedAugmentation
 from assay.augmentation.guides import Guide, PotentialGuide, RewardGuide
+from assay.augmentation.model_based import ModelBasedAugmentation
 from assay.augmentation.random import RandomAugmentation
 from assay.augmentation.states import AmplitudeScaling, DimensionDropout, GaussianNoise, StateMixUp, UniformNoise
 from assay.augmentation.symmetry import Symmetry
@@ -18,6 +19,7 @@ __all__ = [
     "GaussianNoise",
     "Guide",
     "GuidedAugmentation",
+    "ModelBasedAugmentation",
     "PotentialGuide",
     "RandomAugmentation",
     "RewardGuide",

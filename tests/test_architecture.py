@@ -19,8 +19,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("datasets", "corruption", "augmentation", "relabeling", "reweighting", "metrics", "baselines", "analysis")
 LIGHT = {"assay.baselines.runs.reader", "assay.baselines.runs.schema"}  # import neither torch nor an algorithm
-ENGINE = (  # what relabeling and reweighting may import of baselines
+ENGINE = (  # what rooms of transforms may import of baselines
     "assay.baselines.engine.",
+    "assay.baselines.dynamics.",
     "assay.baselines.networks",
     "assay.baselines.algorithms.algorithm",
 )
@@ -63,8 +64,8 @@ def test_analysis_imports_of_baselines_the_readers_of_run_folders_only():
     assert imported_of_baselines("analysis") == LIGHT
 
 
-@pytest.mark.parametrize("room", ["relabeling", "reweighting"])
-def test_rooms_that_train_import_of_baselines_the_engine_its_networks_and_the_contract_only(room):
+@pytest.mark.parametrize("room", ["augmentation", "relabeling", "reweighting"])
+def test_rooms_that_train_import_of_baselines_the_engine_its_networks_dynamics_and_the_contract_only(room):
     found = imported_of_baselines(room)
     assert found
     assert {name for name in found if not name.startswith(ENGINE)} == set()
@@ -86,7 +87,7 @@ def test_a_room_may_import_datasets_alone_and_datasets_none(drawing):
     excepted = {
         (source, target)
         for source, target in between
-        if source.partition("/")[0] in ("analysis", "relabeling", "reweighting")
+        if source.partition("/")[0] in ("analysis", "augmentation", "relabeling", "reweighting")
     }
     assert {target for _, target in excepted} == {"datasets", "baselines"}  # of these what the tests above say
     assert {target for _, target in between - excepted} == {"datasets"}

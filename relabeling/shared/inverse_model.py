@@ -16,12 +16,12 @@ import torch
 from torch.nn import functional
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.engine.held_out import Networks, Rows, member_seeds, train_best
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.baselines.networks.network import Dropout
 from assay.relabeling.shared.labelling import Labelled
 from assay.relabeling.shared.predictors import Prediction, Predictor
-from assay.relabeling.shared.training import Networks, Rows, member_seeds, train_best
 
 __all__ = ["Inverse", "SquashedGaussians", "fit_inverse", "squashed_moments"]
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.engine.held_out import Networks, Rows, member_seeds, train_best
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.relabeling.shared.inverse_model import categorical_scores
 from assay.relabeling.shared.labelling import Labelled
 from assay.relabeling.shared.predictors import Prediction, Predictor
-from assay.relabeling.shared.training import Networks, Rows, member_seeds, train_best
 
 __all__ = ["OneStep", "fit_one_step"]
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import assay
+from assay.baselines.engine.held_out import Rows, member_seeds, train_best
 from assay.baselines.engine.randomness import Draws
 from assay.datasets.errors import AssayError, ConfigError, DatasetError
 from assay.relabeling import HideActions, InverseDynamicsLabels, RestoreTruth, UncertainLabels, label_error
 from assay.relabeling.shared.inverse_model import Inverse, gaussian_scores, score, squashed_moments
-from assay.relabeling.shared.training import Rows, member_seeds, train_best
 from assay.relabeling.shared.windows import Windows
 from tests.relabeling.systems import dataset_of, linear, moves, summed
 

@@ -1,4 +1,4 @@
-"""Training on the population engine, with the best weights on held-out rows kept.
+"""Supervised training on the population engine, with the best weights on held-out rows kept.
 
 All members of a model (seeds x splits x numbers of past states) are one population. Every so often the host stops, scores
 each member on the rows that were held out from it, and copies the weights of those that are better than ever.

@@ -1,0 +1,120 @@
+"""Observations and actions as flat vectors, which is how networks see them, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from assay.augmentation.segments import flat
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import DatasetError
+
+__all__ = ["ActionVectors", "ObservationVectors"]
+
+
+class ObservationVectors:
+    """Observations as flat vectors, whether they are one array or a nest of them, and back."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        leaves = flat("observations", dataset.observations)
+        for name, array in leaves.items():
+            if array.dtype.kind not in "fiub" or array.ndim > 2:
+                raise DatasetError(
+                    f"column {name!r} is {array.dtype} of shape {list(array.shape[1:])}; a model of the dynamics sees vectors of "
+                    "numbers, not images or texts"
+                )
+        self._leaves = {name: (array.shape[1:], array.dtype) for name, array in leaves.items()}
+        self.is_vector = list(leaves) == ["observations"]
+
+    def _together(self, observations: Any) -> np.ndarray:
+        arrays = flat("observations", observations).values()
+        together: np.ndarray = np.concatenate(
+            [np.asarray(each, np.float64).reshape(len(each), -1) for each in arrays], axis=1
+        )
+        return together
+
+    def states(self, dataset: Dataset) -> np.ndarray:
+        """Return the states of all steps, (N, observation)."""
+        found: np.ndarray = self._together(dataset.observations)[dataset.observation_rows]
+        return found
+
+    def pairs(self, dataset: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return states and next states of some steps."""
+        everything = self._together(dataset.observations)
+        places = dataset.observation_rows[rows]
+        if dataset.has_next_observations:
+            return everything[places], self._together(dataset.nested("next_observations"))[rows]
+        return everything[places], everything[places + 1]
+
+    def apart(self, states: np.ndarray) -> Any:
+        """Return rows (n, observation) as the dataset has them."""
+        made: dict[str, Any] = {}
+        start = 0
+        for name, (shape, dtype) in self._leaves.items():
+            width = int(np.prod(shape))
+            part = states[:, start : start + width].reshape(len(states), *shape)
+            start += width
+            made[name] = np.rint(part).astype(dtype) if dtype.kind in "iub" else part.astype(dtype)
+        if self.is_vector:
+            return made["observations"]
+        nest: dict[str, Any] = {}
+        for name, array in made.items():
+            *above, last = name.split("/")[1:]
+            place = nest
+            for key in above:
+                place = place.setdefault(key, {})
+            place[last] = array
+        return nest
+
+
+class ActionVectors:
+    """Actions as the networks see them: as they are, or one-hot where they are categories."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        actions = dataset.actions
+        if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "fiu" or actions.ndim > 2:
+            raise DatasetError(
+                "actions are nested or no vectors; a model of the dynamics sees flat vectors or categories"
+            )
+        self.shape, self.dtype = actions.shape[1:], actions.dtype
+        self.count: int | None = None
+        space = dataset.info.action_space
+        if actions.dtype.kind in "iu":
+            if actions.size != len(actions):
+                raise DatasetError(
+                    f"actions are {actions.dtype} of shape {list(self.shape)}: floats or one category are seen"
+                )
+            self.first = int(getattr(space, "start", actions.min()))
+            self.count = int(getattr(space, "n", int(actions.max()) - self.first + 1))
+            return
+        low, high = getattr(space, "low", None), getattr(space, "high", None)
+        flat_actions = np.asarray(actions, np.float64).reshape(len(actions), -1)
+        bounds = [
+            np.asarray(found, np.float64).ravel() if found is not None else own
+            for found, own in ((low, flat_actions.min(0)), (high, flat_actions.max(0)))
+        ]
+        finite = np.isfinite(bounds[0]) & np.isfinite(bounds[1])
+        self.bounds = (
+            np.where(finite, bounds[0], flat_actions.min(0)),
+            np.where(finite, bounds[1], flat_actions.max(0)),
+        )
+
+    def seen(self, actions: np.ndarray) -> np.ndarray:
+        """Return (n, action) floats."""
+        if self.count is None:
+            return np.asarray(actions, np.float64).reshape(len(actions), -1)
+        one_hot: np.ndarray = np.eye(self.count)[np.asarray(actions).reshape(-1) - self.first]
+        return one_hot
+
+    def random(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Return uniform actions, as the networks see them."""
+        if self.count is None:
+            return generator.uniform(*self.bounds, (count, len(self.bounds[0])))
+        one_hot: np.ndarray = np.eye(self.count)[generator.integers(self.count, size=count)]
+        return one_hot
+
+    def stored(self, seen: np.ndarray) -> np.ndarray:
+        """Return rows as the dataset has them."""
+        stored: np.ndarray = seen if self.count is None else seen.argmax(1) + self.first
+        return stored.astype(self.dtype).reshape(len(seen), *self.shape)
