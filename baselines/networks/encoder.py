@@ -119,7 +119,7 @@ class ConvolutionalEncoder(Specification):
             hidden = hidden.to(weight.dtype) if hidden.is_floating_point() else hidden.to(weight.dtype) / white
             hidden = functional.conv2d(hidden, weight.flatten(0, 1), bias.flatten(), stride=stride, groups=rows)
             hidden = torch.relu(hidden)
-        flat = hidden.view(batch, rows, -1).transpose(0, 1)
+        flat = hidden.reshape(batch, rows, -1).transpose(0, 1)
         weight, bias = next(tensors), next(tensors)
         return torch.relu(torch.baddbmm(bias, flat, weight))
 
