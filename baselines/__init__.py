@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.actor_critic.td3_bc import TD3BC
     from assay.baselines.algorithms.algorithm import Algorithm
     from assay.baselines.algorithms.direct import DirectAlgorithm
+    from assay.baselines.algorithms.discrete.bc import DiscreteBC
     from assay.baselines.algorithms.discrete.bcq import DiscreteBCQ
     from assay.baselines.algorithms.discrete.bve import BVE
     from assay.baselines.algorithms.discrete.cql import DiscreteCQL
@@ -67,6 +68,7 @@ __all__ = [
     "Algorithm",
     "DecisionTransformer",
     "DirectAlgorithm",
+    "DiscreteBC",
     "DiscreteBCQ",
     "DiscreteCQL",
     "DiscreteIQL",
@@ -100,6 +102,7 @@ _HOME_OF = {
     "DQN": "assay.baselines.algorithms.discrete.dqn",
     "QRDQN": "assay.baselines.algorithms.discrete.qrdqn",
     "REM": "assay.baselines.algorithms.discrete.rem",
+    "DiscreteBC": "assay.baselines.algorithms.discrete.bc",
     "DiscreteBCQ": "assay.baselines.algorithms.discrete.bcq",
     "CRR": "assay.baselines.algorithms.discrete.crr",
     "DiscreteIQL": "assay.baselines.algorithms.discrete.iql",

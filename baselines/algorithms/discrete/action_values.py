@@ -30,6 +30,7 @@ from assay.baselines.networks import MLP, ConvolutionalEncoder, FixedNetwork, Sp
 __all__ = [
     "ActionValues",
     "BootstrappedActionValues",
+    "DiscreteActions",
     "action_values",
     "encoded",
     "huber",
@@ -42,16 +43,13 @@ Weights = Literal["learned", "frozen", "target"]
 
 
 @dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
-class ActionValues(Algorithm):
-    """Base of algorithms whose critic has one output per action."""
+class DiscreteActions(Algorithm):
+    """Base of algorithms whose networks have outputs for every action."""
 
-    acting: ClassVar[tuple[str, ...]] = ("critic", "encoder")
-    valued_by: ClassVar[tuple[str, ...]] = ("critic", "encoder")
     discrete_actions: ClassVar[bool] = True
     continuous_actions: ClassVar[bool] = False
     image_observations: ClassVar[bool] = True
 
-    discount: float = Field(default=0.99, ge=0, le=1, kw_only=True)
     learning_rate: float = Field(default=1e-4, gt=0, kw_only=True)  # of Adam, for every network
     batch_size: int = Field(default=128, gt=0, kw_only=True)  # transitions per update
     hidden: tuple[int, ...] = Field(default=(256, 256, 256), kw_only=True)  # widths of the hidden layers
@@ -64,9 +62,6 @@ class ActionValues(Algorithm):
     def dataset_perspective(cls, **changes: Any) -> Self:
         """Return the settings of the Dataset Perspective study; `values_for(dataset)` has its discounts too."""
         return cls(**{**(presets_of(cls).otherwise or {}), **changes})
-
-    def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
-        return self.network(shapes, "critic", shapes.action_size)
 
     def network(
         self, shapes: Shapes, name: str, outputs: int, *, shared: bool = False, **options: Any
@@ -97,6 +92,19 @@ class ActionValues(Algorithm):
         if shapes.images and not shared:
             found[encoder_of(name)] = encoder
         return found | {name: head}
+
+
+@dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
+class ActionValues(DiscreteActions):
+    """Base of algorithms whose critic has one output per action."""
+
+    acting: ClassVar[tuple[str, ...]] = ("critic", "encoder")
+    valued_by: ClassVar[tuple[str, ...]] = ("critic", "encoder")
+
+    discount: float = Field(default=0.99, ge=0, le=1, kw_only=True)
+
+    def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
+        return self.network(shapes, "critic", shapes.action_size)
 
     def act(
         self, networks: Mapping[str, FixedNetwork], observations: Any, memory: Memory, draws: EpisodeDraws

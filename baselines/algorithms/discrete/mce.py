@@ -18,16 +18,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from assay.baselines.algorithms.algorithm import Losses, Phase, Setting
 from assay.baselines.algorithms.discrete.action_values import ActionValues, action_values, encoded, huber, of_taken
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.datasets.dataset import Dataset
 from assay.datasets.registry import register
 
-__all__ = ["MCE", "discounted_returns"]
+__all__ = ["MCE"]
 
 _COLUMN = "returns_to_go"  # laid out as plain sums, then discounted
 
@@ -47,9 +44,9 @@ class MCE(ActionValues):
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:
         """Lay a dataset out with the discounted returns from every step on."""
         data = super().training_data(dataset, action_scale)
-        starts = dict(zip((name for name, _ in data.columns), np.cumsum([0, *(size for _, size in data.columns)])))
+        names = [name for name, size in data.columns for _ in range(size)]
         rows = data.rows.copy()
-        rows[:, starts[_COLUMN]] = discounted_returns(rows[:, starts["rewards"]], data.remaining, self.discount)
+        rows[:, names.index(_COLUMN)] = dataset.returns_to_go(self.discount)[dataset.transition_steps()]
         return replace(data, rows=rows)
 
     def data_parameters(self) -> dict[str, Any]:  # noqa: D102
@@ -64,28 +61,3 @@ def loss(setting: Setting) -> Losses:
     values = of_taken(action_values(setting.networks, setting.batch.seen, "learned"), setting.batch.actions)
     errors = huber(values, setting.batch[_COLUMN])
     return Losses(encoded(setting, {"critic": errors}), {"critic_loss": errors, "q_mean": values.mean(-1)})
-
-
-def discounted_returns(
-    rewards: NDArray[Any], remaining: NDArray[np.integer[Any]], discount: float
-) -> NDArray[np.float64]:
-    """Return G (M,) of every row.
-
-    Parameters
-    ----------
-    rewards : (M,) array
-    remaining : (M,) int array
-        Rows left in the episode, the row itself included.
-    discount : float
-
-    Examples
-    --------
-    >>> discounted_returns(np.array([1.0, 1.0, 5.0]), np.array([2, 1, 1]), 0.5).tolist()
-    [1.5, 1.0, 5.0]
-    """
-    found = rewards.astype(np.float64)
-    order = np.argsort(remaining, kind="stable")  # the last rows of all episodes, then those before them, ...
-    levels = np.split(order, np.flatnonzero(np.diff(remaining[order])) + 1) if len(order) else []
-    for rows in levels[1:]:
-        found[rows] += discount * found[rows + 1]
-    return found

@@ -8,10 +8,9 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 
-from assay.baselines import BVE, CRR, DQN, MCE, QRDQN, REM, DiscreteBCQ, DiscreteCQL, DiscreteIQL, Job
+from assay.baselines import BVE, CRR, DQN, MCE, QRDQN, REM, DiscreteBC, DiscreteBCQ, DiscreteCQL, DiscreteIQL, Job
 from assay.baselines.algorithms.algorithm import Setting
 from assay.baselines.algorithms.discrete import bcq, crr, qrdqn
-from assay.baselines.algorithms.discrete.mce import discounted_returns
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.randomness import Draws
 from assay.datasets import Dataset
@@ -29,7 +28,8 @@ ROWS = np.arange(64)
 
 def made(algorithm, **different) -> Setting:
     """Two members, trained a little, whose target copies and networks have moved apart."""
-    other = type(algorithm)(**{**algorithm.parameters(), "discount": 0.9, **different})
+    changes = {"discount": 0.9} if hasattr(algorithm, "discount") else {}
+    other = type(algorithm)(**{**algorithm.parameters(), **changes, **different})
     data = [discrete_data(seed, extra=algorithm.extra_columns) for seed in (0, 1)]
     trained = Population([Member(algorithm, 0, 0), Member(other, 7, 1)], data, 100, dtype=torch.float64)
     trained.advance(5)
@@ -123,8 +123,6 @@ def test_the_returns_of_mce_are_sums_within_an_episode(discount):
         for start, end in zip(ends - lengths, ends)
         for row in range(start, end)
     ]
-    remaining = np.concatenate([np.arange(length, 0, -1) for length in lengths])
-    assert np.allclose(discounted_returns(rewards, remaining, discount), expected, atol=1e-12)
     dataset = Dataset.from_arrays(
         observations=generator.normal(size=(lengths.sum() + 4, 2)).astype(np.float32),
         actions=generator.integers(0, 2, lengths.sum()),
@@ -212,7 +210,34 @@ def test_heads_that_agree_make_rem_double_q_learning():
     assert loss_of(algorithm, mixed) == pytest.approx(loss_of(reference, plain), rel=1e-9)
 
 
-# -------------------------------------------------------------------- BCQ
+# -------------------------------------------------------------------- BC and BCQ
+
+
+def test_cloning_is_the_cross_entropy_of_the_actions_taken():
+    algorithm = DiscreteBC(**SMALL)
+    setting = made(algorithm)
+    s, a, *_ = batch_of(setting)
+    expected = -log_softmax(say(setting, s, name="actor"), 1)[ROWS, a].mean()
+    assert loss_of(algorithm, setting, "actor") == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_sampled_clone_acts_by_its_probabilities_and_another_takes_the_likeliest():
+    states = np.zeros((1, 4_000, 3))
+    found = []
+    for sampled in (False, True):
+        algorithm = DiscreteBC(**SMALL, sampled=sampled)
+        trained = Population([Member(algorithm, 0, 0)], [discrete_data()], 10)
+        found.append(np.bincount(trained.act(states)[0, :, 0].astype(int), minlength=ACTIONS) / 4_000)
+    logits = trained.networks["actor"](
+        torch.from_numpy(
+            (states[:, :1] - trained.data[0].observation_scale.mean) / trained.data[0].observation_scale.scale
+        ).float(),
+        weights="frozen",
+    )
+    probabilities = softmax(logits[0, 0].numpy())
+    assert probabilities.min() > 0.05
+    assert found[0].max() == 1.0
+    assert np.allclose(found[1], probabilities, atol=4 * np.sqrt(0.25 / 4_000))
 
 
 def test_bcq_maximizes_over_the_likely_actions_and_clones_with_small_logits():

@@ -9,13 +9,28 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import BC, BVE, CRR, DQN, MCE, QRDQN, REM, DiscreteBCQ, DiscreteCQL, DiscreteIQL
+from assay.baselines import (
+    BC,
+    BVE,
+    CRR,
+    DQN,
+    MCE,
+    QRDQN,
+    REM,
+    DiscreteBC,
+    DiscreteBCQ,
+    DiscreteCQL,
+    DiscreteIQL,
+    Job,
+    train,
+)
 from tests.baselines.algorithms.grid import chosen, corridor, grid, trained, two_doors
 
 SMALL = {"hidden": (64,), "batch_size": 64, "learning_rate": 1e-3}
 COPIES = {**SMALL, "target_update_every": 20}
 UPDATES = 1_500
 
+CLONING = [BC(**SMALL), DiscreteBC(**SMALL)]
 OF_THE_BEHAVIOUR = [BVE(**SMALL), MCE(**SMALL)]
 UNCONSTRAINED = [DQN(**COPIES), DQN(**COPIES, double=False), QRDQN(**COPIES, quantiles=10), REM(**COPIES, heads=10)]
 CONSTRAINED = [
@@ -54,9 +69,10 @@ def test_random_walks_are_enough_for_the_shortest_paths(algorithm, random_walks)
     assert np.allclose(optimal[np.arange(8), actions], optimal[:-1].max(1))
 
 
-def test_cloning_random_walks_is_not(random_walks):
+@pytest.mark.parametrize("algorithm", CLONING, ids=named)
+def test_cloning_random_walks_is_not(algorithm, random_walks):
     optimal = grid(3).optimal()
-    actions = chosen(trained(BC(**SMALL), random_walks, UPDATES), 9)[:, :-1]
+    actions = chosen(trained(algorithm, random_walks, UPDATES), 9)[:, :-1]
     assert (optimal[np.arange(8), actions] < optimal[:-1].max(1) - 1e-6).sum(1).min() > 2
 
 
@@ -123,10 +139,10 @@ def test_without_a_constraint_an_action_that_the_data_lacks_is_taken(algorithm, 
     assert (actions == 2).mean() > 0.7
 
 
-@pytest.mark.parametrize("algorithm", [BC(**SMALL), *CONSTRAINED], ids=named)
+@pytest.mark.parametrize("algorithm", [*CLONING, *CONSTRAINED], ids=named)
 def test_a_constraint_keeps_to_the_best_action_of_the_data(algorithm, without_traps):
     changes = {"alpha": 1.0} if isinstance(algorithm, DiscreteCQL) else {}
-    if not isinstance(algorithm, BC):
+    if algorithm not in CLONING:
         algorithm = with_discount(algorithm, 0.95, **changes)
     actions = chosen(trained(algorithm, without_traps, UPDATES, seeds=(0, 1, 2)), 5)
     assert (actions == 1).all()
@@ -148,6 +164,7 @@ def test_cql_with_a_large_alpha_is_cloning_and_with_none_is_q_learning(mostly_wr
     dataset, wrong = mostly_wrong
     cloned = chosen(trained(BC(**SMALL), dataset, UPDATES), 16)[:, :-1]
     assert (cloned == wrong[:-1]).all()
+    assert (chosen(trained(DiscreteBC(**SMALL), dataset, UPDATES), 16)[:, :-1] == cloned).all()
     large, none = (
         chosen(trained(with_discount(DiscreteCQL(alpha, **COPIES), 0.9), dataset, UPDATES), 16)[:, :-1]
         for alpha in (1_000.0, 0.0)
@@ -183,3 +200,25 @@ def test_crr_and_iql_without_advantages_are_cloning(mostly_wrong):
     dataset, wrong = mostly_wrong
     for algorithm in (CRR(**COPIES, weighting="exponential", temperature=1e6), DiscreteIQL(0.8, 0.0, **COPIES)):
         assert (chosen(trained(algorithm, dataset, UPDATES), 16)[:, :-1] == wrong[:-1]).all()
+
+
+# -------------------------------------------------------------------- runs
+
+
+def test_a_run_acts_and_values_and_members_of_mce_see_returns_of_their_own_discount(tmp_path, random_walks):
+    few = {"hidden": (8,), "batch_size": 16, "learning_rate": 1e-2}
+    kinds = [*CLONING, *OF_THE_BEHAVIOUR, *UNCONSTRAINED, *CONSTRAINED]
+    small = [type(each)(**{**each.parameters(), **few}) for each in kinds]
+    near, far = MCE(**few, discount=0.0), MCE(**few, discount=0.9)
+    jobs = [Job(each, random_walks, variant=f"{number}") for number, each in enumerate([*small, near, far])]
+    runs = train(jobs, steps=200, runs=tmp_path, evaluation=None)
+    states = np.arange(9.0)[:, None]
+    for run, algorithm in zip(runs, small):
+        assert run.status == "finished", run.error
+        assert set(run.policy(states)[:, 0]) <= {0.0, 1.0, 2.0, 3.0}
+        if algorithm not in small[: len(CLONING)]:
+            values = run.q_values(states, np.zeros(9, int))
+            assert values.shape == (2 if isinstance(algorithm, DiscreteIQL) else 1, 9)
+    up, left = (np.full(9, action) for action in (0, 2))
+    assert np.abs(runs[-2].q_values(states, left)[0, :4]).max() < 0.1
+    assert runs[-1].q_values(states, up)[0, :4].min() > 0.1

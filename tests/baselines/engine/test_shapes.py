@@ -17,6 +17,7 @@ from assay.baselines import (
     QRDQN,
     REM,
     TD3BC,
+    DiscreteBC,
     DiscreteBCQ,
     DiscreteCQL,
     DiscreteIQL,
@@ -182,7 +183,9 @@ def test_a_member_that_sees_images_equals_the_same_job_alone():
     assert max(float((left[name] - right[name]).abs().max()) for name in left) < 1e-9
 
 
-@pytest.mark.parametrize("make", [BVE, MCE, DQN, QRDQN, REM, DiscreteBCQ, CRR, DiscreteIQL], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "make", [DiscreteBC, BVE, MCE, DQN, QRDQN, REM, DiscreteBCQ, CRR, DiscreteIQL], ids=lambda each: each.name
+)
 def test_every_discrete_algorithm_has_encoders_of_its_members_own(make):
     few = {"quantiles": 3} if make is QRDQN else {"heads": 3} if make is REM else {}
     job = Job(make(**TINY, **few), pictures(60))
