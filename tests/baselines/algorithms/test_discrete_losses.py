@@ -153,12 +153,13 @@ def test_qrdqn_is_quantile_regression_at_the_midpoints(double):
     choosing = say(setting, s2).reshape(64, ACTIONS, 5) if double else later
     targets = r[:, None] + 0.9 * bootstrap[:, None] * later[ROWS, choosing.mean(2).argmax(1)]
     found = say(setting, s).reshape(64, ACTIONS, 5)[ROWS, a]
-    total = 0.0
-    for row in range(64):
-        for level, quantile in zip((0.1, 0.3, 0.5, 0.7, 0.9), found[row]):
-            u = targets[row] - quantile
-            total += np.mean(np.abs(level - (u < 0)) * huber(u))
-    assert loss_of(algorithm, setting) == pytest.approx(total / 64, rel=1e-9)
+
+    def regression(levels):
+        u = targets[:, None, :] - found[:, :, None]  # [row, quantile, target]
+        return (np.abs(np.array(levels)[:, None] - (u < 0)) * huber(u)).mean(2).sum(1).mean()
+
+    assert loss_of(algorithm, setting) == pytest.approx(regression([0.1, 0.3, 0.5, 0.7, 0.9]), rel=1e-9)
+    assert abs(regression([0.2, 0.4, 0.6, 0.8, 1.0]) / regression([0.1, 0.3, 0.5, 0.7, 0.9]) - 1) > 1e-3  # as released
 
 
 def test_the_quantiles_that_minimize_the_loss_are_those_at_the_midpoints_and_keep_the_mean():
@@ -189,16 +190,19 @@ def test_rem_shares_one_mixture_between_value_choice_and_target(double):
     shares = setting.draws.uniform("mixture of the heads", 4)[MEMBER].numpy()
     mixture = shares / shares.sum()
 
-    def mixed(states, weights="learned"):
+    def mixed(states, weights="learned", mixture=mixture):
         return say(setting, states, weights).reshape(64, ACTIONS, 4) @ mixture
 
-    later = mixed(s2, "target")
-    y = r + 0.9 * bootstrap * later[ROWS, (mixed(s2) if double else later).argmax(1)]
-    assert loss_of(algorithm, setting) == pytest.approx(huber(mixed(s)[ROWS, a] - y).mean(), rel=1e-9)
+    def expected(*others):
+        later = mixed(s2, "target", *others)
+        y = r + 0.9 * bootstrap * later[ROWS, (mixed(s2) if double else later).argmax(1)]
+        return huber(mixed(s)[ROWS, a] - y).mean()
+
+    assert loss_of(algorithm, setting) == pytest.approx(expected(), rel=1e-9)
+    assert abs(expected(mixture[::-1]) / expected() - 1) > 1e-3  # another mixture in the target, as released
 
 
 def test_heads_that_agree_make_rem_double_q_learning():
-    """A mixture drawn apart for each of Q(s), Q(s') and the target would pass this; the test above is the one that it fails."""
     algorithm, reference = REM(**COPIES, heads=4), DQN(**COPIES)
     mixed, plain = made(algorithm), made(reference)
     for buffer in ("buffer", "target_buffer"):

@@ -69,9 +69,10 @@ def test_what_is_there_is_not_made_again_and_the_table_says_what_was_changed(mad
     assert len(header.split("|")) == len(row.split("|"))
 
 
-def test_the_plans_are_the_published_ones() -> None:
-    assert {name: (plan.config.discount, plan.steps, plan.config.replay_size) for name, plan in PLANS.items()} == {
-        "cartpole": (0.95, 100_000, 50_000),
+def test_the_plans_are_the_published_ones_or_say_what_was_changed() -> None:
+    published = {name: plan for name, plan in PLANS.items() if not plan.changed}
+    assert PLANS.keys() - published.keys() == {"cartpole"}
+    assert {name: (plan.config.discount, plan.steps, plan.config.replay_size) for name, plan in published.items()} == {
         "mountaincar": (0.99, 100_000, 50_000),
         "lavagap": (0.95, 100_000, 50_000),
         "dynamic-obstacles": (0.95, 100_000, 50_000),
