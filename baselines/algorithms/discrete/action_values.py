@@ -32,11 +32,11 @@ __all__ = [
     "BootstrappedActionValues",
     "DiscreteActions",
     "action_values",
-    "encoded",
     "huber",
     "of_taken",
     "outputs_of",
     "per_action",
+    "with_encoders",
 ]
 
 Weights = Literal["learned", "frozen", "target"]
@@ -126,9 +126,7 @@ class BootstrappedActionValues(ActionValues):
     """Base of those that bootstrap on a hard target copy."""
 
     return_steps: int = Field(default=1, gt=0, kw_only=True)  # n of n-step returns
-    target_update_rate: float = Field(
-        default=1.0, ge=0, le=1, kw_only=True
-    )  # of the target copy, each time that it moves
+    target_update_rate: float = Field(default=1.0, ge=0, le=1, kw_only=True)  # of the target copy when it moves
     target_update_every: int = Field(default=100, gt=0, kw_only=True)  # updates between its moves
 
     @property
@@ -169,7 +167,7 @@ def per_action(outputs: torch.Tensor, count: int) -> torch.Tensor:
     return outputs.view(*outputs.shape[:-1], -1, count)
 
 
-def encoded(setting: Setting, losses: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def with_encoders(setting: Setting, losses: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the losses of networks with those of their encoders: an encoder descends the sum of all that it serves."""
     found = dict(losses)
     for name, loss in losses.items():

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 
 from assay.baselines.algorithms.algorithm import Losses, Memory, Phase, Setting
-from assay.baselines.algorithms.discrete.action_values import DiscreteActions, encoded, of_taken, outputs_of
+from assay.baselines.algorithms.discrete.action_values import DiscreteActions, of_taken, outputs_of, with_encoders
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import FixedNetwork, Specification
@@ -63,4 +63,4 @@ def loss(setting: Setting) -> Losses:
     """Cross-entropy of the actions taken."""
     logits = outputs_of(setting.networks, "actor", setting.batch.seen, "learned")  # [P, B, actions]
     entropy = -of_taken(torch.log_softmax(logits, -1), setting.batch.actions).mean(-1)
-    return Losses(encoded(setting, {"actor": entropy}), {"actor_loss": entropy})
+    return Losses(with_encoders(setting, {"actor": entropy}), {"actor_loss": entropy})

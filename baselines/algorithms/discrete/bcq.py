@@ -31,10 +31,10 @@ from assay.baselines.algorithms.algorithm import Losses, Memory, Phase, Setting
 from assay.baselines.algorithms.discrete.action_values import (
     BootstrappedActionValues,
     action_values,
-    encoded,
     huber,
     of_taken,
     outputs_of,
+    with_encoders,
 )
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
@@ -96,7 +96,7 @@ def losses(setting: Setting) -> Losses:
     cloning = entropy + h.logit_penalty[:, 0] * logits.square().mean((1, 2))
 
     metrics = {"critic_loss": errors, "behaviour_loss": cloning, "q_mean": values.mean(-1)}
-    return Losses(encoded(setting, {"critic": errors, "behaviour": cloning}), metrics)
+    return Losses(with_encoders(setting, {"critic": errors, "behaviour": cloning}), metrics)
 
 
 def among_likely(values: torch.Tensor, logits: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,7 @@ step, acting, still meets them.
 
 As in the Dataset Perspective study (Schweighofer et al. 2022, arXiv 2111.04714) there is no target copy: the target is Q
 itself, without a gradient. Deviations: the last step of an episode that was cut has no next action and is left out of the
-mean, where the study's code reads the first action of the next episode; the paper's regularization of the gap between
-ranked values is not part of the study's BVE and not here.
+mean; the paper's regularization of the gap between ranked values is not part of the study's BVE and not here.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from pydantic import Field
 from torch.nn import functional
 
 from assay.baselines.algorithms.algorithm import Losses, Phase, Setting
-from assay.baselines.algorithms.discrete.action_values import ActionValues, action_values, encoded, of_taken
+from assay.baselines.algorithms.discrete.action_values import ActionValues, action_values, of_taken, with_encoders
 from assay.datasets.registry import register
 
 __all__ = ["BVE"]
@@ -59,4 +58,4 @@ def loss(setting: Setting) -> Losses:
     values = of_taken(action_values(networks, batch.seen, "learned"), batch.actions)
     errors = functional.smooth_l1_loss(values, targets, reduction="none") * known
     mean = errors.sum(-1) / known.sum(-1).clamp(min=1.0)
-    return Losses(encoded(setting, {"critic": mean}), {"critic_loss": mean, "q_mean": values.mean(-1)})
+    return Losses(with_encoders(setting, {"critic": mean}), {"critic_loss": mean, "q_mean": values.mean(-1)})

@@ -26,9 +26,9 @@ from assay.baselines.algorithms.algorithm import Losses, Phase, Setting
 from assay.baselines.algorithms.discrete.action_values import (
     BootstrappedActionValues,
     action_values,
-    encoded,
     huber,
     of_taken,
+    with_encoders,
 )
 from assay.baselines.algorithms.discrete.dqn import q_targets
 from assay.datasets.registry import register
@@ -66,4 +66,4 @@ def loss(setting: Setting) -> Losses:
     gap = (torch.logsumexp(all_values, -1) - values).mean(-1)
     total = errors + setting.hyperparameters.alpha[:, 0] * gap
     metrics = {"critic_loss": errors, "conservative_gap": gap, "q_mean": values.mean(-1)}
-    return Losses(encoded(setting, {"critic": total}), metrics)
+    return Losses(with_encoders(setting, {"critic": total}), metrics)

@@ -33,10 +33,10 @@ from assay.baselines.algorithms.algorithm import Losses, Memory, Phase, Setting
 from assay.baselines.algorithms.discrete.action_values import (
     BootstrappedActionValues,
     action_values,
-    encoded,
     huber,
     of_taken,
     outputs_of,
+    with_encoders,
 )
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.randomness import Draws
@@ -63,9 +63,7 @@ class CRR(BootstrappedActionValues):
 
     weighting: Literal["binary", "exponential"] = "binary"  # f
     temperature: float = Field(default=1.0, gt=0)  # beta of the exponential f
-    baseline_samples: int = Field(
-        default=0, ge=0
-    )  # actions of the policy that the baseline averages over; 0 is all, by probability
+    baseline_samples: int = Field(default=0, ge=0)  # of the policy, in the baseline; 0 is all actions, by probability
 
     def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
         return super().networks(shapes) | self.network(shapes, "actor", shapes.action_size, **self.followed)
@@ -101,7 +99,7 @@ def losses(setting: Setting, *, weighting: Literal["binary", "exponential"], sam
     cloning = -(weights * of_taken(log_policy, batch.actions)).mean(-1)
 
     metrics = {"critic_loss": errors, "actor_loss": cloning, "q_mean": values.mean(-1), "weight_mean": weights.mean(-1)}
-    return Losses(encoded(setting, {"critic": errors, "actor": cloning}), metrics)
+    return Losses(with_encoders(setting, {"critic": errors, "actor": cloning}), metrics)
 
 
 def baseline(values: torch.Tensor, log_policy: torch.Tensor, samples: int, draws: Draws) -> torch.Tensor:

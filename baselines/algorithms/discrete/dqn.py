@@ -11,8 +11,8 @@ and the policy takes the largest value. Nothing keeps it from actions that the d
 maximum of Q' itself, as in Mnih et al.
 
 The defaults are those of the Dataset Perspective study (Schweighofer et al. 2022, arXiv 2111.04714), whose every algorithm
-that bootstraps on a maximum takes the double estimate. Deviations: a truncation bootstraps, which Gymnasium's older `done`
-did not tell from a termination.
+that bootstraps on a maximum takes the double estimate. Deviations: none known; a truncation bootstraps, a termination
+does not.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from assay.baselines.algorithms.algorithm import Losses, Phase, Setting
 from assay.baselines.algorithms.discrete.action_values import (
     BootstrappedActionValues,
     action_values,
-    encoded,
     huber,
     of_taken,
+    with_encoders,
 )
 from assay.datasets.registry import register
 
@@ -55,7 +55,7 @@ def loss(setting: Setting, *, double: bool) -> Losses:
     batch = setting.batch
     values = of_taken(action_values(setting.networks, batch.seen, "learned"), batch.actions)  # [P, B]
     errors = huber(values, q_targets(setting, double))
-    return Losses(encoded(setting, {"critic": errors}), {"critic_loss": errors, "q_mean": values.mean(-1)})
+    return Losses(with_encoders(setting, {"critic": errors}), {"critic_loss": errors, "q_mean": values.mean(-1)})
 
 
 @torch.no_grad()

@@ -30,9 +30,9 @@ from assay.baselines.algorithms.algorithm import Losses, Memory, Phase, Setting
 from assay.baselines.algorithms.discrete.action_values import (
     BootstrappedActionValues,
     action_values,
-    encoded,
     of_taken,
     outputs_of,
+    with_encoders,
 )
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
@@ -111,4 +111,4 @@ def losses(setting: Setting) -> Losses:
         "q_mean": critics.mean((1, 2)),
         "advantage_mean": advantages.mean(-1),
     }
-    return Losses(encoded(setting, {"value": value_loss, "critic": critic_loss, "actor": actor_loss}), metrics)
+    return Losses(with_encoders(setting, {"value": value_loss, "critic": critic_loss, "actor": actor_loss}), metrics)

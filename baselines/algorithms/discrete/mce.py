@@ -19,7 +19,13 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from assay.baselines.algorithms.algorithm import Losses, Phase, Setting
-from assay.baselines.algorithms.discrete.action_values import ActionValues, action_values, encoded, huber, of_taken
+from assay.baselines.algorithms.discrete.action_values import (
+    ActionValues,
+    action_values,
+    huber,
+    of_taken,
+    with_encoders,
+)
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.datasets.dataset import Dataset
 from assay.datasets.registry import register
@@ -60,4 +66,4 @@ def loss(setting: Setting) -> Losses:
     """Huber loss of the discounted returns."""
     values = of_taken(action_values(setting.networks, setting.batch.seen, "learned"), setting.batch.actions)
     errors = huber(values, setting.batch[_COLUMN])
-    return Losses(encoded(setting, {"critic": errors}), {"critic_loss": errors, "q_mean": values.mean(-1)})
+    return Losses(with_encoders(setting, {"critic": errors}), {"critic_loss": errors, "q_mean": values.mean(-1)})

@@ -30,9 +30,9 @@ from assay.baselines.algorithms.algorithm import Losses, Phase, Setting
 from assay.baselines.algorithms.discrete.action_values import (
     BootstrappedActionValues,
     action_values,
-    encoded,
     of_taken,
     per_action,
+    with_encoders,
 )
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import FixedNetwork, Specification
@@ -76,7 +76,7 @@ def loss(setting: Setting, *, quantiles: int, double: bool) -> Losses:
     outputs = per_action(action_values(networks, batch.seen, "learned"), quantiles)
     found = of_taken(outputs.transpose(-1, -2), batch.actions[..., None, :])  # [P, B, N]
     errors = quantile_huber(found, targets).mean(-1)
-    return Losses(encoded(setting, {"critic": errors}), {"critic_loss": errors, "q_mean": found.mean((1, 2))})
+    return Losses(with_encoders(setting, {"critic": errors}), {"critic_loss": errors, "q_mean": found.mean((1, 2))})
 
 
 def quantile_huber(quantiles: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -29,10 +29,10 @@ from assay.baselines.algorithms.algorithm import Losses, Phase, Setting
 from assay.baselines.algorithms.discrete.action_values import (
     BootstrappedActionValues,
     action_values,
-    encoded,
     huber,
     of_taken,
     per_action,
+    with_encoders,
 )
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import FixedNetwork, Specification
@@ -80,4 +80,4 @@ def loss(setting: Setting, *, heads: int, double: bool) -> Losses:
         targets = batch.rewards + h.discount * batch.bootstraps * next_values
     values = of_taken(mixed(action_values(networks, batch.seen, "learned")), batch.actions)
     errors = huber(values, targets)
-    return Losses(encoded(setting, {"critic": errors}), {"critic_loss": errors, "q_mean": values.mean(-1)})
+    return Losses(with_encoders(setting, {"critic": errors}), {"critic_loss": errors, "q_mean": values.mean(-1)})

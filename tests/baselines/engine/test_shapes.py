@@ -24,6 +24,7 @@ from assay.baselines import (
     Job,
     train,
 )
+from assay.baselines.algorithms.algorithm import Setting
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.engine.shapes import Part, Shapes
@@ -200,6 +201,15 @@ def test_every_discrete_algorithm_has_encoders_of_its_members_own(make):
     assert max(float((left[name] - right[name]).abs().max()) for name in left) < 1e-9
     assert len(encoders) == {CRR: 2, DiscreteIQL: 3}.get(make, 1)
     assert all((network.buffer != first).any() for network, first in zip(encoders, before))
+
+
+def test_an_encoder_that_two_networks_share_descends_both_of_their_losses():
+    job = Job(DiscreteBCQ(**TINY), pictures(60))
+    data = [job.algorithm.training_data(job.dataset, job.action_scale)]
+    made = Population([Member(job.algorithm, 0, 0)], data, 10, dtype=torch.float64)
+    (phase,) = job.algorithm.phases()
+    found = phase.losses(Setting(made.networks, made.batches.batches(), made.hyperparameters, made.draws)).of
+    assert torch.equal(found["encoder"], found["critic"] + found["behaviour"])
 
 
 def bits(steps: int = 200) -> Dataset:
