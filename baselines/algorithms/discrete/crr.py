@@ -15,6 +15,10 @@ actions it is a sum, which is the default here: it has no variance, where few sa
 chance. `baseline_samples=4` draws them, as the Dataset Perspective study does (Schweighofer et al. 2022, arXiv 2111.04714),
 whose other settings are the defaults: binary, beta 1, a policy with a network of its own, three layers of 256 with SELU.
 
+Actions that the data lacks keep the values that they began with, and count in the baseline as much as the policy takes them.
+Where rewards are negative and the data narrow, these are the largest, and few actions pass the binary filter: the metric
+`weight_mean` is the share that does.
+
 Deviations: the critic is not distributional, and the Huber loss stands for its divergence, as in the study; the
 expectation in y is a sum too; the policy does not sample from its softmax when it acts (the paper's CWP resamples actions
 by their values).
