@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.actor_critic.td3_bc import TD3BC
     from assay.baselines.algorithms.algorithm import Algorithm
     from assay.baselines.algorithms.direct import DirectAlgorithm
+    from assay.baselines.algorithms.discrete.bc import DiscreteBC
+    from assay.baselines.algorithms.discrete.bcq import DiscreteBCQ
+    from assay.baselines.algorithms.discrete.bve import BVE
     from assay.baselines.algorithms.discrete.cql import DiscreteCQL
+    from assay.baselines.algorithms.discrete.crr import CRR
+    from assay.baselines.algorithms.discrete.dqn import DQN
+    from assay.baselines.algorithms.discrete.iql import DiscreteIQL
+    from assay.baselines.algorithms.discrete.mce import MCE
+    from assay.baselines.algorithms.discrete.qrdqn import QRDQN
+    from assay.baselines.algorithms.discrete.rem import REM
     from assay.baselines.algorithms.generative.fql import FQL
     from assay.baselines.algorithms.generative.ifql import IFQL
     from assay.baselines.algorithms.imitation.bc import BC
@@ -41,19 +50,28 @@ if TYPE_CHECKING:
 __all__ = [
     "AWAC",
     "BC",
+    "BVE",
     "CQL",
+    "CRR",
+    "DQN",
     "EDAC",
     "FQL",
     "IFQL",
     "IQL",
     "LCB",
+    "MCE",
+    "QRDQN",
+    "REM",
     "RIQL",
     "SACN",
     "TD3BC",
     "Algorithm",
     "DecisionTransformer",
     "DirectAlgorithm",
+    "DiscreteBC",
+    "DiscreteBCQ",
     "DiscreteCQL",
+    "DiscreteIQL",
     "Evaluation",
     "Job",
     "MemberProgress",
@@ -79,6 +97,15 @@ __all__ = [
 
 _HOME_OF = {
     "DirectAlgorithm": "assay.baselines.algorithms.direct",
+    "BVE": "assay.baselines.algorithms.discrete.bve",
+    "MCE": "assay.baselines.algorithms.discrete.mce",
+    "DQN": "assay.baselines.algorithms.discrete.dqn",
+    "QRDQN": "assay.baselines.algorithms.discrete.qrdqn",
+    "REM": "assay.baselines.algorithms.discrete.rem",
+    "DiscreteBC": "assay.baselines.algorithms.discrete.bc",
+    "DiscreteBCQ": "assay.baselines.algorithms.discrete.bcq",
+    "CRR": "assay.baselines.algorithms.discrete.crr",
+    "DiscreteIQL": "assay.baselines.algorithms.discrete.iql",
     "DiscreteCQL": "assay.baselines.algorithms.discrete.cql",
     "FQL": "assay.baselines.algorithms.generative.fql",
     "IFQL": "assay.baselines.algorithms.generative.ifql",

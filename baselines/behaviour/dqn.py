@@ -18,7 +18,7 @@ The defaults are the published ones of that paper's online runs: batch 32, learn
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -31,9 +31,9 @@ from assay.baselines.behaviour.interaction import (
     Checkpoint,
     OnlineTraining,
     Replay,
+    alone,
     flat_size,
     layers_of,
-    tensor,
     train_online,
 )
 from assay.baselines.engine.randomness import Draws
@@ -41,7 +41,7 @@ from assay.baselines.networks import MLP, Network
 from assay.datasets.collection.network_policy import NetworkPolicy
 from assay.datasets.errors import ConfigError
 
-__all__ = ["DQNConfig", "train_dqn"]
+__all__ = ["DQNConfig", "train_dqn", "train_dqns"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +123,52 @@ def train_dqn(
     >>> [checkpoint.steps for checkpoint in training.checkpoints], training.replay.total_steps
     ([0, 40], 40)
     """
+    (training,) = train_dqns(
+        environment_id, config, seeds=[seed], steps=steps, target_return=target_return, progress=alone(progress)
+    )
+    return training
+
+
+def train_dqns(
+    environment_id: str,
+    config: DQNConfig | None = None,
+    *,
+    seeds: Sequence[int],
+    steps: int = 100_000,
+    target_return: float | None = None,
+    progress: Callable[[int, Sequence[Checkpoint] | None], None] | None = None,
+) -> list[OnlineTraining]:
+    """Train one network per seed in one loop, each on an environment of its own: the trainings are those of `train_dqn`.
+
+    Parameters
+    ----------
+    environment_id, config, steps
+        As in `train_dqn`.
+    seeds
+        One for each member.
+    target_return
+        Stop where the mean returns of all members reach it.
+    progress
+        Called now and then with the steps done, and with the kept checkpoints of all members.
+
+    Returns
+    -------
+    list of OnlineTraining
+        One for each seed.
+
+    Examples
+    --------
+    >>> config = DQNConfig(hidden=(8,), evaluation_episodes=1)
+    >>> [training.seed for training in train_dqns("CartPole-v1", config, seeds=[0, 1], steps=40)]
+    [0, 1]
+    """
     config = config or DQNConfig()
     return train_online(
         environment_id,
         config,
-        lambda observations, actions: DeepQ(config, observations, actions, seed),
+        lambda observations, actions: DeepQ(config, observations, actions, seeds),
         "DQN",
-        seed=seed,
+        seeds=seeds,
         steps=steps,
         target_return=target_return,
         progress=progress,
@@ -137,15 +176,16 @@ def train_dqn(
 
 
 class DeepQ:
-    """The network of one training, and what it does at every step. Tensors are [1, B, ...]: a population of one."""
+    """The networks of a population of trainings, and what it does at every step. Tensors are [P, B, ...]."""
 
-    def __init__(self, config: DQNConfig, observation_space: Any, action_space: Any, seed: int) -> None:
+    def __init__(self, config: DQNConfig, observation_space: Any, action_space: Any, seeds: Sequence[int]) -> None:
         observation_size = flat_size(observation_space, "DQN")
         if type(action_space).__name__ != "Discrete":
             raise ConfigError(f"DQN needs Discrete actions, not {action_space}; sac takes continuous ones")
         self.config, self.start, self.actions = config, int(action_space.start), int(action_space.n)
+        self.members = len(seeds)
         self.update = torch.zeros(1, dtype=torch.int64)
-        self.draws = Draws([seed], self.update)
+        self.draws = Draws(seeds, self.update)
         spec = MLP(
             observation_size,
             self.actions,
@@ -155,40 +195,52 @@ class DeepQ:
             activation=config.activation,
         )
         self.values = Network("values", spec, self.draws)
-        self.rate = torch.tensor([[config.learning_rate]])
+        self.rate = torch.full((self.members, 1), config.learning_rate)
         self.updates = 0
 
-    def act(self, observation: NDArray[Any], step: int) -> NDArray[Any]:
-        """Take the best action, or any."""
-        whether, which = self.draws.uniform("exploration", 2)[0].tolist()
-        if whether < exploration(step, self.config):
-            return np.asarray(self.start + int(which * self.actions))
-        with torch.no_grad():
-            values = self.values(tensor(observation.reshape(1, -1)), weights="frozen")
-        return np.asarray(self.start + int(values.argmax()))
+    def act(self, observations: NDArray[Any], step: int) -> NDArray[Any]:
+        """Take the best action of each member, or any."""
+        whether, which = self.draws.uniform("exploration", 2).double().numpy().T
+        explores = whether < exploration(step, self.config)
+        chosen: NDArray[Any] = (which * self.actions).astype(np.int64)
+        if not explores.all():
+            with torch.no_grad():
+                values = self.values(self._stacked(observations, 1), weights="frozen")  # [P, 1, actions]
+            chosen = np.where(explores, chosen, values.argmax(-1)[:, 0].numpy())
+        return self.start + chosen
 
-    def learn(self, replay: Replay) -> None:
+    def learn(self, replays: Sequence[Replay]) -> None:
         """Take one step, and renew the copy now and then."""
-        config = self.config
-        if replay.steps < config.batch_size or replay.steps % config.update_interval:
+        config, steps = self.config, replays[0].steps
+        if steps < config.batch_size or steps % config.update_interval:
             return
-        window = min(replay.steps, config.replay_size)
-        drawn = self.draws.integers("batch", torch.tensor([window]), config.batch_size)[0].numpy()
-        batch = replay.batch(replay.steps - window + drawn)
-        observations, next_observations = (tensor(each.reshape(len(drawn), -1)) for each in (batch[0], batch[3]))
-        actions = torch.from_numpy(batch[1].astype(np.int64) - self.start)[None]
+        window = min(steps, config.replay_size)
+        drawn = self.draws.integers("batch", torch.full((self.members,), window), config.batch_size).numpy()
+        batches = [replay.batch(steps - window + rows) for replay, rows in zip(replays, drawn)]
+        observations, actions, rewards, next_observations, terminations = (np.stack(column) for column in zip(*batches))
         targets = q_targets(
-            self.values, config.double, config.discount, tensor(batch[2]), next_observations, tensor(batch[4])
+            self.values,
+            config.double,
+            config.discount,
+            torch.from_numpy(rewards.astype(np.float32)),
+            self._stacked(next_observations, config.batch_size),
+            torch.from_numpy(terminations.astype(np.float32)),
         )
-        values = self.values(observations).gather(-1, actions[..., None]).squeeze(-1)  # [1, B]
-        self.values.descend(torch.nn.functional.smooth_l1_loss(values, targets), self.rate)
+        taken = torch.from_numpy(actions.astype(np.int64).reshape(self.members, -1, 1) - self.start)
+        values = self.values(self._stacked(observations, config.batch_size)).gather(-1, taken).squeeze(-1)
+        errors = torch.nn.functional.smooth_l1_loss(values, targets, reduction="none")  # [P, B]
+        self.values.descend(errors.mean(-1).sum(), self.rate)
         self.updates += 1
         if self.updates % config.target_interval == 0:
-            self.values.follow(torch.ones(1, 1))
+            self.values.follow(torch.ones(self.members, 1))
 
-    def policy(self) -> NetworkPolicy:
-        """Return the greedy policy in NumPy."""
-        weights, biases = layers_of(self.values)
+    def _stacked(self, observations: NDArray[Any], rows: int) -> torch.Tensor:
+        """Return float32 [P, rows, observation]."""
+        return torch.from_numpy(observations.reshape(self.members, rows, -1).astype(np.float32, copy=False))
+
+    def policy(self, member: int = 0) -> NetworkPolicy:
+        """Return a member's greedy policy in NumPy."""
+        weights, biases = layers_of(self.values, member)
         return NetworkPolicy(weights, biases, "argmax", activation=self.config.activation)
 
 

@@ -9,7 +9,10 @@ The replay grows for as long as a training runs and is laid out as a dataset, so
 A learner draws from its last `replay_size` steps. Terminations and truncations are kept apart; only terminations end the
 bootstrap. A step at which an episode was cut by the end of the training is a truncation in the dataset.
 
-Everything follows from the seed: weights and the learner's draws through `randomness`, reset seeds of training (below
+Several trainings of other seeds may share a loop: each has an environment and a replay of its own, and all take a step at the
+same time, so that a learner sees their observations as [members, ...] and updates all of them at once.
+
+Everything follows from a member's seed: weights and the learner's draws through `randomness`, reset seeds of training (below
 2**31) through a generator of their own. Evaluation plays other seeds, in other environments, with the policy as it would
 be shipped: it changes nothing in the training, and a training cut after fewer steps has the same beginning.
 """
@@ -35,7 +38,7 @@ from assay.datasets.errors import ConfigError
 from assay.datasets.info import DatasetInfo, assay_version
 from assay.datasets.spaces import space_from_gymnasium
 
-__all__ = ["Checkpoint", "OnlineLearner", "OnlineTraining", "Replay", "layers_of", "train_online"]
+__all__ = ["Checkpoint", "OnlineLearner", "OnlineTraining", "Replay", "alone", "layers_of", "train_online"]
 
 
 @dataclass(frozen=True)
@@ -170,18 +173,18 @@ class Replay:
 
 
 class OnlineLearner(Protocol):
-    """What a method has to bring: how it acts, what it does with a new step, and its policy as it would be shipped."""
+    """What a method has to bring: how it acts, what it does with a new step, and its policies as they would be shipped."""
 
     update: torch.Tensor  # (1,) int64, the counter that all of its draws follow
 
-    def act(self, observation: NDArray[Any], step: int) -> NDArray[Any]:
-        """Return the action to try at a step of the training, in the action space."""
+    def act(self, observations: NDArray[Any], step: int) -> NDArray[Any]:
+        """Return the actions to try at a step of the trainings, [members, ...] in the action space."""
 
-    def learn(self, replay: Replay) -> None:
-        """Learn after a step."""
+    def learn(self, replays: Sequence[Replay]) -> None:
+        """Learn after a step; the replays of all members are equally long."""
 
-    def policy(self) -> NetworkPolicy:
-        """Return a copy of the present policy."""
+    def policy(self, member: int) -> NetworkPolicy:
+        """Return a copy of a member's present policy."""
 
 
 def train_online(
@@ -190,12 +193,12 @@ def train_online(
     learner: Callable[[Any, Any], OnlineLearner],
     algorithm: str,
     *,
-    seed: int,
+    seeds: Sequence[int],
     steps: int,
     target_return: float | None,
-    progress: Callable[[int, Checkpoint | None], None] | None,
-) -> OnlineTraining:
-    """Act, learn and evaluate in turn for so many steps.
+    progress: Callable[[int, Sequence[Checkpoint] | None], None] | None,
+) -> list[OnlineTraining]:
+    """Act, learn and evaluate in turn for so many steps of every member.
 
     Parameters
     ----------
@@ -206,64 +209,96 @@ def train_online(
     learner
         Made from the observation and the action space.
     algorithm
-        Its name, for the replay's information.
-    seed, steps, target_return, progress
-        As in `assay.baselines.behaviour.sac.train_sac`.
+        Its name, for the replays' information.
+    seeds
+        One for each member.
+    steps, target_return
+        As in `assay.baselines.behaviour.sac.train_sac`; all members have to reach the return.
+    progress
+        Called now and then with the steps done, and with the checkpoints of all members.
+
+    Returns
+    -------
+    list of OnlineTraining
+        One for each seed.
     """
     if steps < 1:
         raise ConfigError(f"steps must be at least 1, not {steps}")
-    if seed < 0:
-        raise ConfigError(f"seed must be 0 or more, not {seed}")
+    if not seeds or min(seeds) < 0:
+        raise ConfigError(f"seed must be 0 or more, not {min(seeds)}" if seeds else "there is no seed to train with")
     evaluation_seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + config.evaluation_episodes)
-    resets = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(2,))))
-    checkpoints: list[Checkpoint] = []
+    resets = [np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(2,)))) for seed in seeds]
+    members = np.arange(len(seeds))
+    checkpoints: list[list[Checkpoint]] = []
     with (
         one_thread(),
-        EnvironmentPool(environment_id, 1, workers=0) as environment,
+        EnvironmentPool(environment_id, len(seeds), workers=0) as environment,
         EnvironmentPool(environment_id, min(config.evaluation_episodes, 16), workers=0) as others,
     ):
         learning = learner(environment.observation_space, environment.action_space)
-        replay = Replay(environment.observation_space, environment.action_space)
+        replays = [Replay(environment.observation_space, environment.action_space) for _ in seeds]
 
-        def evaluate() -> Checkpoint:
-            policy = learning.policy()
-            returns, _ = episode_returns(others, policy, evaluation_seeds)
-            checkpoints.append(Checkpoint(replay.steps, replay.episodes, policy, returns))
+        def evaluate(done: int) -> list[Checkpoint]:
+            found = []
+            for member, replay in enumerate(replays):
+                policy = learning.policy(member)
+                returns, _ = episode_returns(others, policy, evaluation_seeds)
+                found.append(Checkpoint(done, replay.episodes, policy, returns))
+            checkpoints.append(found)
             if progress is not None:
-                progress(replay.steps, checkpoints[-1])
-            return checkpoints[-1]
+                progress(done, found)
+            return found
 
-        evaluate()
-        over = True
-        while replay.steps < steps:
-            if over:
-                reset_seed = int(resets.integers(2**31))
-                (observation,) = environment.reset([0], [reset_seed])
-                replay.begin(observation, reset_seed)
-            learning.update.fill_(replay.steps)
-            action = learning.act(observation, replay.steps)
-            (observation,), (reward,), (terminated,), (truncated,) = environment.step([0], action[None])
-            replay.add(action, reward, observation, terminated, truncated)
-            over = bool(terminated or truncated)
-            learning.learn(replay)
-            if replay.steps % config.evaluation_interval == 0 or replay.steps == steps:
-                mean_return = evaluate().mean_return
-                if target_return is not None and mean_return >= target_return:
+        evaluate(0)
+        over, observations = members, np.empty(0)
+        for done in range(1, steps + 1):
+            if len(over):
+                reset_seeds = [int(resets[member].integers(2**31)) for member in over.tolist()]
+                first = environment.reset(over, reset_seeds)
+                observations = first.copy() if len(over) == len(members) else observations
+                observations[over] = first
+                for member, reset_seed, observation in zip(over.tolist(), reset_seeds, first):
+                    replays[member].begin(observation, reset_seed)
+            learning.update.fill_(done - 1)
+            actions = learning.act(observations, done - 1)
+            observations, rewards, terminations, truncations = environment.step(members, actions)
+            for member, replay in enumerate(replays):
+                replay.add(
+                    actions[member], rewards[member], observations[member], terminations[member], truncations[member]
+                )
+            over = np.flatnonzero(terminations | truncations)
+            learning.learn(replays)
+            if done % config.evaluation_interval == 0 or done == steps:
+                reached = min(checkpoint.mean_return for checkpoint in evaluate(done))
+                if target_return is not None and reached >= target_return:
                     break
-            elif progress is not None and replay.steps % 100 == 0:
-                progress(replay.steps, None)
-        info = DatasetInfo(
-            id=f"{environment_id}-{algorithm.lower()}-replay",
-            observation_space=space_from_gymnasium(environment.observation_space),
-            action_space=space_from_gymnasium(environment.action_space),
-            env_spec=environment.spec_json,
-            description=f"Every step of {replay.steps:,} steps of {algorithm} in {environment_id}, seed {seed}.",
-            algorithm=algorithm,
-            source=f"collected by Assay {assay_version()} from {environment_id}",
-        )
-    return OnlineTraining(
-        environment_id, config, seed, tuple(checkpoints), tuple(evaluation_seeds), replay.dataset(info)
-    )
+            elif progress is not None and done % 100 == 0:
+                progress(done, None)
+        infos = [
+            DatasetInfo(
+                id=f"{environment_id}-{algorithm.lower()}-replay",
+                observation_space=space_from_gymnasium(environment.observation_space),
+                action_space=space_from_gymnasium(environment.action_space),
+                env_spec=environment.spec_json,
+                description=f"Every step of {done:,} steps of {algorithm} in {environment_id}, seed {seed}.",
+                algorithm=algorithm,
+                source=f"collected by Assay {assay_version()} from {environment_id}",
+            )
+            for seed in seeds
+        ]
+    return [
+        OnlineTraining(environment_id, config, seed, tuple(curve), tuple(evaluation_seeds), replay.dataset(info))
+        for seed, curve, replay, info in zip(seeds, zip(*checkpoints), replays, infos)
+    ]
+
+
+def alone(
+    progress: Callable[[int, Checkpoint | None], None] | None,
+) -> Callable[[int, Sequence[Checkpoint] | None], None] | None:
+    """Return the progress of one member as that of a population."""
+    if progress is None:
+        return None
+    return lambda steps, checkpoints: progress(steps, None if checkpoints is None else checkpoints[0])
 
 
 @contextmanager
@@ -277,9 +312,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def layers_of(network: Network) -> tuple[Sequence[NDArray[np.float32]], Sequence[NDArray[np.float32]]]:
-    """Return copies of the weights [in, out] and biases [out] of a multilayer perceptron with one member."""
-    tensors = [tensor.detach()[0].numpy().copy() for tensor in network.parameters]
+def layers_of(network: Network, member: int = 0) -> tuple[Sequence[NDArray[np.float32]], Sequence[NDArray[np.float32]]]:
+    """Return copies of the weights [in, out] and biases [out] of a member's multilayer perceptron."""
+    tensors = [tensor.detach()[member].numpy().copy() for tensor in network.parameters]
     return tensors[0::2], [bias[0] for bias in tensors[1::2]]
 
 

@@ -19,7 +19,7 @@ authors' code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from assay.baselines.behaviour.interaction import (
     Checkpoint,
     OnlineTraining,
     Replay,
+    alone,
     flat_size,
     layers_of,
     tensor,
@@ -118,16 +119,17 @@ def train_sac(
     ([0, 30], 30)
     """
     config = config or SACConfig()
-    return train_online(
+    (training,) = train_online(
         environment_id,
         config,
         lambda observations, actions: SoftActorCritic(config, observations, actions, seed),
         "SAC",
-        seed=seed,
+        seeds=[seed],
         steps=steps,
         target_return=target_return,
-        progress=progress,
+        progress=alone(progress),
     )
+    return training
 
 
 class SoftActorCritic:
@@ -155,22 +157,22 @@ class SoftActorCritic:
         low, high = action_space.low.astype(np.float64), action_space.high.astype(np.float64)
         self.middle, self.half = (high + low) / 2, (high - low) / 2
 
-    def act(self, observation: NDArray[Any], step: int) -> NDArray[Any]:
+    def act(self, observations: NDArray[Any], step: int) -> NDArray[Any]:
         """Draw from the policy, or uniformly at first."""
         if step < self.config.random_steps:
             actions = 2.0 * self.draws.uniform("random actions", 1, self.action_size) - 1.0
         else:
             with torch.no_grad():
-                state = tensor(observation.reshape(1, -1))
+                state = tensor(observations.reshape(1, -1))
                 actions, _ = policy(self.actor(state, weights="frozen")).sample(self.draws, "actions")
         scaled = self.middle + self.half * actions[0, 0].numpy()
         # Rounding must not leave the bounds.
         chosen: NDArray[Any] = np.clip(scaled, self.space.low, self.space.high).astype(self.space.dtype)
-        return chosen
+        return chosen[None]
 
-    def learn(self, replay: Replay) -> None:
+    def learn(self, replays: Sequence[Replay]) -> None:
         """Take one step with critics, policy and temperature."""
-        config = self.config
+        config, (replay,) = self.config, replays
         if replay.steps <= config.random_steps:
             return
         window = min(replay.steps, config.replay_size)
@@ -195,9 +197,9 @@ class SoftActorCritic:
         self.temperature.descend(-(self.temperature.state_independent[:, 0, 0] * excess).sum(), self.rate)
         self.critic.follow(self.follow_rate)
 
-    def policy(self) -> NetworkPolicy:
+    def policy(self, member: int = 0) -> NetworkPolicy:
         """Return the policy in NumPy, acting by the tanh of its mean."""
-        weights, biases = layers_of(self.actor)
+        weights, biases = layers_of(self.actor, member)
         return NetworkPolicy(weights, biases, "tanh_gaussian", self.space.low, self.space.high)
 
 

@@ -121,7 +121,7 @@ def check_learnable(shapes: Shapes, actions: Any, *, images: bool = False) -> No
         where = f"observations/{part.name}" if part.name else "observations"
         raise ConfigError(
             f"this algorithm learns from vectors; {where} is an image of uint8{list(part.shape)}: choose an algorithm with "
-            "an encoder, such as discrete_cql"
+            "an encoder, such as discrete_cql or discrete_bc"
         )
     if not isinstance(actions, np.ndarray):
         raise ConfigError("these algorithms learn from flat vectors; the dataset's actions are nested")

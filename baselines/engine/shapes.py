@@ -22,7 +22,7 @@ import torch
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
-from assay.datasets.spaces import Discrete, infer_space, leaves
+from assay.datasets.spaces import Box, Discrete, infer_space, leaves
 
 __all__ = ["VECTOR", "CategoryCode", "Observations", "Part", "Shapes", "named_arrays", "split_observations"]
 
@@ -49,6 +49,8 @@ class Part:
         How many there are; for a category only.
     first : int
         The smallest category.
+    largest : int
+        The largest number of an image, which encoders see as 1.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Part:
     kind: Literal["vector", "image", "category"] = "vector"
     categories: int = 0
     first: int = 0
+    largest: int = 255
 
     @property
     def key(self) -> str:
@@ -236,7 +239,7 @@ def _part(name: str, array: np.ndarray, space: Any) -> Part:
     where = f"observations/{name}" if name else "observations"
     shape = tuple(array.shape[1:])
     if array.dtype == np.uint8 and len(shape) >= 2:
-        return Part(name, shape, "image")
+        return Part(name, shape, "image", largest=_largest(space))
     if array.dtype.kind in "iu" and math.prod(shape) == 1:
         space = space if isinstance(space, Discrete) else infer_space(array.reshape(-1))
         if isinstance(space, Discrete):
@@ -246,6 +249,11 @@ def _part(name: str, array: np.ndarray, space: Any) -> Part:
     if array.dtype.kind not in "biuf":
         raise ConfigError(f"algorithms learn from numbers; {where} is {array.dtype}{list(shape)}")
     return Part(name, shape)
+
+
+def _largest(space: Any) -> int:
+    """Return the upper bound of the pixels in a space, 255 where it is not known."""
+    return max(1, int(space.bounds()[1].max())) if isinstance(space, Box) else 255
 
 
 def split_observations(observations: Observations) -> tuple[torch.Tensor, ...]:

@@ -96,7 +96,7 @@ def test_the_temperature_falls_while_the_entropy_is_above_its_target() -> None:
     replay.begin(data.observations[0], 0)
     for step in range(data.total_steps):
         replay.add(data.actions[step], data.rewards[step], data.observations[step + 1], False, False)
-    learner.learn(replay)
+    learner.learn([replay])
     # A policy that has just begun has an entropy of nearly log 2, and its target is -1.
     assert learner.temperature.state_independent.item() < 0
 

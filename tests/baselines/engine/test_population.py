@@ -9,16 +9,25 @@ import torch
 from assay.baselines import (
     AWAC,
     BC,
+    BVE,
     CQL,
+    CRR,
+    DQN,
     EDAC,
     FQL,
     IFQL,
     IQL,
+    MCE,
+    QRDQN,
+    REM,
     RIQL,
     SACN,
     TD3BC,
     DecisionTransformer,
+    DiscreteBC,
+    DiscreteBCQ,
     DiscreteCQL,
+    DiscreteIQL,
     PercentBC,
     ReBRAC,
 )
@@ -31,6 +40,8 @@ from tests.baselines.problems import data_for, population, training_data, transi
 SMALL = {"hidden": (16, 16), "batch_size": 32}
 TINY = {"batch_size": 8, "sequence_length": 4, "width": 8, "heads": 2, "blocks": 2, "longest_episode": 30, "warmup": 9}
 FEW = {**SMALL, "sampled_actions": 3}
+OFTEN = {**SMALL, "learning_rate": 1e-3}
+HARD_COPIES = {**OFTEN, "target_update_every": 3}
 CQL_CHOICES = {"lagrange": True, "max_target_backup": True, "backup_entropy": True, "importance_sampling": False}
 ALGORITHMS = [
     BC(**SMALL),
@@ -47,7 +58,17 @@ ALGORITHMS = [
     CQL(**FEW, **CQL_CHOICES),
     FQL(**SMALL, alpha=1.0, flow_steps=3, normalize_values=True),
     IFQL(**SMALL, flow_steps=3, samples=4),
-    DiscreteCQL(**SMALL, target_update_every=3, learning_rate=1e-3),
+    DiscreteCQL(**HARD_COPIES),
+    DiscreteBC(**OFTEN),
+    BVE(**OFTEN),
+    MCE(**OFTEN),
+    DQN(**HARD_COPIES),
+    QRDQN(**HARD_COPIES, quantiles=5),
+    REM(**HARD_COPIES, heads=4),
+    DiscreteBCQ(**HARD_COPIES),
+    CRR(**HARD_COPIES),
+    CRR(**HARD_COPIES, weighting="exponential", baseline_samples=4),
+    DiscreteIQL(**HARD_COPIES),
     RolloutCloning(**SMALL),
 ]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)

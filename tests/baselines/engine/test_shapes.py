@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from assay.baselines import BC, TD3BC, DiscreteCQL, Job, train
+from assay.baselines import (
+    BC,
+    BVE,
+    CRR,
+    DQN,
+    MCE,
+    QRDQN,
+    REM,
+    TD3BC,
+    DiscreteBC,
+    DiscreteBCQ,
+    DiscreteCQL,
+    DiscreteIQL,
+    Job,
+    train,
+)
+from assay.baselines.algorithms.algorithm import Setting
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.engine.shapes import Part, Shapes
 from assay.baselines.networks import ConvolutionalEncoder
+from assay.baselines.networks.encoder import filters_for
 from assay.baselines.networks.network import Network
 from assay.datasets import Dataset
 from assay.datasets.errors import ConfigError
@@ -163,6 +182,72 @@ def test_a_member_that_sees_images_equals_the_same_job_alone():
     alone.advance(40)
     left, right = together.state(2).tensors, alone.state(0).tensors
     assert max(float((left[name] - right[name]).abs().max()) for name in left) < 1e-9
+
+
+@pytest.mark.parametrize(
+    "make", [DiscreteBC, BVE, MCE, DQN, QRDQN, REM, DiscreteBCQ, CRR, DiscreteIQL], ids=lambda each: each.name
+)
+def test_every_discrete_algorithm_has_encoders_of_its_members_own(make):
+    few = {"quantiles": 3} if make is QRDQN else {"heads": 3} if make is REM else {}
+    job = Job(make(**TINY, **few), pictures(60))
+    data = [job.algorithm.training_data(job.dataset, job.action_scale)]
+    together = Population([Member(job.algorithm, seed, 0) for seed in range(3)], data, 100, dtype=torch.float64)
+    alone = Population([Member(job.algorithm, 2, 0)], data, 100, dtype=torch.float64)
+    encoders = [network for name, network in together.networks.items() if name.endswith("encoder")]
+    before = [network.buffer.clone() for network in encoders]
+    together.advance(10)
+    alone.advance(10)
+    left, right = together.state(2).tensors, alone.state(0).tensors
+    assert max(float((left[name] - right[name]).abs().max()) for name in left) < 1e-9
+    assert len(encoders) == {CRR: 2, DiscreteIQL: 3}.get(make, 1)
+    assert all((network.buffer != first).any() for network, first in zip(encoders, before))
+
+
+def test_an_encoder_that_two_networks_share_descends_both_of_their_losses():
+    job = Job(DiscreteBCQ(**TINY), pictures(60))
+    data = [job.algorithm.training_data(job.dataset, job.action_scale)]
+    made = Population([Member(job.algorithm, 0, 0)], data, 10, dtype=torch.float64)
+    (phase,) = job.algorithm.phases()
+    found = phase.losses(Setting(made.networks, made.batches.batches(), made.hyperparameters, made.draws)).of
+    assert torch.equal(found["encoder"], found["critic"] + found["behaviour"])
+
+
+def bits(steps: int = 200) -> Dataset:
+    """A grid of 5 x 5 bits with 2 channels; the rewarded action is the channel that is set more often."""
+    rng = np.random.default_rng(0)
+    grids = (rng.random((steps + 1, 5, 5, 2)) < rng.random((steps + 1, 1, 1, 2))).astype(np.uint8)
+    actions = rng.integers(0, 2, steps)
+    shape = grids.shape[1:]
+    space = Box(shape, "uint8", np.zeros(shape).tolist(), np.ones(shape).tolist())
+    return Dataset.from_arrays(
+        observations=grids,
+        actions=actions,
+        rewards=(actions == grids[:-1].sum((1, 2)).argmax(1)).astype(float),
+        terminations=np.arange(steps) == steps - 1,
+        truncations=np.zeros(steps, bool),
+        info=DatasetInfo(observation_space=space, action_space=Discrete(2)),
+    )
+
+
+def test_a_small_grid_has_filters_that_fit_and_its_largest_number_is_seen_as_one():
+    job = Job(DQN(hidden=(8,)), bits())
+    (part,) = job.shapes.images
+    assert (part.kind, part.largest) == ("image", 1)
+    assert Shapes.from_plain({**job.shapes.to_plain()}) == job.shapes
+    encoder = job.algorithm.networks(job.shapes)["encoder"]
+    assert encoder.largest == (1,)
+    draws = Draws([0], torch.zeros(1, dtype=torch.int64), torch.float64)
+    bit, byte = (Network("encoder", replace(encoder, largest=largest), draws) for largest in ((1,), (255,)))
+    nothing, grids = torch.zeros(1, 4, 0, dtype=torch.float64), torch.tensor(bits().observations[None, :4])
+    assert torch.allclose(bit(nothing, grids), byte(nothing, grids * 255), atol=1e-12)
+    assert not torch.allclose(bit(nothing, grids), byte(nothing, grids), atol=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "layers"), [((10, 10, 6), 1), ((7, 7, 3), 1), ((64, 64, 3), 3), ((3, 84, 84), 3)])
+def test_filters_go_by_the_size_of_the_image(shape, layers):
+    encoder = ConvolutionalEncoder(0, (shape,), None, learning_rate="x")
+    assert len(filters_for(shape)) == layers
+    assert len([each for each in encoder.parameters() if "convolution" in each.name]) == 2 * layers
 
 
 @pytest.mark.parametrize("nested", [True, False])

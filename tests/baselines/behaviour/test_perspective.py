@@ -1,0 +1,81 @@
+"""The data of the Dataset Perspective study: five datasets of each online run, which say whose they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import assay
+from assay.baselines.behaviour.dqn import DQNConfig
+from assay.baselines.behaviour.perspective import PLANS, PerspectivePlan, make_perspective_data, run_seed, table_of
+
+STEPS = 300
+SCHEMES = ("random", "expert", "mixed", "noisy", "replay")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("perspective")
+    config = DQNConfig(hidden=(16,), learning_rate=1e-2, exploration_steps=100, evaluation_episodes=2)
+    plan = PerspectivePlan("CartPole-v1", config, STEPS, "smaller networks")
+    make_perspective_data("cartpole", folder, lambda _: None, runs=2, plan=plan, workers=0)
+    return folder
+
+
+def test_every_run_has_five_datasets_of_as_many_steps_as_its_training(made: Path) -> None:
+    content = json.loads((made / "cartpole" / "returns.json").read_text())
+    assert list(content["runs"]) == ["0", "1"]
+    assert [run["seed"] for run in content["runs"].values()] == [run_seed(0), run_seed(1)]
+    for run in (0, 1):
+        data = {name: assay.load(made / "cartpole" / f"run{run}" / name) for name in SCHEMES}
+        for name, dataset in data.items():
+            assert dataset.validate().ok
+            assert (dataset.total_steps, dataset.info.id) == (STEPS, f"cartpole-run{run}/{name}")
+        few = round(0.8 * STEPS)
+        for column in ("actions", "rewards"):
+            mixed = data["mixed"].column(column)
+            np.testing.assert_array_equal(mixed[:few], data["random"].column(column)[:few])
+            np.testing.assert_array_equal(mixed[few:], data["expert"].column(column)[: STEPS - few])
+        assert data["mixed"].truncations[few - 1] or data["mixed"].terminations[few - 1]  # no false transition
+        assert (data["noisy"].actions != data["expert"].actions).any()
+    first, second = (assay.load(made / "cartpole" / f"run{run}" / "replay") for run in (0, 1))
+    assert first != second
+
+
+def test_scores_have_chance_at_0_and_the_runs_own_expert_at_100(made: Path) -> None:
+    content = json.loads((made / "cartpole" / "returns.json").read_text())
+    for run, described in content["runs"].items():
+        references = assay.load(made / "cartpole" / f"run{run}" / "noisy").info.references
+        expert, chance = described["measured"]["mean_return"], content["random"]["mean_return"]
+        if expert > chance:
+            assert references is not None
+            assert (references.random, references.expert) == (chance, expert)
+        else:
+            assert references is None
+
+
+def test_what_is_there_is_not_made_again_and_the_table_says_what_was_changed(made: Path) -> None:
+    path = made / "cartpole" / "returns.json"
+    before = path.read_bytes()
+    told: list[str] = []
+    make_perspective_data("cartpole", made, told.append, runs=2, steps=STEPS)
+    assert (path.read_bytes(), told) == (before, [])
+    header, _, row = table_of(made).splitlines()
+    assert row.split("|")[1].strip() == "cartpole"
+    assert row.split("|")[-2].strip() == "smaller networks"
+    assert len(header.split("|")) == len(row.split("|"))
+
+
+def test_the_plans_are_the_published_ones_or_say_what_was_changed() -> None:
+    published = {name: plan for name, plan in PLANS.items() if not plan.changed}
+    assert PLANS.keys() - published.keys() == {"cartpole"}
+    assert {name: (plan.config.discount, plan.steps, plan.config.replay_size) for name, plan in published.items()} == {
+        "mountaincar": (0.99, 100_000, 50_000),
+        "lavagap": (0.95, 100_000, 50_000),
+        "dynamic-obstacles": (0.95, 100_000, 50_000),
+        "breakout": (0.99, 2_000_000, 500_000),
+        "space-invaders": (0.99, 2_000_000, 500_000),
+    }
