@@ -197,7 +197,7 @@ CENTRES = {  # where what is inside a room stands: its sub-rooms, and under the 
     "baselines/algorithms": (10.45, 5.6),
     "baselines/engine": (12.9, 5.65),
     "baselines/networks": (11.4, 4.75),
-    "baselines/dynamics": (12.0, 6.75),
+    "baselines/dynamics": (14.2, 6.45),
     "analysis": (15.95, 5.8),
     "analysis/figures": (15.95, 7.9),
     "datasets": (7.0, 2.75),

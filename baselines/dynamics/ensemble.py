@@ -37,6 +37,7 @@ __all__ = ["DynamicsEnsemble", "ModelStep", "Scale", "clone_policy", "train_dyna
 
 _MOST_HELD_OUT, _HELD_OUT_SHARE = 1000, 0.2
 _PURPOSE = "dynamics"
+_CACHED_ROWS = 512  # whose activations stay in a core's cache
 
 Progress = Callable[[int], None]
 
@@ -123,7 +124,9 @@ class DynamicsEnsemble:
         self.networks, self.elites, self.held_out_errors = networks, elites, held_out_errors
         self.inputs, self.targets, self.penalty, self.variant = inputs, targets, penalty, variant
         chosen = torch.as_tensor(elites, device=networks.buffer.device)
-        self._varying = torch.as_tensor(targets.deviation > 0, device=networks.buffer.device)  # of the others all are sure
+        self._varying = torch.as_tensor(
+            targets.deviation > 0, device=networks.buffer.device
+        )  # of the others all are sure
         self._elite_networks = FixedNetwork(networks.name, networks.spec, networks.buffer[chosen])
 
     @property
@@ -134,9 +137,14 @@ class DynamicsEnsemble:
     @torch.no_grad()
     def predict(self, states: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return means and standard deviations [N, B, observation + 1] of the next state and reward, of all networks."""
-        inputs = self._standardized(states, actions)
-        mean, log_variance = gaussian(self.networks, inputs.expand(self.networks.members, -1, -1), frozen=True)
-        return self._in_units(mean, log_variance, states)
+        together = _CACHED_ROWS if states.device.type == "cpu" else max(len(states), 1)
+        parts = []
+        for some, done in zip(torch.split(states, together), torch.split(actions, together)):
+            inputs = self._standardized(some, done)
+            mean, log_variance = gaussian(self.networks, inputs.expand(self.networks.members, -1, -1), frozen=True)
+            parts.append(self._in_units(mean, log_variance, some))
+        means, deviations = zip(*parts)
+        return torch.cat(means, 1), torch.cat(deviations, 1)
 
     @torch.no_grad()
     def step(self, states: torch.Tensor, actions: torch.Tensor, noise: torch.Tensor, order: torch.Tensor) -> ModelStep:

@@ -68,7 +68,9 @@ def leave_one_out(means: torch.Tensor, deviations: torch.Tensor, released: bool)
         centre = means[rest].mean(0)
         spread = variances[rest].mean(0) + means[rest].var(0, unbiased=False)
         apart = (means[number] - centre).square()
-        divergences.append(0.5 * ((spread / variances[number]).log() + (variances[number] + apart) / spread - 1.0).sum(-1))
+        divergences.append(
+            0.5 * ((spread / variances[number]).log() + (variances[number] + apart) / spread - 1.0).sum(-1)
+        )
     return torch.stack(divergences).mean(0)
 
 

@@ -133,7 +133,11 @@ def test_the_rule_of_a_known_environment_is_used():
 def test_it_depends_on_the_seed_alone_and_is_replayed_from_the_history():
     dataset = assay.load("pendulum/random", steps=400)
     transform = ModelBasedAugmentation(ratio=0.5, seed=3, **QUICK)
-    first, again, other = transform(dataset), transform(dataset), ModelBasedAugmentation(ratio=0.5, seed=4, **QUICK)(dataset)
+    first, again, other = (
+        transform(dataset),
+        transform(dataset),
+        ModelBasedAugmentation(ratio=0.5, seed=4, **QUICK)(dataset),
+    )
     assert first.fingerprint == again.fingerprint != other.fingerprint
     assert assay.replay(first.history).fingerprint == first.fingerprint
 
@@ -167,7 +171,11 @@ def test_categories_are_rolled_out_at_random_and_come_back_as_they_were():
         ("ratio 0.0001 of 400 steps is less than one step", {"ratio": 1e-4}, {}),
         ("horizon", {"horizon": 0}, {}),
         ("images", {}, {"observations": np.zeros((440, 8, 8, 3), np.uint8)}),
-        ("1 of 400 transitions hold NaN or infinite numbers, the first at step 7", {}, {"rewards": np.where(np.arange(400) == 7, np.nan, 0.0)}),
+        (
+            "1 of 400 transitions hold NaN or infinite numbers, the first at step 7",
+            {},
+            {"rewards": np.where(np.arange(400) == 7, np.nan, 0.0)},
+        ),
     ],
 )
 def test_misuse_is_named(message, options, changes):

@@ -84,7 +84,7 @@ def test_rollouts_have_the_mean_and_the_variance_of_the_system_at_every_horizon(
 
 
 def test_each_elite_gets_its_share_of_the_rows_and_no_other_network_any(ensemble):
-    means, deviations = ensemble.predict(torch.zeros(9, 1), torch.zeros(9, 1))
+    means, _ = ensemble.predict(torch.zeros(9, 1), torch.zeros(9, 1))
     noise = torch.zeros(9, 2)
     step = ensemble.step(torch.zeros(9, 1), torch.zeros(9, 1), noise, torch.randperm(9))
     found = torch.cat([step.states, step.rewards[:, None]], 1)
@@ -95,7 +95,7 @@ def test_each_elite_gets_its_share_of_the_rows_and_no_other_network_any(ensemble
 
 def test_elites_have_the_least_errors_and_a_broken_network_is_none_of_them(ensemble):
     assert sorted(np.argsort(ensemble.held_out_errors)[:3]) == ensemble.elites.tolist()
-    states, actions, _, following = linear(2_000, 7)
+    states, actions, *_ = linear(2_000, 7)
     broken = ensemble.networks.buffer.clone()
     worst = next(number for number in range(4) if number not in ensemble.elites)
     broken[worst] += 0.5 * torch.randn(broken.shape[1], generator=torch.Generator().manual_seed(0))
@@ -126,7 +126,9 @@ def test_a_column_that_never_changes_stays_the_same():
     found = train_dynamics(
         np.hstack([states, goal]), actions, rewards, np.hstack([following, goal]), networks=2, elites=1, updates=30
     )
-    step = found.step(torch.tensor([[1.0, 7.0]]), torch.zeros(1, 1), torch.ones(1, 3), torch.zeros(1, dtype=torch.int64))
+    step = found.step(
+        torch.tensor([[1.0, 7.0]]), torch.zeros(1, 1), torch.ones(1, 3), torch.zeros(1, dtype=torch.int64)
+    )
     assert step.states[0, 1] == 7.0
     assert Scale.of(goal).down(goal).tolist() == np.zeros_like(goal).tolist()
 

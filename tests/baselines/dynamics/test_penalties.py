@@ -74,7 +74,9 @@ def test_disagreement_knows_where_the_model_is_wrong_and_expected_noise_does_not
         states, np.zeros_like(states), 0 * states[:, 0], following, networks=5, elites=3, updates=1_500, model=model
     )
     asked = np.linspace(-3, 3, 301)[:, None]
-    means, deviations = (item[..., :1] for item in ensemble.predict(torch.from_numpy(asked).float(), torch.zeros(301, 1)))
+    means, deviations = (
+        item[..., :1] for item in ensemble.predict(torch.from_numpy(asked).float(), torch.zeros(301, 1))
+    )
     wrong = np.abs(means[ensemble.elites].mean(0).numpy() - (asked + np.sin(2 * asked)))[:, 0]
 
     def agreement(name: str) -> float:
