@@ -1,9 +1,10 @@
-"""Transforms that add data: moved as a domain allows, guided or at random, perturbed, mirrored, or rolled out in a learned model."""
+"""Transforms that add data: moved as a domain allows, guided or at random, perturbed, mirrored, rolled out in a learned model or generated."""
 
 if __name__ != "assay.augmentation":
     raise ImportError(f"import this package as assay.augmentation, not as {__name__}")
 
 from assay.augmentation.domain import Domain
+from assay.augmentation.generative import GenerativeAugmentation
 from assay.augmentation.guided import GuidedAugmentation
 from assay.augmentation.guides import Guide, PotentialGuide, RewardGuide
 from assay.augmentation.model_based import ModelBasedAugmentation
@@ -17,6 +18,7 @@ __all__ = [
     "DimensionDropout",
     "Domain",
     "GaussianNoise",
+    "GenerativeAugmentation",
     "Guide",
     "GuidedAugmentation",
     "ModelBasedAugmentation",

@@ -12,7 +12,8 @@ by step.
 
 Of the other columns a new step takes from the step that it was made of: `weights`, `uncertainty/...` and the masks
 `corrupted/...` and `filled/...`. All else (`infos/...`, `costs`, `time`, `truth/...`) was observed and cannot be said of a new step:
-these columns are left out.
+these columns are left out. A step that is made of no step in particular, but drawn from a model of all, has the mean weight, and the
+other columns are left out too.
 
 How much was proposed and rejected on the way, and which columns were left out, is in `info.extra["augmentation"]`, one entry per
 augmentation.
@@ -48,6 +49,8 @@ class Extension:
     dataset : Dataset
     episode_lengths : (K,) integers
         Of the new episodes.
+    of_steps : bool
+        Whether each new step is made of an original one.
 
     Examples
     --------
@@ -61,13 +64,13 @@ class Extension:
     ([1.0, 2.0, 3.0], [False, False, True], [False, False, True])
     """
 
-    def __init__(self, dataset: Dataset, episode_lengths: Any) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, episode_lengths: Any, *, of_steps: bool = True) -> None:
+        self.dataset, self._of_steps = dataset, of_steps
         self._lengths = np.asarray(episode_lengths, np.int64)
         self._starts = np.cumsum(self._lengths) - self._lengths
         new = int(self._lengths.sum())
         self._columns: dict[str, np.ndarray] = {}
-        kept = (*_MADE, *_INHERITED)
+        kept = (*_MADE, *(_INHERITED if of_steps else _INHERITED[:1]))
         self._left_out = [name for name in dataset.columns if not any(is_under(name, part) for part in kept)]
         for name in dataset.columns:
             if name in self._left_out:
@@ -90,7 +93,7 @@ class Extension:
         actions: Any,
         rewards: Any,
         terminations: Any,
-        steps: Any,
+        steps: Any = None,
     ) -> None:
         """Fill in consecutive new episodes.
 
@@ -103,13 +106,12 @@ class Extension:
         actions : (n, ...) array, or a nested dict of them
         rewards, terminations : (n,)
         steps : (n,) int64
-            The original step that each is made of.
+            The original step that each is made of, where they are made of steps.
         """
         dataset = self.dataset
-        steps = np.asarray(steps, np.int64)
         begin = int(self._starts[episode])
         first = dataset.total_steps + begin
-        rows = slice(first, first + len(steps))
+        rows = slice(first, first + len(rewards))
         for name, array in flat("observations", observations).items():
             start = dataset.total_steps + dataset.total_episodes + begin + episode
             self._columns[name][start : start + len(array)] = array
@@ -120,11 +122,14 @@ class Extension:
         self._columns[AUGMENTED][rows] = True
         for name in self._columns:
             if any(is_under(name, part) for part in _INHERITED):
-                self._columns[name][rows] = dataset.column(name)[steps]
+                inherited = dataset.column(name)
+                self._columns[name][rows] = (
+                    inherited[np.asarray(steps, np.int64)] if self._of_steps else inherited.mean()
+                )
             elif is_under(name, "missing"):
                 self._columns[name][rows] = False
         if dataset.has_next_observations:
-            self._write_following(episode, len(steps), observations, rows)
+            self._write_following(episode, len(rewards), observations, rows)
 
     def write_segments(self, episode: int, segments: Segments) -> None:
         """Fill in as many new episodes as there are segments."""

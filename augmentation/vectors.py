@@ -27,24 +27,23 @@ class ObservationVectors:
         self._leaves = {name: (array.shape[1:], array.dtype) for name, array in leaves.items()}
         self.is_vector = list(leaves) == ["observations"]
 
-    def _together(self, observations: Any) -> np.ndarray:
-        arrays = flat("observations", observations).values()
-        together: np.ndarray = np.concatenate(
-            [np.asarray(each, np.float64).reshape(len(each), -1) for each in arrays], axis=1
-        )
+    def vectors(self, observations: Any, rows: Any) -> np.ndarray:
+        """Return some rows of observations, one for each."""
+        chosen = [np.asarray(array, np.float64)[rows] for array in flat("observations", observations).values()]
+        together: np.ndarray = np.concatenate([array.reshape(len(array), -1) for array in chosen], axis=1)
         return together
 
     def states(self, dataset: Dataset) -> np.ndarray:
         """Return the states of all steps, (N, observation)."""
-        found: np.ndarray = self._together(dataset.observations)[dataset.observation_rows]
+        found: np.ndarray = self.vectors(dataset.observations, slice(None))[dataset.observation_rows]
         return found
 
     def pairs(self, dataset: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return states and next states of some steps."""
-        everything = self._together(dataset.observations)
+        everything = self.vectors(dataset.observations, slice(None))
         places = dataset.observation_rows[rows]
         if dataset.has_next_observations:
-            return everything[places], self._together(dataset.nested("next_observations"))[rows]
+            return everything[places], self.vectors(dataset.nested("next_observations"), slice(None))[rows]
         return everything[places], everything[places + 1]
 
     def apart(self, states: np.ndarray) -> Any:

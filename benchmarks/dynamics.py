@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ def main() -> None:
         )
         given = torch.randn(ROWS, OBSERVATION), torch.randn(ROWS, ACTION), torch.randn(ROWS, OBSERVATION + 1)
         order = torch.randperm(ROWS)
-        steps = ROWS * per_second(lambda ensemble=ensemble: ensemble.step(*given, order))
+        steps = ROWS * per_second(partial(ensemble.step, *given, order))
         networks = trained.networks.members if name else 1
         print(f"{name or 'none':22}{steps:14,.0f}{steps * networks * of_network / products:14.1%}")
 

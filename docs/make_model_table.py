@@ -28,6 +28,7 @@ STEPS, UPDATES, HORIZONS, BOOTSTRAPS = 20_000, 5_000, (1, 2, 5, 10, 20), 1_000
 
 
 def trained(dataset: assay.Dataset) -> DynamicsEnsemble:
+    """Train the ensemble."""
     made = dataset.transitions(np.float64, keep_terminal=False)
     model = GaussianModel(hidden=(128, 128, 128))
     return train_dynamics(
@@ -73,6 +74,7 @@ def interval(values: np.ndarray, episodes: np.ndarray, statistic) -> tuple[float
 
 
 def main() -> None:
+    """Measure, and write the tables."""
     horizon_rows, penalty_rows = [], []
     for name in DATASETS:
         dataset = assay.load(name, steps=STEPS)
@@ -84,7 +86,7 @@ def main() -> None:
         for horizon in HORIZONS:
             column = found[:, horizon - 1]
             low, high = interval(column, episodes, np.median)
-            cells.append(f"{np.median(column):.2f} [{low:.2f}, {high:.2f}]")
+            cells.append(f"{np.median(column):.3f} [{low:.3f}, {high:.3f}]")
         horizon_rows.append(f"| {name} | " + " | ".join(cells) + " |")
         means, deviations = ensemble.predict(
             torch.from_numpy(states[:, 0]).float(), torch.from_numpy(actions[:, 0]).float()

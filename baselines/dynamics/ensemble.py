@@ -28,52 +28,19 @@ from assay.baselines.dynamics.gaussian import GaussianModel, gaussian, networks_
 from assay.baselines.dynamics.penalties import penalty
 from assay.baselines.dynamics.terminations import Termination
 from assay.baselines.engine.held_out import Networks, Rows, member_seeds, train_best
+from assay.baselines.engine.scale import Scale
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork, Specification
 from assay.datasets.errors import ConfigError
 from assay.datasets.generators import block_generator
 
-__all__ = ["DynamicsEnsemble", "ModelStep", "Scale", "clone_policy", "train_dynamics", "train_terminations"]
+__all__ = ["DynamicsEnsemble", "ModelStep", "clone_policy", "train_dynamics", "train_terminations"]
 
 _MOST_HELD_OUT, _HELD_OUT_SHARE = 1000, 0.2
 _PURPOSE = "dynamics"
 _CACHED_ROWS = 512  # whose activations stay in a core's cache
 
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What standardizes columns: (x - mean) / deviation, where a column that never changes is only shifted.
-
-    Parameters
-    ----------
-    mean, deviation : (D,) float64 arrays
-        The deviation of a column that never changes is 0: whatever a network says of it, it stays the same.
-    """
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> Scale:
-        """Return the scale of rows (M, D)."""
-        mean, deviation = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
-        smallest = 1e-6 * np.maximum(np.abs(mean), 1.0)
-        return cls(mean, np.where(deviation > smallest, deviation, 0.0))
-
-    def down(self, values: np.ndarray) -> np.ndarray:
-        """Return standardized rows, float32."""
-        standardized: np.ndarray = ((values - self.mean) / self._divisor).astype(np.float32)
-        return standardized
-
-    @property
-    def _divisor(self) -> np.ndarray:
-        return np.where(self.deviation > 0, self.deviation, 1.0)
-
-    def down_on_device(self, values: torch.Tensor) -> torch.Tensor:
-        """Return standardized rows [..., D]."""
-        return (values - values.new_tensor(self.mean)) / values.new_tensor(self._divisor)
 
 
 @dataclass(frozen=True)

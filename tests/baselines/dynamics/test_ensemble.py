@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from assay.baselines.dynamics.ensemble import DynamicsEnsemble, Scale, clone_policy, train_dynamics, train_terminations
+from assay.baselines.dynamics.ensemble import DynamicsEnsemble, clone_policy, train_dynamics, train_terminations
 from assay.baselines.dynamics.gaussian import GaussianModel
+from assay.baselines.engine.scale import Scale
 from assay.datasets.errors import ConfigError
 
 DECAY, NOISE, REWARD_NOISE = 0.9, 0.2, 0.1  # s' = 0.9 s + a + 0.2 e,  r = s - a + 0.1 e

@@ -1,0 +1,1 @@
+"""Diffusion models of vectors: how they are trained, and how they are sampled."""
