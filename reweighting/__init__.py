@@ -5,6 +5,7 @@ if __name__ != "assay.reweighting":
 
 from assay.datasets.arguments import name_wrong_arguments
 from assay.reweighting.column import ColumnWeighting
+from assay.reweighting.coverage import CoverageWeighting
 from assay.reweighting.density_ratio import DensityRatioWeighting
 from assay.reweighting.materialize import Materialize, materialize
 from assay.reweighting.mixture import MixtureWeighting
@@ -14,6 +15,7 @@ from assay.reweighting.weighting import Weighting, effective_sample_size
 
 __all__ = [
     "ColumnWeighting",
+    "CoverageWeighting",
     "DensityRatioWeighting",
     "Materialize",
     "MixtureWeighting",

@@ -48,7 +48,11 @@ class Weighting(Transform):
         DatasetError
             If no step has a weight.
         """
-        weights = np.asarray(self.weigh(dataset), np.float64)
+        return self.weighted(dataset, self.weigh(dataset))
+
+    def weighted(self, dataset: Dataset, weights: np.ndarray) -> Dataset:
+        """Return the dataset with these weights, (N,), combined with those that are there."""
+        weights = np.asarray(weights, np.float64)
         if self.combine == "product" and dataset.weights is not None:
             weights = weights * dataset.weights
         return dataset.replace({"weights": normalized(weights, self.name)})

@@ -22,6 +22,7 @@ LIGHT = {"assay.baselines.runs.reader", "assay.baselines.runs.schema"}  # import
 ENGINE = (  # what rooms of transforms may import of baselines
     "assay.baselines.engine.",
     "assay.baselines.dynamics.",
+    "assay.baselines.diffusion.",
     "assay.baselines.networks",
     "assay.baselines.algorithms.algorithm",
 )
@@ -65,7 +66,7 @@ def test_analysis_imports_of_baselines_the_readers_of_run_folders_only():
 
 
 @pytest.mark.parametrize("room", ["augmentation", "relabeling", "reweighting"])
-def test_rooms_that_train_import_of_baselines_the_engine_its_networks_dynamics_and_the_contract_only(room):
+def test_rooms_that_train_import_of_baselines_the_engine_its_networks_and_models_and_the_contract_only(room):
     found = imported_of_baselines(room)
     assert found
     assert {name for name in found if not name.startswith(ENGINE)} == set()
