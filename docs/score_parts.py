@@ -1,0 +1,47 @@
+"""What several pages say of scores: a table of them with intervals, and whether one variant is better than another."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from assay.analysis import score_table
+from assay.analysis.tables import format_interval
+from assay.datasets.bootstrap import bootstrap, percentile_interval
+
+__all__ = ["difference", "scores", "verdict"]
+
+RESAMPLES = 10_000
+
+
+def scores(runs: pl.DataFrame) -> str:
+    """Return the score of every variant and algorithm with its interval as a table."""
+    table = {(row["variant"], row["label"]): row for row in score_table(runs, rows=["label"]).iter_rows(named=True)}
+    algorithms, variants = (list(dict.fromkeys(runs[name])) for name in ("label", "variant"))
+    lines = [f"| data | {' | '.join(algorithms)} |", "|---|" + "---|" * len(algorithms)]
+    for variant in variants:
+        cells = []
+        for label in algorithms:
+            row = table.get((variant, label))
+            known = row is not None and row["mean"] is not None
+            cells.append(
+                f"{format_interval(row['mean'], row['low'], row['high'])}, {row['seeds']} seed{'s' * (row['seeds'] != 1)}"
+                if row is not None and known
+                else "not finished"
+            )
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def difference(own: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
+    """Return the difference of two means and its 95 % bootstrap interval."""
+    found = bootstrap([own, theirs], lambda a, b: a.mean(1) - b.mean(1), RESAMPLES, np.random.default_rng(0))
+    low, high = percentile_interval(found)
+    return float(own.mean() - theirs.mean()), float(low), float(high)
+
+
+def verdict(own: np.ndarray, theirs: np.ndarray) -> str:
+    """Return the difference of two means with its 95 % bootstrap interval, and what it shows."""
+    value, low, high = difference(own, theirs)
+    word = "better" if low > 0 else "worse" if high < 0 else "not shown"
+    return f"{value:+.1f} [{low:.1f}, {high:.1f}], {word}"
