@@ -74,6 +74,7 @@ MARKS = ("meta/info.json", "meta/episodes", "meta/episodes.jsonl")
 _VECTORS = ("observations", "actions")
 _FLAGS = ("terminations", "truncations")
 _OWN_FLAGS = ("next.terminated", "next.truncated")
+_PICTURES = ("video", "image")
 _USUAL_FPS, _RATE_TOLERANCE = 10, 0.01
 _CHUNK_FILES, _FILE_BYTES, _VIDEO_MB = 1000, 100 * 2**20, 200
 _BLOCK_ROWS = 1 << 16
@@ -101,8 +102,8 @@ def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Da
         For datasets with names of their own: column -> feature or features, `ends` (what the end of an episode means where
         there are no flags), `time`, `units`, `name`; see `assay.datasets.tables.column_mapping`.
     videos : sequence of str
-        Video features to decode, such as `["observation.images.top"]`, into `observations/images.top` (uint8, rows of
-        height, width, channel). Needs PyAV (`pip install assay[video]`). Others are listed in
+        Features of videos or images to decode, such as `["observation.images.top"]`, into `observations/images.top` (uint8, rows
+        of height, width, channel). Videos need PyAV (`pip install assay[video]`). Others are listed in
         `info.extra["lerobot"]["videos"]`.
 
     Returns
@@ -150,9 +151,14 @@ def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Da
     places = place_features(numbers, wanted, mapping, path)
     table = _read_frames(metadata, numbers, places)
     for name in wanted:
-        from assay.datasets.formats.lerobot_video import decode
+        if features[name]["dtype"] == "image":
+            from assay.datasets.formats.lerobot_images import decode_images
 
-        table[name] = decode(name, metadata)
+            table[name] = decode_images(name, metadata)
+        else:
+            from assay.datasets.formats.lerobot_video import decode
+
+            table[name] = decode(name, metadata)
     rows = np.arange(int(lengths.sum())) + np.repeat(np.arange(len(lengths)), lengths)  # of the steps, in observations
     result = {}
     for column, names in places.items():
@@ -353,7 +359,7 @@ def _flag(path: Path, table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 def _wanted_videos(path: Path, features: Mapping[str, Any], videos: Sequence[str]) -> list[str]:
     if isinstance(videos, str):
         raise ConfigError(f"videos is {videos!r}; a list of features belongs there, such as [{videos!r}]")
-    there = [name for name, feature in features.items() if feature["dtype"] == "video"]
+    there = [name for name, feature in features.items() if feature["dtype"] in _PICTURES]
     for name in videos:
         if name not in there:
             raise ConfigError(f"{path} has no video {name!r}; it has {', '.join(there) or 'none'}")
@@ -367,8 +373,8 @@ def _info(
     features = info["features"]
     kinds = {name: feature["dtype"] for name, feature in features.items()}
     left = {
-        "videos": [name for name, kind in kinds.items() if kind == "video" and name not in decoded],
-        "not_read": [name for name, kind in kinds.items() if kind not in NUMBERS and kind != "video"],
+        "videos": [name for name, kind in kinds.items() if kind in _PICTURES and name not in decoded],
+        "not_read": [name for name, kind in kinds.items() if kind not in NUMBERS and kind not in _PICTURES],
         "episode_columns_not_read": metadata.left,
     }
     known = {

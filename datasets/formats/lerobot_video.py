@@ -17,7 +17,7 @@ from assay.datasets.errors import AssayError, ConfigError, DatasetError, FormatE
 from assay.datasets.formats.lerobot_metadata import Metadata
 from assay.datasets.memory import empty
 
-__all__ = ["decode"]
+__all__ = ["decode", "size_of_frames"]
 
 _TOLERANCE_SECONDS = 1e-4  # LeRobot's own
 
@@ -49,7 +49,7 @@ def decode(name: str, metadata: Metadata) -> np.ndarray:
     except ImportError as error:
         raise ConfigError("decoding videos needs PyAV: pip install assay[video]") from error
     info, lengths = metadata.info, metadata.lengths
-    height, width = _size(metadata.path, name, info["features"][name])
+    height, width = size_of_frames(metadata.path, name, info["features"][name])
     starts = np.cumsum(lengths + 1) - (lengths + 1)
     result = empty((int(lengths.sum()) + len(lengths), height, width, 3), np.uint8)
     for file, episodes, begins in metadata.video_files(name):
@@ -70,7 +70,8 @@ def decode(name: str, metadata: Metadata) -> np.ndarray:
     return result
 
 
-def _size(path: Path, name: str, feature: Mapping[str, Any]) -> tuple[int, int]:
+def size_of_frames(path: Path, name: str, feature: Mapping[str, Any]) -> tuple[int, int]:
+    """Return height and width of a feature of color pictures, as info.json describes it."""
     shape, names = feature["shape"], feature.get("names")
     if isinstance(names, list) and len(names) == len(shape) and {"height", "width"} <= set(map(str, names)):
         height, width = shape[names.index("height")], shape[names.index("width")]

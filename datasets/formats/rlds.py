@@ -24,12 +24,13 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import yaml
 
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
@@ -42,7 +43,7 @@ from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
 from assay.datasets.tables.column_mapping import as_mapping
 
-__all__ = ["read", "sniff"]
+__all__ = ["propose", "read", "sniff"]
 
 TITLE = "RLDS"
 LAYOUT = "folder of .tfrecord files"
@@ -417,8 +418,37 @@ def _as_steps(rows: Mapping[str, np.ndarray], ends: np.ndarray, last: str) -> tu
     return result, lengths
 
 
-def _usual(rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return the mapping that RLDS's own names make."""
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited."""
+    folder = _folder(path)
+    if folder is None:
+        raise FormatError(f"{path} holds no features.json, nor one folder of a version such as 1.0.0 that does")
+    features = {
+        name.removeprefix(_STEPS): item
+        for name, item in _read_features(folder / "features.json").items()
+        if name.startswith(_STEPS)
+    }
+    numbers = [name for name, item in features.items() if item.kind == "numbers" and name not in _FLAGS]
+    plain = _usual(numbers)
+    lines = [
+        f"# {path}: {len(features)} features of a step; episodes and how they end are RLDS's own ({', '.join(_FLAGS)})"
+    ]
+    lines.append(yaml.safe_dump(plain, sort_keys=False).rstrip() if plain else "{}")
+    why = {
+        "image": "images; decoded where `images` names them",
+        "text": "text; of the episodes where it does not change",
+    }
+    lines += [
+        f"# not taken: {name} ({why.get(item.kind, 'is not read')})"
+        for name, item in features.items()
+        if item.kind != "numbers"
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _usual(rows: Iterable[str]) -> dict[str, Any]:
+    """Return the mapping that RLDS's own names make of those of the rows."""
+    rows = list(rows)
     found: dict[str, Any] = {}
     for role, top in (("observations", "observation"), ("actions", "action")):
         names = [name for name in rows if is_under(name, top)]

@@ -68,19 +68,19 @@ class ParquetFile:
                 f"{self.path.stat().st_size}; impossible"
             )
 
-    def batches(self, columns: Mapping[str, int]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of some columns, in order; a column is given with how many values a row of it may have."""
+    def batches(self, columns: Mapping[str, int], *, rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of some columns, so many at a time; a column is given with how many values a row of it may have."""
         for name in columns:
             if name not in self.types:
                 raise FormatError(f"{self.path}: there is no column {name}")
         self._check_values(columns)
-        rows = 0
-        for batch in self._file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns), use_threads=False):
+        found = 0
+        for batch in self._file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
             batch.validate(full=True)
-            rows += batch.num_rows
+            found += batch.num_rows
             yield batch
-        if rows != self.rows:
-            raise FormatError(f"{self.path} is damaged: it says {self.rows} rows, but holds {rows}")
+        if found != self.rows:
+            raise FormatError(f"{self.path} is damaged: it says {self.rows} rows, but holds {found}")
 
     def _check_values(self, columns: Mapping[str, int]) -> None:
         # A list may repeat one value a billion times in a few bytes.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from assay.datasets.formats.containers.parquet import open_parquet, values
 from assay.datasets.formats.containers.parquet_safety import check_parquet
 from assay.datasets.info import DatasetInfo
 from tests.datasets.dataset_strategies import assert_same_columns, clean_dataset, datasets, random_array
+from tests.datasets.formats.fuzz import write_lerobot_v2
 
 read, write = lerobot_format.read, lerobot_format.write
 DATA, EPISODES = "data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet"
@@ -344,8 +346,8 @@ def test_videos_and_images_are_listed(written: Path) -> None:
     features["instruction"] = {"dtype": "string", "shape": [1], "names": None}
     edit_info(written, features=features)
     known = read(written).info.extra["lerobot"]
-    assert known["videos"] == ["observation.images.top"]
-    assert known["not_read"] == ["observation.image", "instruction"]
+    assert known["videos"] == ["observation.images.top", "observation.image"]
+    assert known["not_read"] == ["instruction"]
     with pytest.raises(ConfigError, match=r"has no video 'observation\.images\.left'; it has observation\.images\.top"):
         read(written, videos=["observation.images.left"])
     with pytest.raises(ConfigError, match="a list of features belongs there"):
@@ -678,3 +680,64 @@ def test_loading_sniffs_and_says_where_it_came_from(written: Path) -> None:
     assert dataset.info.id == "small"
     assert "LeRobot v3.0" in dataset.info.source
     assert dataset.history[0].parameters["format"] == "lerobot"
+
+
+# -------------------------------------------------------------------- images
+
+
+def picture(pixels: np.ndarray, kind: str = "PNG") -> bytes:
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, kind)
+    return content.getvalue()
+
+
+def add_images(folder: Path, files: Sequence[Path], *, size: tuple[int, int] = (4, 6), kind: str = "PNG") -> np.ndarray:
+    """Put a picture into every frame of some data files, as LeRobot does; return the pixels."""
+    rng, made = np.random.default_rng(0), []
+    for file in files:
+        count = pq.read_table(file).num_rows
+        pixels = rng.integers(0, 256, (count, *size, 3), dtype=np.uint8)
+        rows = [{"bytes": picture(each, kind), "path": f"frame-{number}.png"} for number, each in enumerate(pixels)]
+        edit_table(file, **{"observation.images.top": pa.array(rows)})
+        made.append(pixels)
+    features = json.loads((folder / "meta/info.json").read_text())["features"]
+    top = {"dtype": "image", "shape": [4, 6, 3], "names": ["height", "width", "channels"]}
+    edit_info(folder, features=features | {"observation.images.top": top})
+    return np.concatenate(made)
+
+
+def test_images_in_the_frames_are_decoded_when_asked_for(written: Path) -> None:
+    pixels = add_images(written, [written / DATA])
+    assert read(written).info.extra["lerobot"]["videos"] == ["observation.images.top"]
+    dataset = read(written, videos=["observation.images.top"])
+    frames = dataset.observations["images.top"]
+    assert (frames.shape, frames.dtype) == ((21, 4, 6, 3), np.uint8)
+    assert np.array_equal(frames[dataset.observation_rows], pixels)
+    assert (frames[6] == frames[5]).all()  # the final observation was not recorded
+    assert dataset.observations["state"].tolist() == read(written).observations.tolist()
+
+
+def test_images_of_version_2_are_too(tmp_path: Path) -> None:
+    write_lerobot_v2(tmp_path / "second", np.random.default_rng(0))
+    pixels = add_images(tmp_path / "second", sorted((tmp_path / "second/data/chunk-000").iterdir()))
+    columns = {"ends": "truncated"}
+    dataset = read(tmp_path / "second", columns=columns, videos=["observation.images.top"])
+    assert np.array_equal(dataset.observations["images.top"][dataset.observation_rows], pixels)
+
+
+def test_images_that_are_missing_damaged_or_of_another_size_are_refused(written: Path) -> None:
+    wanted = ["observation.images.top"]
+    add_images(written, [written / DATA], size=(6, 4))
+    with pytest.raises(DatasetError, match=r"of frame 0 is uint8\[6, 4, 3\], but info\.json says \[4, 6, 3\]"):
+        read(written, videos=wanted)
+    good = {"bytes": picture(np.zeros((4, 6, 3), np.uint8)), "path": "a.png"}
+    for bad, message in (
+        ({"bytes": None, "path": "images/a.png"}, r"frame 3 is not in the file"),
+        ({"bytes": b"not a picture", "path": "a.png"}, r"frame 3: a damaged image"),
+    ):
+        rows = pa.array([good, good, good, bad, *[good] * 14])
+        edit_table(written / DATA, **{"observation.images.top": rows})
+        with pytest.raises(FormatError, match=message):
+            read(written, videos=wanted)

@@ -142,3 +142,21 @@ def test_without_the_packages_the_error_says_what_to_install(folder: Path, monke
     monkeypatch.setitem(sys.modules, "google_crc32c", None)
     with pytest.raises(ConfigError, match=r"pip install assay\[rlds\]"):
         assay.load(folder)
+
+
+@pytest.mark.parametrize("observed_last", [False, True])
+def test_the_mapping_that_is_proposed_loads_what_is_loaded_without_one(
+    tmp_path: Path, observed_last: bool, capsys
+) -> None:
+    from assay.cli import main
+
+    write_rlds(tmp_path / "1.0.0", np.random.default_rng(0), observed_last=observed_last)
+    main(["datasets", "map", str(tmp_path)])
+    text = capsys.readouterr().out
+    (tmp_path / "columns.yaml").write_text(text)
+    assert "# not taken: observation/image (images" in text
+    mapped, usual = assay.load(tmp_path, columns=tmp_path / "columns.yaml"), assay.load(tmp_path)
+    assert {name: mapped.column(name).tobytes() for name in mapped.columns} == {
+        name: usual.column(name).tobytes() for name in usual.columns
+    }
+    assert mapped.episode_lengths.tolist() == usual.episode_lengths.tolist()
