@@ -63,6 +63,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "rlds": [{}, {"last": "observation"}, {"images": ["observation/image"]}],
     "mcap": [{}, {"columns": {"observations": "/observations", "actions": "/actions"}, "how": "nearest"}],
     "rosbag": [{"columns": {"observations": "/pose", "actions": "/cmd/x"}, "clock": 20.0}],
+    "recordings": [{"columns": {"observations": "/pose", "actions": "/cmd/x"}, "clock": 20.0}],
     "ulog": [{"columns": {"observations": "attitude/q", "actions": "motors/output"}}],
     "zarr": [{}, {"images": ["img"]}, {"columns": {"observations": "state", "actions": "action"}}],
     "maniskill": [{}, {"observations": "env_states"}, {"rewards": "success"}],
@@ -470,6 +471,13 @@ def write_json_mcap(path: Path, generator: np.random.Generator) -> None:
 @sample_maker("rosbag")
 def rosbag_of_version_1(path: Path, generator: np.random.Generator) -> None:
     write_rosbag(path, generator, version=1)
+
+
+@sample_maker("recordings")
+def folder_of_recordings(path: Path, generator: np.random.Generator) -> None:
+    path.mkdir()
+    write_rosbag(path / "first", generator, version=1)
+    write_rosbag(path / "second", generator, version=1)
 
 
 @sample_maker("rosbag")

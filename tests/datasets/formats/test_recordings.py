@@ -251,3 +251,63 @@ def test_a_missing_package_is_named(package: str, extra: str, tmp_path: Path, mo
     name = {"rosbags.highlevel": "a", "mcap.stream_reader": "b", "pyulog": "c"}[package]
     with pytest.raises(ConfigError, match=rf"pip install assay\[{extra}\]"):
         assay.load(tmp_path / name, columns={"observations": "/observations"})
+
+
+# -------------------------------------------------------------------- folders of recordings
+
+
+def folder_of(tmp_path: Path, versions: tuple[int, ...] = (1, 2)) -> Path:
+    """Two bags, of ROS 1 and of ROS 2, and a text."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for number, version in enumerate(versions):
+        write_rosbag(folder / f"run-{number}", np.random.default_rng(number), version=version)
+    (folder / "README.md").write_text("two runs")
+    return folder
+
+
+def test_a_folder_of_bags_is_one_dataset_with_an_episode_for_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from assay.cli import main
+
+    folder = folder_of(tmp_path)
+    assert sniff(folder) == "recordings"
+    dataset = quietly(folder, columns=MAPPING)
+    parts = [quietly(folder / f"run-{number}", columns=MAPPING) for number in (0, 1)]
+    assert dataset.episode_lengths.tolist() == [int(part.total_steps) for part in parts]
+    for name in parts[0].columns:
+        assert np.array_equal(
+            dataset.column(name), np.concatenate([part.column(name) for part in parts]), equal_nan=True
+        )
+    assert dataset.episode_columns["file"].tolist() == ["run-0", "run-1"]
+    assert dataset.info.id == "logs"
+    assert dataset.info.names == parts[0].info.names
+    main(["datasets", "map", str(folder)])
+    text = capsys.readouterr().out
+    assert text.startswith(f"# {folder}: 2 recordings, all read by this mapping, which was made from run-0\n")
+    (tmp_path / "columns.yaml").write_text(text)
+    assert quietly(folder, columns=tmp_path / "columns.yaml").total_episodes == 2
+
+
+def test_mcap_files_in_a_folder_are_read_alike(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    dataset = clean_dataset(steps=12, length=6)
+    for name in ("b", "a"):
+        assay.save(dataset, tmp_path / "logs" / f"{name}.mcap", format="mcap")
+    found = assay.load(tmp_path / "logs")
+    assert found.episode_columns["file"].tolist() == ["a.mcap", "a.mcap", "b.mcap", "b.mcap"]
+    assert np.array_equal(found.rewards, np.tile(dataset.rewards, 2))
+
+
+def test_what_does_not_belong_into_a_folder_of_recordings_is_named(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    with pytest.raises(ConfigError, match=r"run-0.*/arm"):
+        quietly(folder, columns={**MAPPING, "actions": "/arm"})
+    (folder / "picture.png").write_bytes(b"\x89PNG")
+    with pytest.raises(ConfigError, match=r"picture\.png is no bag"):
+        quietly(folder, columns=MAPPING)
+    (folder / "picture.png").unlink()
+    write_json_mcap(folder / "other.mcap", np.random.default_rng(0))
+    with pytest.raises((ConfigError, DatasetError), match=r"other\.mcap"):
+        quietly(folder, columns=MAPPING)

@@ -1,0 +1,149 @@
+"""A folder of recordings: bags of ROS 1 and 2, MCAP files or PX4 logs, each read by its own format, with one mapping for all.
+
+::
+
+    logs/monday.bag         one episode, or as many as the mapping says
+    logs/tuesday.bag        the next
+    logs/README.md          texts and YAML files are passed over, anything else is an error
+
+The recordings come in the order of their names; the episode column `file` says which one an episode is of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from assay.datasets.dataset import Dataset, concatenate
+from assay.datasets.errors import AssayError, ConfigError, DatasetError
+from assay.datasets.formats import mcap, rosbag, ulog
+from assay.datasets.formats.mapping import Given
+from assay.datasets.formats.topics import How
+from assay.datasets.info import DatasetInfo
+from assay.datasets.tables.table import FILE
+
+__all__ = ["propose", "read", "sniff"]
+
+TITLE = "folder of recordings"
+LAYOUT = "folder of bags, .mcap or .ulg files"
+ORDER = 39
+CANNOT_HOLD = ""
+
+_KINDS: tuple[Any, ...] = (rosbag, mcap, ulog)
+_PASSED_OVER = (".md", ".txt", ".yaml", ".yml", ".json")
+
+
+def sniff(path: Path) -> bool:
+    """Tell whether `path` is a folder in which a recording lies, and which is none itself."""
+    return path.is_dir() and not rosbag.sniff(path) and any(_kind(item) is not None for item in _inside(path))
+
+
+def _inside(path: Path) -> list[Path]:
+    """Return what may be a recording, in the order of the names."""
+    try:
+        found = sorted(path.iterdir(), key=lambda item: item.name)
+    except OSError:
+        return []
+    return [item for item in found if not item.name.startswith(".") and item.suffix.lower() not in _PASSED_OVER]
+
+
+def _kind(path: Path) -> Any:
+    return next((kind for kind in _KINDS if kind.sniff(path)), None)
+
+
+def _recordings(path: Path) -> list[tuple[Path, Any]]:
+    found = [(item, _kind(item)) for item in _inside(path)]
+    if strangers := [item for item, kind in found if kind is None]:
+        raise ConfigError(
+            f"{path} is a folder of recordings, but {strangers[0].name} is no bag, MCAP file or PX4 log: "
+            "it is damaged or cut off (copy it again), or does not belong there (move it elsewhere)"
+        )
+    return found
+
+
+def read(
+    path: Path,
+    *,
+    columns: Given = None,
+    clock: str | float | None = None,
+    how: How | Mapping[str, How] = "previous",
+    stamps: Literal["received", "header"] = "received",
+) -> Dataset:
+    """Read all recordings of a folder.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping, or path of a YAML file
+        For every recording; see `assay.datasets.tables.column_mapping`.
+    clock, how, stamps
+        As of the recordings' own formats; PX4 logs have one stamp for a message, and take no `stamps`.
+
+    Returns
+    -------
+    Dataset
+        With the episode column `file`.
+
+    Raises
+    ------
+    ConfigError
+        If something else lies in the folder, or the mapping names a topic that a recording does not have; with both.
+    FormatError, DatasetError
+        If a recording is damaged, or its columns are of another shape or type than those of the first; with the file.
+    """
+    datasets: list[Dataset] = []
+    files: list[Path] = []
+    for item, kind in _recordings(path):
+        options: dict[str, Any] = {"columns": columns, "clock": clock, "how": how}
+        if kind is not ulog:
+            options["stamps"] = stamps
+        elif stamps != "received":
+            raise ConfigError(f"{item}: a PX4 log has one stamp for a message; leave stamps out")
+        made = kind.read(item, **options)
+        if datasets:
+            _check_alike(datasets[0], made, files[0], item)
+        datasets.append(made)
+        files.append(item)
+    joined = concatenate(datasets)
+    names = np.repeat([item.name for item in files], [made.total_episodes for made in datasets])
+    return Dataset(
+        {name: joined.column(name) for name in joined.columns},
+        joined.episode_lengths,
+        info=_info(datasets[0].info, path, len(files)),
+        episode_columns={**joined.episode_columns, FILE: names},
+    )
+
+
+def _check_alike(first: Dataset, other: Dataset, of_first: Path, of_other: Path) -> None:
+    """Raise DatasetError where two recordings do not make the same columns."""
+    if apart := sorted(set(first.columns) ^ set(other.columns)):
+        has, lacks = (of_first, of_other) if apart[0] in first.columns else (of_other, of_first)
+        raise DatasetError(f"{has} has a column {apart[0]}, and {lacks} has none; choose what both have with columns=")
+    for name in first.columns:
+        one, two = first.column(name), other.column(name)
+        if one.shape[1:] != two.shape[1:]:
+            raise DatasetError(
+                f"{of_other}: {name} has rows of shape {list(two.shape[1:])}, but those of {of_first.name} are {list(one.shape[1:])}"
+            )
+
+
+def _info(info: DatasetInfo, path: Path, count: int) -> DatasetInfo:
+    return replace(info, id=path.name, source=f"{count} recordings in {path.name}")
+
+
+def propose(path: Path) -> str:
+    """Return a mapping for `path`, as YAML to be edited: that of the first recording, which is for all."""
+    found = _recordings(path)
+    first, kind = found[0]
+    proposed: Callable[[Path], str] = kind.propose
+    lines = [f"# {path}: {len(found)} recordings, all read by this mapping, which was made from {first.name}"]
+    for item, other in found[1:]:
+        try:
+            other.propose(item)
+        except AssayError as error:
+            lines.append(f"# {item.name} cannot be looked at: {error}")
+    return "\n".join(lines) + "\n" + proposed(first)
