@@ -196,7 +196,7 @@ class ParquetTable(Table):
                 top = name if name in file.types else next(t for t in file.types if name.startswith(f"{t}/"))
                 widths[top] = max(widths.get(top, 1), file.width(top) if not _is_struct(file.types[top]) else 1)
             file.check_fits(8 * sum(widths.values()))
-            for batch in file.batches(widths):
+            for batch in file.batches(widths, rows=_rows_at_once(sum(widths.values()))):
                 columns = (
                     dict(zip(widths, batch.columns, strict=True))
                     if batch.schema.names == [*widths]
@@ -207,6 +207,11 @@ class ParquetTable(Table):
     def gaps(self, name: str) -> int:  # noqa: D102
         known = self._gaps[name]
         return super().gaps(name) if known is None else known
+
+
+def _rows_at_once(values: int) -> int:
+    """Return how many rows of so many values are read in one go: few enough for a cache, enough that calls cost little."""
+    return max(1 << 10, min(1 << 16, (1 << 19) // max(values, 1)))
 
 
 def _leaves(name: str, kind: pa.DataType) -> dict[str, pa.DataType]:
