@@ -182,7 +182,7 @@ class Population:
     bf16 : bool
         Keep activations in bfloat16 too (weights, optimizer and losses stay as they are).
     compile : str, optional
-        Trace the updates and give them to this backend of `torch.compile`, such as `"inductor"` (CUDA only).
+        Trace the updates and give them to this backend of `torch.compile`, such as `"inductor"`.
     graph : bool, optional
         Capture updates in a CUDA graph; default on CUDA.
     """

@@ -113,7 +113,9 @@ def values_of(column: pa.Array, shape: tuple[int, ...], first_row: int, where: o
     """
     import pyarrow as pa
 
-    if not shape and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):  # most columns are plain numbers
+    if not shape and (
+        pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+    ):  # most columns are plain numbers
         numbers: np.ndarray = column.to_numpy(zero_copy_only=False)
         return numbers
     rows = len(column)

@@ -409,17 +409,19 @@ def test_the_cosine_schedule_ends_at_zero():
     assert made._learning_rate("critic").item() == pytest.approx(3e-4)
 
 
-@pytest.mark.slow  # ten seconds each
+@pytest.mark.slow  # ten to thirty seconds each
+@pytest.mark.parametrize(("backend", "tolerance"), [("aot_eager", 1e-12), ("inductor", 1e-6)])
 @by_name
-def test_compiled_updates_equal_eager_ones(algorithm):
-    compiled = population(algorithm, [0, 1], dtype=torch.float64, compile="aot_eager")
+def test_compiled_updates_equal_eager_ones(algorithm, backend, tolerance):
+    """Inductor has logarithms and cosines of its own, in float32, which is what noise is made of."""
+    compiled = population(algorithm, [0, 1], dtype=torch.float64, compile=backend)
     eager = population(algorithm, [0, 1], dtype=torch.float64)
     compiled.advance(9)
     eager.advance(9)
-    assert largest_difference(dict(compiled.state().tensors), dict(eager.state().tensors)) < 1e-12
+    assert largest_difference(dict(compiled.state().tensors), dict(eager.state().tensors)) < tolerance
     expected, metrics = eager.metrics(), compiled.metrics()
     assert list(metrics) == list(expected)
-    assert all(np.allclose(metrics[name], expected[name], rtol=1e-12) for name in expected)
+    assert all(np.allclose(metrics[name], expected[name], rtol=tolerance, atol=tolerance) for name in expected)
 
 
 @by_name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from assay.baselines import BC, Job, Suite, TrainingOptions, plan_suite, plan_training, run_suite, train, train_victim
@@ -25,7 +26,6 @@ WRONG = [
     ({"checkpoint_seconds": -1.0}, "checkpoint_seconds=-1.0 must be 0 or more"),
     ({"checkpoint_seconds": float("nan")}, "checkpoint_seconds=nan must be 0 or more"),
     ({"device": 0}, "device=0 must be a name"),
-    ({"compile": True}, "compile=True is for CUDA"),
     ({"ray": "auto", "device": "cuda:1"}, "Ray chooses the device"),
 ]
 
@@ -39,6 +39,24 @@ def test_an_impossible_option_is_refused_in_every_way_it_can_be_given(given, mes
     with pytest.raises(ConfigError, match=message):
         train([Job(BC(), pendulum_like())], steps=1, runs=tmp_path / "runs", evaluation=None, **given)
     assert not (tmp_path / "runs").exists()
+
+
+def test_compiling_on_a_cpu_needs_a_compiler(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs a C\+\+ compiler on a CPU"):
+        TrainingOptions(compile=True)
+    TrainingOptions(compile=True, device="cuda")
+
+
+@pytest.mark.slow  # twenty seconds of compiling
+def test_a_compiled_training_on_a_cpu_is_the_same_but_for_rounding(tmp_path):
+    scores = {}
+    for compiled in (False, True):
+        jobs = [Job(BC(hidden=(16, 16)), pendulum_like(), seed=seed) for seed in (0, 1)]
+        runs = train(jobs, steps=40, runs=tmp_path / str(compiled), compile=compiled, workers=0)
+        observations = np.random.default_rng(0).normal(size=(5, 3))
+        scores[compiled] = np.stack([run.policy(observations) for run in runs])
+    assert np.allclose(scores[True], scores[False], atol=1e-4)
 
 
 def suite() -> Suite:
