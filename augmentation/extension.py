@@ -31,7 +31,7 @@ from assay.augmentation.segments import Segments, flat
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.memory import empty
 
-__all__ = ["AUGMENTED", "REPORT", "Extension"]
+__all__ = ["AUGMENTED", "REPORT", "Extension", "original_steps"]
 
 AUGMENTED = "augmented"
 REPORT = "augmentation"
@@ -39,6 +39,22 @@ _TAG = f"tags/{AUGMENTED}"
 _INHERITED = ("weights", "uncertainty", "corrupted", "filled")
 _MADE = ("observations", "next_observations", "actions", "rewards", "terminations", "truncations", AUGMENTED, "missing")
 _COPIED_ROWS = 1 << 18
+
+
+def original_steps(dataset: Dataset) -> np.ndarray:
+    """Return the steps that no augmentation has added, ascending.
+
+    Examples
+    --------
+    >>> dataset = Dataset.from_arrays(
+    ...     observations=np.arange(3.0), actions=np.zeros(2), rewards=[1.0, 2.0], episode_lengths=[2],
+    ...     columns={"augmented": [False, True]})
+    >>> original_steps(dataset).tolist()
+    [0]
+    """
+    if AUGMENTED not in dataset.columns:
+        return np.arange(dataset.total_steps)
+    return np.flatnonzero(~dataset.column(AUGMENTED))
 
 
 class Extension:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from assay.augmentation.extension import Extension
+from assay.augmentation.extension import Extension, original_steps
 from assay.augmentation.segments import SegmentReader, Segments
 from assay.augmentation.vectors import ActionVectors, ObservationVectors
 from assay.datasets.collection.policy_file import read_policy_file
@@ -128,10 +128,11 @@ class GenerativeAugmentation(Transform):
         from assay.baselines.diffusion.edm import Diffusion, sample, train_denoiser
         from assay.baselines.engine.scale import Scale
 
-        count = round(self.ratio * dataset.total_steps / self.length)
+        original = len(original_steps(dataset))
+        count = round(self.ratio * original / self.length)
         if not count:
             raise DatasetError(
-                f"{self.name}: ratio {self.ratio:g} of {dataset.total_steps} steps is less than one segment of {self.length}"
+                f"{self.name}: ratio {self.ratio:g} of {original} steps is less than one segment of {self.length}"
             )
         layout = _Layout(dataset, self.length)
         vectors = layout.together(self._segments(dataset))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from assay.augmentation.extension import Extension
+from assay.augmentation.extension import Extension, original_steps
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.generators import block_generator
@@ -127,13 +127,12 @@ class ModelBasedAugmentation(Transform):
     def apply_reporting(self, dataset: Dataset, progress: Progress | None) -> Dataset:  # noqa: D102
         from assay.augmentation.rollouts import LearnedModel
 
-        wanted = round(self.ratio * dataset.total_steps)
+        sources = original_steps(dataset)
+        wanted = round(self.ratio * len(sources))
         if not wanted:
-            raise DatasetError(
-                f"{self.name}: ratio {self.ratio:g} of {dataset.total_steps} steps is less than one step"
-            )
+            raise DatasetError(f"{self.name}: ratio {self.ratio:g} of {len(sources)} steps is less than one step")
         model = LearnedModel(self, dataset, progress)
-        rollouts = self._rollouts(dataset, model, wanted, progress)
+        rollouts = self._rollouts(sources, model, wanted, progress)
         extension = Extension(dataset, np.concatenate([each.lengths for each in rollouts]))
         episode = 0
         for each in rollouts:
@@ -153,7 +152,7 @@ class ModelBasedAugmentation(Transform):
         return extension.finish(report)
 
     def _rollouts(
-        self, dataset: Dataset, model: LearnedModel, wanted: int, progress: Progress | None
+        self, sources: np.ndarray, model: LearnedModel, wanted: int, progress: Progress | None
     ) -> list[Rollouts]:
         """Roll out from states of the data until there are so many steps; the last rollout is cut where they are reached."""
         found: list[Rollouts] = []
@@ -161,8 +160,8 @@ class ModelBasedAugmentation(Transform):
         while held < wanted:
             count = min(_STARTS_AT_ONCE, -(-(wanted - held) // self.horizon))
             generator = block_generator(self.seed, self.name, "rollouts", block)
-            places = (np.arange(count) + generator.random(count)) * (dataset.total_steps / count)
-            starts = np.minimum(places.astype(np.int64), dataset.total_steps - 1)
+            places = (np.arange(count) + generator.random(count)) * (len(sources) / count)
+            starts = sources[np.minimum(places.astype(np.int64), len(sources) - 1)]
             rollouts = model.roll_out(starts, generator).cut(wanted - held)
             found.append(rollouts)
             held, block = held + int(rollouts.lengths.sum()), block + 1

@@ -19,7 +19,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from assay.augmentation.extension import Extension
+from assay.augmentation.extension import Extension, original_steps
 from assay.augmentation.segments import SegmentReader, Segments
 from assay.augmentation.simulator import Deviations, Simulator, deviations
 from assay.datasets.dataset import Dataset
@@ -107,7 +107,7 @@ class SegmentAugmentation(Transform):
     def apply_reporting(self, dataset: Dataset, progress: Progress | None) -> Dataset:  # noqa: D102
         self.prepare(dataset)
         reader = SegmentReader(dataset, self.length)
-        original = dataset.total_steps - int(dataset.column("augmented").sum() if "augmented" in dataset.columns else 0)
+        original = len(original_steps(dataset))
         wanted = round(self.ratio * original / self.length)
         if not wanted:
             raise DatasetError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from assay.augmentation.extension import Extension
+from assay.augmentation.extension import Extension, original_steps
 from assay.augmentation.vectors import ActionVectors, ObservationVectors
 from assay.baselines.dynamics.ensemble import clone_policy, train_dynamics, train_terminations
 from assay.baselines.dynamics.gaussian import GaussianModel
@@ -88,7 +88,7 @@ class LearnedModel:
         require_labels(dataset, "actions", "rewards", by="a model of the dynamics")
         self.chosen, self.dataset = chosen, dataset
         self.observations, self.actions = ObservationVectors(dataset), ActionVectors(dataset)
-        rows = dataset.transition_steps(keep_terminal=False)
+        rows = np.intersect1d(dataset.transition_steps(keep_terminal=False), original_steps(dataset))
         if len(rows) < 10:
             raise DatasetError(f"{chosen.name}: {len(rows)} transitions are too few to learn the dynamics from")
         states, following = self.observations.pairs(dataset, rows)

@@ -44,7 +44,7 @@ def augment(
         name: Catalog name, minari:<id> or path.
         fields: Parameters of the method, such as length=5, check=sample or domain='{soccer: {}}'; values are YAML.
         output: Folder to write.
-        method: What stands behind "augmentation." in recipes: guided, random, symmetry, gaussian_noise, mix_up, ...; a wrong one
+        method: What stands behind "augmentation." in recipes: guided, random, model_based, generative, symmetry, gaussian_noise, mix_up, ...; a wrong one
             lists those that are near.
         ratio: New steps for each original one; default 1.
         seed: Of everything that is drawn.
@@ -65,6 +65,13 @@ def print_report(dataset: Dataset) -> None:
     from assay.augmentation.extension import REPORT
 
     reports: list[dict[str, Any]] = dataset.info.extra.get(REPORT, [])
+    if reports and "held_out_errors" in reports[-1]:
+        errors = ", ".join(f"{error:.3g}" for error in reports[-1]["held_out_errors"])
+        out.print(f"held-out errors of the networks, in squared standard deviations: {errors}", highlight=False)
+        out.print(
+            f"mean penalty {reports[-1]['mean_penalty']:.3g}; terminations: {reports[-1]['termination']}",
+            highlight=False,
+        )
     if not reports or "proposed" not in reports[-1]:
         return
     report = reports[-1]

@@ -203,3 +203,18 @@ def test_a_model_that_leaves_the_range_of_numbers_is_an_error(monkeypatch):
     monkeypatch.setattr(ensemble.DynamicsEnsemble, "step", broken)
     with pytest.raises(AssayError, match="leaves the range of numbers in 1 of 80 rollouts"):
         ModelBasedAugmentation(**QUICK)(linear())
+
+
+@pytest.mark.parametrize("name", ["model_based", "generative"])
+def test_what_was_added_before_is_neither_learned_from_nor_counted(name):
+    from assay.augmentation import GaussianNoise, GenerativeAugmentation
+
+    if name == "generative":
+        transform = GenerativeAugmentation(ratio=0.5, updates=20, width=16, blocks=1, sampling_steps=4)
+    else:
+        transform = ModelBasedAugmentation(ratio=0.5, **QUICK)
+    dataset = linear()
+    twice, once = transform(GaussianNoise(scale=3.0)(dataset)), transform(dataset)
+    assert twice.total_steps == 2 * dataset.total_steps + dataset.total_steps // 2
+    assert np.array_equal(twice.actions[-200:], once.actions[-200:])
+    assert np.array_equal(twice.rewards[-200:], once.rewards[-200:])
