@@ -4,7 +4,7 @@ if __name__ != "assay.analysis":
     raise ImportError(f"import this package as assay.analysis, not as {__name__}")
 
 from assay.analysis.card import write_card
-from assay.analysis.figures import plot_curves, plot_quality, plot_scores
+from assay.analysis.figures import plot_curves, plot_quality, plot_scores, quality_plane
 from assay.analysis.report import write_report
 from assay.analysis.runs import load_curves, load_quality, load_returns, load_runs, load_suite
 from assay.analysis.statistics import (
@@ -37,6 +37,7 @@ __all__ = [
     "plot_quality",
     "plot_scores",
     "probability_of_improvement",
+    "quality_plane",
     "score_table",
     "write_card",
     "write_report",

@@ -18,6 +18,7 @@ from assay.analysis.figures.layout import LINE_HEIGHT, axes_at, canvas, line_cou
 from assay.analysis.figures.marginals import plot_marginals
 from assay.analysis.figures.projection import plot_projection
 from assay.analysis.figures.quality import plot_quality
+from assay.analysis.figures.quality_plane import quality_plane
 from assay.analysis.figures.scores import plot_scores
 from assay.analysis.figures.style import (
     FONT_POINTS,
@@ -61,6 +62,7 @@ __all__ = [
     "plot_quality",
     "plot_scores",
     "plot_trajectories",
+    "quality_plane",
     "thousands",
     "variants_in_order",
     "wrapped",
