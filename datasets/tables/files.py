@@ -211,7 +211,7 @@ class ParquetTable(Table):
 
 def _rows_at_once(values: int) -> int:
     """Return how many rows of so many values are read in one go: few enough for a cache, enough that calls cost little."""
-    return max(1 << 10, min(1 << 16, (1 << 19) // max(values, 1)))
+    return max(1 << 10, min(1 << 16, (1 << 18) // max(values, 1)))
 
 
 def _leaves(name: str, kind: pa.DataType) -> dict[str, pa.DataType]:
