@@ -75,7 +75,7 @@ def figure(found: list[tuple[str, str, float, float, float, float]]) -> plt.Figu
                 axes.errorbar(
                     points[:, 0], points[:, 1], errors, fmt="o", color=colour, label=label, ms=4, lw=1, alpha=0.85
                 )
-        axes.set(title=weighting, xscale="log", xlabel="positive-sided variance of the returns")
+        axes.set(title=weighting, xscale="log", xlabel="spread (PSV)")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("score above uniform drawing")
     panels[0].legend(frameon=False)
