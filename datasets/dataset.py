@@ -280,6 +280,8 @@ class Dataset:
             except DatasetError as error:
                 raise DatasetError(f"episode {number}: {error}") from error
             flat.append({name: array for part in parts for name, array in part.items()})
+            if not any(is_under(name, "observations") for name in flat[-1]):
+                raise DatasetError(f"episode {number} has no observations; it has {', '.join(flat[-1]) or 'nothing'}")
         if not flat:
             raise DatasetError("a dataset needs at least one episode")
         told = [name for name in FLAGS if any(name in arrays for arrays in flat)]

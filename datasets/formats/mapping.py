@@ -20,6 +20,7 @@ they do not, and the final ones come from next observations or stay unknown (see
 
 from __future__ import annotations
 
+import difflib
 import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -213,10 +214,10 @@ def choose(names: Collection[str], mapping: ColumnMapping, where: object) -> dic
         chosen |= found
     for option, source in _structural(mapping).items():
         if source not in names:
-            raise ConfigError(f"{where}: there is no array {source!r} for {option}; {holds(names)}")
+            raise _absent(source, option, names, where)
     for key, asked in (("units", mapping.units), ("categories", mapping.categories)):
         if unknown := [name for name in asked if name not in names]:
-            raise ConfigError(f"{where}: there is no array {unknown[0]!r} for {key}; {holds(names)}")
+            raise _absent(unknown[0], key, names, where)
     given = {name.split("/")[0] if name.split("/")[0] not in ("infos", "corrupted") else name for name in chosen}
     taken = {*names_in(chosen), *mapping.names}
     for name in names:
@@ -230,13 +231,19 @@ def _found(name: str, source: Source, names: Collection[str], where: object) -> 
     if not isinstance(source, str):
         for part in source:
             if part not in names:
-                raise ConfigError(f"{where}: there is no array {part!r} for {name}; {holds(names)}")
+                raise _absent(part, name, names, where)
         return {name: source}
     below: dict[str, Source] = {name + key.removeprefix(source): key for key in names if key.startswith(f"{source}/")}
     found: dict[str, Source] = {name: source} if source in names else below
     if not found:
-        raise ConfigError(f"{where}: there is no array {source!r} for {name}; {holds(names)}")
+        raise _absent(source, name, names, where)
     return found
+
+
+def _absent(source: str, name: str, names: Collection[str], where: object) -> ConfigError:
+    near = difflib.get_close_matches(source, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return ConfigError(f"{where}: there is no array {source!r} for {name}; {hint}{holds(names)}")
 
 
 def _structural(mapping: ColumnMapping) -> dict[str, str]:
@@ -357,7 +364,7 @@ def check_kind(name: str, dtype: np.dtype, where: object) -> None:
     """Raise DatasetError where what is to stand beside numbers is none."""
     if dtype.kind not in "biuf":
         raise DatasetError(
-            f"{where}: {name} is {dtype}, and cannot stand beside numbers in one row; leave it out, or make numbers of it: "
+            f"{where}: column {name} is {'text' if dtype.kind in 'US' else dtype}, and cannot stand beside numbers in one row; leave it out, or make numbers of it: "
             f'columns={{"categories": {{"{name}": "one-hot"}}}}'
         )
 

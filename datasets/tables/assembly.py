@@ -392,7 +392,7 @@ class _Assembly:
             return self._encoded(name, place)
         if is_text(kind):
             if beside:
-                check_kind(f"column {name}", np.dtype("U1"), self.where)
+                check_kind(name, np.dtype("U1"), self.where)
             return _Part(name, (), self._text_dtype(name, place), 1)
         nested = pa.types.is_nested(kind)  # else there is no need to look at a row
         shape = row_shape(self.table.head(name), place) if nested else ()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from assay.datasets.dataset import Dataset
+from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import ConfigError
 from assay.datasets.info import DatasetInfo
 from assay.datasets.tables.assembly import dataset_from_table
-from assay.datasets.tables.column_mapping import ColumnMapping, as_mapping
+from assay.datasets.tables.column_mapping import COLUMNS, ColumnMapping, as_mapping
 from assay.datasets.tables.table import arrow_table
 
 __all__ = ["dataset_from_frame"]
@@ -33,4 +33,8 @@ def dataset_from_frame(frame: Any, columns: Any, said: Mapping[str, Any], info: 
             f"columns is a whole mapping; put {', '.join(given)} into it, or give every key as an argument of its own"
         )
     mapping: ColumnMapping = as_mapping(given if columns is None else columns, "frame")
-    return dataset_from_table(arrow_table(frame, "frame"), mapping, where="frame", info=info)
+
+    def is_needed(name: str) -> bool:
+        return name.split("/")[0] in COLUMNS or any(is_under(asked, name) for asked in mapping.names)
+
+    return dataset_from_table(arrow_table(frame, "frame", is_needed), mapping, where="frame", info=info)

@@ -167,13 +167,21 @@ def _common(first: pa.DataType, second: pa.DataType, where: object) -> pa.DataTy
     raise DatasetError(f"{where} is {second}, but {first} in another file")
 
 
-def arrow_table(frame: Any, where: object) -> Table:
+def arrow_table(frame: Any, where: object, is_needed: Callable[[str], bool] = lambda name: True) -> Table:
     """Return a frame of pandas, polars or Arrow as a table; numbers are shared, not copied, wherever they can be.
+
+    Parameters
+    ----------
+    frame : pandas, polars or pyarrow frame
+    where : object
+        What messages call it.
+    is_needed : callable
+        Tells of the name of a column whether it will be read. One that is not may hold anything: it becomes empty.
 
     Raises
     ------
     DatasetError
-        If it is no frame, or a column cannot be understood; with the column.
+        If it is no frame, or a column that is needed cannot be understood; with the column.
 
     Examples
     --------
@@ -192,18 +200,31 @@ def arrow_table(frame: Any, where: object) -> Table:
     if library == "polars" and kind in ("LazyFrame", "StepsFrame"):
         frame, kind = frame.collect(), "DataFrame"
     if library == "polars" and kind == "DataFrame":
-        return ArrowTable(frame.to_arrow(), where)
+        return ArrowTable(_from_polars(frame, where, is_needed), where)
     if library == "pandas" and kind == "DataFrame":
-        return ArrowTable(_from_pandas(frame, where), where)
+        return ArrowTable(_from_pandas(frame, where, is_needed), where)
     raise DatasetError(
         f"{where} must be a frame of pandas, polars or pyarrow, not {type(frame).__name__}; arrays go to Dataset.from_arrays"
     )
 
 
-def _from_pandas(frame: Any, where: object) -> pa.Table:
+def _from_polars(frame: Any, where: object, is_needed: Callable[[str], bool]) -> pa.Table:
+    import polars as pl
     import pyarrow as pa
 
-    columns = {}
+    objects = [name for name, kind in frame.schema.items() if kind == pl.Object]
+    for name in filter(is_needed, objects):
+        raise DatasetError(f"{where}: column {name!r} holds Python objects; convert it first")
+    table = frame.drop(objects).to_arrow()
+    for name in objects:
+        table = table.append_column(name, pa.nulls(len(frame)))
+    return table
+
+
+def _from_pandas(frame: Any, where: object, is_needed: Callable[[str], bool]) -> pa.Table:
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {}
     for position, name in enumerate(frame.columns):
         if not isinstance(name, str):
             raise DatasetError(
@@ -215,8 +236,14 @@ def _from_pandas(frame: Any, where: object) -> pa.Table:
         try:
             columns[name] = pa.Array.from_pandas(frame.iloc[:, position])
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, TypeError) as error:
+            if not is_needed(name):
+                columns[name] = pa.nulls(len(frame))
+                continue
             text = " ".join(str(error).split())
             raise DatasetError(
                 f"{where}: column {name!r} holds values of mixed or unknown types ({text}); convert it first"
             ) from error
+    for name in filter(None, frame.index.names):
+        if str(name) not in columns and is_needed(str(name)):
+            raise DatasetError(f"{where}: {name} is in the index, not a column: frame.reset_index()")
     return pa.table(columns)

@@ -252,7 +252,7 @@ def test_names_times_flags_and_missing_labels_go_out_and_come_back(
     [
         ({"run": ["a", "b", "a", "b", "b"]}, {}, DatasetError, r"episode run=a comes back in row 2, after others"),
         ({"run": ["a", None, "a", "b", "b"]}, {}, DatasetError, r"row 1 has no episode \(run is missing\)"),
-        ({"x": ["1", "2", "3", "4", "?"]}, {}, DatasetError, r'column x is <U1.*"categories"'),
+        ({"x": ["1", "2", "3", "4", "?"]}, {}, DatasetError, r'column x is text.*"categories"'),
         ({"u": None}, {}, ConfigError, r"no array 'u' for actions; the file holds heat, r, run"),
         ({}, {"observations": ["x", "z"]}, ConfigError, r"no array 'z' for observations"),
         ({}, {"observations": None}, FormatError, r"nothing is named observations"),
@@ -271,7 +271,7 @@ def test_names_times_flags_and_missing_labels_go_out_and_come_back(
         ({"run": ["a", "a", "a", "b", "c"], "u": [1.0, 1, 1, 1, None]}, {}, DatasetError, "one row without an action"),
         ({"done": [0, 0, 2, 0, 0]}, {"terminations": "done"}, DatasetError, "row 2: 2 is not a flag"),
         ({"done": [0, 0, None, 0, 0]}, {"terminations": "done"}, DatasetError, "row 2: nan is not a flag"),
-        ({"y": ["2026-01-01"] * 5}, {}, DatasetError, "column y is <U1"),
+        ({"y": ["2026-01-01"] * 5}, {}, DatasetError, "column y is text"),
         ({}, {"ends": "heat"}, DatasetError, "20 is not a flag"),
         ({"y": pd.to_datetime(["2026-01-01"] * 5)}, {}, DatasetError, "column y holds times"),
     ],
@@ -308,6 +308,31 @@ def test_what_is_no_frame_is_said(frame: Any, message: str) -> None:
         Dataset.from_frame(frame, observations=["x"], episode_lengths="all")
 
 
+def test_columns_that_nobody_asks_for_may_hold_anything() -> None:
+    junk = {"note": [1, "a", None], "when": [object()] * 3, "phase": [1j, 2j, 3j]}
+    clean = pd.DataFrame({"x": [1.0, 2.0, 3.0], "u": [0.0, 1.0, 2.0]})
+    said = {"observations": ["x"], "actions": ["u"], "episode_lengths": "all", "ends": "truncated"}
+    expected = Dataset.from_frame(clean, **said)
+    with pytest.warns(AssayWarning, match="not read: note, phase, when"):
+        assert Dataset.from_frame(clean.assign(**junk), **said) == expected
+    held = pl.from_pandas(clean).with_columns(pl.Series("when", junk["when"], dtype=pl.Object))
+    with pytest.warns(AssayWarning, match="not read: when"):
+        assert Dataset.from_frame(held, **said) == expected
+    for frame in (clean.assign(**junk), held):
+        with pytest.raises(DatasetError, match="column 'when' holds"):
+            Dataset.from_frame(frame, **{**said, "observations": ["x", "when"]})
+    with pytest.raises(DatasetError, match=r"run is in the index, not a column: frame\.reset_index\(\)"):
+        Dataset.from_frame(clean.assign(run=0).set_index("run"), observations=["x"], episode="run")
+
+
+def test_a_name_that_is_not_there_is_met_with_the_nearest() -> None:
+    frame = pd.DataFrame({"position": [1.0], "speed": [2.0], "colour": ["red"]})
+    with pytest.raises(ConfigError, match="no array 'positon' for observations; did you mean position"):
+        Dataset.from_frame(frame, observations=["positon"], episode_lengths="all")
+    with pytest.raises(DatasetError, match=r'column colour is text, and .*"categories": \{"colour": "one-hot"\}'):
+        Dataset.from_frame(frame, observations=["speed", "colour"], episode_lengths="all")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -315,7 +340,7 @@ def test_what_is_no_frame_is_said(frame: Any, message: str) -> None:
         ("x,u,r\n", "has no rows"),
         ("x,u,r\n1,2\n", "cannot be read as CSV.*Expected 3 columns, got 2"),
         ("x,x,r\n1,2,3\n", "two columns are named 'x'"),
-        ("x,u,r\n1,2,3\nfour,5,6\n", "column x is <U"),
+        ("x,u,r\n1,2,3\nfour,5,6\n", "x is text"),
     ],
 )
 def test_damaged_csv_is_named_with_the_file(tmp_path: Path, content: str, message: str) -> None:
