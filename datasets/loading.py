@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from assay.datasets.collection.collect import CollectedEpisodes
     from assay.datasets.isolation import Limits
 
-__all__ = ["cached_path", "cached_sizes", "collect_entry", "collect_policy", "home", "load", "save"]
+__all__ = ["cached_path", "cached_sizes", "check_options", "collect_entry", "collect_policy", "home", "load", "save"]
 
 DEFAULT_STEPS = 100_000
 
@@ -102,7 +102,7 @@ def load(
                 return _from_path(path, format, text, options)
         if scheme != text and "/" not in scheme:
             raise UnknownNameError("dataset scheme", f"{scheme}:", ["d4rl:", "minari:"])
-        if path.is_absolute() or text.startswith(".") or path.suffix:
+        if path.is_absolute() or text.startswith(".") or text.endswith("/") or path.suffix or "columns" in options:
             raise DatasetError(f"{text} does not exist")
         return _from_catalog(find(text).name, report, options)  # raises with the nearest names
 
@@ -172,7 +172,7 @@ def save(
     True
     """
     write = writer_named(format).write
-    _check_options(write, options, f"option of writing {format}")
+    check_options(write, options, f"option of writing {format}")
     dataset, given_up = _without(dataset, drop)
     if given_up:
         if "drop" not in inspect.signature(write).parameters:
@@ -255,7 +255,7 @@ def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any
         format = sniff_mapped(path)
     format = format or sniff(path)
     read = format_named(format).read
-    _check_options(read, options, f"option of reading {format}")
+    check_options(read, options, f"option of reading {format}")
     from assay.datasets.history import replay_obstacle
 
     with unrecorded():
@@ -269,7 +269,7 @@ def _from_path(path: Path, format: str | None, name: str, options: dict[str, Any
     return dataset.replace(record=Record(SOURCE, parameters, version=assay_version()))
 
 
-def _check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str) -> None:
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str) -> None:
     """Raise UnknownNameError where a reader or writer has no such option."""
     parameters = inspect.signature(function).parameters.values()
     known = [

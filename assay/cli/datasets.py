@@ -115,7 +115,12 @@ def show(name: Name, *, source_format: SourceFormat = None, option: Settings = [
 
 
 @command("datasets", "map")
-def map_columns(path: Annotated[Positional[Path], arg(metavar="PATH")], *, source_format: SourceFormat = None) -> None:
+def map_columns(
+    path: Annotated[Positional[Path], arg(metavar="PATH")],
+    *,
+    source_format: SourceFormat = None,
+    option: Settings = [],  # noqa: B006
+) -> None:
     """Propose a mapping of the columns of a table, archive or recording of your own, as YAML to be edited.
 
     Example: assay datasets map logs/ > columns.yaml
@@ -123,14 +128,18 @@ def map_columns(path: Annotated[Positional[Path], arg(metavar="PATH")], *, sourc
     Args:
         path: A file, or a folder of files.
         source_format: Look at the path as this format instead of deciding from its content.
+        option: For the format's reader, such as decimal='","' for a CSV file; several times.
     """
     from assay.datasets.formats import format_named, sniff, sniff_mapped
+    from assay.datasets.loading import check_options
 
     name = source_format or sniff_mapped(path) or sniff(path)
     propose = getattr(format_named(name), "propose", None)
     if propose is None:
         raise ConfigError(f"{path} is {format_named(name).TITLE}, which needs no mapping: assay datasets show {path}")
-    print(propose(path))  # not by rich, which would wrap lines at the width of the screen
+    options = settings(option, "--option")
+    check_options(propose, options, f"option of mapping {name}")
+    print(propose(path, **options))  # not by rich, which would wrap lines at the width of the screen
 
 
 def _mean_return(dataset: Dataset) -> str | None:

@@ -25,6 +25,7 @@ _FOREIGN = {  # how a file begins -> what it is, and what to do
     b"\xfd7zXZ": "is packed by xz; unpack it first",
     b"BZh": "is packed by bzip2; unpack it first",
     b"\x28\xb5\x2f\xfd": "is packed by zstd; unpack it first",
+    **dict.fromkeys((b"\xff\xfe", b"\xfe\xff"), "is text in UTF-16; save it as UTF-8"),
     b"version https://git-lfs": "is a pointer of Git LFS, not the file itself; fetch it with git lfs pull",
     b"<!DOCTYPE": "is a web page, which a server sent in place of the file; download it again",
     b"<html": "is a web page, which a server sent in place of the file; download it again",
@@ -52,7 +53,7 @@ def reason(path: Path, formats: Mapping[str, Any]) -> str:
         for start, text in _FOREIGN.items():
             if head.startswith(start):
                 return f"{path} {text}"
-        return _of_container(path, head, formats) or unknown
+        return _of_container(path, head, formats) or unknown + _of_text(head)
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
     except DatasetError as error:
@@ -80,6 +81,16 @@ def _of_container(path: Path, head: bytes, formats: Mapping[str, Any]) -> str:
         names = list(open_table(path).types)
         return _holds(path, "a CSV table" if kind == "csv" else "a table of JSON Lines", names, (), formats, "table")
     return ""
+
+
+def _of_text(head: bytes) -> str:
+    """Return what a file of text should be called, if it is to be read as a table; "" for anything else."""
+    text = head.decode("utf-8", "ignore")
+    if not all(character.isprintable() or character in "\r\n\t" for character in text):
+        return ""
+    if text.lstrip().startswith(("{", "[")):
+        return "; JSON is read as lines of one object each, from a file that ends in .jsonl or .ndjson"
+    return "; tables of text are read from files that end in .csv or .tsv"
 
 
 def _holds(

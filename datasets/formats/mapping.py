@@ -242,7 +242,7 @@ def _found(name: str, source: Source, names: Collection[str], where: object) -> 
 
 def _absent(source: str, name: str, names: Collection[str], where: object) -> ConfigError:
     near = difflib.get_close_matches(source, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = f"did you mean {near[0]!r}? " if near else ""
     return ConfigError(f"{where}: there is no array {source!r} for {name}; {hint}{holds(names)}")
 
 
@@ -360,11 +360,11 @@ def _joined(arrays: Mapping[str, np.ndarray], source: Source, encoder: Encoder, 
     return np.concatenate(parts, axis=1, out=empty((rows, width), dtype))
 
 
-def check_kind(name: str, dtype: np.dtype, where: object) -> None:
-    """Raise DatasetError where what is to stand beside numbers is none."""
+def check_kind(name: str, dtype: np.dtype, where: object, example: str = "") -> None:
+    """Raise DatasetError where what is to stand beside numbers is none; an example says where it is seen."""
     if dtype.kind not in "biuf":
         raise DatasetError(
-            f"{where}: column {name} is {'text' if dtype.kind in 'US' else dtype}, and cannot stand beside numbers in one row; leave it out, or make numbers of it: "
+            f"{where}: column {name} is {'text' if dtype.kind in 'US' else dtype}{example}, and cannot stand beside numbers in one row; leave it out, or make numbers of it: "
             f'columns={{"categories": {{"{name}": "one-hot"}}}}'
         )
 

@@ -92,6 +92,10 @@ def dataset_from_table(
     chosen = choose(table.types, mapping, where)
     if isinstance(table, JoinedTable) and not mapping.tells_episodes and not any(name in chosen for name in _FLAGS):
         mapping = mapping.merged(where, episode=(FILE,))
+    by_file = FILE in mapping.episode or WHOLE in mapping.structures.values()
+    if isinstance(table, JoinedTable) and by_file and 0 in table.lengths:
+        lacking = table.names[table.lengths.index(0)]
+        raise DatasetError(f"{where}: {lacking} has no rows, so it is no episode; take it out of the folder")
     check_complete(chosen, mapping, table.types, where)
     try:
         return _Assembly(table, mapping, chosen, where).dataset(info or DatasetInfo())
@@ -379,6 +383,12 @@ class _Assembly:
         dtype = parts[0].dtype if len(parts) == 1 else np.result_type(*[part.dtype for part in parts])
         return _Target(name, parts, dtype, is_under(name, "observations"))
 
+    def _first_text(self, name: str) -> str:
+        """Say which of the texts of a column is the first that is no number."""
+        rows = (text for batch in self.table.batches([name]) for text in _decoded(batch[name]).to_pylist())
+        found = next(((row, text) for row, text in enumerate(rows) if text is not None and not _is_number(text)), None)
+        return "" if found is None else f" ({found[1]!r:.40} in row {found[0]})"
+
     def _gaps(self, name: str, column: str) -> bool:
         """Whether the numbers of a column have gaps that NaN is to stand for; gaps of labels are said by a mask."""
         return not _label_of(column) and bool(self.table.gaps(name))
@@ -392,7 +402,7 @@ class _Assembly:
             return self._encoded(name, place)
         if is_text(kind):
             if beside:
-                check_kind(name, np.dtype("U1"), self.where)
+                check_kind(name, np.dtype("U1"), self.where, self._first_text(name))
             return _Part(name, (), self._text_dtype(name, place), 1)
         nested = pa.types.is_nested(kind)  # else there is no need to look at a row
         shape = row_shape(self.table.head(name), place) if nested else ()
@@ -482,6 +492,14 @@ class _Assembly:
 def _label_of(column: str) -> str:
     """Return "actions" or "rewards" for a column of labels, else nothing."""
     return next((element for element in LABELS if is_under(column, element)), "")
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        float(text)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _decoded(column: pa.Array) -> pa.Array:

@@ -27,6 +27,7 @@ SUFFIXES = {
 }
 DELIMITERS = (",", ";", "\t", "|")
 _HEADER_BYTES = 1 << 16
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?[0-9]+,[0-9]+([eE][-+]?[0-9]+)?\s*")
 _LARGEST_BLOCK = (1 << 31) - 1  # of Arrow's readers
 
 
@@ -106,11 +107,20 @@ def open_table(path: Path, *, delimiter: str | None = None, decimal: str = ".") 
     if not isinstance(decimal, str) or len(decimal) != 1:
         raise ConfigError(f"decimal must be one character, not {decimal!r}")
     files = files_of(path)
+    if path.is_dir():
+        _check_none_is_empty(path)
     if not files:
         raise FormatError(f"{path} holds no table: no file .csv, .tsv, .parquet, .jsonl or .ndjson")
     if not path.is_dir():
         return _open(path, delimiter, decimal)
     return JoinedTable({_stem(file): _opener(file, delimiter, decimal) for file in files}, path)
+
+
+def _check_none_is_empty(path: Path) -> None:
+    """Raise FormatError where a file that is called a table is empty: it would be left out in silence."""
+    for file in path.iterdir():
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and not file.stat().st_size:
+            raise FormatError(f"{file} is empty; take it out of the folder, or copy it again")
 
 
 def _stem(file: Path) -> str:
@@ -152,13 +162,35 @@ def _read_csv(path: Path, delimiter: str | None, decimal: str) -> pa.Table:
 
     try:
         try:
-            return read()
+            table = read()
         except pa.ArrowInvalid:  # the kind of a column was decided by its first rows, and later ones are of another
-            return read(block_size=min(_LARGEST_BLOCK, path.stat().st_size + 1))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+            table = read(block_size=min(_LARGEST_BLOCK, path.stat().st_size + 1))
+        names = table.column_names  # which Arrow does not look at before
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path} is not UTF-8 ({_one_line(error)}); save it as UTF-8") from error
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise FormatError(
             f"{path} cannot be read as CSV with {delimiter!r} between values: {_one_line(error)}"
         ) from error
+    if delimiter != "," and decimal == ".":
+        _check_no_decimal_commas(table, names, path)
+    return table
+
+
+def _check_no_decimal_commas(table: pa.Table, names: Sequence[str], path: Path) -> None:
+    """Raise FormatError where all texts of a column are numbers with a decimal comma."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name, column in zip(names, table.columns, strict=True):
+        if not pa.types.is_string(column.type):
+            continue
+        first = next((text for text in column.drop_null().slice(0, 1).to_pylist()), "")
+        if (
+            _DECIMAL_COMMA.fullmatch(first)
+            and pc.all(pc.match_substring_regex(column, f"^{_DECIMAL_COMMA.pattern}$")).as_py()
+        ):
+            raise FormatError(f'{path}: column {name} holds numbers such as {first}; say so: decimal=","')
 
 
 def _read_json(path: Path) -> pa.Table:

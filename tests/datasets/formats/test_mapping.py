@@ -142,7 +142,7 @@ def test_what_is_not_taken_and_flags_that_are_nowhere_are_named() -> None:
             {"observations": "sate"},
             {},
             ConfigError,
-            "no array 'sate' for observations; did you mean state. the file holds act, end",
+            "no array 'sate' for observations; did you mean 'state'. the file holds act, end",
         ),
         ({}, COLUMNS, {"episode_ends": "x"}, ConfigError, "no array 'x' for episode_ends"),
         ({}, COLUMNS, {"episode_ends": "end", "episode_starts": "end"}, ConfigError, "say the same thing"),

@@ -327,10 +327,64 @@ def test_columns_that_nobody_asks_for_may_hold_anything() -> None:
 
 def test_a_name_that_is_not_there_is_met_with_the_nearest() -> None:
     frame = pd.DataFrame({"position": [1.0], "speed": [2.0], "colour": ["red"]})
-    with pytest.raises(ConfigError, match="no array 'positon' for observations; did you mean position"):
+    with pytest.raises(ConfigError, match="no array 'positon' for observations; did you mean 'position'"):
         Dataset.from_frame(frame, observations=["positon"], episode_lengths="all")
-    with pytest.raises(DatasetError, match=r'column colour is text, and .*"categories": \{"colour": "one-hot"\}'):
+    with pytest.raises(
+        DatasetError, match=r'column colour is text \(.red. in row 0\), and .*"categories": \{"colour": "one-hot"\}'
+    ):
         Dataset.from_frame(frame, observations=["speed", "colour"], episode_lengths="all")
+
+
+SAID = {"observations": ["x"], "actions": ["u"], "time": "t"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("run.csv", "t,x,u,\u00e9\n0,1,2,3\n".encode("latin-1"), "run.csv is not UTF-8.*save it as UTF-8"),
+        ("run.csv", "t,x,u\n0,1,2\n".encode("utf-16"), "run.csv is text in UTF-16; save it as UTF-8"),
+        ("run.csv", b"t;x;u\n0;1,5;2\n1;,;2\n", "column x is text"),
+        ("run.csv", b"t,x,u\n0,1,2\n1,ERR,2\n", r"column x is text \('ERR' in row 1\), and cannot stand beside"),
+        ("run.csv", b"t;x;u\n0;1,5;2\n1;-2,25e3;2\n", r'column x holds numbers such as 1,5; say so: decimal=","'),
+        ("run.txt", b"t,x,u\n0,1,2\n", "tables of text are read from files that end in .csv or .tsv"),
+        ("run.json", b'[{"t": 0, "x": 1, "u": 2}]', "JSON is read as lines of one object each, from a file that ends in .jsonl"),
+        ("runs/", b"", "runs/ does not exist"),
+    ],
+)  # fmt: skip
+def test_files_that_are_nearly_tables_are_met_with_what_to_do(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    if content:
+        (tmp_path / name).write_bytes(content)
+    with warnings.catch_warnings(action="ignore", category=AssayWarning), pytest.raises(AssayError, match=message):
+        assay.load(f"{tmp_path}/{name}", columns=SAID | {"episode_lengths": "all", "ends": "truncated"})
+
+
+def test_numbers_with_decimal_commas_are_read_where_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    path.write_text("t;x;u\n0,5;1,5;2\n1,5;-2,25;2\n")
+    assert "observations: [x]" in format_named("table").propose(path, decimal=",")  # type: ignore[attr-defined]
+    said = SAID | {"episode_lengths": "all", "ends": "truncated"}
+    assert quietly(path, said, decimal=",").observations[:2].tolist() == [[1.5], [-2.25]]
+
+
+def quietly(path: Path, said: dict[str, Any], **options: Any) -> Dataset:
+    with warnings.catch_warnings(action="ignore", category=AssayWarning):
+        return assay.load(path, columns=said, **options)
+
+
+@pytest.mark.parametrize("said", [{}, {"episode": "file"}, {"episode_lengths": "all"}])
+def test_a_file_of_a_folder_without_rows_is_named_and_not_left_out(said: dict[str, Any], tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.csv").write_text("t,x,u\n0,1,2\n1,2,3\n" if name != "b" else "t,x,u\n")
+    for last in (False, True):
+        if last:
+            (tmp_path / "c.csv").unlink()
+        with pytest.raises(DatasetError, match="b has no rows, so it is no episode; take it out of the folder"):
+            quietly(tmp_path, SAID | {"ends": "truncated"} | said)
+    (tmp_path / "b.csv").write_text("")
+    with pytest.raises(FormatError, match=r"b\.csv is empty; take it out of the folder"):
+        quietly(tmp_path, SAID | {"ends": "truncated"} | said)
 
 
 @pytest.mark.parametrize(
