@@ -92,9 +92,9 @@ def load(
             return _from_path(minari_folder(rest), "minari", text, options)
         if scheme == "d4rl" and rest:
             return _from_d4rl(rest, options)
-        from assay.datasets.collection.catalog import catalog, find
+        from assay.datasets.collection.catalog import find, is_collectable
 
-        if text in catalog():
+        if is_collectable(text):
             return _from_catalog(text, report, options)
         path = _checked_path(text)
         with _naming_system_errors(path, "read"):
@@ -108,10 +108,10 @@ def load(
 
 
 def _load_isolated(name: str, format: str | None, options: dict[str, Any], isolated: bool | Limits) -> Dataset:
-    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.collection.catalog import is_collectable
     from assay.datasets.isolation import Limits, load_isolated
 
-    if name in catalog():
+    if is_collectable(name):
         raise ConfigError(f"{name} is made here, not read from a stranger's file; leave isolated out")
     return load_isolated(name, format, options, isolated if isinstance(isolated, Limits) else Limits())
 

@@ -20,10 +20,10 @@ __all__ = ["check_free", "format_of", "load"]
 def load(name: str, source_format: str | None = None, options: Sequence[str] = ()) -> Dataset:
     """Load a dataset, with progress where it is collected first; options are settings of its reader."""
     import assay
-    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.collection.catalog import is_collectable
 
     read = settings(options, "--option")
-    if name not in catalog():
+    if not is_collectable(name):
         return assay.load(name, format=source_format, **read)
     with progress_bar(f"collecting {name}") as report:
         return assay.load(name, format=source_format, progress=report, **read)
@@ -31,10 +31,10 @@ def load(name: str, source_format: str | None = None, options: Sequence[str] = (
 
 def format_of(name: str, source_format: str | None, options: Sequence[str] = ()) -> str:
     """Return the format that a name is read as, with these settings of its reader."""
-    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.collection.catalog import is_collectable
     from assay.datasets.formats import sniff, sniff_mapped
 
-    if name in catalog():
+    if is_collectable(name):
         return "assay"
     scheme = name.partition(":")[0]
     if scheme in ("minari", "d4rl"):

@@ -293,13 +293,13 @@ class Suite(BaseModel):
         self, budget: Budget, progress: Callable[[str, int, int], None] | None = None
     ) -> dict[str, Dataset]:
         """Load every source, collecting what is not there yet; `progress` is called with (name, done, total)."""
-        from assay.datasets.collection.catalog import catalog
+        from assay.datasets.collection.catalog import is_collectable
         from assay.datasets.loading import load
 
         loaded = {}
         for label, name in self.sources_by_label.items():
             options: dict[str, Any] = {}
-            if name in catalog():
+            if is_collectable(name):
                 options["progress"] = None if progress is None else partial(progress, name)
                 if budget.dataset_steps is not None:
                     options["steps"] = budget.dataset_steps
@@ -350,11 +350,11 @@ class Suite(BaseModel):
 
     def steps_to_collect(self, budget: Budget) -> int | None:
         """Return how many steps of catalog sources are to be collected first; None where all data is there."""
-        from assay.datasets.collection.catalog import catalog
+        from assay.datasets.collection.catalog import is_collectable
         from assay.datasets.loading import DEFAULT_STEPS, cached_path
 
         steps = budget.dataset_steps or DEFAULT_STEPS
-        names = [name for name in self.sources_by_label.values() if name in catalog()]
+        names = [name for name in self.sources_by_label.values() if is_collectable(name)]
         missing = [name for name in names if not cached_path(name, steps=steps).exists()]
         return steps if missing else None
 
@@ -584,7 +584,7 @@ def plan_suite(
     TrainingPlan
         With the estimated time of training on this machine; measuring the variants and evaluation are not included.
     """
-    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.collection.catalog import is_collectable
     from assay.datasets.loading import collect_entry, load
 
     if not isinstance(suite, Suite):
@@ -599,7 +599,7 @@ def plan_suite(
         steps = min(collects, _SAMPLE_STEPS)
         named = suite.sources_by_label.items()
         sources = {
-            label: collect_entry(name, steps=steps, workers=0) if name in catalog() else load(name)
+            label: collect_entry(name, steps=steps, workers=0) if is_collectable(name) else load(name)
             for label, name in named
         }
     variants = suite.variants_of(sources, budget=chosen)

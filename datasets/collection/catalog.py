@@ -26,7 +26,7 @@ from assay.datasets.environments.record import records
 from assay.datasets.errors import UnknownNameError
 from assay.datasets.info import ReferenceScores, reference_scores
 
-__all__ = ["CatalogEntry", "catalog", "find", "shipped_policies"]
+__all__ = ["CatalogEntry", "catalog", "find", "is_collectable", "shipped_policies"]
 
 BODIES = tuple(name for name, record in records().items() if record.trained)
 """Environments whose trained policies are shipped."""
@@ -333,6 +333,21 @@ def catalog() -> dict[str, CatalogEntry]:
     ['cartpole/random', 'cartpole/simple']
     """
     return dict(entries())
+
+
+def is_collectable(name: str) -> bool:
+    """Tell whether a name has a recipe behind it, mixtures included.
+
+    Examples
+    --------
+    >>> is_collectable("pendulum/random-expert-5"), is_collectable("pendulum/random-expert")
+    (True, False)
+    """
+    try:
+        find(name)
+    except UnknownNameError:
+        return False
+    return True
 
 
 def find(name: str) -> CatalogEntry:

@@ -120,3 +120,10 @@ def test_the_budget_chooses_the_precision_where_nobody_did():
 def test_a_plan_times_this_machine_and_no_cluster(tmp_path):
     with pytest.raises(ConfigError, match="times this machine, not a Ray cluster"):
         plan_training([Job(BC(), pendulum_like())], steps=1, runs=tmp_path, ray="auto")
+
+
+def test_a_mixture_without_an_entry_of_its_own_has_the_size_that_a_budget_says():
+    plain = {"name": "tiny", "source": "pendulum/random-expert-5", "variants": {"clean": []}, "algorithms": {"bc": {}}}
+    suite = Suite.from_plain({**plain, "budgets": {"smoke": {"steps": 1, "dataset_steps": 400}}})
+    (dataset,) = suite.load_sources(suite.budgets["smoke"]).values()
+    assert dataset.total_steps == 400
