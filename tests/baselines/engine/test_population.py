@@ -409,9 +409,16 @@ def test_the_cosine_schedule_ends_at_zero():
     assert made._learning_rate("critic").item() == pytest.approx(3e-4)
 
 
+# Of discrete actions one is compiled, since Inductor takes half a minute for each.
+INDUCTOR = [each for each in ALGORITHMS if each.continuous_actions or each.name == "discrete_cql"]
+
+
 @pytest.mark.slow  # ten to thirty seconds each
-@pytest.mark.parametrize(("backend", "tolerance"), [("aot_eager", 1e-12), ("inductor", 1e-6)])
-@by_name
+@pytest.mark.parametrize(
+    ("algorithm", "backend", "tolerance"),
+    [(each, "aot_eager", 1e-12) for each in ALGORITHMS] + [(each, "inductor", 1e-6) for each in INDUCTOR],
+    ids=lambda value: value if isinstance(value, str) else getattr(value, "name", ""),
+)
 def test_compiled_updates_equal_eager_ones(algorithm, backend, tolerance):
     """Inductor has logarithms and cosines of its own, in float32, which is what noise is made of."""
     compiled = population(algorithm, [0, 1], dtype=torch.float64, compile=backend)
