@@ -822,7 +822,8 @@ class Dataset:
             Keep terminations whose final observation was not stored; False leaves out every step without a real next
             observation, as for a model of the dynamics.
         labels : sequence of str
-            Which of "actions" and "rewards" have to be there; without "rewards", those that are missing are NaN.
+            Which of "actions" and "rewards" have to be there; without "rewards", those that are missing are NaN, and without
+            "actions" they are None where the dataset has none at all.
 
         Returns
         -------
@@ -844,13 +845,14 @@ class Dataset:
             return np.ascontiguousarray(taken, dtype=dtype if floating else taken.dtype)
 
         rows = self.observation_rows[steps]
+        acted = "actions" in labels or any(is_under(name, "actions") for name in self._columns)
         if self.has_next_observations:
             following = map_nested(lambda array: take(array, steps), self.nested("next_observations"))
         else:
             following = map_nested(lambda array: take(array, rows + 1), self.observations)
         return Transitions(
             observations=map_nested(lambda array: take(array, rows), self.observations),
-            actions=map_nested(lambda array: take(array, steps), self.actions),
+            actions=map_nested(lambda array: take(array, steps), self.actions) if acted else None,
             rewards=take(self._rewards_or_nan(), steps),
             next_observations=following,
             terminations=take(self.terminations, steps),

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["plot"]
 
 _KINDS = ("episodes", "trajectories", "projection", "frames", "observations", "actions")
+_LACKING = {
+    "frames": "no observation is an image; cameras are decoded where that is asked for at loading (images, videos)",
+    "trajectories": "no episode has a finite return, and the observations lie in no plane",
+}
 
 
 def plot(dataset: Dataset, kind: str, *, width_pixels: int) -> Figure:
@@ -40,6 +44,8 @@ def plot(dataset: Dataset, kind: str, *, width_pixels: int) -> Figure:
     else:
         drawn = getattr(figures, f"plot_{kind}")(view, width_pixels=width_pixels)
     if drawn is None:
-        raise DatasetError(f"there is nothing to draw as {kind}: the dataset holds no such numbers")
+        raise DatasetError(
+            f"there is nothing to draw as {kind}: {_LACKING.get(kind, 'the dataset holds no such numbers')}"
+        )
     result: Figure = drawn
     return result

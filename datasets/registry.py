@@ -40,6 +40,7 @@ __all__ = [
     "import_hint",
     "imported_files",
     "register",
+    "with_clear_errors",
 ]
 
 Entry = TypeVar("Entry")
@@ -258,17 +259,19 @@ def register(name: str, **attributes: Any) -> Callable[[ClassType], ClassType]:
         made: Any = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
         for attribute, value in {"name": name, **attributes}.items():
             setattr(made, attribute, value)
-        made.__init__ = _with_clear_errors(name, made.__init__)
+        made.__init__ = with_clear_errors(name, made.__init__)
         made.registry.add(name, made, made.__module__)
         return cast(ClassType, made)
 
     return decorate
 
 
-def _with_clear_errors(name: str, init: Callable[..., None]) -> Callable[..., None]:
+def with_clear_errors(name: str, init: Callable[..., None]) -> Callable[..., None]:
+    """Return the initializer of a pydantic dataclass that raises a ConfigError in one line where a field is impossible."""
+
     def __init__(self: object, *arguments: Any, **parameters: Any) -> None:
         try:
-            _refuse_booleans(type(self), arguments, parameters)
+            _refuse_booleans(name, type(self), arguments, parameters)
             init(self, *arguments, **parameters)
         except pydantic.ValidationError as error:
             known = [item.name for item in fields(self) if item.init]  # type: ignore[arg-type]
@@ -279,7 +282,7 @@ def _with_clear_errors(name: str, init: Callable[..., None]) -> Callable[..., No
     return __init__
 
 
-def _refuse_booleans(cls: type[Any], arguments: tuple[Any, ...], parameters: Mapping[str, Any]) -> None:
+def _refuse_booleans(what: str, cls: type[Any], arguments: tuple[Any, ...], parameters: Mapping[str, Any]) -> None:
     """Raise ConfigError where true or false is given for a number, which pydantic would read as 1 or 0."""
     positional = [item.name for item in fields(cls) if item.init and not item.kw_only]
     given = {**dict(zip(positional, arguments)), **parameters}
@@ -287,7 +290,7 @@ def _refuse_booleans(cls: type[Any], arguments: tuple[Any, ...], parameters: Map
         if name in cls.__pydantic_fields__ and _holds_boolean(value):
             annotation = cls.__pydantic_fields__[name].annotation
             if _mentions(annotation, int, float) and not _mentions(annotation, bool, Any):
-                raise ConfigError(f"{cls.name}: {name}={value!r}: expected a number, not true or false")
+                raise ConfigError(f"{what}: {name}={value!r}: expected a number, not true or false")
 
 
 def _holds_boolean(value: Any) -> bool:

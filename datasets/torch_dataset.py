@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import IterableDataset, get_worker_info
 
 from assay.datasets.errors import ConfigError
+from assay.datasets.missing import LABELS
 
 if TYPE_CHECKING:
     from assay.datasets.dataset import Dataset
@@ -26,8 +27,12 @@ _LEFT = ("steps", "episodes", "columns", "discounts")
 
 
 def _arrays(dataset: Dataset, dtype: Any, keep_terminal: bool) -> dict[str, Any]:
-    transitions = dataset.transitions(dtype, keep_terminal=keep_terminal)
-    found = {item.name: getattr(transitions, item.name) for item in fields(transitions) if item.name not in _LEFT}
+    """Return the transitions by name; labels that no step has are left out."""
+    absent = [element for element in LABELS if dataset.missing[element].all()]
+    labels = [element for element in LABELS if element not in absent]
+    transitions = dataset.transitions(dtype, keep_terminal=keep_terminal, labels=labels)
+    left = (*_LEFT, *absent)
+    found = {item.name: getattr(transitions, item.name) for item in fields(transitions) if item.name not in left}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -40,6 +45,8 @@ def _taken(value: Any, index: Any) -> Any:
 
 class TransitionDataset(TorchDataset[dict[str, Any]]):
     """One item per transition: a dict of tensors under the names of `Dataset.transitions`.
+
+    A dataset without rewards, such as demonstrations, has items without rewards; likewise without actions.
 
     Parameters
     ----------

@@ -152,6 +152,8 @@ def assess(
     if checks is not None:
         raise ConfigError('checks are settings of checks per episode: pass per="episode" too')
     if isinstance(select, str):
+        if select == "robot":
+            raise ConfigError('select="robot" stands for checks of each episode: pass per="episode" too')
         raise ConfigError(f"select must be a list of metric names, such as [{select!r}]")
     basis = Basis(dataset, reference, bins, seed, sample, definition)
     measured = {name: group.measures(basis) for name, group in groups().items()}

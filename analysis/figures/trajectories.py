@@ -1,4 +1,7 @@
-"""The worst, the median and the best episode of a dataset: reward so far, and the path of the states."""
+"""The worst, the median and the best episode of a dataset: reward so far, and the path of the states.
+
+Where no episode has a return, as in demonstrations, they are the shortest, the median and the longest, and there is the path alone.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_trajectories"]
 
+_REWARD, _PATH = "Reward so far, over steps", "Path on the two components; ● start"  # the panels
+
 
 def plot_trajectories(view: DatasetView, *, width_pixels: int = 720) -> Figure | None:
     """Draw the worst, the median and the best episode: rewards summed up over time, and the path through the plane.
+
+    Of a dataset without finite returns the shortest, the median and the longest, and the path alone.
 
     Parameters
     ----------
@@ -28,23 +35,29 @@ def plot_trajectories(view: DatasetView, *, width_pixels: int = 720) -> Figure |
     Returns
     -------
     matplotlib.figure.Figure or None
-        Without the path where the states have no plane; None where no episode has a finite return.
+        Without the path where the states have no plane; None where there is neither a finite return nor a plane.
     """
     import seaborn
 
     dataset = view.dataset
-    chosen = _chosen(dataset.returns)
-    if not chosen:
+    rewarded = bool(np.isfinite(dataset.returns).any())
+    measure = dataset.returns if rewarded else dataset.episode_lengths.astype(np.float64)
+    chosen = _chosen(measure, ("worst", "median", "best") if rewarded else ("shortest", "median", "longest"))
+    drawn = [panel for panel, there in ((_REWARD, rewarded), (_PATH, view.plane is not None)) if there]
+    if not chosen or not drawn:
         return None
     narrow = width_pixels < NARROW_BELOW
-    heading = Heading(
-        width_pixels, "A few trajectories", "The episodes of the lowest, the median and the highest return."
+    of = (
+        "the lowest, the median and the highest return"
+        if rewarded
+        else "the smallest, the median and the largest length"
     )
-    panels = 1 if view.plane is None else 2
+    heading = Heading(width_pixels, "A few trajectories", f"The episodes of {of}.")
+    panels = len(drawn)
     columns = 1 if narrow else panels
     cell, tall = (width_pixels - 16) / columns, 262
     lines = [
-        f"{name}: episode {episode:,}, return {number_text(float(dataset.returns[episode]))}"
+        f"{name}: episode {episode:,}, {'return' if rewarded else 'steps'} {number_text(float(measure[episode]))}"
         for episode, name in chosen.items()
     ]
     below = heading.height + LINE_HEIGHT * len(lines) + 10
@@ -52,18 +65,17 @@ def plot_trajectories(view: DatasetView, *, width_pixels: int = 720) -> Figure |
     heading.write(figure)
     for index, line in enumerate(lines):
         write_text(figure, f"━ {line}", 12, heading.height + LINE_HEIGHT * index, color=SERIES[index])
-    names = ("Reward so far, over steps", "Path on the two components; ● start")
-    for index in range(panels):
+    for index, panel in enumerate(drawn):
         row, column = divmod(index, columns)
         left, top = 8 + column * cell, below + row * tall
-        write_text(figure, names[index], left + 42, top, fontweight="bold")
+        write_text(figure, panel, left + 42, top, fontweight="bold")
         axes = axes_at(figure, left + 42, top + 22, cell - 58, 196)
         axes.grid(axis="both", color=GRID, linewidth=0.8)
         axes.locator_params(nbins=5)
         for color, episode in zip(SERIES, chosen):
             first, length = int(dataset.episode_starts[episode]), int(dataset.episode_lengths[episode])
             steps = np.arange(first, first + length)
-            if index == 0:
+            if panel == _REWARD:
                 total = np.cumsum(dataset.rewards[steps])
                 seaborn.lineplot(
                     x=np.arange(1, length + 1), y=total, estimator=None, color=color, linewidth=1.7, ax=axes
@@ -80,13 +92,13 @@ def plot_trajectories(view: DatasetView, *, width_pixels: int = 720) -> Figure |
     return figure
 
 
-def _chosen(returns: np.ndarray) -> dict[int, str]:
-    """Return the episodes of the lowest, the median and the highest finite return, with their names."""
-    known = np.flatnonzero(np.isfinite(returns))
+def _chosen(measure: np.ndarray, names: tuple[str, str, str]) -> dict[int, str]:
+    """Return the episodes of the lowest, the median and the highest finite value, with their names."""
+    known = np.flatnonzero(np.isfinite(measure))
     if not len(known):
         return {}
-    ranked = known[np.argsort(returns[known], kind="stable")]
+    ranked = known[np.argsort(measure[known], kind="stable")]
     chosen: dict[int, str] = {}
-    for name, episode in (("worst", ranked[0]), ("median", ranked[len(ranked) // 2]), ("best", ranked[-1])):
+    for name, episode in zip(names, (ranked[0], ranked[len(ranked) // 2], ranked[-1]), strict=True):
         chosen[int(episode)] = name if int(episode) not in chosen else f"{chosen[int(episode)]} and {name}"
     return chosen

@@ -21,7 +21,7 @@ import pydantic
 from pydantic import Field
 
 from assay.datasets.errors import UnknownNameError
-from assay.datasets.registry import Registry
+from assay.datasets.registry import Registry, with_clear_errors
 from assay.datasets.signals import Signals
 
 __all__ = ["Kind", "Recording", "RobotChecks", "Score", "episode_check", "episode_checks", "robust_z"]
@@ -81,6 +81,9 @@ class RobotChecks:
     jump_isolation: float = Field(default=5.0, ge=1)
     lag_seconds: float = Field(default=1.0, gt=0)
     drift_windows: int = Field(default=8, ge=3)
+
+
+setattr(RobotChecks, "__init__", with_clear_errors("checks", RobotChecks.__init__))  # noqa: B010  # mypy allows no other
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pydantic
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
-from assay.datasets.registry import describe_validation_error
 from assay.datasets.validation import Finding, ValidationReport, validate
 from assay.metrics.robot.checks import Recording, RobotChecks, Score, episode_checks
 from assay.metrics.robot.episode_table import EpisodeTable
@@ -43,10 +41,7 @@ def as_settings(settings: RobotChecks | Mapping[str, Any] | None) -> RobotChecks
     for name in settings or {}:
         if name not in known:
             raise UnknownNameError("setting of checks", str(name), known)
-    try:
-        return RobotChecks(**(settings or {}))
-    except pydantic.ValidationError as error:
-        raise ConfigError(describe_validation_error("checks", error)) from error
+    return RobotChecks(**(settings or {}))
 
 
 def episode_scores(

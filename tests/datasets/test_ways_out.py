@@ -112,9 +112,22 @@ def test_an_item_can_be_written_to_without_touching_the_dataset() -> None:
 def test_impossible_batches_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         clean_dataset().to_torch_dataset(**options)
-    unlabelled = clean_dataset().replace({"rewards": None})
-    with pytest.raises(MissingLabelsError):
-        unlabelled.to_torch_dataset()
+
+
+@pytest.mark.parametrize("absent", [("rewards",), ("actions",), ("actions", "rewards")])
+def test_demonstrations_have_items_without_the_labels_that_nobody_recorded(absent: tuple[str, ...]) -> None:
+    whole = clean_dataset()
+    bare = whole.replace(dict.fromkeys(absent))
+    masked = whole.replace({f"missing/{name}": np.ones(60, bool) for name in absent})
+    expected = {name: value for name, value in whole.to_torch_dataset()[7].items() if name not in absent}
+    for dataset in (bare, masked):
+        item = dataset.to_torch_dataset()[7]
+        assert item.keys() == expected.keys()
+        assert all(torch.equal(item[name], expected[name]) for name in expected)
+        assert expected.keys() == next(iter(dataset.to_torch_dataset(batch_size=4))).keys()
+    some = whole.replace({f"missing/{absent[0]}": np.arange(60) < 3})
+    with pytest.raises(MissingLabelsError, match="labelled_only"):
+        some.to_torch_dataset()
 
 
 # -------------------------------------------------------------------- shown
@@ -139,6 +152,21 @@ def test_a_dataset_draws_itself(kind: str) -> None:
     if kind == "observations":
         assert {"lift", "turn", "grip"} <= set(texts)
     assert figure.axes
+
+
+def test_trajectories_without_returns_are_those_of_the_extreme_lengths() -> None:
+    lengths = [5, 30, 12, 13]
+    dataset = clean_dataset(info=NAMED)
+    rows = dataset.observations[: 60 + len(lengths)]
+    demonstrations = Dataset.from_arrays(
+        observations=rows, actions=dataset.actions, episode_lengths=lengths, ends="truncated"
+    )
+    figure = demonstrations.plot("trajectories")
+    texts = [text.get_text() for text in figure.texts]
+    assert {"━ shortest: episode 0, steps 5", "━ median: episode 3, steps 13", "━ longest: episode 1, steps 30"} <= set(
+        texts
+    )
+    assert not any("Reward" in text for text in texts)
 
 
 def test_what_cannot_be_drawn_is_said() -> None:

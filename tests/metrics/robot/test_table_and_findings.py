@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ import assay
 from assay.datasets import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.metrics import assess
-from assay.metrics.robot import Score, episode_check, validate_robot
+from assay.metrics.robot import RobotChecks, Score, episode_check, validate_robot
 from assay.metrics.robot.checks import _REGISTRY, robust_z
 from assay.metrics.robot.episode_table import EpisodeTable, spearman
 from tests.datasets.test_shared_robot_data import FILES
@@ -225,3 +226,21 @@ def test_recordings_without_labels_are_checked_as_far_as_they_go(element: str) -
     assert values_of(table, "idle_tail") == values_of(whole, "idle_tail")
     assert ("action_lag" in set(table["metric"])) is (element == "rewards")
     assert validate_robot(dataset.replace({element: None})).ok
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"limits": {"jumps": "far"}}, {"limits": 3}, {"gap": 0.5}, {"gap": True}, {"idle_sped": 0.1}, {"rate": -1}],
+)
+def test_impossible_settings_are_one_clear_error_however_they_are_given(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"^checks: .*{name}") as caught:
+        RobotChecks(**wrong)
+    assert "\n" not in str(caught.value)
+    with pytest.raises((ConfigError, UnknownNameError), match=name):
+        assess(several(2), per="episode", checks=wrong)
+
+
+def test_the_checks_of_episodes_are_not_asked_of_the_whole() -> None:
+    with pytest.raises(ConfigError, match='pass per="episode" too'):
+        assess(several(2), select="robot")
