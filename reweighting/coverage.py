@@ -7,6 +7,8 @@ k / (N V_d r_k^d) (Loftsgaarden & Quesenberry 1965, the estimate behind the entr
 
 A state that occurs n times, in any episode, is one of these x, and its steps share its weight. With beta = 1 the states are drawn about uniformly
 over the visited region, which for data of many dimensions leaves few steps with all the weight; a smaller beta goes part of the way.
+d is the number of columns that change. States that lie on fewer dimensions, such as an angle given by its cosine and sine, are then weighted
+by too high a power and overshoot: take beta as the true number over d, 0.5 for that angle.
 `assay.reweighting.effective_sample_size` says how far that went.
 """
 
