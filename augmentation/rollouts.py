@@ -128,7 +128,7 @@ class LearnedModel:
         chosen = self.chosen
         known = known_termination(self.dataset.info.env_spec) if self.observations.is_vector else None
         if chosen.termination == "auto" and known is not None:
-            return known, "environment"
+            return (lambda found: known(self.observations.whole(found))), "environment"
         if chosen.termination == "none" or (chosen.termination == "auto" and not ended.any()):
             return None, "none"
         if not ended.any():

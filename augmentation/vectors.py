@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from assay.augmentation.segments import flat
 from assay.datasets.dataset import Dataset
@@ -14,7 +15,22 @@ __all__ = ["ActionVectors", "ObservationVectors"]
 
 
 class ObservationVectors:
-    """Observations as flat vectors, whether they are one array or a nest of them, and back."""
+    """Observations as flat vectors, whether they are one array or a nest of them, and back.
+
+    Numbers that the data holds twice stand in the vectors once, so that a model cannot tell them apart: the position of a maze
+    that is also its achieved goal, for one.
+
+    Examples
+    --------
+    >>> maze = Dataset.from_arrays(
+    ...     observations={"achieved": np.array([[1.0], [2.0], [3.0]]), "observation": np.array([[1.0, 7], [2.0, 8], [3.0, 9]])},
+    ...     actions=np.zeros((2, 1)), rewards=np.zeros(2), terminations=np.zeros(2, bool), truncations=np.array([False, True]))
+    >>> vectors = ObservationVectors(maze)
+    >>> vectors.states(maze).tolist()
+    [[1.0, 7.0], [2.0, 8.0]]
+    >>> vectors.apart(np.array([[4.0, 5.0]]))
+    {'achieved': array([[4.]]), 'observation': array([[4., 5.]])}
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         leaves = flat("observations", dataset.observations)
@@ -26,12 +42,25 @@ class ObservationVectors:
                 )
         self._leaves = {name: (array.shape[1:], array.dtype) for name, array in leaves.items()}
         self.is_vector = list(leaves) == ["observations"]
+        rows = self._side_by_side(dataset.observations, slice(None))
+        if dataset.has_next_observations:
+            rows = np.concatenate([rows, self._side_by_side(dataset.nested("next_observations"), slice(None))])
+        self._first, self._taken = _different(rows.T)
 
     def vectors(self, observations: Any, rows: Any) -> np.ndarray:
         """Return some rows of observations, one for each."""
+        together = self._side_by_side(observations, rows)
+        return together if len(self._first) == together.shape[1] else together[:, self._first]
+
+    @staticmethod
+    def _side_by_side(observations: Any, rows: Any) -> np.ndarray:
         chosen = [np.asarray(array, np.float64)[rows] for array in flat("observations", observations).values()]
         together: np.ndarray = np.concatenate([array.reshape(len(array), -1) for array in chosen], axis=1)
         return together
+
+    def whole(self, states: Any) -> Any:
+        """Return rows of vectors, an array or a tensor, with every number of an observation where the data has it."""
+        return states if len(self._first) == len(self._taken) else states[:, self._taken]
 
     def states(self, dataset: Dataset) -> np.ndarray:
         """Return the states of all steps, (N, observation)."""
@@ -49,7 +78,7 @@ class ObservationVectors:
     def apart(self, states: np.ndarray) -> Any:
         """Return rows (n, observation) as the dataset has them."""
         made: dict[str, Any] = {}
-        start = 0
+        states, start = self.whole(states), 0
         for name, (shape, dtype) in self._leaves.items():
             width = int(np.prod(shape))
             part = states[:, start : start + width].reshape(len(states), *shape)
@@ -65,6 +94,20 @@ class ObservationVectors:
                 place = place.setdefault(key, {})
             place[last] = array
         return nest
+
+
+def _different(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which columns (D, rows) are the first of their kind, and for all D which of these they equal.
+
+    Examples
+    --------
+    >>> _different(np.array([[1, 2], [3, 4], [1, 2]]))
+    (array([0, 1]), array([0, 1, 0]))
+    """
+    places: dict[bytes, int] = {}
+    hashes = [xxhash.xxh3_128_digest(np.ascontiguousarray(column).data) for column in columns]
+    taken = [places.setdefault(found, len(places)) for found in hashes]
+    return np.unique(taken, return_index=True)[1], np.array(taken)
 
 
 class ActionVectors:

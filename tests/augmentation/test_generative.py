@@ -145,6 +145,14 @@ def test_nested_observations_and_categories_come_back_as_they_were():
         GenerativeAugmentation(guidance=1.0, **QUICK)(dataset)
 
 
+@pytest.mark.parametrize("length", [1, 3])
+def test_numbers_that_the_data_holds_twice_stay_the_same(length):
+    flat = linear()
+    twice = linear(observations={"position": flat.observations, "state": np.repeat(flat.observations, 2, axis=1)})
+    more = GenerativeAugmentation(length=length, **QUICK)(twice)
+    assert np.array_equal(more.observations["state"], np.repeat(more.observations["position"], 2, axis=1))
+
+
 @pytest.mark.parametrize(
     ("message", "options", "changes"),
     [

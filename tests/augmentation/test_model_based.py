@@ -152,6 +152,24 @@ def test_nested_observations_come_back_nested_and_goals_stay():
     assert more.observations["position"].dtype == np.float32
 
 
+def test_numbers_that_the_data_holds_twice_stay_the_same():
+    flat = linear()
+    twice = linear(observations={"position": flat.observations, "state": np.repeat(flat.observations, 2, axis=1)})
+    more = ModelBasedAugmentation(**QUICK)(twice)
+    assert np.array_equal(more.observations["state"], np.repeat(more.observations["position"], 2, axis=1))
+    alone = ModelBasedAugmentation(**QUICK)(flat)
+    assert np.array_equal(more.observations["position"], alone.observations)
+
+
+def test_the_rule_of_an_environment_sees_numbers_that_the_data_holds_twice():
+    dataset = assay.load("hopper/random", steps=300)
+    observations = np.array(dataset.observations)
+    observations[:, 1] = observations[:, 0]  # the torso leans by its height, which is beyond the rule's 0.2
+    more = ModelBasedAugmentation(horizon=3, policy="random", **QUICK)(dataset.replace({"observations": observations}))
+    assert more.info.extra["augmentation"][-1]["termination"] == "environment"
+    assert more.terminations[new_steps(more)].all()
+
+
 def test_categories_are_rolled_out_at_random_and_come_back_as_they_were():
     flat = linear()
     actions = (np.arange(flat.total_steps) % 3 + 5).astype(np.int64)
