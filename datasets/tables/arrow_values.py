@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.datasets.errors import DatasetError
+from assay.datasets.formats.containers.arrow_numbers import filled, numbers_of, validity_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["is_text", "numpy_dtype", "row_shape", "values_of"]
 
 _LONGEST_TEXT = 1 << 16  # characters
+_NOT_A_TIME = int(np.iinfo(np.int64).min)  # NumPy's NaT
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -116,16 +118,15 @@ def values_of(column: pa.Array, shape: tuple[int, ...], first_row: int, where: o
     if not shape and (
         pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
     ):  # most columns are plain numbers
-        numbers: np.ndarray = column.to_numpy(zero_copy_only=False)
-        return numbers
+        return numbers_of(column)
     rows = len(column)
     for number, length in enumerate(shape):
         inner = math.prod(shape[:number])
         if column.null_count:
-            row = int(np.flatnonzero(~column.is_valid().to_numpy(zero_copy_only=False))[0]) // inner
+            row = int(np.flatnonzero(~validity_of(column))[0]) // inner
             raise DatasetError(f"{where}, row {first_row + row} is missing; every row needs a list of {length} numbers")
         if not pa.types.is_fixed_size_list(column.type):
-            sizes = np.diff(column.offsets.to_numpy())
+            sizes = np.diff(numbers_of(column.offsets))
             if len(wrong := np.flatnonzero(sizes != length)):
                 row = int(wrong[0]) // inner
                 raise DatasetError(
@@ -147,13 +148,12 @@ def _flat_values(column: pa.Array, where: object) -> np.ndarray:
         return _texts(column, where)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_duration(kind):
         target = pa.duration("ns") if pa.types.is_duration(kind) else pa.timestamp("ns")
-        stamps: np.ndarray = column.cast(target, safe=False).to_numpy(zero_copy_only=False)
-        return stamps
+        stamps = column.cast(target, safe=False).view(pa.int64())
+        return filled(stamps, _NOT_A_TIME).view(numpy_dtype(target, False, where))
     if pa.types.is_decimal(kind) or pa.types.is_null(kind) or (pa.types.is_boolean(kind) and column.null_count):
         column = column.cast(pa.int8()).cast(pa.float64()) if pa.types.is_boolean(kind) else column.cast(pa.float64())
     numpy_dtype(column.type, bool(column.null_count), where)  # refuses what is no number
-    array: np.ndarray = column.to_numpy(zero_copy_only=False)
-    return array
+    return numbers_of(column)
 
 
 def _texts(column: Any, where: object) -> np.ndarray:
@@ -164,4 +164,4 @@ def _texts(column: Any, where: object) -> np.ndarray:
         raise DatasetError(
             f"{where} holds a text of {longest:,} characters; columns hold texts up to {_LONGEST_TEXT:,}"
         )
-    return np.array(column.fill_null("").to_pylist(), dtype=f"U{max(1, longest)}")
+    return np.array([text or "" for text in column.to_pylist()], dtype=f"U{max(1, longest)}")

@@ -25,6 +25,7 @@ import numpy as np
 from assay.datasets.column_checks import LABELS
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import DatasetError
+from assay.datasets.formats.containers.arrow_numbers import numbers_of, validity_of
 from assay.datasets.formats.mapping import (
     absent_labels,
     check_complete,
@@ -231,13 +232,14 @@ class _Assembly:
         if not (is_text(column.type) or pa.types.is_dictionary(column.type)):
             return _Ids(self._whole(name, dates=True))
         if column.null_count:
-            row = int(np.flatnonzero(~column.is_valid().to_numpy())[0])
+            there = np.concatenate([validity_of(chunk) for chunk in column.chunks])
+            row = int(np.flatnonzero(~there)[0])
             raise DatasetError(f"{self.where}: row {row} has no episode ({name} is missing)")
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         joined = column.unify_dictionaries().combine_chunks()
         joined = joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
-        return _Ids(joined.indices.to_numpy(), [str(text) for text in joined.dictionary.to_pylist()])
+        return _Ids(numbers_of(joined.indices), [str(text) for text in joined.dictionary.to_pylist()])
 
     def _lengths(self, seconds: np.ndarray | None, flagged: Mapping[str, np.ndarray], ids: list[_Ids]) -> np.ndarray:
         mapping, rows = self.mapping, self.table.rows
@@ -295,7 +297,7 @@ class _Assembly:
             return result
         row = 0
         for batch in self.table.batches(names):
-            there = [batch[name].is_valid().to_numpy(zero_copy_only=False) for name in names]
+            there = [validity_of(batch[name]) for name in names]
             result[row : row + len(there[0])] = ~np.logical_or.reduce(there)
             row += len(there[0])
         return result
@@ -458,7 +460,7 @@ class _Assembly:
         values = [self._values(part, batch[part.name], first, label=label) for part in target.parts]
         gone = None
         if target.missing is not None:
-            there = [batch[part.name].is_valid().to_numpy(zero_copy_only=False) for part in target.parts]
+            there = [validity_of(batch[part.name]) for part in target.parts]
             gone = ~np.logical_and.reduce(there)
         single = isinstance(self.chosen[target.name], str)
         block = values[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.datasets.errors import ConfigError, FormatError
-from assay.datasets.formats.containers.files import require_file
+from assay.datasets.formats.containers.files import natural_order, require_file
 from assay.datasets.formats.containers.parquet import ParquetFile, open_parquet
 from assay.datasets.tables.table import ArrowTable, JoinedTable, Table
 
@@ -70,11 +70,7 @@ def files_of(path: Path) -> list[Path]:
         raise FormatError(
             f"{path} holds tables of several kinds ({', '.join(kinds)}); put one kind into a folder of its own"
         )
-    return sorted(tables, key=_natural)
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name) if part]
+    return sorted(tables, key=lambda file: natural_order(file.name))
 
 
 def open_table(path: Path, *, delimiter: str | None = None, decimal: str = ".") -> Table:

@@ -50,7 +50,7 @@ class Table:
         """Return the first rows of a column."""
         import pyarrow as pa
 
-        return next((batch[name] for batch in self.batches([name])), pa.array([], self.types[name]))
+        return next((batch[name] for batch in self.batches([name])), pa.nulls(0, self.types[name]))
 
 
 class ArrowTable(Table):

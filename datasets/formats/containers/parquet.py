@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.datasets.errors import AssayError, FormatError
+from assay.datasets.formats.containers.arrow_numbers import numbers_of
 from assay.datasets.formats.containers.files import require_file
 from assay.datasets.formats.containers.parquet_safety import RowGroup, check_parquet
 
@@ -269,7 +270,7 @@ def values(column: pa.Array, shape: tuple[int, ...], where: str) -> np.ndarray:
         if pa.types.is_fixed_size_list(kind):
             length = kind.list_size
         elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            sizes = np.diff(column.offsets.to_numpy())
+            sizes = np.diff(numbers_of(column.offsets))
             length = int(sizes[0]) if len(sizes) else (shape[len(lengths)] if len(lengths) < len(shape) else 1)
             if (sizes != length).any():
                 row = int(np.flatnonzero(sizes != length)[0]) // max(1, math.prod(lengths))
@@ -285,7 +286,7 @@ def values(column: pa.Array, shape: tuple[int, ...], where: str) -> np.ndarray:
     kinds = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
     if not any(is_kind(column.type) for is_kind in kinds):
         raise FormatError(f"{where} holds values of type {column.type}; numbers and lists of them are read")
-    result: np.ndarray = column.to_numpy(zero_copy_only=False)
+    result = numbers_of(column)
     if len(result) != rows * math.prod(shape):
         raise FormatError(f"{where} holds {len(result)} numbers in {rows} rows of shape {list(shape)}")
     return result.reshape(rows, *shape)

@@ -79,7 +79,10 @@ def test_without_a_mapping_the_error_shows_what_the_file_holds_and_what_to_pass(
         sniff(plain)
     with pytest.raises(FormatError, match=r'file holds run/act.*columns=\{"observations": "...", "actions": "..."'):
         hdf5.read(plain)
-    with pytest.raises(ConfigError, match=r"no array 'run/states' for observations; did you mean 'run/state/pose'\? the file holds run/act"):
+    with pytest.raises(
+        ConfigError,
+        match=r"no array 'run/states' for observations; did you mean 'run/state/pose'\? the file holds run/act",
+    ):
         hdf5.read(plain, columns={"observations": "run/states"})
 
 

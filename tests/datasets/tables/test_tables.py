@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -571,3 +574,37 @@ def test_the_proposal_on_the_page_is_what_is_proposed(tmp_path: Path, monkeypatc
     exec(made, {})
     text = format_named("table").propose(Path("logs"))  # type: ignore[attr-defined]
     assert [line for line in text.splitlines() if not line.startswith(("# A mapping", "#     "))] == shown.splitlines()
+
+
+def test_tables_are_read_without_pandas(tmp_path: Path) -> None:
+    """It takes longer to import than most tables take to be read."""
+    run = ["Monday", None, "Monday", "Tuesday"]
+    made = pa.table(
+        {
+            "x": [0.0, None, 2.0, 3.0],
+            "n": pa.array([1, None, 3, 4], pa.int16()),
+            "two": [[1.0, 2.0]] * 4,
+            "on": [True, None, False, True],
+            "text": run,
+            "run": pa.array(["a", "a", "a", "b"]).dictionary_encode(),
+            "at": pa.array([0, 10, 20, 0], pa.timestamp("ms")),
+        }
+    )
+    pq.write_table(made, tmp_path / "table.parquet")
+    columns = {"observations": ["x", "n"], "actions": "two", "episode": "run", "time": "at", "ends": "truncated"}
+    columns |= {f"infos/{name}": name for name in ("on", "text")}
+    code = (
+        "import json, sys, warnings, assay; warnings.simplefilter('ignore'); "
+        f"dataset = assay.load({str(tmp_path / 'table.parquet')!r}, columns={columns!r}); "
+        "print('pandas' in sys.modules, dataset.observations[[0, 1, 2, 4]].tolist(), dataset.column('infos/on').tolist(), "
+        "dataset.column('infos/text').tolist(), dataset.column('time').tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    expected = [
+        False,
+        [[0.0, 1.0], [math.nan, math.nan], [2.0, 3.0], [3.0, 4.0]],
+        [1.0, math.nan, 0.0, 1.0],
+        ["Monday", "", "Monday", "Tuesday"],
+        [0.0, 0.01, 0.02, 0.0],
+    ]
+    assert done.stdout.strip() == " ".join(map(str, expected))
