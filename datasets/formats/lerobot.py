@@ -100,7 +100,8 @@ def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Da
     path : Path
     columns : mapping, or path of a YAML file, optional
         For datasets with names of their own: column -> feature or features, `ends` (what the end of an episode means where
-        there are no flags), `time`, `units`, `name`; see `assay.datasets.tables.column_mapping`.
+        there are no flags), `time`, `units`, `name`; see `assay.datasets.tables.column_mapping`. Videos and images that it
+        names are decoded, as those of `videos` are.
     videos : sequence of str
         Features of videos or images to decode, such as `["observation.images.top"]`, into `observations/images.top` (uint8, rows
         of height, width, channel). Videos need PyAV (`pip install assay[video]`). Others are listed in
@@ -147,7 +148,7 @@ def read(path: Path, *, columns: Given = None, videos: Sequence[str] = ()) -> Da
             raise FormatError(f"{path / 'meta/info.json'}: feature {name} is missing")
     mapping = as_mapping(columns, path) if columns is not None else _own_mapping(info, path)
     _check_said(mapping, numbers, path)
-    wanted = _wanted_videos(path, features, videos)
+    wanted = _wanted_videos(path, features, videos, mapping)
     places = place_features(numbers, wanted, mapping, path)
     table = _read_frames(metadata, numbers, places)
     for name in wanted:
@@ -194,7 +195,11 @@ def propose(path: Path) -> str:
     lines = [f"# {path}: {len(features)} features; episodes and time are LeRobot's own"]
     lines.append(yaml.safe_dump(plain, sort_keys=False).rstrip())
     left = {name: feature for name, feature in features.items() if name not in taken and name not in INDICES}
-    lines += [f"# not taken: {name} ({feature['dtype']}{feature['shape']})" for name, feature in left.items()]
+    hints = dict.fromkeys(_PICTURES, "; decoded where a column names it, such as observations/camera")
+    lines += [
+        f"# not taken: {name} ({feature['dtype']}{feature['shape']}{hints.get(feature['dtype'], '')})"
+        for name, feature in left.items()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -356,14 +361,15 @@ def _flag(path: Path, table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     return result
 
 
-def _wanted_videos(path: Path, features: Mapping[str, Any], videos: Sequence[str]) -> list[str]:
+def _wanted_videos(path: Path, features: Mapping[str, Any], videos: Sequence[str], mapping: ColumnMapping) -> list[str]:
+    """Return the features that are decoded: those of `videos`, and those that a mapping makes columns of."""
     if isinstance(videos, str):
         raise ConfigError(f"videos is {videos!r}; a list of features belongs there, such as [{videos!r}]")
     there = [name for name, feature in features.items() if feature["dtype"] in _PICTURES]
     for name in videos:
         if name not in there:
             raise ConfigError(f"{path} has no video {name!r}; it has {', '.join(there) or 'none'}")
-    return list(dict.fromkeys(videos))
+    return list(dict.fromkeys([*videos, *(name for name in mapping.names if name in there)]))
 
 
 def _info(

@@ -81,7 +81,7 @@ def place_features(
     numbers : mapping of str
         Features of numbers, by name.
     videos : sequence of str
-        Features that are decoded; they become observations.
+        Features that are decoded; those that the mapping does not name become observations.
     mapping : ColumnMapping
     path : Path
         For messages.
@@ -101,7 +101,7 @@ def place_features(
     columns = {column: (source,) if isinstance(source, str) else source for column, source in mapping.columns.items()}
     for column, names in columns.items():
         for name in names:
-            if name not in numbers or (name in INDICES and name != "timestamp"):
+            if name not in (*numbers, *videos) or (name in INDICES and name != "timestamp"):
                 near = difflib.get_close_matches(name, numbers, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(numbers)}"
                 raise ConfigError(f"{path}: there is no feature {name!r} of numbers for {column}; {hint}")

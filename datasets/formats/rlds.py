@@ -15,12 +15,13 @@ are exactly zero, and the last rewards as well, they are taken as RLDS says, `la
 `last="step"`, and the final observations are unknown. What was chosen stands in `info.extra["rlds"]["last"]`.
 
 An episode is terminated where its last step has `is_terminal`, else truncated; one without `is_last` was cut off, and how it
-ended is not known (`columns={"ends": "truncated"}` says it). Features of images are listed, and decoded when
-asked for; text that is the same throughout an episode is a column of the episodes table.
+ended is not known (`columns={"ends": "truncated"}` says it). Features of images are listed, and decoded where
+`images` or a column names them; text that is the same throughout an episode is a column of the episodes table.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import warnings
@@ -41,7 +42,7 @@ from assay.datasets.formats.messages import decode_image
 from assay.datasets.formats.rows import naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
-from assay.datasets.tables.column_mapping import as_mapping
+from assay.datasets.tables.column_mapping import ColumnMapping, as_mapping
 
 __all__ = ["propose", "read", "sniff"]
 
@@ -111,7 +112,7 @@ def read(
         Read this split only, such as `"train"`. Default: all that are there; the episode column `split` tells them apart.
     images : sequence of str
         Features of images to decode, such as `["observation/image_0"]`. Others are listed in
-        `info.extra["rlds"]["images"]`.
+        `info.extra["rlds"]["images"]`. Those that `columns` names are decoded, too.
     last : {"content", "step", "observation"}
         What the last step of an episode is; see above.
 
@@ -137,8 +138,9 @@ def read(
     if folder is None:
         raise FormatError(f"{path} holds no features.json, nor one folder of a version such as 1.0.0 that does")
     features = _read_features(folder / "features.json")
+    given = None if columns is None else as_mapping(columns, path)
     shards, remarks = _shards(folder, split)
-    wanted = _wanted(path, features, images)
+    wanted = _wanted(path, features, images, given)
     episodes = _Episodes(features, wanted)
     for shard in shards:
         episodes.add(shard)
@@ -154,7 +156,9 @@ def read(
             )
         if remarks:
             warnings.warn(f"{path}: {'; '.join(remarks)}", AssayWarning, stacklevel=3)
-        mapping = as_mapping(columns if columns is not None else _usual(columns_of), path)
+        if given is None and not any(is_under(name, "observation") for name in columns_of):
+            raise FormatError(f"{path}: no numbers are observed. {_what_to_observe(columns_of, episodes.images)}")
+        mapping = as_mapping(_usual(columns_of), path) if given is None else given
         known = {"last": chosen, "images": [name for name in episodes.images if name not in wanted]}
         dataset = dataset_from_mapping(
             {**columns_of, _LENGTHS: lengths},
@@ -270,7 +274,18 @@ def _shards(folder: Path, split: str | None) -> tuple[list[tuple[Path, str, int]
     return result, [f"the split {name} is described and not there" for name in absent]
 
 
-def _wanted(path: Path, features: Mapping[str, _Feature], images: Sequence[str]) -> list[str]:
+def _what_to_observe(numbers: Iterable[str], images: Sequence[str]) -> str:
+    """Return, in a sentence, what may be observed."""
+    if shown := [name for name in images if is_under(name, "observation")]:
+        return f"There are images: images={json.dumps(shown)}"
+    others = [*(name for name in numbers if name not in ("terminations", "truncations")), *images]
+    return f'Say what is observed, columns={{"observations": "...", "actions": "..."}}; there are {", ".join(others)}'
+
+
+def _wanted(
+    path: Path, features: Mapping[str, _Feature], images: Sequence[str], given: ColumnMapping | None
+) -> list[str]:
+    """Return the images that are decoded: those of `images`, and those that a mapping makes columns of."""
     if isinstance(images, str):
         raise ConfigError(f"images is {images!r}; a list of features belongs there, such as [{images!r}]")
     there = [
@@ -279,7 +294,8 @@ def _wanted(path: Path, features: Mapping[str, _Feature], images: Sequence[str])
     for name in images:
         if name not in there:
             raise ConfigError(f"{path} has no images {name!r}; it has {', '.join(there) or 'none'}")
-    return list(dict.fromkeys(images))
+    named = [] if given is None else [name for name in given.names if name in there]
+    return list(dict.fromkeys([*images, *named]))
 
 
 # -------------------------------------------------------------------- the episodes
@@ -429,19 +445,21 @@ def propose(path: Path) -> str:
         if name.startswith(_STEPS)
     }
     numbers = [name for name, item in features.items() if item.kind == "numbers" and name not in _FLAGS]
-    plain = _usual(numbers)
+    shown = [name for name, item in features.items() if item.kind == "image" and is_under(name, "observation")]
+    taken = [] if any(is_under(name, "observation") for name in numbers) else shown
+    plain = _usual([*taken, *numbers])
     lines = [
         f"# {path}: {len(features)} features of a step; episodes and how they end are RLDS's own ({', '.join(_FLAGS)})"
     ]
     lines.append(yaml.safe_dump(plain, sort_keys=False).rstrip() if plain else "{}")
     why = {
-        "image": "images; decoded where `images` names them",
+        "image": "images; decoded where a column names them, such as observations/camera",
         "text": "text; of the episodes where it does not change",
     }
     lines += [
         f"# not taken: {name} ({why.get(item.kind, 'is not read')})"
         for name, item in features.items()
-        if item.kind != "numbers"
+        if item.kind != "numbers" and name not in taken
     ]
     return "\n".join(lines) + "\n"
 

@@ -719,6 +719,19 @@ def test_images_in_the_frames_are_decoded_when_asked_for(written: Path) -> None:
     assert dataset.observations["state"].tolist() == read(written).observations.tolist()
 
 
+def test_images_that_a_mapping_names_are_decoded(written: Path) -> None:
+    pixels = add_images(written, [written / DATA])
+    columns = {"observations/joints": "observation.state", "observations/camera": "observation.images.top"}
+    dataset = read(written, columns=columns)
+    assert np.array_equal(dataset.observations["camera"][dataset.observation_rows], pixels)
+    assert dataset.observations["joints"].tolist() == read(written).observations.tolist()
+    assert "videos" not in dataset.info.extra["lerobot"]
+    alone = read(written, columns={"observations": "observation.images.top", "infos/joints": "observation.state"})
+    assert np.array_equal(alone.observations[alone.observation_rows], pixels)
+    with pytest.raises(DatasetError, match="only features of one dimension stand side by side"):
+        read(written, columns={"observations": ["observation.state", "observation.images.top"]})
+
+
 def test_images_of_version_2_are_too(tmp_path: Path) -> None:
     write_lerobot_v2(tmp_path / "second", np.random.default_rng(0))
     pixels = add_images(tmp_path / "second", sorted((tmp_path / "second/data/chunk-000").iterdir()))

@@ -14,7 +14,7 @@ import pytest
 import assay
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
-from assay.datasets.formats import sniff
+from assay.datasets.formats import format_named, sniff
 from assay.datasets.formats.containers.tfrecord import read_examples
 from tests.datasets.formats.fuzz import write_rlds, write_tfrecord
 
@@ -64,6 +64,32 @@ def test_images_are_listed_and_decoded_when_asked_for(folder: Path) -> None:
     assert (frames.shape, frames.dtype) == ((10, 4, 6, 3), np.uint8)
     with pytest.raises(ConfigError, match="it has observation/image"):
         assay.load(folder, images=["observation/eye"])
+
+
+def test_images_that_a_mapping_names_are_decoded(folder: Path) -> None:
+    columns = {"observations/state": "observation/state", "observations/eye": "observation/image", "actions": "action"}
+    dataset, shown = load_quietly(folder, columns=columns), assay.load(folder, images=["observation/image"])
+    assert np.array_equal(dataset.observations["eye"], shown.observations["image"])
+    assert dataset.info.extra["rlds"]["images"] == []
+
+
+def test_where_nothing_but_images_is_observed_the_error_and_the_proposal_name_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    changed = examples(folder)
+    features = json.loads((folder / "features.json").read_text())
+    steps = features["featuresDict"]["features"]["steps"]["sequence"]["feature"]["featuresDict"]["features"]
+    del steps["observation"]["featuresDict"]["features"]["state"]
+    (folder / "features.json").write_text(json.dumps(features))
+    write_tfrecord(folder / SHARD, [{n: v for n, v in e.items() if n != "steps/observation/state"} for e in changed])
+    with pytest.raises(
+        FormatError, match=r'no numbers are observed\. There are images: images=\["observation/image"\]'
+    ):
+        assay.load(folder)
+    shown = assay.load(folder, images=["observation/image"])
+    assert shown.observations.shape == (10, 4, 6, 3)
+    (tmp_path / "columns.yaml").write_text(format_named("rlds").propose(folder))
+    assert np.array_equal(assay.load(folder, columns=tmp_path / "columns.yaml").observations, shown.observations)
 
 
 def test_names_may_be_mapped(folder: Path) -> None:
