@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from assay.datasets.errors import ConfigError, DatasetError
+from assay.datasets.formats.containers.files import natural_order
 from assay.datasets.formats.containers.hdf5 import Hdf5File
 from assay.datasets.formats.mapping import Arrays
 
@@ -59,7 +60,7 @@ def episode_arrays(file: Hdf5File, patterns: Sequence[str]) -> tuple[Arrays, lis
                     found.setdefault(pattern + (match[2] or ""), {})[match[1]] = path
         if len(taken) == before and not any(name == pattern or name.startswith(f"{pattern}/") for name in found):
             raise ConfigError(f"{file.path}: nothing matches {pattern!r}; the file holds {_shown(file.datasets)}")
-    episodes = sorted({key for paths in found.values() for key in paths}, key=_natural)
+    episodes = sorted({key for paths in found.values() for key in paths}, key=natural_order)
     for name, paths in found.items():
         if lacking := [key for key in episodes if key not in paths]:
             raise ConfigError(f"{file.path}: episode {lacking[0]!r} has no {name}; leave the name out, or the episode")
@@ -86,10 +87,6 @@ def _rows(file: Hdf5File, path: str) -> int:
     if not shape:
         raise DatasetError(f"{file.where(path)} is a single value; an array with a row for each step belongs there")
     return shape[0]
-
-
-def _natural(key: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", key) if part]
 
 
 def starred(paths: Iterable[str]) -> list[str]:

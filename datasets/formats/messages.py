@@ -56,20 +56,19 @@ def messages_of(stamps: Sequence[int], messages: Sequence[Any], kind: str, where
     {'pose/x': [1.0, 2.0]}
     """
     fields: dict[str, np.ndarray] = {}
-    labels: dict[str, tuple[str, ...]] = {}
+    texts: dict[str, list[tuple[str, ...]]] = {}
     image = _is_image(kind)
     for name, path in _paths(messages[0], (), image=image):
         values = [_follow(message, path) for message in messages]
         if name.rpartition("/")[2] in _NAMES and _is_texts(values[0]):
-            if all(value == values[0] for value in values):
-                labels[name.rpartition("/")[0]] = tuple(values[0])
+            texts[name.rpartition("/")[0]] = [tuple(value) for value in values]
         elif (array := _array(values)) is not None:
             fields[name] = array
-    named = {
-        name: texts
-        for name, array in fields.items()
-        if (texts := labels.get(name.rpartition("/")[0])) is not None and array.shape[1:] == (len(texts),)
-    }
+    named: dict[str, tuple[str, ...]] = {}
+    for name, array in fields.items():
+        labels = texts.get(name.rpartition("/")[0])
+        if labels is not None and array.shape[1:] == (len(labels[0]),):
+            fields[name], named[name] = _in_one_order(array, labels, f"{where}/{name}"), labels[0]
     times = np.array(stamps, np.int64)
     if by_header:
         if "header/stamp" not in fields:
@@ -81,6 +80,34 @@ def messages_of(stamps: Sequence[int], messages: Sequence[Any], kind: str, where
         times, fields = times[order], {name: array[order] for name, array in fields.items()}
     whole: Callable[[], np.ndarray] | None = (lambda: _images(messages, where)) if image else None
     return Messages(times, fields, named, whole)
+
+
+def _in_one_order(array: np.ndarray, labels: Sequence[tuple[str, ...]], where: str) -> np.ndarray:
+    """Return numbers (messages, names) in the order in which the first message names them.
+
+    Raises
+    ------
+    FormatError
+        If a message names others: two senders share the topic.
+
+    Examples
+    --------
+    >>> _in_one_order(np.array([[1, 2], [4, 3]]), [("hip", "knee"), ("knee", "hip")], "/joints").tolist()
+    [[1, 2], [3, 4]]
+    """
+    first, result = labels[0], array
+    for row, own in enumerate(labels):
+        if own == first or not own:
+            continue
+        if sorted(own) != sorted(first) or len(set(first)) < len(first):
+            raise FormatError(
+                f"{where}: message {row} is about {', '.join(own)}, but message 0 about {', '.join(first)}; two senders share the "
+                "topic, so record each under a topic of its own"
+            )
+        if result is array:
+            result = array.copy()
+        result[row] = array[row, [own.index(name) for name in first]]
+    return result
 
 
 def _is_image(kind: str) -> bool:

@@ -2,15 +2,17 @@
 
 ::
 
-    logs/monday.bag         one episode, or as many as the mapping says
-    logs/tuesday.bag        the next
+    logs/run-2.bag          one episode, or as many as the mapping says
+    logs/run-10.bag         the next
     logs/README.md          texts and YAML files are passed over, anything else is an error
 
-The recordings come in the order of their names; the episode column `file` says which one an episode is of.
+The recordings come in the order of their names, numbers in order; the episode column `file` says which one an episode is of. Where
+messages name their numbers (joints) and two recordings list the same names in another order, the numbers are put into that of the first.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +21,9 @@ from typing import Any, Literal
 import numpy as np
 
 from assay.datasets.dataset import Dataset, concatenate
-from assay.datasets.errors import AssayError, ConfigError, DatasetError
+from assay.datasets.errors import AssayError, AssayWarning, ConfigError, DatasetError
 from assay.datasets.formats import mcap, rosbag, ulog
+from assay.datasets.formats.containers.files import natural_order
 from assay.datasets.formats.mapping import Given
 from assay.datasets.formats.topics import How
 from assay.datasets.info import DatasetInfo
@@ -45,7 +48,7 @@ def sniff(path: Path) -> bool:
 def _inside(path: Path) -> list[Path]:
     """Return what may be a recording, in the order of the names."""
     try:
-        found = sorted(path.iterdir(), key=lambda item: item.name)
+        found = sorted(path.iterdir(), key=lambda item: natural_order(item.name))
     except OSError:
         return []
     return [item for item in found if not item.name.startswith(".") and item.suffix.lower() not in _PASSED_OVER]
@@ -93,28 +96,42 @@ def read(
     ConfigError
         If something else lies in the folder, or the mapping names a topic that a recording does not have; with both.
     FormatError, DatasetError
-        If a recording is damaged, or its columns are of another shape or type than those of the first; with the file.
+        If a recording is damaged, or its columns are of another shape, or of other names, than those of the first; with the file.
+
+    Warns
+    -----
+    AssayWarning
+        What the recordings' own formats warn about, each once, with the recordings.
     """
     datasets: list[Dataset] = []
     files: list[Path] = []
+    said: dict[str, list[str]] = {}
     for item, kind in _recordings(path):
         options: dict[str, Any] = {"columns": columns, "clock": clock, "how": how}
         if kind is not ulog:
             options["stamps"] = stamps
         elif stamps != "received":
             raise ConfigError(f"{item}: a PX4 log has one stamp for a message; leave stamps out")
-        made = kind.read(item, **options)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            made = kind.read(item, **options)
+        for warning in caught:
+            said.setdefault(str(warning.message).removeprefix(f"{item}: "), []).append(item.name)
         if datasets:
             _check_alike(datasets[0], made, files[0], item)
+            made = _named_alike(datasets[0], made, files[0], item)
         datasets.append(made)
         files.append(item)
+    for text, names in said.items():
+        which = "all recordings" if len(names) == len(files) else f"{len(names)} recordings, such as {names[0]}"
+        warnings.warn(f"{path}: {text} ({which})", AssayWarning, stacklevel=3)
     joined = concatenate(datasets)
-    names = np.repeat([item.name for item in files], [made.total_episodes for made in datasets])
+    from_file = np.repeat([item.name for item in files], [made.total_episodes for made in datasets])
     return Dataset(
         {name: joined.column(name) for name in joined.columns},
         joined.episode_lengths,
         info=_info(datasets[0].info, path, len(files)),
-        episode_columns={**joined.episode_columns, FILE: names},
+        episode_columns={**joined.episode_columns, FILE: from_file},
     )
 
 
@@ -129,6 +146,38 @@ def _check_alike(first: Dataset, other: Dataset, of_first: Path, of_other: Path)
             raise DatasetError(
                 f"{of_other}: {name} has rows of shape {list(two.shape[1:])}, but those of {of_first.name} are {list(one.shape[1:])}"
             )
+
+
+def _named_alike(first: Dataset, other: Dataset, of_first: Path, of_other: Path) -> Dataset:
+    """Return a recording with the numbers of each column in the order of the first one's names.
+
+    Raises
+    ------
+    DatasetError
+        If names are others.
+    """
+    changed = {}
+    for column, names in first.info.names.items():
+        own = other.info.names.get(column, names)
+        if own == names:
+            continue
+        if sorted(own) != sorted(names) or len(set(names)) < len(names):
+            apart = sorted(set(own) ^ set(names)) or [*names]
+            raise DatasetError(
+                f"{of_other}: {column} has the names {', '.join(own)}, but in {of_first.name} they are {', '.join(names)} ({apart[0]} is "
+                "not in both): read them apart"
+            )
+        changed[column] = other.column(column)[:, [own.index(name) for name in names]]
+    if not changed:
+        return other
+    return Dataset(
+        {name: changed.get(name, other.column(name)) for name in other.columns},
+        other.episode_lengths,
+        info=replace(
+            other.info, names={**other.info.names, **{column: first.info.names[column] for column in changed}}
+        ),
+        episode_columns=other.episode_columns,
+    )
 
 
 def _info(info: DatasetInfo, path: Path, count: int) -> DatasetInfo:

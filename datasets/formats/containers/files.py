@@ -1,14 +1,26 @@
-"""Checks before a container is opened: the path exists, is a file, and is not empty."""
+"""Checks before a container is opened: the path exists, is a file, and is not empty; and the order of names."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from assay.datasets.errors import DatasetError, FormatError
 
-__all__ = ["read_json_lines", "read_json_object", "require_file"]
+__all__ = ["natural_order", "read_json_lines", "read_json_object", "require_file"]
+
+
+def natural_order(name: str) -> list[tuple[int, int, str]]:
+    """Return a key that sorts names with their numbers in order.
+
+    Examples
+    --------
+    >>> sorted(["run_10", "run_2", "run_1"], key=natural_order)
+    ['run_1', 'run_2', 'run_10']
+    """
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def require_file(path: Path) -> None:

@@ -300,6 +300,60 @@ def test_mcap_files_in_a_folder_are_read_alike(tmp_path: Path) -> None:
     assert np.array_equal(found.rewards, np.tile(dataset.rewards, 2))
 
 
+def joint_states(path: Path, states: list[tuple[list[str], list[float]]]) -> None:
+    """A bag of ROS 2 with these joints."""
+    from rosbags import rosbag2
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    joints, header, time = (
+        store.types[name]
+        for name in ("sensor_msgs/msg/JointState", "std_msgs/msg/Header", "builtin_interfaces/msg/Time")
+    )
+    with rosbag2.Writer(path, version=9) as bag:
+        topic = bag.add_connection("/joints", "sensor_msgs/msg/JointState", typestore=store)
+        for step, (names, values) in enumerate(states):
+            state = joints(header(time(1, step), ""), names, np.array(values, float), np.zeros(0), np.zeros(0))
+            bag.write(topic, 10**9 + 10_000_000 * step, store.serialize_cdr(state, "sensor_msgs/msg/JointState"))
+
+
+JOINTS = {"observations": "/joints/position", "ends": "truncated"}
+HIP_KNEE, KNEE_HIP = ["hip", "knee"], ["knee", "hip"]
+
+
+def test_joints_are_in_one_order_whatever_the_messages_say(tmp_path: Path) -> None:
+    joint_states(tmp_path / "bag", [(HIP_KNEE, [1, 2]), (KNEE_HIP, [4, 3]), (HIP_KNEE, [5, 6])])
+    dataset = quietly(tmp_path / "bag", columns=JOINTS)
+    assert dataset.observations[dataset.observation_rows].tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert dataset.info.names["observations"] == ("hip", "knee")
+    joint_states(tmp_path / "two", [(HIP_KNEE, [1, 2]), (["wrist", "knee"], [4, 3])])
+    with pytest.raises(
+        FormatError, match=r"/joints/position: message 1 is about wrist, knee, but message 0 about hip, knee; two sen"
+    ):
+        quietly(tmp_path / "two", columns=JOINTS)
+
+
+def test_joints_of_a_folder_are_in_the_order_of_its_first_recording_and_runs_in_that_of_their_numbers(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "logs").mkdir()
+    for number, names, values in ((10, KNEE_HIP, [4, 3]), (2, HIP_KNEE, [1, 2])):
+        joint_states(tmp_path / f"logs/run-{number}", [(names, values)] * 2)
+    with pytest.warns(AssayWarning) as caught:
+        dataset = assay.load(tmp_path / "logs", columns=JOINTS)
+    assert dataset.episode_columns["file"].tolist() == ["run-2", "run-10"]
+    assert dataset.observations[dataset.observation_rows].tolist() == [[1, 2], [1, 2], [3, 4], [3, 4]]
+    texts = [str(warning.message) for warning in caught if isinstance(warning.message, AssayWarning)]
+    assert len(texts) == len(set(texts)) == 1  # that there are no actions and rewards, once for both
+    assert texts[0].startswith(f"{tmp_path / 'logs'}: ")
+    assert texts[0].endswith("(all recordings)")
+    joint_states(tmp_path / "logs/run-11", [(["hip", "wrist"], [1, 2])])
+    with pytest.raises(
+        DatasetError, match=r"run-11: observations has the names hip, wrist, but in run-2 they are hip, knee"
+    ):
+        quietly(tmp_path / "logs", columns=JOINTS)
+
+
 def test_what_does_not_belong_into_a_folder_of_recordings_is_named(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     with pytest.raises(ConfigError, match=r"run-0.*/arm"):
