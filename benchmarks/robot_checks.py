@@ -1,6 +1,9 @@
 """CPU seconds of loading, validating and checking a set of robot recordings, beside the peers that are installed.
 
-    python benchmarks/robot_checks.py FOLDER --peer "/path/to/venv/bin/peer analyze"
+    python benchmarks/robot_checks.py FOLDER [--install-peers] [--peer "/path/to/venv/bin/peer analyze"]
+
+`--install-peers` puts the peers that pip can install into environments of their own, in a temporary folder, and measures them.
+`assay validate` is measured as a whole command, too, as the peers are.
 
 Every measurement is a process of its own; CPU seconds are those of the process and its threads, user and system. `import`
 stands apart, because a program pays it once. A peer is a command line that takes the folder: where it is not installed, or
@@ -15,7 +18,9 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+import venv
 from pathlib import Path
 
 OURS = """
@@ -41,6 +46,18 @@ print(json.dumps({
 """
 
 
+PEERS = {"lerobot-doctor": "lerobot-doctor", "orbit-robotics": "orbit validate"}
+"""Package -> what it is called with the folder of a dataset behind it."""
+
+
+def installed(package: str, folder: Path) -> str | None:
+    """Install a package into an environment of its own; return why it failed, or None."""
+    venv.create(folder, with_pip=True)
+    command = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", package]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -49,6 +66,7 @@ def main() -> None:
     parser.add_argument(
         "--peer", action="append", default=[], help="a command that takes the folder, such as 'qrc scan'"
     )
+    parser.add_argument("--install-peers", action="store_true", help="measure the known peers, installed for this run")
     options = parser.parse_args()
     runs = [measured_here(options.dataset) for _ in range(options.repeats)]
     for key in runs[0]:
@@ -60,8 +78,17 @@ def main() -> None:
     print(
         f"{'together':14} {totals[len(totals) // 2]:10.3f}   {totals[0]:.3f} to {totals[-1]:.3f} CPU seconds, without imports"
     )
+    assay = f"{Path(sys.executable).with_name('assay')} datasets validate --profile robot"
+    print(measured_command(assay, options.dataset))
     for command in options.peer:
-        print(measured_peer(command, options.dataset))
+        print(measured_command(command, options.dataset))
+    if options.install_peers:
+        for package, program in PEERS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                if (failure := installed(package, Path(folder))) is None:
+                    print(measured_command(f"{folder}/bin/{program}", options.dataset))
+                else:
+                    print(f"{package}: not measured: {failure}")
 
 
 def measured_here(dataset: Path) -> dict[str, float]:
@@ -73,8 +100,8 @@ def measured_here(dataset: Path) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def measured_peer(command: str, dataset: Path) -> str:
-    """Measure a peer's command line, its imports included."""
+def measured_command(command: str, dataset: Path) -> str:
+    """Measure a command line, its imports included."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     try:
         done = subprocess.run([*command.split(), str(dataset)], capture_output=True, text=True, timeout=600)
@@ -83,6 +110,7 @@ def measured_peer(command: str, dataset: Path) -> str:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     said = (done.stdout + done.stderr).strip().splitlines()
+    command = Path(command.split()[0]).name + command[len(command.split()[0]) :]
     note = f"; status {done.returncode}: {said[-1][:100]}" if done.returncode and said else ""
     return f"{command}: {seconds:.2f} CPU seconds, {time.monotonic() - start:.2f} s{note}"
 

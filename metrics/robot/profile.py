@@ -13,7 +13,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
-from assay.datasets.validation import Finding, ValidationReport, validate
+from assay.datasets.validation import Finding, Severity, ValidationReport, validate
 from assay.metrics.robot.checks import Recording, RobotChecks, Score, episode_checks
 from assay.metrics.robot.episode_table import EpisodeTable
 
@@ -133,7 +133,8 @@ def validate_robot(
     Returns
     -------
     ValidationReport
-        Defects are errors, risks have the severity "risk". Demonstrations often have no end flags: that is a warning here.
+        Defects are errors, risks have the severity "risk". Demonstrations often have no end flags: that is a warning here. Formats of
+        robots record as many observations as actions: final observations that are not there are a note.
 
     Examples
     --------
@@ -155,8 +156,11 @@ def validate_robot(
     return ValidationReport(tuple(findings), tuple(ran))
 
 
+_SOFTENED: Mapping[str, Severity] = {"episode end": "warning", "final observation": "note"}
+
+
 def _softened(finding: Finding) -> Finding:
-    return dataclasses.replace(finding, severity="warning") if finding.check == "episode end" else finding
+    return dataclasses.replace(finding, severity=_SOFTENED.get(finding.check, finding.severity))
 
 
 def _finding(score: Score) -> Finding | None:

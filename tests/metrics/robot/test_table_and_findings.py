@@ -172,6 +172,20 @@ def test_a_clean_recording_has_neither_defects_nor_risks() -> None:
     assert [item for item in report.findings if item.severity != "warning"] == []
 
 
+def test_final_observations_that_no_robot_records_are_a_note() -> None:
+    dataset = several()
+    without = Dataset(
+        {name: dataset.column(name) for name in dataset.columns},
+        dataset.episode_lengths,
+        info=dataset.info,
+        episode_columns={"final_observation": np.zeros(dataset.total_episodes, bool)},
+    )
+    before, after = (
+        {(finding.check, finding.severity) for finding in validate_robot(made).findings} for made in (dataset, without)
+    )
+    assert after - before == {("final observation", "note")}
+
+
 def test_images_alone_are_said_to_have_no_state_and_the_rest_is_checked() -> None:
     images = [np.random.default_rng(0).integers(0, 9, (30, 4, 4, 3)).astype(np.uint8)]
     with pytest.warns(assay.datasets.errors.AssayWarning, match="no observation is a vector"):
