@@ -144,14 +144,14 @@ def _read_csv(path: Path, delimiter: str | None, decimal: str) -> pa.Table:
     from pyarrow import csv
 
     with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES).split(b"\n")[0].decode("utf-8", "replace")
-    delimiter = delimiter or max(DELIMITERS, key=header.count)
+        first_lines = file.read(_HEADER_BYTES).decode("utf-8", "replace").splitlines()
+    comments, delimiter = _before_names(first_lines, delimiter)
 
     def read(**options: Any) -> pa.Table:
         with path.open("rb") as file:
             return csv.read_csv(
                 file,
-                read_options=csv.ReadOptions(**options),
+                read_options=csv.ReadOptions(skip_rows=comments, **options),
                 parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 convert_options=csv.ConvertOptions(decimal_point=decimal),
             )
@@ -168,9 +168,40 @@ def _read_csv(path: Path, delimiter: str | None, decimal: str) -> pa.Table:
         raise FormatError(
             f"{path} cannot be read as CSV with {delimiter!r} between values: {_one_line(error)}"
         ) from error
+    if names and names[0].startswith("#"):
+        table = table.rename_columns([names[0].lstrip("# "), *names[1:]])
+        names = table.column_names
     if delimiter != "," and decimal == ".":
         _check_no_decimal_commas(table, names, path)
     return table
+
+
+def _before_names(lines: Sequence[str], delimiter: str | None) -> tuple[int, str]:
+    """Return how many lines of comments come before the line of names, and what stands between its names.
+
+    Lines that begin with # are comments where names follow; where numbers do, the last of them has the names, as in files of
+    `numpy.savetxt`.
+
+    Examples
+    --------
+    >>> _before_names(["# from the arm", "t;x", "0;1"], None), _before_names(["# from the arm", "# t x", "0 1"], " ")
+    ((1, ';'), (1, ' '))
+    """
+    comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    follows = lines[comments] if comments < len(lines) else ""
+    chosen = delimiter or max(DELIMITERS, key=follows.count)
+    if comments and all(_is_number(cell) for cell in follows.split(chosen)):
+        comments -= 1
+    header = lines[comments] if comments < len(lines) else ""
+    return comments, delimiter or max(DELIMITERS, key=header.count)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.strip(' "').replace(",", "."))
+    except ValueError:
+        return not text.strip()
+    return True
 
 
 def _check_no_decimal_commas(table: pa.Table, names: Sequence[str], path: Path) -> None:

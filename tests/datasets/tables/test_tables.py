@@ -576,6 +576,17 @@ def test_the_proposal_on_the_page_is_what_is_proposed(tmp_path: Path, monkeypatc
     assert [line for line in text.splitlines() if not line.startswith(("# A mapping", "#     "))] == shown.splitlines()
 
 
+@pytest.mark.parametrize(
+    "first", ["# from the arm\n# at 20 Hz\nt,x,u\n", "# from the arm\n# t,x,u\n", "#t,x,u\n", "t,x,u\n"]
+)
+def test_comments_before_the_names_are_passed_over(tmp_path: Path, first: str) -> None:
+    (tmp_path / "run.csv").write_text(f"{first}0.0,1,-1\n0.5,2,-2\n")
+    columns = {"observations": "x", "actions": "u", "time": "t", "episode_lengths": "all", "ends": "truncated"}
+    dataset = assay.load(tmp_path / "run.csv", columns=columns | {"rewards": "x"})
+    assert dataset.actions.ravel().tolist() == [-1, -2]
+    assert dataset.column("time").tolist() == [0.0, 0.5]
+
+
 def test_tables_are_read_without_pandas(tmp_path: Path) -> None:
     """It takes longer to import than most tables take to be read."""
     run = ["Monday", None, "Monday", "Tuesday"]
