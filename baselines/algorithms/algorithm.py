@@ -21,11 +21,12 @@ import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast, get_type_hints
 
+import numpy as np
 import torch
 
 from assay.baselines.algorithms.presets import presets_of
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Algorithm",
     "Batch",
+    "DatasetWeights",
     "Losses",
     "Memory",
     "Pause",
@@ -55,6 +57,10 @@ __all__ = [
     "Setting",
     "Stage",
 ]
+
+DatasetWeights: TypeAlias = Literal["draws", "losses", "batch_losses"]
+"""What weights of a dataset do: rows are drawn by them; or drawn uniformly and their losses multiplied by them, over the mean weight
+of the dataset or of the batch."""
 
 FIRST = "batch"
 """Name of the stream that `Setting.batch` is."""
@@ -119,6 +125,26 @@ class Batch:
     def bootstraps(self) -> torch.Tensor:
         """[P, B], 0 where the MDP ended."""
         return self["bootstraps"]
+
+    def mean(self, values: torch.Tensor, over: tuple[int, ...] = (-1,), *, rows: int = -1) -> torch.Tensor:
+        """Return the mean of losses, in which rows count by their loss weights where the batch has some (`Algorithm.dataset_weights`).
+
+        Parameters
+        ----------
+        values : [P, ...] tensor
+        over : tuple of int
+            Axes of the mean.
+        rows : int
+            The axis with a value for each row, one of those.
+        """
+        weights = self.columns.get("loss_weights")
+        if weights is None and (weights := self.columns.get("batch_loss_weights")) is not None:
+            weights = weights / weights.mean(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        if weights is not None:
+            shape = [len(weights), *[1] * (values.ndim - 1)]
+            shape[rows] = weights.shape[1]
+            values = values * weights.view(shape)
+        return values.mean(over)
 
     @property
     def seen(self) -> Observations:
@@ -298,6 +324,9 @@ class Algorithm(ABC):
     normalize_observations: bool
     return_steps: int = 1
     sequence_length: int = 0
+    dataset_weights: DatasetWeights = (
+        "draws"  # an algorithm whose losses are means by `Batch.mean` may make a field of it
+    )
 
     # ---------------------------------------------------------------- training
 
@@ -371,17 +400,31 @@ class Algorithm(ABC):
 
     # ---------------------------------------------------------------- data
 
+    @property
+    def batch_columns(self) -> tuple[str, ...]:
+        """Columns of the batches beside s, a, r and s'."""
+        weights = {"losses": ("loss_weights",), "batch_losses": ("batch_loss_weights",)}
+        return (*self.extra_columns, *weights.get(self.dataset_weights, ()))
+
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:
         """Lay a dataset out for training."""
-        return TrainingData.of_dataset(
+        return self.training_data_of(dataset, action_scale)
+
+    def training_data_of(
+        self, dataset: Dataset, action_scale: ActionScale, episodes: np.ndarray | None = None
+    ) -> TrainingData:
+        """Lay some episodes of a dataset out for training; by default all."""
+        data = TrainingData.of_dataset(
             dataset,
             action_scale,
             normalize=self.normalize_observations,
-            extra=self.extra_columns,
+            extra=self.batch_columns,
             category_code=self.category_code,
             images=self.image_observations,
+            episodes=episodes,
             labels=self.labels,
         )
+        return data if self.dataset_weights == "draws" else replace(data, weights=None)
 
     def training_rows(self, dataset: Dataset) -> int:
         """Return how many rows `training_data` lays out."""
@@ -389,7 +432,8 @@ class Algorithm(ABC):
 
     def data_parameters(self) -> dict[str, Any]:
         """Return what `training_data` depends on; jobs that agree in it share the laid out dataset."""
-        return {"normalize_observations": self.normalize_observations}
+        weights = {} if self.dataset_weights == "draws" else {"dataset_weights": self.dataset_weights}
+        return {"normalize_observations": self.normalize_observations, **weights}
 
     @classmethod
     def learner(cls, members: Sequence[Member], data: Sequence[TrainingData], steps: int, **options: Any) -> Learner:

@@ -86,6 +86,21 @@ def returns_to_go(rows: Rows) -> dict[str, np.ndarray]:
     return {"returns_to_go": totals[count] - totals[count + rows.remaining]}
 
 
+@derivation("loss_weights")
+def loss_weights(rows: Rows) -> dict[str, np.ndarray]:
+    """The dataset's weights, 1 on average; all 1 where it has none."""
+    weights = rows.transitions.weights
+    return {
+        "loss_weights": np.ones(len(rows.remaining)) if weights is None else weights / weights.mean(dtype=np.float64)
+    }
+
+
+@derivation("batch_loss_weights")
+def batch_loss_weights(rows: Rows) -> dict[str, np.ndarray]:
+    """As `loss_weights`; each batch divides them by their mean in it."""
+    return {"batch_loss_weights": loss_weights(rows)["loss_weights"]}
+
+
 @derivation("timesteps")
 def timesteps(rows: Rows) -> dict[str, np.ndarray]:
     """Rows since the episode's first."""

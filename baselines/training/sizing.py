@@ -118,7 +118,7 @@ def like_population(
         for part in shapes.images
     }
     data = TrainingData.of(
-        transitions, scale, normalize=True, extra=algorithm.extra_columns, shapes=shapes, frames=frames or None
+        transitions, scale, normalize=True, extra=algorithm.batch_columns, shapes=shapes, frames=frames or None
     )
     made = [Member(algorithm, seed, 0) for seed in range(members)]
     return Population(made, [data], 1_000_000, device=device, bf16=bf16)

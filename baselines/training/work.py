@@ -221,7 +221,11 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
             options.device, flops_per_update(first.job.algorithm, first.job.shapes, stored_columns(first.job))
         )
 
-    weighted = {item.kind for item in unfinished if item.job.dataset.weights is not None}
+    weighted = {
+        item.kind
+        for item in unfinished
+        if item.job.dataset.weights is not None and item.job.algorithm.dataset_weights == "draws"
+    }
     begun = _companies(unfinished)
     candidates = [
         GroupCandidate(
@@ -279,7 +283,7 @@ def estimate_data_bytes(item: Work, *, weighted: bool) -> int:
     """Return what the item's dataset takes in a population, whose data is all drawn by weights if some is."""
     algorithm, dataset, shapes = item.job.algorithm, item.job.dataset, item.job.shapes
     columns = row_columns(
-        shapes.observation_size, shapes.action_size, algorithm.extra_columns, stored_columns(item.job)
+        shapes.observation_size, shapes.action_size, algorithm.batch_columns, stored_columns(item.job)
     )
     copies = 2 if dataset.has_next_observations else 1
     frames = copies * (dataset.total_steps + dataset.total_episodes)

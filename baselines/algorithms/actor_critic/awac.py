@@ -25,7 +25,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Memory, Phase, Setting
+from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Losses, Memory, Phase, Setting
 from assay.baselines.algorithms.distributions import gaussian_log_probability
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
@@ -59,6 +59,7 @@ class AWAC(Algorithm):
     batch_size: int = Field(256, gt=0)  # transitions per update
     hidden: tuple[int, ...] = (256, 256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
+    dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 
     def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         return {
@@ -102,7 +103,7 @@ def critic_loss(setting: Setting) -> Losses:
         next_values = networks["critic"](next_inputs, weights="target").squeeze(-1).amin(1)  # [P, K, B] -> [P, B]
         targets = batch.rewards + h.discount * batch.bootstraps * next_values
     values = networks["critic"](torch.cat([batch.observations, batch.actions], -1)).squeeze(-1)  # [P, K, B]
-    loss = (values - targets[:, None]).square().mean(-1).sum(1)  # [P]
+    loss = batch.mean((values - targets[:, None]).square()).sum(1)  # [P]
     return Losses({"critic": loss}, {"critic_loss": loss, "q_mean": values.mean((1, 2))})
 
 
@@ -118,7 +119,7 @@ def actor_loss(setting: Setting) -> Losses:
         weights = torch.exp(advantages / h.temperature).clamp(max=_LARGEST_WEIGHT)
     means = networks["actor"](batch.observations)  # [P, B, action]
     log_std = networks["actor"].state_independent.clamp(*_LOG_STD_RANGE)  # [P, 1, action]
-    loss = -(weights * gaussian_log_probability(batch.actions, means, log_std)).mean(-1)
+    loss = -batch.mean(weights * gaussian_log_probability(batch.actions, means, log_std))
     return Losses({"actor": loss}, {"actor_loss": loss, "advantage_mean": advantages.mean(-1)})
 
 

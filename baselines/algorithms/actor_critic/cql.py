@@ -47,7 +47,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Memory, Phase, Setting
+from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Losses, Memory, Phase, Setting
 from assay.baselines.algorithms.distributions import TanhGaussian
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
@@ -93,6 +93,7 @@ class CQL(Algorithm):
     lagrange: bool = False  # learn alpha'
     orthogonal: bool = True  # initial weights of the critics
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
+    dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 
     def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
         actor = MLP(
@@ -147,11 +148,11 @@ class CQL(Algorithm):
         if self.automatic_entropy:
             log_temperature = networks["temperature"].state_independent[:, 0]  # [P, 1]
             excess = log_probability.detach() - batch.actions.shape[-1]
-            losses["temperature"] = -(log_temperature * excess).mean(-1)
+            losses["temperature"] = -batch.mean(log_temperature * excess)
             temperature = temperature * log_temperature.detach().exp()
         policy_inputs = torch.cat([batch.observations, actions], -1)
         policy_values = networks["critic"](policy_inputs, weights="frozen").squeeze(-1).amin(1)  # [P, B]
-        losses["actor"] = (temperature * log_probability - policy_values).mean(-1)
+        losses["actor"] = batch.mean(temperature * log_probability - policy_values)
 
         # Critics.
         targets = self.targets(setting, there, temperature)  # [P, B]
@@ -159,12 +160,12 @@ class CQL(Algorithm):
         pool = torch.cat([batch.actions[:, None], candidates], 1)  # [P, 1 + 3 n, B, action], the data first
         values = networks["critic"](batch.observations, pool).squeeze(-1)  # [P, K, 1 + 3 n, B]
         data_values = values[:, :, 0]  # [P, K, B]
-        differences = (data_values - targets[:, None]).square().mean(-1)  # [P, K]
+        differences = batch.mean((data_values - targets[:, None]).square())  # [P, K]
         if self.importance_sampling:
             values = values[:, :, 1:] - log_densities[:, None]
         softness = h.softmax_temperature[..., None]  # [P, 1, 1]
         largest = softness * torch.logsumexp(values / softness[..., None], 2)  # [P, K, B]
-        gaps = (largest - data_values).mean(-1)  # Delta, [P, K]
+        gaps = batch.mean(largest - data_values)  # Delta, [P, K]
         penalties = h.alpha * gaps
         if self.lagrange:
             multiplier = networks["multiplier"].state_independent[:, 0].exp().clamp(max=_LARGEST_MULTIPLIER)  # [P, 1]

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, cast
 import torch
 from pydantic import Field
 
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Losses, Phase, Setting
 from assay.baselines.algorithms.distributions import gaussian_log_probability
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
@@ -61,6 +61,7 @@ class IQL(Algorithm):
     batch_size: int = Field(256, gt=0)  # transitions per update
     hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
+    dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 
     def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         sizes = self.hidden
@@ -101,13 +102,13 @@ def losses(setting: Setting) -> Losses:
     values = networks["value"](batch.observations).squeeze(-1)  # [P, B]
     advantages = target_values - values
     asymmetry = torch.where(advantages < 0, 1.0 - h.expectile, h.expectile)
-    value_loss = (asymmetry * advantages.square()).mean(-1)
+    value_loss = batch.mean(asymmetry * advantages.square())
 
     critics = networks["critic"](inputs).squeeze(-1)  # [P, K, B]
-    critic_loss = (critics - targets[:, None]).square().mean((1, 2))
+    critic_loss = batch.mean((critics - targets[:, None]).square(), (1, 2))
 
     weights = torch.exp(h.temperature * advantages.detach()).clamp(max=_LARGEST_WEIGHT)  # [P, B]
-    actor_loss = -(weights * log_probability(networks["actor"], batch.observations, batch.actions)).mean(-1)
+    actor_loss = -batch.mean(weights * log_probability(networks["actor"], batch.observations, batch.actions))
 
     metrics = {
         "value_loss": value_loss,

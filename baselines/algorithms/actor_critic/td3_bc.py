@@ -22,7 +22,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Losses, Phase, Setting
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.datasets.registry import register
@@ -54,6 +54,7 @@ class TD3BC(Algorithm):
     batch_size: int = Field(256, gt=0)  # transitions per update
     hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
+    dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 
     def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         actor = MLP(
@@ -89,7 +90,7 @@ def critic_loss(setting: Setting) -> Losses:
         next_values = networks["critic"](next_inputs, weights="target").squeeze(-1).amin(1)  # [P, K, B] -> [P, B]
         targets = batch.rewards + h.discount * batch.bootstraps * next_values
     values = networks["critic"](torch.cat([batch.observations, batch.actions], -1)).squeeze(-1)  # [P, K, B]
-    loss = (values - targets[:, None]).square().mean(-1).sum(1)  # [P]
+    loss = batch.mean((values - targets[:, None]).square()).sum(1)  # [P]
     return Losses({"critic": loss}, {"critic_loss": loss, "q_mean": values.mean((1, 2))})
 
 
@@ -99,7 +100,7 @@ def actor_loss(setting: Setting) -> Losses:
     actions = networks["actor"](batch.observations)  # [P, B, action]
     inputs = torch.cat([batch.observations, actions], -1)
     values = networks["critic"](inputs, weights="frozen", first=True).squeeze(-1)  # [P, B]
-    scale = h.alpha.squeeze(-1) / values.detach().abs().mean(-1)  # lambda, [P]
-    cloning = (actions - batch.actions).square().mean((1, 2))
-    loss = -scale * values.mean(-1) + cloning
+    scale = h.alpha.squeeze(-1) / batch.mean(values.detach().abs())  # lambda, [P]
+    cloning = batch.mean((actions - batch.actions).square(), (1, 2), rows=1)
+    loss = -scale * batch.mean(values) + cloning
     return Losses({"actor": loss}, {"actor_loss": loss, "cloning_loss": cloning})

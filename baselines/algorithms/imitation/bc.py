@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setting
+from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Losses, Phase, Setting
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.datasets.registry import register
@@ -42,6 +42,7 @@ class BC(Algorithm):
     batch_size: int = Field(256, gt=0)  # transitions per update
     hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
+    dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 
     def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
         return {
@@ -57,5 +58,5 @@ class BC(Algorithm):
 def actor_loss(setting: Setting) -> Losses:
     """Mean squared error of the policy's actions."""
     actions = setting.networks["actor"](setting.batch.observations)  # [P, B, action]
-    loss = (actions - setting.batch.actions).square().mean((1, 2))  # [P]
+    loss = setting.batch.mean((actions - setting.batch.actions).square(), (1, 2), rows=1)  # [P]
     return Losses({"actor": loss}, {"actor_loss": loss})

@@ -49,7 +49,7 @@ class PercentBC(BC):
 
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:  # noqa: D102
         kept = best_episodes(dataset, self.fraction, self.discount)
-        return TrainingData.of_dataset(dataset, action_scale, normalize=self.normalize_observations, episodes=kept)
+        return self.training_data_of(dataset, action_scale, kept)
 
     def training_rows(self, dataset: Dataset) -> int:  # noqa: D102
         try:
