@@ -8,13 +8,14 @@ CPU-second of a population that draws by weights, beside the same one without, i
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from assay.baselines import TD3BC
+from assay.baselines import BC, IQL, TD3BC
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
 from assay.datasets import Dataset
@@ -64,12 +65,13 @@ def main() -> None:
 
     weighted = TrajectoryWeighting(score="advantage")(million)
     scale = ActionScale.of(-np.ones(ACTION), np.ones(ACTION))
-    print(f"\n{'members':>8}{'uniform':>12}{'weighted':>12}{'ratio':>8}   updates/CPU-s of TD3+BC")
-    for members in (1, 12):
+    for algorithm, members in itertools.product((TD3BC(), IQL(), BC()), (1, 12)):
+        if members == 1:
+            print(f"\n{'members':>8}{'uniform':>12}{'weighted':>12}{'ratio':>8}   updates/CPU-s of {algorithm.label}")
         populations = {}
         for name, one in {"uniform": million, "weighted": weighted}.items():
             laid_out = TrainingData.of(one.transitions(), scale, normalize=True)
-            populations[name] = Population([Member(TD3BC(), seed, 0) for seed in range(members)], [laid_out], 10**6)
+            populations[name] = Population([Member(algorithm, seed, 0) for seed in range(members)], [laid_out], 10**6)
             populations[name].advance(16)
         best = dict.fromkeys(populations, 0.0)
         for _ in range(ROUNDS):

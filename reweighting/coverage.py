@@ -7,14 +7,19 @@ k / (N V_d r_k^d) (Loftsgaarden & Quesenberry 1965, the estimate behind the entr
 
 A state that occurs n times, in any episode, is one of these x, and its steps share its weight. With beta = 1 the states are drawn about uniformly
 over the visited region, which for data of many dimensions leaves few steps with all the weight; a smaller beta goes part of the way.
-d is the number of columns that change. States that lie on fewer dimensions, such as an angle given by its cosine and sine, are then weighted
-by too high a power and overshoot: take beta as the true number over d, 0.5 for that angle.
-`assay.reweighting.effective_sample_size` says how far that went.
+d is not the number of columns: states lie on fewer dimensions, such as an angle that is given by its cosine and sine. It is estimated from the
+same distances (Levina & Bickel 2004, "Maximum Likelihood Estimation of Intrinsic Dimension", equation 8, with the mean over the states
+taken of 1 / d as MacKay & Ghahramani propose), and is at most the number of columns that change:
+
+.. math:: \frac 1 {\hat d} = \frac 1 n \sum_x \frac 1 {K - 1} \sum_{j < K} \log \frac{r_K(x)}{r_j(x)}
+
+`assay.reweighting.effective_sample_size` says how far that went, and `info.extra["coverage"]` which d was found.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +36,7 @@ from assay.reweighting.weighting import Weighting
 __all__ = ["CoverageWeighting"]
 
 _ROWS_AT_ONCE = 1 << 14
+_FOR_DIMENSION = 10  # K, where fewer neighbours are asked for
 
 
 @register("reweighting.coverage")
@@ -45,6 +51,8 @@ class CoverageWeighting(Weighting):
         k. Few follow every gap; many smooth.
     power : float >= 0
         beta: 0 draws uniformly, 1 flattens the coverage.
+    dimensions : "estimated", "columns" or float > 0
+        d: estimated from the distances, the number of columns that change, or as it is known to be.
     samples : int
         Distances are to so many states drawn from the data, where there are more.
     seed : int
@@ -70,6 +78,7 @@ class CoverageWeighting(Weighting):
     of: Literal["states", "state_actions"] = "states"
     neighbours: Integer = Field(default=5, ge=1)
     power: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    dimensions: Literal["estimated", "columns"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "estimated"
     samples: Integer = Field(default=20_000, ge=2)
     seed: Seed = 0
 
@@ -78,12 +87,16 @@ class CoverageWeighting(Weighting):
         return True
 
     def weigh(self, dataset: Dataset) -> np.ndarray:  # noqa: D102
-        return self._weights(dataset, None)
+        return self._weights(dataset, None)[0]
 
     def apply_reporting(self, dataset: Dataset, progress: Progress | None) -> Dataset:  # noqa: D102
-        return self.weighted(dataset, self._weights(dataset, progress))
+        weights, dimensions = self._weights(dataset, progress)
+        made = self.weighted(dataset, weights)
+        known = {**made.info.extra, "coverage": {"dimensions": round(dimensions, 3)}}
+        return made.replace(info=replace(made.info, extra=known))
 
-    def _weights(self, dataset: Dataset, progress: Progress | None) -> np.ndarray:
+    def _weights(self, dataset: Dataset, progress: Progress | None) -> tuple[np.ndarray, float]:
+        """Return the weight of each step, (N,), and d."""
         from scipy.spatial import cKDTree
 
         rows, inverse, counts = np.unique(self._rows(dataset), axis=0, return_inverse=True, return_counts=True)
@@ -96,16 +109,30 @@ class CoverageWeighting(Weighting):
             chosen = block_generator(self.seed, self.name, "sample", 0).choice(len(rows), self.samples, replace=False)
             reference = rows[chosen]
         tree, logs = cKDTree(reference, balanced_tree=False, compact_nodes=False), np.empty(len(rows))
+        looked_at = min(max(self.neighbours, _FOR_DIMENSION), len(reference) - 1)
+        if self.dimensions != "estimated":
+            looked_at = self.neighbours
+        inverse_dimension = 0.0
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             some = slice(start, start + _ROWS_AT_ONCE)
-            near, _ = tree.query(rows[some], k=self.neighbours + 1, workers=-1)
+            near, _ = tree.query(rows[some], k=looked_at + 1, workers=-1)
             itself = near[:, 0] == 0.0  # the rows differ, so what is at no distance is the row
-            logs[some] = np.log(np.where(itself, near[:, -1], near[:, -2]))
+            near = np.log(np.where(itself[:, None], near[:, 1:], near[:, :-1]))  # log r_1 ... r_K
+            logs[some] = near[:, self.neighbours - 1]
+            inverse_dimension += float((near[:, -1:] - near[:, :-1]).mean(1).sum()) if looked_at > 1 else 0.0
             if progress is not None:
                 progress(min(start + _ROWS_AT_ONCE, len(rows)), len(rows))
-        logs = self.power * (rows.shape[1] * logs) - self.power * np.log(counts)
+        dimensions = self._dimensions(rows.shape[1], inverse_dimension / len(rows))
+        logs = self.power * (dimensions * logs) - self.power * np.log(counts)
         weights: np.ndarray = np.exp(logs - logs.max())[inverse.ravel()]
-        return weights
+        return weights, dimensions
+
+    def _dimensions(self, columns: int, inverse: float) -> float:
+        if self.dimensions == "columns":
+            return float(columns)
+        if self.dimensions == "estimated":
+            return min(float(columns), 1.0 / inverse) if inverse > 0 else float(columns)
+        return float(self.dimensions)
 
     def _rows(self, dataset: Dataset) -> np.ndarray:
         """Return what is compared, standardized, (N, d), without what never changes."""

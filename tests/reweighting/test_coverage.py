@@ -31,7 +31,7 @@ def test_a_weight_is_the_distance_to_the_kth_other_state_to_the_power_of_the_dim
     scaled = states / states.std(0)
     radii = np.sort(np.linalg.norm(scaled[:, None] - scaled[None], axis=-1), axis=1)[:, 4]
     expected = radii ** (0.7 * 3)
-    found = CoverageWeighting(neighbours=4, power=0.7)(dataset_of(states)).weights
+    found = CoverageWeighting(neighbours=4, power=0.7, dimensions="columns")(dataset_of(states)).weights
     assert np.allclose(found, expected * 60 / expected.sum())
 
 
@@ -42,6 +42,29 @@ def test_a_region_that_is_visited_more_weighs_as_much_less(dimensions):
     weights = CoverageWeighting(neighbours=10)(dataset_of(np.concatenate([sparse, dense]))).weights
     assert abs(np.median(weights[:2_000]) / np.median(weights[2_000:]) - 4.0) < 0.6
     assert abs(weights[:2_000].sum() / weights[2_000:].sum() - 1.0) < 0.25  # both regions are of one size
+
+
+def test_an_angle_given_by_cosine_and_sine_is_of_one_dimension():
+    rng = np.random.default_rng(2)
+    angles = np.concatenate([rng.uniform(0, np.pi, 500), rng.uniform(np.pi, 2 * np.pi, 5_000)])
+    circle = dataset_of(np.stack([np.cos(angles), np.sin(angles)], 1))
+    made = CoverageWeighting(neighbours=10)(circle)
+    assert abs(made.info.extra["coverage"]["dimensions"] - 1.0) < 0.1
+    assert abs(np.median(made.weights[:500]) / np.median(made.weights[500:]) - 10.0) < 1.5
+    too_far = CoverageWeighting(neighbours=10, dimensions="columns")(circle).weights
+    assert np.median(too_far[:500]) / np.median(too_far[500:]) > 50.0
+
+
+@pytest.mark.parametrize("dimensions", [2, 5])
+def test_the_estimate_is_levina_and_bickel_s(dimensions):
+    rng = np.random.default_rng(3)
+    plane = rng.normal(size=(400, dimensions)) @ rng.normal(size=(dimensions, 8))
+    scaled = plane / plane.std(0)
+    logs = np.log(np.sort(np.linalg.norm(scaled[:, None] - scaled[None], axis=-1), axis=1)[:, 1:11])
+    expected = 1.0 / np.mean([(row[-1] - row[:-1]).mean() for row in logs])
+    found = CoverageWeighting()(dataset_of(plane)).info.extra["coverage"]["dimensions"]
+    assert found == round(expected, 3)
+    assert abs(found - dimensions) < 0.15 * dimensions
 
 
 def test_states_that_occur_often_share_the_weight_of_one():
@@ -86,7 +109,9 @@ def test_distances_are_those_that_the_entropies_of_metrics_are_made_of():
 
     states = np.random.default_rng(0).normal(size=(300, 2))
     radii = nearest(states / states.std(0), k=3).distances[:, 2]
-    assert np.allclose(CoverageWeighting(neighbours=3)(dataset_of(states)).weights, radii**2 * 300 / np.sum(radii**2))
+    assert np.allclose(
+        CoverageWeighting(neighbours=3, dimensions=2)(dataset_of(states)).weights, radii**2 * 300 / np.sum(radii**2)
+    )
 
 
 def test_discrete_actions_are_as_far_apart_as_in_metrics():
@@ -96,7 +121,9 @@ def test_discrete_actions_are_as_far_apart_as_in_metrics():
     states, actions = rng.normal(size=(200, 1)), rng.integers(0, 3, 200)
     rows = np.hstack([states / states.std(0), np.eye(3)[actions]])
     radii = nearest(rows, k=2).distances[:, 1]
-    found = CoverageWeighting(of="state_actions", neighbours=2)(dataset_of(states, actions=actions)).weights
+    found = CoverageWeighting(of="state_actions", neighbours=2, dimensions="columns")(
+        dataset_of(states, actions=actions)
+    ).weights
     assert np.allclose(found, radii**4 * 200 / np.sum(radii**4))
 
 

@@ -17,6 +17,8 @@ from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
 from assay.datasets.sampling import TransitionSampler
 from assay.reweighting import (
     ColumnWeighting,
+    CoverageWeighting,
+    DensityRatioWeighting,
     Materialize,
     MixtureWeighting,
     TagWeighting,
@@ -97,11 +99,24 @@ def test_the_best_by_count_and_ties_go_to_the_earlier():
         assert effective_sample_size(dataset.replace({"weights": weights})) == len(best)
 
 
+RATIO = {"updates": 150, "hidden": (16,), "learning_rate": 1e-2, "batch_size": 64}
+
+
 @pytest.mark.parametrize(
-    "weighting", [ColumnWeighting(of="rewards", temperature=0.5), TrajectoryWeighting(temperature=0.5)]
+    "weightings",
+    [
+        [ColumnWeighting(of="rewards", temperature=0.5)],
+        [TrajectoryWeighting(temperature=0.5)],
+        [CoverageWeighting(power=0.5)],
+        [DensityRatioWeighting(**RATIO)],
+        [TrajectoryWeighting(score="advantage", temperature=0.5), DensityRatioWeighting(combine="product", **RATIO)],
+    ],
+    ids=lambda weightings: " + ".join(weighting.name for weighting in weightings),
 )
-def test_steps_are_drawn_as_often_as_they_weigh(weighting):
-    dataset = weighting(episodes(MANY))
+def test_steps_are_drawn_as_often_as_they_weigh(weightings):
+    dataset = episodes(MANY)
+    for weighting in weightings:
+        dataset = weighting(dataset)
     drawn = np.zeros(STEPS)
     sampler = TransitionSampler(dataset, batch_size=1_000, seed=0)
     for _ in range(20):
