@@ -31,9 +31,9 @@ import numpy as np
 from pydantic import Field
 
 from assay.augmentation.extension import Extension, original_steps
+from assay.augmentation.policies import policy_at
 from assay.augmentation.segments import SegmentReader, Segments
 from assay.augmentation.vectors import ActionVectors, ObservationVectors
-from assay.datasets.collection.policy_file import read_policy_file
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.generators import block_generator
@@ -66,7 +66,7 @@ class GenerativeAugmentation(Transform):
     guidance : float >= 0
         lambda; 0 draws from the data alone.
     policy : str
-        Towards which guidance goes: ``"clone"``, a Gaussian policy cloned from the data, or a policy file.
+        Towards which guidance goes: ``"clone"``, a Gaussian policy cloned from the data, a policy file, or the folder of a run.
     updates : int
         Of the diffusion model, and of a cloned policy.
     width, blocks : int
@@ -115,7 +115,7 @@ class GenerativeAugmentation(Transform):
 
     def __post_init__(self) -> None:
         if self.policy != "clone" and not Path(self.policy).exists():
-            raise ConfigError(f'policy={self.policy!r} is neither "clone" nor a file that exists')
+            raise ConfigError(f'policy={self.policy!r} is neither "clone" nor a file or folder of a run that exists')
 
     @property
     def costly(self) -> bool:  # noqa: D102
@@ -222,7 +222,7 @@ class GenerativeAugmentation(Transform):
             states = vectors[:, layout.state_columns[0]]
             actions = vectors[:, layout.action_columns[0]]
             return clone_policy(states, actions, updates=self.updates, seed=self.seed, device=self.device)
-        _, policy = read_policy_file(Path(self.policy))
+        policy = policy_at(self.policy)
         half = np.subtract(*layout.actions.bounds[::-1]) / 2.0
 
         def act(states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

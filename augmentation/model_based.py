@@ -51,8 +51,8 @@ class ModelBasedAugmentation(Transform):
     horizon : int >= 1
         k, most steps of a rollout.
     policy : str
-        ``"clone"``, a Gaussian policy cloned from the data; ``"random"``, uniform in the action space; or a policy file, as
-        ``assay datasets train-policy`` writes it.
+        ``"clone"``, a policy cloned from the data (Gaussian, or of categories); ``"random"``, uniform in the action space; a policy
+        file, as ``assay datasets train-policy`` writes it; or the folder of a run, as ``assay train`` leaves it.
     penalty : str or None
         u: ``"aleatoric"``, ``"pairwise_difference"``, ``"ensemble_deviation"``, ``"likelihood_variance"`` or ``"leave_one_out"``
         (`assay.baselines.dynamics.penalties` has the formulas). None makes rollouts several times cheaper.
@@ -115,7 +115,9 @@ class ModelBasedAugmentation(Transform):
         if self.elites > self.networks:
             raise ConfigError(f"elites={self.elites} is more than networks={self.networks}")
         if self.policy not in ("clone", "random") and not Path(self.policy).exists():
-            raise ConfigError(f'policy={self.policy!r} is neither "clone" nor "random" nor a file that exists')
+            raise ConfigError(
+                f'policy={self.policy!r} is neither "clone" nor "random" nor a file or folder of a run that exists'
+            )
 
     @property
     def costly(self) -> bool:  # noqa: D102

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from assay.augmentation.extension import Extension, original_steps
+from assay.augmentation.policies import policy_at
 from assay.augmentation.vectors import ActionVectors, ObservationVectors
-from assay.baselines.dynamics.ensemble import clone_policy, train_dynamics, train_terminations
+from assay.baselines.dynamics.ensemble import clone_categories, clone_policy, train_dynamics, train_terminations
 from assay.baselines.dynamics.gaussian import GaussianModel
 from assay.baselines.dynamics.terminations import Termination, known_termination
-from assay.datasets.collection.policy_file import read_policy_file
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import ConfigError, DatasetError
+from assay.datasets.errors import DatasetError
 from assay.datasets.missing import require_labels
 from assay.datasets.progress import Progress
 
@@ -150,18 +149,29 @@ class LearnedModel:
                 actions.random(len(found), generator), dtype=torch.float32, device=found.device
             )
         if chosen.policy != "clone":
-            _, policy = read_policy_file(Path(chosen.policy))
+            policy = policy_at(chosen.policy)
 
             def act(found: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
                 answers = policy(self.observations.apart(found.cpu().numpy()))
                 return torch.as_tensor(actions.seen(np.asarray(answers)), dtype=torch.float32, device=found.device)
 
             return act
-        if actions.count is not None:
-            raise ConfigError(
-                f'{chosen.name}: the actions are categories, of which no Gaussian is cloned; policy="random", or a policy file'
-            )
-        return self._clone(states, seen, network)
+        return self._clone(states, seen, network) if actions.count is None else self._clone_categories(states, seen)
+
+    def _clone_categories(
+        self, states: np.ndarray, seen: np.ndarray
+    ) -> Callable[[torch.Tensor, np.random.Generator], torch.Tensor]:
+        chosen = self.chosen
+        log_probabilities = clone_categories(
+            states, seen, updates=chosen.updates, hidden=chosen.hidden, seed=chosen.seed, device=chosen.device
+        )
+
+        def act(found: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+            known = log_probabilities(found)
+            gumbel = torch.as_tensor(generator.gumbel(size=known.shape), dtype=known.dtype, device=known.device)
+            return torch.nn.functional.one_hot((known + gumbel).argmax(1), known.shape[1]).to(torch.float32)
+
+        return act
 
     def _clone(
         self, states: np.ndarray, seen: np.ndarray, network: GaussianModel

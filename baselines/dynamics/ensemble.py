@@ -34,7 +34,14 @@ from assay.baselines.networks import MLP, FixedNetwork, Specification
 from assay.datasets.errors import ConfigError
 from assay.datasets.generators import block_generator
 
-__all__ = ["DynamicsEnsemble", "ModelStep", "clone_policy", "train_dynamics", "train_terminations"]
+__all__ = [
+    "DynamicsEnsemble",
+    "ModelStep",
+    "clone_categories",
+    "clone_policy",
+    "train_dynamics",
+    "train_terminations",
+]
 
 _MOST_HELD_OUT, _HELD_OUT_SHARE = 1000, 0.2
 _PURPOSE = "dynamics"
@@ -310,6 +317,98 @@ def clone_policy(
         return mean[0] * scale + shift, torch.exp(0.5 * log_variance[0]) * scale
 
     return act
+
+
+@dataclass(frozen=True)
+class CategoryModel(Algorithm):
+    """Multinomial logistic regression of `actions` (one-hot) on `observations` of a batch, by a network."""
+
+    learning_rate: float = 1e-3
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (200, 200)
+
+    name = "category_model"
+    label = "category model"
+
+    def networks(self, shapes: Shapes) -> dict[str, Specification]:
+        return {
+            "model": MLP(
+                shapes.observation_size,
+                shapes.action_size,
+                self.hidden,
+                learning_rate="learning_rate",
+                activation="silu",
+            )
+        }
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase(category_loss),)
+
+
+def category_loss(setting: Setting) -> Losses:
+    """Cross-entropy of the categories."""
+    logits = setting.networks["model"](setting.batch.observations)
+    loss = -(torch.log_softmax(logits, -1) * setting.batch.actions).sum(-1).mean(1)
+    return Losses({"model": loss}, {"cross_entropy": loss})
+
+
+def surprise(networks: Networks, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each row, [P, V]."""
+    logits = networks["model"](inputs, weights="frozen")
+    return -(torch.log_softmax(logits, -1) * targets).sum(-1)
+
+
+def clone_categories(
+    states: np.ndarray,
+    actions: np.ndarray,
+    *,
+    updates: int = 20_000,
+    hidden: tuple[int, ...] = (200, 200),
+    seed: int = 0,
+    device: str = "cpu",
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Clone what chose among categories in the data.
+
+    Parameters
+    ----------
+    states : (M, observation) float array
+    actions : (M, categories) float array
+        One-hot.
+    updates, hidden, seed, device
+        As of `train_dynamics`.
+
+    Returns
+    -------
+    callable
+        States [B, observation] -> log probabilities [B, categories].
+
+    Examples
+    --------
+    >>> states = np.random.default_rng(0).normal(size=(2_000, 1))
+    >>> found = clone_categories(states, np.eye(2)[(states[:, 0] > 0).astype(int)], updates=1_000, hidden=(16,))
+    >>> found(torch.tensor([[-1.0], [1.0]])).argmax(1).tolist()
+    [0, 1]
+    """
+    held = held_out_rows(len(states), seed)
+    scale = Scale.of(states[~held])
+    inputs, targets = scale.down(states), np.asarray(actions, np.float32)
+    trained = train_best(
+        CategoryModel(hidden=hidden),
+        [Rows(inputs[~held], targets[~held])],
+        [Rows(inputs[held], targets[held])],
+        [0],
+        member_seeds(seed, f"{_PURPOSE} clone", 1),
+        surprise,
+        steps=updates,
+        device=device,
+    )
+
+    @torch.no_grad()
+    def logits(found: torch.Tensor) -> torch.Tensor:
+        answers = trained.networks["model"](scale.down_on_device(found)[None], weights="frozen")[0]
+        return torch.log_softmax(answers, -1)
+
+    return logits
 
 
 # -------------------------------------------------------------------------------------------------- terminations

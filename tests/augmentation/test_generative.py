@@ -156,7 +156,7 @@ def test_numbers_that_the_data_holds_twice_stay_the_same(length):
 @pytest.mark.parametrize(
     ("message", "options", "changes"),
     [
-        ("neither .clone. nor a file that exists", {"policy": "random"}, {}),
+        ("neither .clone. nor a file or folder of a run that exists", {"policy": "random"}, {}),
         ("ratio 0.0001 of 400 steps is less than one segment of 1", {"ratio": 1e-4}, {}),
         ("no episode has 11 original steps", {"length": 11}, {}),
         ("images", {}, {"observations": np.zeros((440, 8, 8, 3), np.uint8)}),

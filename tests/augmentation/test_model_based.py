@@ -170,22 +170,61 @@ def test_the_rule_of_an_environment_sees_numbers_that_the_data_holds_twice():
     assert more.terminations[new_steps(more)].all()
 
 
-def test_categories_are_rolled_out_at_random_and_come_back_as_they_were():
+def of_categories() -> Dataset:
+    """The action is 5 below 0, and 6 or 7, as often, above."""
     flat = linear()
-    actions = (np.arange(flat.total_steps) % 3 + 5).astype(np.int64)
-    dataset = linear(actions=actions, info=DatasetInfo(id="discrete", action_space=Discrete(3, start=5)))
+    states = flat.observations[flat.observation_rows, 0]
+    actions = np.where(states < 0, 5, 6 + np.arange(flat.total_steps) % 2).astype(np.int64)
+    return linear(actions=actions, info=DatasetInfo(id="discrete", action_space=Discrete(3, start=5)))
+
+
+def test_categories_are_rolled_out_at_random_and_come_back_as_they_were():
+    dataset = of_categories()
     more = ModelBasedAugmentation(policy="random", **QUICK)(dataset)
     assert more.actions.dtype == np.int64
-    assert set(more.actions[flat.total_steps :].tolist()) == {5, 6, 7}
-    with pytest.raises(AssayError, match='no Gaussian is cloned; policy="random"'):
-        ModelBasedAugmentation(**QUICK)(dataset)
+    new = more.actions[dataset.total_steps :]
+    assert np.bincount(new - 5).min() > len(new) / 5
+
+
+def test_a_clone_of_categories_chooses_as_often_as_the_data():
+    dataset = of_categories()
+    more = ModelBasedAugmentation(ratio=3.0, horizon=2, **{**QUICK, "updates": 1_000, "hidden": (32,)})(dataset)
+    steps = new_steps(more)
+    states, actions = more.observations[more.observation_rows[steps], 0], more.actions[steps]
+    assert (actions[states < -0.3] == 5).mean() > 0.9
+    above = actions[states > 0.3]
+    assert (above == 5).mean() < 0.1
+    assert 0.35 < (above == 6).mean() < 0.65  # drawn, not the likeliest
+
+
+def test_a_run_is_a_policy_too(tmp_path):
+    from assay.augmentation.policies import policy_at
+    from assay.baselines import BC, Job, train
+
+    flat = linear()
+    nested = linear(observations={"z": flat.observations, "a": -2.0 * flat.observations})
+    (run,) = train([Job(BC(hidden=(8,), batch_size=32), nested)], steps=200, runs=tmp_path, evaluation=None)
+    both = {name: array[:5] for name, array in nested.observations.items()}
+    expected = run.policy(np.concatenate([both["a"], both["z"]], axis=1))
+    assert np.array_equal(policy_at(str(run.folder))(both), expected)
+    more = ModelBasedAugmentation(policy=str(run.folder), **QUICK)(nested)
+    first = more.episode_starts[nested.total_episodes :]
+    rows = more.observation_rows[first]
+    inputs = np.stack([more.observations["a"][rows, 0], more.observations["z"][rows, 0]], 1)
+    assert np.allclose(more.actions[first], run.policy(inputs), atol=1e-5)
+    with pytest.raises(AssayError, match=r"run\.json"):  # no run
+        policy_at(str(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("message", "options", "changes"),
     [
         ("elites=9 is more than networks=3", {"elites": 9}, {}),
-        ("neither .clone. nor .random. nor a file that exists", {"policy": "nothing.safetensors"}, {}),
+        (
+            "neither .clone. nor .random. nor a file or folder of a run that exists",
+            {"policy": "nothing.safetensors"},
+            {},
+        ),
         ("ratio 0.0001 of 400 steps is less than one step", {"ratio": 1e-4}, {}),
         ("horizon", {"horizon": 0}, {}),
         ("images", {}, {"observations": np.zeros((440, 8, 8, 3), np.uint8)}),
