@@ -35,8 +35,8 @@ class Job:
     name : str
         What the algorithm is called in tables; default its label, such as `"TD3+BC"`.
     behaviour_return : float, optional
-        Mean return of the policies that made the data; default the mean of the dataset's returns, unless its rewards
-        are corrupted, when they do not tell.
+        Mean return of the policies that made the data; default the mean of the dataset's returns, unless these do not tell:
+        where rewards are corrupted, missing or filled in, episodes were cut into pieces, or steps were made up.
     by_variant : tuple of str
         Parameters that were chosen for the variant; tables do not tell algorithms apart by them.
 
@@ -74,8 +74,10 @@ class Job:
         """Mean true return of the data, where it is known."""
         if self.behaviour_return is not None:
             return self.behaviour_return
-        unknown = "rewards" in self.dataset.masks or self.dataset.missing["rewards"].any()
-        return None if unknown else float(self.dataset.returns.mean())
+        dataset = self.dataset
+        others = {"corrupted/rewards", "truth/rewards", "uncertainty/rewards", "augmented"} & set(dataset.columns)
+        unknown = others or "origin/step" in dataset.episode_columns or dataset.missing["rewards"].any()
+        return None if unknown else float(dataset.returns.mean())
 
     @cached_property
     def shapes(self) -> Shapes:

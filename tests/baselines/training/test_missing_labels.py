@@ -6,11 +6,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from assay.augmentation import GaussianNoise
 from assay.baselines import BC, TD3BC, Job, train
+from assay.corruption import OracleFilter, RandomCorruption
 from assay.datasets import Dataset
 from assay.datasets.errors import MissingLabelsError
 from assay.datasets.missing import without_labels
 from assay.datasets.registry import register
+from assay.relabeling import ConstantRewards
+from tests.baselines.problems import pendulum_like
 from tests.datasets.dataset_strategies import clean_dataset
 
 HELP = {"actions": "relabeling.inverse_dynamics", "rewards": "relabeling.preferences"}
@@ -70,3 +74,15 @@ def test_a_loss_that_reads_rewards_which_are_not_there_is_seen(tmp_path: Path) -
         assert run.status == "diverged"
     finally:
         Careless.registry.remove("careless")
+
+
+def test_returns_that_do_not_tell_what_the_data_earned_give_no_score_of_the_data():
+    clean = pendulum_like()
+    earned = float(clean.returns.mean())
+    wrong = RandomCorruption("actions", rate=0.3, seed=0)(clean)
+    zero = ConstantRewards(value=0.0)(clean)
+    cut, more = OracleFilter()(wrong), GaussianNoise(scale=1e-3)(clean)
+    known = [Job(BC(), made).known_behaviour_return for made in (clean, wrong, clean.select(range(10)))]
+    assert known == [pytest.approx(earned)] * 3
+    assert [Job(BC(), made).known_behaviour_return for made in (zero, cut, more)] == [None] * 3
+    assert Job(BC(), zero, behaviour_return=1.0).known_behaviour_return == 1.0
