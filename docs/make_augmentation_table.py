@@ -21,7 +21,7 @@ from assay.analysis import load_runs, plot_scores
 
 HERE = Path(__file__).parent
 PAGE, FIGURE = HERE / "augmentation.md", HERE / "images" / "augmentation-scores.png"
-GUIDED = "guided"
+GUIDED, NONE = "guided", "none"
 
 
 def main(folder: str = "runs/guided-augmentation-small", potentials: str = "runs/guided-potential-small") -> None:
@@ -33,21 +33,28 @@ def main(folder: str = "runs/guided-augmentation-small", potentials: str = "runs
 
 
 def verdicts(runs: pl.DataFrame) -> str:
-    """Say for each source and algorithm by how much guided augmentation is better than each other variant, or that it is not shown."""
+    """Say for each source and algorithm by how much guided augmentation is better than each other variant, and the others than none."""
     lines = []
-    for guided in [name for name in dict.fromkeys(runs["variant"]) if name.endswith(GUIDED)]:
+    variants = list(dict.fromkeys(runs["variant"]))
+    for guided in [name for name in variants if name.endswith(GUIDED)]:
         source = guided.removesuffix(GUIDED)
-        for other in [name for name in dict.fromkeys(runs["variant"]) if name.startswith(source) and name != guided]:
-            parts = []
-            for label in dict.fromkeys(runs["label"]):
-                own, theirs = (
-                    runs.filter((pl.col("label") == label) & (pl.col("variant") == name))["score"].to_numpy()
-                    for name in (guided, other)
-                )
-                if len(own) and len(theirs):
-                    parts.append(f"{label} {verdict(own, theirs)}")
-            lines.append(f"- {guided} minus {other.removeprefix(source)}: {'; '.join(parts)}.")
+        others = [name for name in variants if name.startswith(source) and name != guided]
+        lines += [difference(runs, guided, other, source) for other in others]
+        lines += [difference(runs, other, source + NONE, source) for other in others if other != source + NONE]
     return "\n".join(lines)
+
+
+def difference(runs: pl.DataFrame, better: str, than: str, source: str) -> str:
+    """Say by how much one variant is better than another, for each algorithm."""
+    parts = []
+    for label in dict.fromkeys(runs["label"]):
+        own, theirs = (
+            runs.filter((pl.col("label") == label) & (pl.col("variant") == name))["score"].to_numpy()
+            for name in (better, than)
+        )
+        if len(own) and len(theirs):
+            parts.append(f"{label} {verdict(own, theirs)}")
+    return f"- {better} minus {than.removeprefix(source)}: {'; '.join(parts)}."
 
 
 if __name__ == "__main__":
