@@ -6,9 +6,11 @@ A figure is laid out for the width at which it is shown, so that its text is rea
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from assay.analysis.figures.style import FONT_POINTS, GRID, INK, LITERAL, MUTED, SMALL_POINTS, thousands
@@ -40,10 +42,24 @@ _TITLE_WIDER = 1.42  # how much wider the characters of a title are
 
 
 def canvas(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in pixels."""
+    """Return an empty figure of a size in pixels, which notebooks show."""
+    made: Figure = _shown_figure()(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
+    return made
+
+
+@cache
+def _shown_figure() -> Any:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
+    class ShownFigure(Figure):
+        """A figure that shows itself in a notebook, also where pyplot was not imported and so nothing else would show it."""
+
+        def _repr_png_(self) -> bytes:
+            content = io.BytesIO()
+            self.savefig(content, format="png", dpi=self.dpi, facecolor=self.get_facecolor())
+            return content.getvalue()
+
+    return ShownFigure
 
 
 def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

@@ -49,6 +49,13 @@ def test_scores_show_every_seed_the_mean_and_the_datas_own_score(shared_example:
     assert "D4RL hopper references" in text.replace("\n", " ")
 
 
+def test_a_figure_shows_itself_in_a_notebook(shared_example: Path) -> None:
+    from IPython.core.formatters import DisplayFormatter
+
+    shown, _ = DisplayFormatter().format(plot_scores(load_runs(shared_example)))  # no backend was chosen
+    assert shown["image/png"].startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("width", WIDTHS.values())
 def test_no_text_is_cut_at_either_width(shared_example: Path, width: int) -> None:
     figures = [
