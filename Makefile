@@ -14,7 +14,7 @@ DURATION_smoke := 2 minutes
 DURATION_demo := 5 minutes
 DURATION_small := 20 minutes
 
-.PHONY: demo announce test test-all lint types unit unit-all notebook clean
+.PHONY: demo announce test test-all lint types unit unit-all notebook site clean
 
 demo: announce $(VENV)/installed
 	$(BIN)/assay run suites/quickstart.yaml --budget $(BUDGET) --runs $(RUNS)
@@ -55,6 +55,9 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/installed-test: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@ $(VENV)/installed
+
+site: $(VENV)/installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
