@@ -6,7 +6,16 @@ if __name__ != "assay.analysis":
 from assay.analysis.card import write_card
 from assay.analysis.figures import plot_curves, plot_quality, plot_scores, quality_plane
 from assay.analysis.report import write_report
-from assay.analysis.runs import load_curves, load_quality, load_returns, load_runs, load_suite
+from assay.analysis.runs import (
+    load_curves,
+    load_quality,
+    load_returns,
+    load_runs,
+    load_suite,
+    scan_curves,
+    scan_returns,
+    with_metrics,
+)
 from assay.analysis.statistics import (
     aggregate_iqm,
     aggregate_mean,
@@ -38,7 +47,10 @@ __all__ = [
     "plot_scores",
     "probability_of_improvement",
     "quality_plane",
+    "scan_curves",
+    "scan_returns",
     "score_table",
+    "with_metrics",
     "write_card",
     "write_report",
 ]

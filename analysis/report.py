@@ -24,7 +24,8 @@ from assay.analysis.figures import (
 )
 from assay.analysis.figures.curves import CurveTables, draw_curves
 from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
-from assay.analysis.runs import load_quality, load_suite, read_folders, table_of_runs, variant_labels
+from assay.analysis.run_labels import variant_labels
+from assay.analysis.runs import load_quality, load_suite, read_folders, table_of_runs
 from assay.analysis.tables import change_table, clean_variant, format_interval, score_table, verdict
 from assay.baselines.runs.reader import StoredRun, suite_label
 
