@@ -4,6 +4,13 @@ if __name__ != "assay.analysis":
     raise ImportError(f"import this package as assay.analysis, not as {__name__}")
 
 from assay.analysis.card import write_card
+from assay.analysis.comparisons import (
+    aggregate_table,
+    comparison_table,
+    performance_profiles,
+    sample_efficiency,
+    score_arrays,
+)
 from assay.analysis.figures import plot_curves, plot_quality, plot_scores, quality_plane
 from assay.analysis.report import write_report
 from assay.analysis.runs import (
@@ -21,6 +28,7 @@ from assay.analysis.statistics import (
     aggregate_mean,
     aggregate_median,
     aggregate_optimality_gap,
+    create_performance_profile,
     get_interval_estimates,
     no_interval_reason,
     probability_of_improvement,
@@ -33,7 +41,10 @@ __all__ = [
     "aggregate_mean",
     "aggregate_median",
     "aggregate_optimality_gap",
+    "aggregate_table",
     "change_table",
+    "comparison_table",
+    "create_performance_profile",
     "get_interval_estimates",
     "load_curves",
     "load_quality",
@@ -41,14 +52,17 @@ __all__ = [
     "load_runs",
     "load_suite",
     "no_interval_reason",
+    "performance_profiles",
     "pivot",
     "plot_curves",
     "plot_quality",
     "plot_scores",
     "probability_of_improvement",
     "quality_plane",
+    "sample_efficiency",
     "scan_curves",
     "scan_returns",
+    "score_arrays",
     "score_table",
     "with_metrics",
     "write_card",
