@@ -3,6 +3,7 @@
 if __name__ != "assay.analysis":
     raise ImportError(f"import this package as assay.analysis, not as {__name__}")
 
+from assay.analysis.associations import mixed_regression, rank_correlations
 from assay.analysis.card import write_card
 from assay.analysis.comparisons import (
     aggregate_table,
@@ -23,6 +24,7 @@ from assay.analysis.runs import (
     scan_returns,
     with_metrics,
 )
+from assay.analysis.selection import bandit_tuning, rank_stability, selection_regret, tuning_curve
 from assay.analysis.statistics import (
     aggregate_iqm,
     aggregate_mean,
@@ -34,6 +36,7 @@ from assay.analysis.statistics import (
     probability_of_improvement,
 )
 from assay.analysis.tables import change_table, pivot, score_table
+from assay.analysis.values import load_values, save_values
 from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "aggregate_median",
     "aggregate_optimality_gap",
     "aggregate_table",
+    "bandit_tuning",
     "change_table",
     "comparison_table",
     "create_performance_profile",
@@ -51,6 +55,8 @@ __all__ = [
     "load_returns",
     "load_runs",
     "load_suite",
+    "load_values",
+    "mixed_regression",
     "no_interval_reason",
     "performance_profiles",
     "pivot",
@@ -59,11 +65,16 @@ __all__ = [
     "plot_scores",
     "probability_of_improvement",
     "quality_plane",
+    "rank_correlations",
+    "rank_stability",
     "sample_efficiency",
+    "save_values",
     "scan_curves",
     "scan_returns",
     "score_arrays",
     "score_table",
+    "selection_regret",
+    "tuning_curve",
     "with_metrics",
     "write_card",
     "write_report",
