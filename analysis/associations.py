@@ -8,7 +8,7 @@ model says so by a random intercept for each dataset,
 fitted by restricted maximum likelihood (Patterson & Thompson 1971; Laird & Ware 1982). With one random intercept the
 likelihood has one free number, :math:`\lambda = \tau^2 / \sigma^2`: given it, subtracting
 :math:`(1 - 1 / \sqrt{1 + n_d \lambda})` of each dataset's mean makes the model an ordinary regression. So no library of mixed
-models is needed; `benchmarks/statistics.py` compares with statsmodels.
+models is needed; `benchmarks/aggregates.py` compares with statsmodels.
 
 Intervals of coefficients use Student's t with (datasets - 1 - metrics) degrees of freedom, which is exact where every dataset
 has equally many runs and :math:`\hat\tau > 0`.

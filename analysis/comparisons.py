@@ -333,12 +333,34 @@ def sample_efficiency(
     at_update = [score_arrays(table.filter(update=update), "_value", by) for update in common]
     curves = {}
     for name in at_update[-1].scores:
-        scores = np.stack([arrays.scores[name] for arrays in at_update])  # (updates, seeds, tasks)
-        runs_of_tasks = np.arange(scores[0].size).reshape(
-            scores[0].shape
-        )  # drawn whole: a run keeps its updates together
-        curves[name] = _curve(runs_of_tasks, partial(_iqm_of_runs, scores), confidence, reps, random_state)
+        scores = np.stack([arrays.scores[name] for arrays in at_update])
+        values, interval = iqm_by_update(scores, confidence, reps, random_state)
+        curves[name] = (scores.shape[1], values, interval)
     return _curve_table(at_update[-1], by, "update", np.array(common), "iqm", curves)
+
+
+def iqm_by_update(
+    scores: np.ndarray, confidence: float = 0.95, reps: int = 2000, random_state: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the interquartile means of a learning curve, and their point-wise stratified bootstrap intervals.
+
+    Runs are drawn whole: the scores of a run after different numbers of updates stay together.
+
+    Parameters
+    ----------
+    scores : (updates, seeds, tasks) array
+    confidence, reps, random_state
+        As for `get_interval_estimates`.
+
+    Returns
+    -------
+    values : (updates,) array
+    intervals : (2, updates) array
+        NaN with a single seed.
+    """
+    runs = np.arange(scores[0].size).reshape(scores[0].shape)
+    _, values, intervals = _curve(runs, partial(_iqm_of_runs, scores), confidence, reps, random_state)
+    return values, intervals
 
 
 def _iqm_of_runs(scores: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import unwrap
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ __all__ = [
     "probability_of_improvement",
     "run_score_profile",
 ]
+
+
+_DRAWS_IN_CACHE = 1 << 15  # numbers that are resampled at once
 
 
 def aggregate_mean(scores: np.ndarray) -> Any:
@@ -332,12 +336,29 @@ def get_interval_estimates(
             raise ConfigError(f"the scores of {name!r} hold {reason}")
         estimates[name] = func(*arrays)
         if reason is None:
-            batched = vectorized or (func.func if isinstance(func, partial) else func) in _BATCHED
-            replicates = bootstrap(arrays, func, reps, generator, one_by_one=not batched)
+            batched = vectorized or unwrap(func.func if isinstance(func, partial) else func) in _BATCHED
+            if batched and len(arrays) == 1:
+                replicates = _replicates(arrays[0], func, reps, generator)
+            else:
+                replicates = bootstrap(arrays, func, reps, generator, one_by_one=not batched)
             intervals[name] = percentile_interval(replicates, tail, 1 - tail)
         else:
             intervals[name] = np.full((2, *np.shape(estimates[name])), np.nan)
     return estimates, intervals
+
+
+def _replicates(scores: np.ndarray, func: Callable[..., Any], reps: int, generator: np.random.Generator) -> np.ndarray:
+    """Return what `bootstrap` does, with the same draws, a few replicates at a time so that they stay in the cache."""
+    runs, tasks = scores.shape
+    flat, columns = np.ascontiguousarray(scores).ravel(), np.arange(tasks)
+    at_a_time = max(1, _DRAWS_IN_CACHE // scores.size)
+    found = []
+    for start in range(0, reps, at_a_time):
+        chosen = generator.integers(0, runs, (min(at_a_time, reps - start), runs, tasks))
+        chosen *= tasks
+        chosen += columns
+        found.append(np.asarray(func(flat.take(chosen, mode="clip"))))
+    return np.concatenate(found)
 
 
 def create_performance_profile(
