@@ -85,7 +85,7 @@ def rank_correlations(
     """
     names = _names_of(runs, metrics)
     _need(runs, ["fingerprint", by, metric])
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for (name,), group in runs.filter(pl.col(metric).is_finite()).group_by(by, maintain_order=True):
         for called in names:
             points = _points(group, called, metric, within)

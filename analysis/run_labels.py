@@ -71,7 +71,8 @@ def _recipe(run: StoredRun) -> dict[str, Any]:
     for number, record in enumerate(run.transforms):
         for name, value in dict(record.get("parameters") or {}).items():
             key = name if len(run.transforms) == 1 else f"{number + 1}.{name}"
-            found[key] = _short(value)
+            text = _short(value)
+            found[key] = value if text == json.dumps(value) else text  # lists stay lists, but for long ones
     return found
 
 

@@ -187,8 +187,8 @@ def tuning_curve(
         stacked = np.stack([np.stack(item) for item in curves.values()], axis=1)  # (seeds, tasks, pulls + 1)
         low, high = _interval_over_seeds(stacked, confidence, reps, random_state)
         counts = {"settings": settings.pop(), "tasks": stacked.shape[1], "seeds": stacked.shape[0]}
-        episodes = int(group["_returns"].list.len().min() or 0)  # type: ignore[arg-type, call-overload]
-        spent = int(arms * group["updates_planned"].max())  # type: ignore[operator, arg-type, call-overload]
+        episodes = int(group["_returns"].list.len().min() or 0)  # type: ignore[arg-type]
+        spent = int(arms * group["updates_planned"].max())  # type: ignore[operator, arg-type]
         table = pl.DataFrame({"pulls": np.arange(pulls + 1), "mean": stacked.mean((0, 1)), "low": low, "high": high})
         counted = {"updates": spent, **counts, "episodes": episodes}
         tables.append(

@@ -22,7 +22,7 @@ from assay.baselines.runs.reader import empty_table, read_table
 from assay.datasets.atomic import atomic_write
 from assay.datasets.errors import ConfigError, FormatError
 
-__all__ = ["load_values", "save_values"]
+__all__ = ["load_values", "refuse_other_values", "save_values"]
 
 FILE = "off_policy.parquet"
 _COLUMNS = {
@@ -70,6 +70,18 @@ def load_values(folder: str | os.PathLike[str]) -> pl.DataFrame:
     return read_table(file, _COLUMNS) if file.exists() else empty_table(_COLUMNS)
 
 
+def refuse_other_values(folder: str | os.PathLike[str], fingerprint: str, discount: float) -> pl.DataFrame:
+    """Return the estimates that are there, or raise ConfigError where new ones would not compare with them."""
+    before, given = load_values(folder), {"fingerprint": fingerprint, "discount": discount}
+    for name, value in given.items():
+        if not before.is_empty() and before[name].unique().to_list() != [value]:
+            raise ConfigError(
+                f"{Path(folder) / FILE} holds estimates with another {name} ({before[name][0]}, now {value}), which do not "
+                "compare; move it away to estimate anew"
+            )
+    return before
+
+
 def save_values(
     folder: str | os.PathLike[str],
     values: pl.DataFrame,
@@ -103,15 +115,8 @@ def save_values(
     ConfigError
         If the file holds estimates from other data or with another discount, which do not compare.
     """
-    before = load_values(folder)
-    file = Path(folder) / FILE
+    before, file = refuse_other_values(folder, fingerprint, discount), Path(folder) / FILE
     said: dict[str, Any] = {"dataset": dataset, "fingerprint": fingerprint, "discount": discount, "updates": updates}
-    for name in ("fingerprint", "discount"):
-        if not before.is_empty() and before[name].unique().to_list() != [said[name]]:
-            raise ConfigError(
-                f"{file} holds estimates with another {name} ({before[name][0]}, now {said[name]}), which do not compare; move "
-                "it away to estimate anew"
-            )
     kept = before.join(values.select("run", "method"), on=["run", "method"], how="anti")
     rows = values.with_columns(pl.lit(value).alias(name) for name, value in said.items())
     content = io.BytesIO()
