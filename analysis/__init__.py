@@ -4,6 +4,7 @@ if __name__ != "assay.analysis":
     raise ImportError(f"import this package as assay.analysis, not as {__name__}")
 
 from assay.analysis.associations import mixed_regression, rank_correlations
+from assay.analysis.bibliography import bibliography, uncited
 from assay.analysis.card import write_card
 from assay.analysis.comparisons import (
     aggregate_table,
@@ -12,6 +13,7 @@ from assay.analysis.comparisons import (
     sample_efficiency,
     score_arrays,
 )
+from assay.analysis.export import format_table
 from assay.analysis.figures import plot_curves, plot_quality, plot_scores, quality_plane
 from assay.analysis.report import write_report
 from assay.analysis.runs import (
@@ -46,9 +48,11 @@ __all__ = [
     "aggregate_optimality_gap",
     "aggregate_table",
     "bandit_tuning",
+    "bibliography",
     "change_table",
     "comparison_table",
     "create_performance_profile",
+    "format_table",
     "get_interval_estimates",
     "load_curves",
     "load_quality",
@@ -75,6 +79,7 @@ __all__ = [
     "score_table",
     "selection_regret",
     "tuning_curve",
+    "uncited",
     "with_metrics",
     "write_card",
     "write_report",
