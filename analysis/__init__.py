@@ -14,7 +14,17 @@ from assay.analysis.comparisons import (
     score_arrays,
 )
 from assay.analysis.export import format_table
-from assay.analysis.figures import plot_curves, plot_quality, plot_scores, quality_plane
+from assay.analysis.figures import (
+    plot_cost,
+    plot_curves,
+    plot_performance_profiles,
+    plot_quality,
+    plot_return_histograms,
+    plot_sample_efficiency,
+    plot_scores,
+    plot_tuning_curve,
+    quality_plane,
+)
 from assay.analysis.report import write_report
 from assay.analysis.runs import (
     load_curves,
@@ -64,9 +74,14 @@ __all__ = [
     "no_interval_reason",
     "performance_profiles",
     "pivot",
+    "plot_cost",
     "plot_curves",
+    "plot_performance_profiles",
     "plot_quality",
+    "plot_return_histograms",
+    "plot_sample_efficiency",
     "plot_scores",
+    "plot_tuning_curve",
     "probability_of_improvement",
     "quality_plane",
     "rank_correlations",
