@@ -24,8 +24,11 @@ from assay.analysis.figures import (
 )
 from assay.analysis.figures.curves import CurveTables, draw_curves
 from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
-from assay.analysis.runs import load_quality, load_suite, read_folders, table_of_runs, variant_labels
-from assay.analysis.tables import change_table, clean_variant, format_interval, score_table, verdict
+from assay.analysis.run_labels import variant_labels
+from assay.analysis.runs import load_quality, load_suite, read_folders, table_of_runs
+from assay.analysis.selection import rank_stability
+from assay.analysis.tables import change_table, clean_variant, format_interval, range_text, score_table, verdict
+from assay.analysis.values import load_values
 from assay.baselines.runs.reader import StoredRun, suite_label
 
 __all__ = ["write_report"]
@@ -131,7 +134,12 @@ def _summary(runs: pl.DataFrame, absent: int, metric: str) -> str:
     clean = clean_variant(runs)
     sentences = [_progress(runs, absent)]
     if runs[metric].drop_nulls().is_empty():
-        sentences.append("No policy has been evaluated yet.")
+        asked = "evaluation/episodes" in runs.columns
+        sentences.append(
+            "No policy has been evaluated yet."
+            if asked
+            else "They were trained without an environment, so none has a return."
+        )
     elif clean is not None:
         sentences += [_ranking(runs, metric, clean), *_harm(runs, metric, clean)]
     elif runs["variant"].n_unique() == 1:
@@ -167,7 +175,8 @@ def _score_section(runs: pl.DataFrame, metric: str) -> str:
             change_rows.append(change_row)
     names = [escape(label) for label in labels]
     what = "Final score" if metric == "score" else "Mean final return"
-    caption = f"{what}: mean over seeds [95 % interval]. “Data” is the mean of the dataset's own episodes."
+    counts = f"{range_text(table['seeds'])} seeds, {range_text(table['episodes'])} episodes each"
+    caption = f"{what}: mean over {counts} [95 % interval]. “Data” is the mean of the dataset's own episodes."
     text = table_block(["Variant", *names, "Data"], rows, caption)
     if clean is not None and change_rows:
         caption = (
@@ -203,6 +212,70 @@ def _change_cell(change: dict[str, Any] | None, digits: int) -> str:
         text += f" <small>[{change['low']:+.{digits}f}, {change['high']:+.{digits}f}]</small>"
     mark = {"lower": "▼ ", "higher": "▲ "}.get(change["verdict"], "")
     return f"<td class={change['verdict']}>{mark}{text}</td>" if mark else text
+
+
+METHODS = {
+    "fitted_q": "Fitted Q evaluation",
+    "own_critic": "Value of the first states under the policy's own critic",
+}
+
+
+def _value_section(runs: pl.DataFrame, values: pl.DataFrame, command: str) -> str:
+    """Return what is known of policies that no environment has seen."""
+    text = (
+        "These runs were trained without an environment, so there are no returns. What follows is estimated from data: it ranks "
+        "policies, it does not score them."
+    )
+    known = values.drop("label", "variant").join(
+        runs.select("run", "label", "variant"), on="run", maintain_order="left"
+    )
+    if known.is_empty():
+        return (
+            f"<p>{escape(text.partition(' What follows')[0])} To estimate from data which algorithm fits, run "
+            f"<code>{escape(command)}</code> and make this report again.</p>"
+        )
+    parts = [f"<p>{escape(text)}</p>"]
+    labels = known["label"].unique(maintain_order=True).to_list()
+    for method, title in METHODS.items():
+        of_method = known.filter(method=method)
+        if of_method.is_empty():
+            continue
+        cells = {
+            (row["label"], row["variant"]): row
+            for row in score_table(of_method, "estimate", ["label"]).iter_rows(named=True)
+        }
+        digits = _digits("estimate", list(cells.values()))
+        rows = [
+            [escape(variant), *(_score_cell(cells.get((label, variant)), digits) for label in labels)]
+            for variant in of_method["variant"].unique(maintain_order=True)
+        ]
+        source = f"from {_several(of_method['dataset'])}, discount {_several(of_method['discount'])}"
+        caption = f"{title}, {source}: mean over seeds [95 % interval]"
+        parts.append(table_block(["Variant", *map(escape, labels)], rows, escape(caption)))
+    parts.append(_stability_table(rank_stability(known)))
+    return "\n".join(parts)
+
+
+def _stability_table(stability: pl.DataFrame) -> str:
+    rows = [
+        [
+            escape(row["variant"]),
+            escape(METHODS.get(row["method"], row["method"])),
+            escape(row["first"] or "–"),
+            "–" if row["first_share"] is None else f"{row['first_share']:.0%}",
+            "–" if row["agreement"] is None else f"{row['agreement']:.2f}",
+            str(row["candidates"]),
+            str(row["seeds"] or 0),
+        ]
+        for row in stability.iter_rows(named=True)
+    ]
+    caption = (
+        "Is the ranking stable? Agreement is the mean rank correlation between two training seeds: 1 where all seeds order the "
+        "algorithms alike, about 0 where the order is chance. Own critics of different algorithms do not compare well: "
+        "some are pessimistic by design."
+    )
+    header = ["Variant", "Estimate", "First", "First in seeds", "Agreement", "Algorithms", "Seeds"]
+    return table_block(header, rows, escape(caption), text=(1, 2))
 
 
 def _quality_section(quality: pl.DataFrame) -> str:
@@ -313,7 +386,12 @@ def _made(records: Sequence[StoredRun], runs: pl.DataFrame, suite: dict[str, Any
         rows.append(("Suite", f"{suite['name']}" + (f", budget {budget}" if budget else "")))
     rows += [
         ("Training", f"{_join([f'{count:,}' for count in updates], 'or')} gradient updates per run"),
-        ("Evaluation", f"{_join([str(count) for count in episodes], 'or')} episodes after the last update"),
+        (
+            "Evaluation",
+            f"{_join([str(count) for count in episodes], 'or')} episodes after the last update"
+            if any(episodes)
+            else "none: trained without an environment",
+        ),
         ("Source data", _several([suite.get("source"), *runs["dataset"].to_list()])),
         ("Environment", _several(runs["environment"].to_list())),
         (
@@ -362,6 +440,12 @@ def _warnings(records: Sequence[StoredRun], runs: pl.DataFrame) -> list[str]:
 
 
 def _caveats(runs: pl.DataFrame, suite: dict[str, Any] | None, metric: str) -> str:
+    if "evaluation/episodes" not in runs.columns:
+        item = (
+            "Off-policy estimates depend on the data and on the critic that is trained. Where an estimate orders the "
+            "algorithms differently from seed to seed, the order is not known."
+        )
+        return f"<ul>\n<li>{escape(item)}</li>\n</ul>"
     items = [
         "Scores are those of the final policy, after the last update. The best score along the way is chosen with "
         "hindsight; it is listed per run as a diagnostic only."
@@ -413,10 +497,16 @@ def _body(path: Path) -> tuple[str, str]:
         if warnings:
             items = "".join(f"<li>{escape(item)}</li>" for item in warnings)
             parts.append(f'<div class="warning"><ul>{items}</ul></div>')
-        parts.append("<h2>Scores</h2>" if metric == "score" else "<h2>Returns</h2>")
-        text = "Final result of every algorithm on every variant; same as the table"
-        parts.append(figure_block("scores", lambda width: plot_scores(runs, metric, width_pixels=width), text))
-        parts.append(_score_section(runs, metric))
+        if any(record.job.get("evaluation") for record in records):
+            parts.append("<h2>Scores</h2>" if metric == "score" else "<h2>Returns</h2>")
+            text = "Final result of every algorithm on every variant; same as the table"
+            parts.append(figure_block("scores", lambda width: plot_scores(runs, metric, width_pixels=width), text))
+            parts.append(_score_section(runs, metric))
+        else:
+            parts.append("<h2>Values estimated from data</h2>")
+            source = (suite or {}).get("source") or runs["dataset"][0] or "DATASET"
+            command = f"assay evaluate {path} --dataset {source}"
+            parts.append(_value_section(runs, load_values(records[0].folder.parent), command))
     if not quality.is_empty():
         parts.append("<h2>The data</h2>")
         text = "Quality of every variant's dataset; same as the table"

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import unwrap
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,16 @@ __all__ = [
     "aggregate_mean",
     "aggregate_median",
     "aggregate_optimality_gap",
+    "create_performance_profile",
     "get_interval_estimates",
+    "mean_score_profile",
     "no_interval_reason",
     "probability_of_improvement",
+    "run_score_profile",
 ]
+
+
+_DRAWS_IN_CACHE = 1 << 15  # numbers that are resampled at once
 
 
 def aggregate_mean(scores: np.ndarray) -> Any:
@@ -128,6 +135,60 @@ def difference_of_means(scores_x: np.ndarray, scores_y: np.ndarray) -> Any:
     return aggregate_mean(scores_x) - aggregate_mean(scores_y)
 
 
+def run_score_profile(scores: np.ndarray, thresholds: np.ndarray) -> Any:
+    """Return for each threshold the share of the runs of all tasks whose score is above it.
+
+    Agarwal et al. 2021, section 4.2, the "run score distribution". On tasks of one weight it estimates the probability that
+    a run on a task drawn at random beats the threshold.
+
+    Parameters
+    ----------
+    scores : array, shape (..., runs, tasks)
+    thresholds : array, shape (n,)
+
+    Returns
+    -------
+    array, shape (..., n)
+
+    Examples
+    --------
+    >>> run_score_profile(np.array([[10.0, 30.0], [20.0, 40.0]]), np.array([0.0, 20.0, 35.0])).tolist()
+    [1.0, 0.5, 0.25]
+    """
+    table = _table(scores)
+    return np.stack([np.mean(table > threshold, axis=(-2, -1)) for threshold in _thresholds(thresholds)], axis=-1)
+
+
+def mean_score_profile(scores: np.ndarray, thresholds: np.ndarray) -> Any:
+    """Return for each threshold the share of the tasks whose mean over runs is above it.
+
+    Agarwal et al. 2021, section 4.2, the "average score distribution": it hides the spread between runs.
+
+    Parameters
+    ----------
+    scores : array, shape (..., runs, tasks)
+    thresholds : array, shape (n,)
+
+    Returns
+    -------
+    array, shape (..., n)
+
+    Examples
+    --------
+    >>> mean_score_profile(np.array([[10.0, 30.0], [20.0, 40.0]]), np.array([0.0, 20.0, 40.0])).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    means = np.mean(_table(scores), axis=-2)
+    return np.stack([np.mean(means > threshold, axis=-1) for threshold in _thresholds(thresholds)], axis=-1)
+
+
+def _thresholds(thresholds: Any) -> np.ndarray:
+    array = np.asarray(thresholds, dtype=np.float64)
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise ConfigError("the thresholds have to be a list of finite numbers, with at least one of them")
+    return array
+
+
 _BATCHED: tuple[Any, ...] = (
     aggregate_mean,
     aggregate_median,
@@ -135,6 +196,8 @@ _BATCHED: tuple[Any, ...] = (
     aggregate_optimality_gap,
     probability_of_improvement,
     difference_of_means,
+    run_score_profile,
+    mean_score_profile,
 )
 
 
@@ -210,6 +273,8 @@ def get_interval_estimates(
     reps: int = 2000,
     confidence_interval_size: float = 0.95,
     random_state: int | np.random.Generator = 0,
+    *,
+    vectorized: bool = False,
 ) -> tuple[dict[Any, Any], dict[Any, np.ndarray]]:
     """Estimate a statistic and its stratified bootstrap interval for every entry of `score_dict`.
 
@@ -231,6 +296,8 @@ def get_interval_estimates(
         where it is simply the range of the three (each end of the range is drawn with probability 1/27 > 2.5 %).
     random_state : int or numpy.random.Generator
         Seed of the resampling; entries do not share draws.
+    vectorized : bool
+        Whether `func` takes arrays with a leading axis of replicates, as Assay's own aggregates do.
 
     Returns
     -------
@@ -269,9 +336,66 @@ def get_interval_estimates(
             raise ConfigError(f"the scores of {name!r} hold {reason}")
         estimates[name] = func(*arrays)
         if reason is None:
-            batched = (func.func if isinstance(func, partial) else func) in _BATCHED
-            replicates = bootstrap(arrays, func, reps, generator, one_by_one=not batched)
+            batched = vectorized or unwrap(func.func if isinstance(func, partial) else func) in _BATCHED
+            if batched and len(arrays) == 1:
+                replicates = _replicates(arrays[0], func, reps, generator)
+            else:
+                replicates = bootstrap(arrays, func, reps, generator, one_by_one=not batched)
             intervals[name] = percentile_interval(replicates, tail, 1 - tail)
         else:
             intervals[name] = np.full((2, *np.shape(estimates[name])), np.nan)
     return estimates, intervals
+
+
+def _replicates(scores: np.ndarray, func: Callable[..., Any], reps: int, generator: np.random.Generator) -> np.ndarray:
+    """Return what `bootstrap` does, with the same draws, a few replicates at a time so that they stay in the cache."""
+    runs, tasks = scores.shape
+    flat, columns = np.ascontiguousarray(scores).ravel(), np.arange(tasks)
+    at_a_time = max(1, _DRAWS_IN_CACHE // scores.size)
+    found = []
+    for start in range(0, reps, at_a_time):
+        chosen = generator.integers(0, runs, (min(at_a_time, reps - start), runs, tasks))
+        chosen *= tasks
+        chosen += columns
+        found.append(np.asarray(func(flat.take(chosen, mode="clip"))))
+    return np.concatenate(found)
+
+
+def create_performance_profile(
+    score_dict: Mapping[Any, Any],
+    tau_list: Any,
+    use_score_distribution: bool = True,
+    method: str = "percentile",
+    reps: int = 2000,
+    confidence_interval_size: float = 0.95,
+    random_state: int | np.random.Generator = 0,
+) -> tuple[dict[Any, Any], dict[Any, np.ndarray]]:
+    """Estimate the performance profile of every entry of `score_dict`, with point-wise stratified bootstrap intervals.
+
+    Parameters
+    ----------
+    score_dict : mapping
+        Name to scores of shape (runs, tasks).
+    tau_list : array, shape (n,)
+        Thresholds, on the scale of the scores.
+    use_score_distribution : bool
+        `run_score_profile`, else `mean_score_profile`.
+    method, reps, confidence_interval_size, random_state
+        As for `get_interval_estimates`.
+
+    Returns
+    -------
+    profiles : dict
+        Name to array of shape (n,).
+    intervals : dict
+        Name to array of shape (2, n); they hold at each threshold by itself, not for the whole curve.
+
+    Examples
+    --------
+    >>> profiles, _ = create_performance_profile({"IQL": np.array([[50.0], [60.0]])}, [40.0, 55.0])
+    >>> profiles["IQL"].tolist()
+    [1.0, 0.5]
+    """
+    profile = run_score_profile if use_score_distribution else mean_score_profile
+    at_thresholds = partial(profile, thresholds=_thresholds(tau_list))
+    return get_interval_estimates(score_dict, at_thresholds, method, reps, confidence_interval_size, random_state)

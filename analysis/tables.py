@@ -15,7 +15,7 @@ import polars as pl
 from assay.analysis.statistics import aggregate_mean, difference_of_means, get_interval_estimates, no_interval_reason
 from assay.datasets.errors import ConfigError
 
-__all__ = ["change_table", "clean_variant", "format_interval", "pivot", "score_table"]
+__all__ = ["change_table", "clean_variant", "format_interval", "pivot", "range_text", "score_table"]
 
 _BEHAVIOUR = {"score": "behaviour_score", "best_score": "behaviour_score", "return_mean": "behaviour_return"}
 
@@ -89,6 +89,13 @@ def _mean(column: pl.Series) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
+def _fewest_episodes(group: pl.DataFrame, metric: str) -> int | None:
+    if "episodes" not in group.columns:
+        return None
+    fewest: Any = group.filter(pl.col(metric).is_not_null())["episodes"].min()
+    return None if fewest is None else int(fewest)
+
+
 def _interval(scores: np.ndarray, confidence: float, reps: int, seed: int) -> tuple[float | None, float | None, Any]:
     reason = no_interval_reason(scores)
     if reason is not None:
@@ -127,8 +134,9 @@ def score_table(
     Returns
     -------
     polars.DataFrame
-        The `rows`, variant, runs (listed), seeds (with a score), mean, low, high (null with fewer than two seeds, and
-        `no_interval` says why), behaviour (the dataset's own mean on the same scale, null where there is none).
+        The `rows`, variant, runs (listed), seeds (with a score), episodes (of the final evaluation of each seed; the fewest
+        where they differ), mean, low, high (null with fewer than two seeds, and `no_interval` says why), behaviour (the
+        dataset's own mean on the same scale, null where there is none).
 
     Raises
     ------
@@ -149,6 +157,7 @@ def score_table(
         **{name: runs.schema[name] for name in [*rows, "variant"]},
         "runs": pl.Int64,
         "seeds": pl.Int64,
+        "episodes": pl.Int64,
         "mean": pl.Float64,
         "low": pl.Float64,
         "high": pl.Float64,
@@ -165,6 +174,7 @@ def score_table(
                 **names,
                 "runs": group.height,
                 "seeds": len(scores),
+                "episodes": _fewest_episodes(group, metric),
                 "mean": float(aggregate_mean(scores)) if len(scores) else None,
                 "low": low,
                 "high": high,
@@ -197,7 +207,7 @@ def change_table(
     Returns
     -------
     polars.DataFrame
-        The `rows`, variant, seeds (the smaller of both sides), clean (its mean), mean, change = mean - clean with low
+        The `rows`, variant, seeds and episodes (the smaller of both sides), clean (its mean), mean, change = mean - clean with low
         and high (bootstrap over the seeds of both sides, independently), percent = 100 change / clean (null unless the
         clean mean is positive) and verdict: "lower" or "higher" where there are three seeds or more on both sides and
         the two intervals of `score_table` do not overlap, otherwise "no clear difference", "too few seeds" or
@@ -228,7 +238,8 @@ def change_table(
     for row in scores.filter(pl.col("variant") != name).iter_rows(named=True):
         keys = [pl.col(key).eq_missing(pl.lit(row[key])) for key in rows]
         reference = scores.filter(pl.col("variant") == name, *keys).to_dicts()
-        base: dict[str, Any] = reference[0] if reference else {"mean": None, "low": None, "high": None, "seeds": 0}
+        absent = {"mean": None, "low": None, "high": None, "seeds": 0, "episodes": None}
+        base: dict[str, Any] = reference[0] if reference else absent
         change = low = high = None
         if row["mean"] is not None and base["mean"] is not None:
             change = row["mean"] - base["mean"]
@@ -249,6 +260,9 @@ def change_table(
             {
                 **{key: row[key] for key in [*rows, "variant"]},
                 "seeds": min(row["seeds"], base["seeds"]),
+                "episodes": min(
+                    (count for count in (row["episodes"], base["episodes"]) if count is not None), default=None
+                ),
                 "clean": base["mean"],
                 "mean": row["mean"],
                 "change": change,
@@ -258,7 +272,10 @@ def change_table(
                 "verdict": verdict(row, base),
             }
         )
-    schema: dict[str, Any] = {key: runs.schema[key] for key in [*rows, "variant"]} | {"seeds": pl.Int64}
+    schema: dict[str, Any] = {key: runs.schema[key] for key in [*rows, "variant"]} | {
+        "seeds": pl.Int64,
+        "episodes": pl.Int64,
+    }
     schema |= dict.fromkeys(("clean", "mean", "change", "low", "high", "percent"), pl.Float64) | {"verdict": pl.String}
     return pl.DataFrame(table, schema=schema)
 
@@ -308,19 +325,20 @@ def pivot(
     digits : int
         Decimals.
     behaviour : bool
-        Whether to add the dataset's own mean as the last column; needs `index="variant"`.
+        Whether to add the dataset's own mean as a column; needs `index="variant"`.
 
     Returns
     -------
     polars.DataFrame
-        Cells are `mean [low, high]`, or the mean alone with fewer than two seeds, or a dash without a score.
+        Cells are `mean [low, high]`, or the mean alone with fewer than two seeds, or a dash without a score. The last columns
+        are the seeds of the row's cells, and the episodes of each seed where they are known: a number, or the range.
 
     Examples
     --------
     >>> runs = pl.DataFrame({"algorithm": ["bc", "bc", "iql"], "variant": "clean", "seed": [0, 1, 0],
     ...                      "score": [40.0, 50.0, 48.0], "behaviour_score": 43.0})
     >>> pivot(score_table(runs)).row(0, named=True)
-    {'variant': 'clean', 'bc': '45.0 [40.0, 50.0]', 'iql': '48.0', 'behaviour': '43.0'}
+    {'variant': 'clean', 'bc': '45.0 [40.0, 50.0]', 'iql': '48.0', 'behaviour': '43.0', 'seeds': '1–2'}
     """
     _need(table, [index, columns, "mean", "low", "high"])
     if table.select(index, columns).is_duplicated().any():
@@ -338,4 +356,22 @@ def pivot(
         means = {row: _mean(table.filter(pl.col(index) == row)["behaviour"]) for row in rows}
         if any(value is not None for value in means.values()):
             text["behaviour"] = [format_interval(means[row], None, None, digits) for row in rows]
+    for name in ("seeds", "episodes"):
+        if name in table.columns and name not in text and table[name].is_not_null().any():
+            scored = table.filter(pl.col("mean").is_not_null())
+            text[name] = [range_text(scored.filter(pl.col(index) == row)[name]) for row in rows]
     return pl.DataFrame(text)
+
+
+def range_text(counts: pl.Series) -> str:
+    """Write counts as one number, or as a range where they differ.
+
+    Examples
+    --------
+    >>> range_text(pl.Series([3, 5, 3])), range_text(pl.Series([10, 10])), range_text(pl.Series([], dtype=pl.Int64))
+    ('3–5', '10', '–')
+    """
+    known = counts.drop_nulls().unique().sort().to_list()
+    if not known:
+        return "–"
+    return str(known[0]) if len(known) == 1 else f"{known[0]}–{known[-1]}"

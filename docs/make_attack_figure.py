@@ -21,7 +21,7 @@ ELEMENTS = ("observations", "actions", "rewards", "dynamics")
 
 def main(folders: list[str]) -> None:
     """Write one PNG file per dataset, named after it, and print the table in Markdown."""
-    runs = pl.concat([load_runs(folder) for folder in folders])
+    runs = load_runs(folders)
     print("| data | element | clean | random | adversarial |\n|---|---|---|---|---|")
     for (dataset,), some in runs.group_by("dataset", maintain_order=True):
         # a suite of several sources puts their labels before the names of its variants

@@ -35,6 +35,8 @@ WRITERS = {
     "train": "train data --algorithm bc --set hidden=[4] --steps 2 --episodes 0 --runs OUT",
     "run": "run suite.yaml --runs OUT",
     "report": "report runs -o OUT",
+    "table": "table runs --metric seconds -o OUT",
+    "bibliography": "table runs --metric seconds --bibtex OUT",
     "trim": "datasets trim moving -o OUT",
     "drop": "datasets drop data --episode 0 -o OUT",
     "cut": "datasets cut moving --gap 10 -o OUT",
@@ -59,6 +61,7 @@ READERS = {
     "apply": "apply IN corruption.random element=rewards -o new",
     "run": "run IN",
     "report": "report IN",
+    "table": "table IN",
     "evaluate": "evaluate IN --dataset data",
     "import": "metrics data --import IN",
     "collect": "datasets collect IN.json -o new",
@@ -237,7 +240,18 @@ def test_a_full_disk_is_one_line_with_the_path_and_leaves_nothing(prepared, tmp_
     # Those that train have answers of their own, and the others' files are smaller than the larger limit.
     left = {"metrics", "train", "run", "train a policy"}
     left |= (
-        {"trim", "drop", "cut", "split", "relabel progress", "progress export", "validate to JSON", "validate to JUnit"}
+        {
+            "table",
+            "bibliography",
+            "trim",
+            "drop",
+            "cut",
+            "split",
+            "relabel progress",
+            "progress export",
+            "validate to JSON",
+            "validate to JUnit",
+        }
         if limit > 1000
         else set()
     )

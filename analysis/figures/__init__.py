@@ -1,6 +1,7 @@
 """Figures of runs and datasets, one file per family.
 
-Every function returns a `matplotlib.figure.Figure`; none adds a figure to pyplot or changes a setting of matplotlib.
+Every function returns a `matplotlib.figure.Figure`, or the Axes where there is one panel (`axes.figure` is the figure); none adds
+a figure to pyplot or changes a setting of matplotlib.
 Seaborn draws points, bars, lines and histograms; positions of text and panels are given in pixels (`layout`), because a
 figure is drawn for the width at which it is shown.
 """
@@ -10,15 +11,19 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from assay.analysis.figures.cost import plot_cost
 from assay.analysis.figures.curves import plot_curves
 from assay.analysis.figures.dataset_view import DatasetView, Plane
+from assay.analysis.figures.efficiency import plot_sample_efficiency, plot_tuning_curve
 from assay.analysis.figures.episodes import plot_episodes
 from assay.analysis.figures.frames import plot_frames
 from assay.analysis.figures.layout import LINE_HEIGHT, axes_at, canvas, line_count, wrapped, write_text
 from assay.analysis.figures.marginals import plot_marginals
+from assay.analysis.figures.profiles import plot_performance_profiles
 from assay.analysis.figures.projection import plot_projection
 from assay.analysis.figures.quality import plot_quality
 from assay.analysis.figures.quality_plane import quality_plane
+from assay.analysis.figures.return_histograms import plot_return_histograms
 from assay.analysis.figures.scores import plot_scores
 from assay.analysis.figures.style import (
     FONT_POINTS,
@@ -54,14 +59,19 @@ __all__ = [
     "distinct_variants",
     "line_count",
     "number_text",
+    "plot_cost",
     "plot_curves",
     "plot_episodes",
     "plot_frames",
     "plot_marginals",
+    "plot_performance_profiles",
     "plot_projection",
     "plot_quality",
+    "plot_return_histograms",
+    "plot_sample_efficiency",
     "plot_scores",
     "plot_trajectories",
+    "plot_tuning_curve",
     "quality_plane",
     "thousands",
     "variants_in_order",

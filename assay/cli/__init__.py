@@ -33,6 +33,7 @@ for _name in (
     "metrics",
     "training",
     "suites",
+    "table",
 ):
     import_module(f"assay.cli.{_name}")
 

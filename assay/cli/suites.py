@@ -14,9 +14,10 @@ from assay.cli.application import command
 from assay.cli.console import escape, number, out, training_display
 from assay.cli.options import Loggers, Output, Training, TypedOptions
 from assay.cli.training import check_runs
+from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
-    from assay.baselines import Run, TrainingPlan
+    from assay.baselines import Run, Suite, TrainingPlan
 
 __all__: list[str] = []
 
@@ -27,6 +28,7 @@ def run(
     *,
     budget: str = "small",
     runs: Path | None = None,
+    episodes: int | None = None,
     log: Loggers = [],  # noqa: B006
     training: Training = TypedOptions(),  # noqa: B008  (frozen)
     dry_run: bool = False,
@@ -41,6 +43,8 @@ def run(
         suite: YAML file.
         budget: One of the suite's budgets, such as smoke, small or paper.
         runs: Folder for the results; default runs/SUITE-BUDGET.
+        episodes: Episodes of each evaluation, instead of the budget's; 0 trains without an environment, as
+            `evaluation: null` in the suite does.
         log: Also log to tensorboard or wandb; may be given several times.
         training: Where and how to train.
         dry_run: Only print jobs, populations, memory and an estimate of the time, from a short timing here.
@@ -49,7 +53,7 @@ def run(
     from assay.baselines.training.logging import logger_named
     from assay.metrics import assess
 
-    loaded, options = Suite.from_yaml(suite), training.checked()
+    loaded, options = with_episodes(Suite.from_yaml(suite), budget, episodes), training.checked()
     root = loaded.folder(budget, runs)
     if dry_run:
         print_plan(
@@ -68,7 +72,7 @@ def run(
             preparing=lambda variant, done, total: draw(f"preparing {variant}", done, total),
             loggers=[logger_named(item) for item in log],
             options=options,
-            command=f"assay run {suite} --budget {budget}",
+            command=f"assay run {suite} --budget {budget}" + ("" if episodes is None else f" --episodes {episodes}"),
         )
     print_scores(root, finished)
     out.print(f"results in {root}; `assay report {root}` makes a page of them", soft_wrap=True)
@@ -90,6 +94,21 @@ def report(runs: Annotated[Positional[Path], arg(metavar="RUNS")], *, output: Ou
     print_scores(runs)
     written = write_report(runs, output)
     out.print(f"report: {written.resolve()}", soft_wrap=True)
+
+
+def with_episodes(suite: Suite, budget: str, episodes: int | None) -> Suite:
+    """Return the suite with so many episodes in this budget: as it says for None, without an environment for 0."""
+    if episodes is None:
+        return suite
+    if episodes < 0:
+        raise ConfigError(f"--episodes {episodes}: it has to be 0 or more")
+    from assay.baselines import Evaluation
+
+    if episodes == 0:
+        return suite.model_copy(update={"evaluation": None})
+    changed = suite.budget(budget).model_copy(update={"episodes": episodes})
+    evaluation = suite.evaluation if suite.evaluation is not None else Evaluation()
+    return suite.model_copy(update={"budgets": {**suite.budgets, budget: changed}, "evaluation": evaluation})
 
 
 def print_plan(plan: TrainingPlan, source: str) -> None:
@@ -140,14 +159,32 @@ def print_scores(folder: Path, runs: list[Run] | None = None) -> None:
     found = load_runs(folder)
     if runs is not None:
         found = found.filter(found["path"].is_in([os.fspath(item) for item in runs]))
+    if "evaluation/episodes" not in found.columns and found.height:
+        source = found["dataset"][0] or "DATASET"
+        out.print(
+            f"{found.height} runs without an environment, so there are no scores; `assay evaluate {folder} --dataset {source}` "
+            "estimates from data which algorithm fits",
+            soft_wrap=True,
+        )
+        return
     scores = score_table(found, rows=["label", "dataset"])
     several = scores.select("label", "variant").is_duplicated().any()  # datasets of one name, as of two suites
-    columns = ("algorithm", *(["dataset"] if several else []), "variant", "seeds", "score", "95% interval", "data")
+    columns = (
+        "algorithm",
+        *(["dataset"] if several else []),
+        "variant",
+        "seeds",
+        "episodes",
+        "score",
+        "95% interval",
+        "data",
+    )
     table = Table(*columns, title=f"Final scores, {folder}")
     for row in scores.iter_rows(named=True):
         interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
         behaviour = "" if row["behaviour"] is None else number(row["behaviour"])
         mean = "" if row["mean"] is None else number(row["mean"])
         names = [row["label"], *([row["dataset"]] if several else []), row["variant"]]
-        table.add_row(*names, str(row["seeds"]), mean, interval, behaviour)
+        episodes = "" if row["episodes"] is None else str(row["episodes"])
+        table.add_row(*names, str(row["seeds"]), episodes, mean, interval, behaviour)
     out.print(table)

@@ -18,6 +18,8 @@ from assay.datasets.errors import AssayError, ConfigError
 from assay.datasets.registry import check_seed
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from assay.baselines import Run
 
 __all__ = ["check_runs"]
@@ -101,8 +103,11 @@ def evaluate(
     device: str = "cpu",
     precision: Precision = "highest",
     seed: int = 0,
+    save: bool = True,
 ) -> None:
     """Estimate what finished runs are worth from a dataset alone, without an environment: a ranking, not scores.
+
+    The estimates are kept beside the runs (off_policy.parquet), and reports of runs without returns show them.
 
     Example: assay evaluate runs/mine --dataset hopper/medium-replay
 
@@ -115,15 +120,23 @@ def evaluate(
         precision: Of matrix products; medium (bfloat16 operands) is nearly twice as fast on recent CPUs, bf16 keeps
             activations in bfloat16 too.
         seed: Of the critics' weights, the batches and the bootstrap.
+        save: Keep the estimates beside the runs.
     """
-    from assay.analysis import load_runs
+    import polars as pl
+
+    from assay.analysis import load_runs, rank_stability, save_values
+    from assay.analysis.values import refuse_other_values
     from assay.baselines import Run, fitted_q_evaluation
 
     check_seed(seed)
-    finished = load_runs(runs).filter(status="finished")["path"]
+    known = load_runs(runs, where=pl.col("status") == "finished")
+    finished = known["path"]
     if not len(finished):
         raise ConfigError(f"{runs} holds no finished run")
     data = load(dataset)
+    folder = Path(finished[0]).parent
+    if save:
+        refuse_other_values(folder, data.fingerprint, discount)
     with drawing() as draw:
         found = fitted_q_evaluation(
             [Run(path) for path in finished],
@@ -135,6 +148,9 @@ def evaluate(
             seed=seed,
             progress=lambda done, total: draw("fitted Q evaluation", done, total),
         )
+    found = found.drop("label", "variant").join(
+        known.select("run", "label", "variant"), on="run", maintain_order="left"
+    )
     title = f"Discounted value of the initial states ({discount:g}), from {dataset}"
     table = Table("algorithm", "variant", "seed", "method", "value", "95% interval", title=title)
     for row in found.sort("method", "estimate", descending=[False, True], nulls_last=True).iter_rows(named=True):
@@ -143,6 +159,25 @@ def evaluate(
             value, interval = number(row["estimate"]), f"{number(row['low'])} to {number(row['high'])}"
         table.add_row(row["label"], row["variant"], str(row["seed"]), row["method"], value, interval)
     out.print(table)
+    print_stability(rank_stability(found))
+    if save:
+        said = {"dataset": data.name, "fingerprint": data.fingerprint}
+        file = save_values(folder, found, **said, discount=discount, updates=steps)
+        out.print(f"estimates kept in {file}; `assay report {folder}` shows them", soft_wrap=True)
+
+
+def print_stability(stability: pl.DataFrame) -> None:
+    """Print whether the estimates order the algorithms alike from seed to seed, where there is an order."""
+    table = Table(
+        "variant", "method", "first", "first in seeds", "agreement", "algorithms", "seeds", title="Rankings over seeds"
+    )
+    for row in stability.filter(stability["candidates"] > 1).iter_rows(named=True):
+        share = "" if row["first_share"] is None else f"{row['first_share']:.0%}"
+        agreement = "" if row["agreement"] is None else f"{row['agreement']:.2f}"
+        counts = str(row["candidates"]), str(row["seeds"])
+        table.add_row(row["variant"], row["method"], row["first"], share, agreement, *counts)
+    if table.row_count:
+        out.print(table)
 
 
 def print_runs(runs: list[Run]) -> None:

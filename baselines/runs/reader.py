@@ -42,7 +42,9 @@ __all__ = [
     "read_runs",
     "read_suite",
     "read_table",
+    "run_folders",
     "suite_label",
+    "suite_order",
 ]
 
 
@@ -368,6 +370,36 @@ def read_quality(folder: str | os.PathLike[str]) -> pl.DataFrame:
     return empty_table(QUALITY) if expected is None else read_table(file, QUALITY, str(expected))
 
 
+def run_folders(folder: str | os.PathLike[str]) -> list[Path]:
+    """List the run folders in a folder of runs by name, or the folder itself where it is a run; nothing is read.
+
+    Raises
+    ------
+    FormatError
+        If there is no such folder, it holds nothing that Assay wrote, or a run has lost its run.json.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FormatError(f"{root} is not a folder; pass the folder that the runs were written to, such as runs/name")
+    if (root / DESCRIPTION).exists():
+        return [root]
+    found = []
+    for child in sorted(root.iterdir()):
+        if child.name.startswith(".") or not child.is_dir():  # hidden ones are being written
+            continue
+        if (child / DESCRIPTION).exists():
+            found.append(child)
+        elif looks_like_run(child):
+            raise FormatError(
+                f"{child / DESCRIPTION} is missing, though the folder looks like a run; remove the folder and run again"
+            )
+    if not found and read_suite(root) is None:
+        raise FormatError(
+            f"{root} holds no run folder and no suite.json; pass the folder that the runs were written to"
+        )
+    return found
+
+
 def read_runs(folder: str | os.PathLike[str]) -> list[StoredRun]:
     """Read every run.json below a folder of runs (or of one run), in the suite's order.
 
@@ -378,27 +410,7 @@ def read_runs(folder: str | os.PathLike[str]) -> list[StoredRun]:
     DatasetIntegrityError
         If a file is damaged.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise FormatError(f"{root} is not a folder; pass the folder that the runs were written to, such as runs/name")
-    if (root / DESCRIPTION).exists():
-        return [StoredRun(root)]
-    runs = []
-    for child in sorted(root.iterdir()):
-        if child.name.startswith(".") or not child.is_dir():  # hidden ones are being written
-            continue
-        if (child / DESCRIPTION).exists():
-            runs.append(StoredRun(child))
-        elif looks_like_run(child):
-            raise FormatError(
-                f"{child / DESCRIPTION} is missing, though the folder looks like a run; remove the folder and run again"
-            )
-    suite = read_suite(root)
-    if not runs and suite is None:
-        raise FormatError(
-            f"{root} holds no run folder and no suite.json; pass the folder that the runs were written to"
-        )
-    return sorted(runs, key=_order(suite or {}))
+    return sorted(map(StoredRun, run_folders(folder)), key=suite_order(folder))
 
 
 def suite_label(run: StoredRun, algorithms: Container[str]) -> str:
@@ -406,7 +418,9 @@ def suite_label(run: StoredRun, algorithms: Container[str]) -> str:
     return run.label if run.label in algorithms else str(run.job["algorithm"])
 
 
-def _order(suite: Mapping[str, Any]) -> Callable[[StoredRun], tuple[Any, ...]]:
+def suite_order(folder: str | os.PathLike[str]) -> Callable[[StoredRun], tuple[Any, ...]]:
+    """Return the key that sorts the runs of a folder as its suite lists them, else by name, untouched data first."""
+    suite = read_suite(folder) or {}
     algorithms = {name: place for place, name in enumerate(suite.get("algorithms", []))}
     variants = {name: place for place, name in enumerate(suite.get("variants", []))}
 

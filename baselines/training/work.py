@@ -83,8 +83,8 @@ class Work:
         if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
             raise ConfigError(
                 f"{self.job.label} does not say which environment it comes from: name it by Evaluation(environment=...), or "
-                "train without one by evaluation=None (`assay train`: --episodes 0; a suite: `evaluation: {environment: "
-                "Hopper-v5}`, or `evaluation: null`)"
+                "train without one by evaluation=None (`assay train` and `assay run`: --episodes 0; a suite: `evaluation: "
+                "{environment: Hopper-v5}`, or `evaluation: null`)"
             )
 
     def look_up(self) -> None:

@@ -180,3 +180,24 @@ def test_what_is_no_table_of_runs_and_tasks_is_refused_in_words(scores: object) 
 def test_ragged_counts_of_runs_are_told() -> None:
     with pytest.raises(ConfigError, match=r"rows have 3, 2 entries. Every task needs equally many runs"):
         get_interval_estimates({"IQL": [[1.0, 2.0, 3.0], [4.0, 5.0]]}, aggregate_mean)
+
+
+def test_replicates_made_in_the_cache_are_those_of_the_common_bootstrap() -> None:
+    from assay.analysis.statistics import _replicates
+    from assay.datasets.bootstrap import bootstrap
+
+    scores = draw((700, 3))  # 15 replicates at a time
+    common = bootstrap((scores,), aggregate_iqm, 40, np.random.default_rng(0))
+    assert np.array_equal(_replicates(scores, aggregate_iqm, 40, np.random.default_rng(0)), common)
+
+
+def test_the_public_aggregates_are_computed_for_all_replicates_at_once() -> None:
+    """The package's names are wrapped, so that wrong arguments are named, and are still known."""
+    import assay.analysis
+    from assay.analysis import statistics
+
+    for name in ("aggregate_iqm", "aggregate_mean", "aggregate_median", "aggregate_optimality_gap"):
+        with pytest.MonkeyPatch.context() as patch:  # what makes all at once is called
+            patch.setattr(statistics, "_replicates", lambda scores, func, reps, generator: np.full(reps, 7.0))
+            _, intervals = get_interval_estimates({"a": draw((3, 2))}, getattr(assay.analysis, name), reps=10)
+        assert intervals["a"].tolist() == [7.0, 7.0]

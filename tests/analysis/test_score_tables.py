@@ -123,10 +123,10 @@ def test_the_clean_variant_is_found_or_asked_for(shared_example: Path) -> None:
 
 def test_a_pivot_reads_as_mean_and_interval(shared_example: Path) -> None:
     text = pivot(score_table(load_runs(shared_example)))
-    assert text.columns == ["variant", "bc", "td3_bc", "behaviour"]
-    assert text.row(1) == ("random-rewards", "42.0 [39.0, 45.0]", "22.0 [20.0, 25.0]", "30.0")
+    assert text.columns == ["variant", "bc", "td3_bc", "behaviour", "seeds", "episodes"]
+    assert text.row(1) == ("random-rewards", "42.0 [39.0, 45.0]", "22.0 [20.0, 25.0]", "30.0", "3", "2")
     across = pivot(score_table(load_runs(shared_example)), "algorithm", "variant")
-    assert across.columns == ["algorithm", "clean", "random-rewards"]
+    assert across.columns == ["algorithm", "clean", "random-rewards", "seeds", "episodes"]
 
 
 def test_a_pivot_shows_a_dash_for_what_was_not_run_and_refuses_double_cells(shared_example: Path) -> None:
@@ -134,3 +134,13 @@ def test_a_pivot_shows_a_dash_for_what_was_not_run_and_refuses_double_cells(shar
     assert pivot(table[1:]).filter(variant="clean")["bc"].item() == "–"
     with pytest.raises(ConfigError, match="several rows"):
         pivot(pl.concat([table, table]))
+
+
+def test_every_table_says_how_many_seeds_and_episodes_the_fewest_where_they_differ(folder: Path, run: Make) -> None:
+    for seed in range(3):
+        run(folder, seed=seed, returns=(1580.0,) * (5 if seed else 4))
+        run(folder, variant="random-rewards", seed=seed, returns=(1580.0,) * 7)
+    runs = load_runs(folder)
+    assert score_table(runs).select("seeds", "episodes").rows() == [(3, 4), (3, 7)]
+    assert change_table(runs).select("seeds", "episodes").rows() == [(3, 4)]
+    assert pivot(score_table(runs), "algorithm", "variant").select("seeds", "episodes").rows() == [("3", "4–7")]
