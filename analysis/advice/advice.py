@@ -249,6 +249,8 @@ def advice_on(
     ConfigError
         If the radius is not positive.
     """
+    if not radius > 0:
+        raise ConfigError(f"radius={radius}: a distance on the plane of TQ and SACo has to be above 0")
     of_kind = evidence.filter(pl.col("actions") == actions)
     near, refusal = _nothing(of_kind), None
     if of_kind.is_empty():
@@ -261,8 +263,6 @@ def advice_on(
         near = near_evidence(of_kind, place.tq, place.saco, radius)
         if near.is_empty():
             refusal = _how_far(of_kind, place.tq, place.saco, radius)
-    if radius <= 0:
-        raise ConfigError(f"radius={radius}: a distance on the plane of TQ and SACo has to be above 0")
     warnings = () if refusal else _stretches(place, of_kind, near, environment, radius)
     return Advice(name, place, compare_algorithms(near), findings, near, warnings, refusal)
 
