@@ -58,7 +58,7 @@ class Place:
         return f"TQ {tq}{between if self.tq is not None else ''}, SACo {saco}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Advice:
     """What to train on a dataset, with the evidence.
 
@@ -105,6 +105,9 @@ class Advice:
         if row["low"] is None:
             return f"{text} So few datasets allow no interval."
         return text + (f" Not shown to be worse: {', '.join(as_good)}." if as_good else "")
+
+    def __repr__(self) -> str:
+        return f"<Advice on {self.name}: {self.advised or 'refused'}>"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.table import Table

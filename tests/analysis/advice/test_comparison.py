@@ -183,6 +183,7 @@ def test_the_page_and_the_terminal_show_the_table_the_findings_and_the_commands(
         assert label in text
         assert label in advice._repr_html_()
     assert advice.headline in page
+    assert repr(advice) == "<Advice on mine: BC>"
     assert page.count("assay run hand.yaml") == 3  # one per near dataset
     with pytest.raises(ConfigError, match="exists already"):
         advice.write(tmp_path / "advice.html", overwrite=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -41,3 +43,13 @@ def test_only_the_sources_of_a_budget_need_their_references():
     with_less = {**PLAIN, "budgets": {"less": {"steps": 1, "only": {"sources": ["one random"]}}}}
     with pytest.raises(UnknownNameError, match="one replay"):
         Suite.from_plain(with_less)
+
+
+def test_the_budgets_of_the_study_are_its_6750_runs_each_measured_against_the_replay_of_its_run():
+    suite = Suite.from_yaml(Path(__file__).parents[3] / "suites" / "dataset-perspective.yaml")
+    parts = [suite.part_of(suite.budget(name)) for name in ("paper", "paper-minatar")]
+    assert sum(len(part.sources) * len(part.algorithms) * len(part.seeds) for part in parts) == 6_750
+    for label, path in (item for part in parts for item in part.sources.items()):
+        environment, run, scheme = label.split(" ")
+        assert path == f"runs/perspective/{environment}/{run}/{scheme}"
+        assert suite.quality.reference_of(label) == f"{environment} {run} replay"
