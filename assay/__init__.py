@@ -7,7 +7,7 @@ Examples
 --------
 >>> import assay
 >>> sorted(name for name in assay.__all__ if name.islower())
-['concatenate', 'from_minari', 'load', 'replay', 'save']
+['advise', 'concatenate', 'from_minari', 'load', 'replay', 'save']
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from assay.moved import install
 
 __version__ = "0.1.0"
 
-__all__ = ["AssayError", "Dataset", "Recipe", "concatenate", "from_minari", "load", "replay", "save"]
+__all__ = ["AssayError", "Dataset", "Recipe", "advise", "concatenate", "from_minari", "load", "replay", "save"]
 
 if TYPE_CHECKING:
+    from assay.advising import advise
     from assay.datasets.dataset import Dataset, concatenate
     from assay.datasets.errors import AssayError
     from assay.datasets.history import replay
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOME_OF = {
     "AssayError": "assay.datasets.errors",
     "Dataset": "assay.datasets.dataset",
+    "advise": "assay.advising",
     "concatenate": "assay.datasets.dataset",
     "from_minari": "assay.datasets.minari_exchange",
     "load": "assay.datasets.loading",

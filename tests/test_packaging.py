@@ -79,7 +79,7 @@ def test_the_wheel_holds_every_room_and_its_data_and_no_tests(built):
     for file in ROOT.glob("*/**/*"):
         room = file.relative_to(ROOT).parts[0]
         is_room = (ROOT / "assay" / room).is_symlink()
-        if is_room and file.suffix in (".py", ".json", ".html", ".css") and "__pycache__" not in file.parts:
+        if is_room and file.suffix in (".py", ".json", ".html", ".css", ".parquet") and "__pycache__" not in file.parts:
             assert f"assay/{file.relative_to(ROOT)}" in names
     assert not [name for name in names if name.startswith(("tests/", "datasets/", "benchmarks/"))]
 

@@ -31,6 +31,7 @@ for _name in (
     "reweighting",
     "rewards",
     "metrics",
+    "advise",
     "training",
     "suites",
     "table",
@@ -46,7 +47,8 @@ After any command, `--import FILE.py` brings algorithms, transforms, metrics and
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line.
 
-    Exit status 0 on success, 1 on an error (one line on the standard error stream), 2 on misuse, 130 when interrupted.
+    Exit status 0 on success, 1 on an error (one line on the standard error stream), 2 on misuse, 130 when interrupted; `advise` ends with 3
+    where nothing measured is near.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ from assay.datasets.collection.policy_returns import episode_returns
 from assay.datasets.collection.schemes import MIXED_SHARES, NOISY_EPSILON
 from assay.datasets.dataset import Dataset, concatenate
 from assay.datasets.environments.pool import EnvironmentPool
-from assay.datasets.errors import UnknownNameError
+from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
 from assay.datasets.formats import writer_named
 from assay.datasets.info import ReferenceScores
 from assay.datasets.loading import collect_entry, collect_policy
@@ -148,6 +148,11 @@ def make_perspective_data(
     -------
     Path
         Of ``returns.json``.
+
+    Raises
+    ------
+    ConfigError
+        If there are datasets of another size in the folder.
     """
     plan = plan or PLANS[body]
     steps = steps or plan.steps
@@ -165,7 +170,13 @@ def make_perspective_data(
         "runs": {},
     }
     if path.exists():
-        content["runs"] = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["steps"] != steps:
+            raise ConfigError(
+                f"{output} holds datasets of {stored['steps']:,} steps, not {steps:,}: datasets of one study are of one size; "
+                "choose another output, or remove that folder"
+            )
+        content["runs"] = stored["runs"]
     if not missing:
         return path
     began = time.monotonic()
@@ -285,7 +296,12 @@ def main() -> None:
     for body in arguments.bodies:
         if body not in PLANS:
             parser.error(str(UnknownNameError("environment", body, PLANS)))
-        made = make_perspective_data(body, arguments.output, console.print, runs=arguments.runs, steps=arguments.steps)
+        try:
+            made = make_perspective_data(
+                body, arguments.output, console.print, runs=arguments.runs, steps=arguments.steps
+            )
+        except AssayError as error:
+            parser.exit(1, f"error: {error}\n")
         console.print(f"written to {made.parent}", soft_wrap=True)
 
 

@@ -43,6 +43,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -116,6 +117,13 @@ class Quality(BaseModel):
         100, ge=2
     )  # edges per column of the grid that SACo counts on; fewer where many columns saturate
     metrics: tuple[str, ...] = ("size", "returns", "quality", "state_actions", "corruption")  # or groups of them
+    # What SACo is relative to: patterns of labels of sources (fnmatch), each with the label of a source, such as
+    # {"hopper *": hopper replay}. A source that no pattern fits is measured against its own first variant.
+    references: dict[str, str] = {}
+
+    def reference_of(self, label: str) -> str | None:
+        """Return the label of the source that this one is measured against; None where that is itself."""
+        return next((found for pattern, found in self.references.items() if fnmatchcase(label, pattern)), None)
 
 
 class Suite(BaseModel):
@@ -218,7 +226,14 @@ class Suite(BaseModel):
                     raise UnknownNameError(key[:-1], label, given, f"({where}: only of a budget)")
             if chosen is not None:
                 parts[key] = {label: given[label] for label in chosen}
-        return self.model_copy(update=parts)
+        part = self.model_copy(update=parts)
+        for label in part.sources_by_label:
+            reference = self.quality.reference_of(label)
+            if reference is not None and reference not in part.sources_by_label:
+                raise UnknownNameError(
+                    "source", reference, part.sources_by_label, f"({where}: quality: reference of {label!r})"
+                )
+        return part
 
     def make_algorithms(
         self, budget: Budget, where: str = "suite", dataset: Dataset | None = None
@@ -515,8 +530,9 @@ def run_suite(
             )  # whatever the suite's jobs are given
             return train_victim(algorithm, source, steps=chosen.victim_steps, progress=report, options=here)
 
+        sources = suite.load_sources(chosen, _titled(collecting, draw, "collecting"))
         variants = suite.variants_of(
-            suite.load_sources(chosen, _titled(collecting, draw, "collecting")),
+            sources,
             find_victim,
             options.device,
             _titled(preparing, draw, "preparing"),
@@ -542,6 +558,11 @@ def run_suite(
             quality_hash = _write_quality(
                 root / QUALITY_FILE,
                 variants,
+                {
+                    id(source): sources[reference]
+                    for label, source in sources.items()
+                    if (reference := suite.quality.reference_of(label)) is not None
+                },
                 partial(measure, bins=suite.quality.bins, select=suite.quality.metrics),
                 draw,
             )
@@ -621,14 +642,18 @@ def plan_suite(
 
 
 def _write_quality(
-    file: Path, variants: Sequence[Variant], measure: Callable[[Dataset, Dataset], pl.DataFrame], draw: Draw | None
+    file: Path,
+    variants: Sequence[Variant],
+    references: dict[int, Dataset],
+    measure: Callable[[Dataset, Dataset], pl.DataFrame],
+    draw: Draw | None,
 ) -> str:
-    """Measure every variant, write the table, and return its hash."""
+    """Measure every variant against the reference of its source (by `id`), write the table, and return its hash."""
     import io
 
     import polars as pl
 
-    references: dict[int, Dataset] = {}  # the first variant of each source
+    references = dict(references)  # and the first variant of each source that is not in it
     tables = []
     for number, variant in enumerate(variants):
         if draw is not None:

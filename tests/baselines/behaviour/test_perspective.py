@@ -11,6 +11,7 @@ import pytest
 import assay
 from assay.baselines.behaviour.dqn import DQNConfig
 from assay.baselines.behaviour.perspective import PLANS, PerspectivePlan, make_perspective_data, run_seed, table_of
+from assay.datasets.errors import ConfigError
 
 STEPS = 300
 SCHEMES = ("random", "expert", "mixed", "noisy", "replay")
@@ -67,6 +68,11 @@ def test_what_is_there_is_not_made_again_and_the_table_says_what_was_changed(mad
     assert row.split("|")[1].strip() == "cartpole"
     assert row.split("|")[-2].strip() == "smaller networks"
     assert len(header.split("|")) == len(row.split("|"))
+
+
+def test_datasets_of_another_size_are_not_mixed_in(made: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds datasets of 300 steps, not 400"):
+        make_perspective_data("cartpole", made, lambda _: None, runs=3, steps=400)
 
 
 def test_the_plans_are_the_published_ones_or_say_what_was_changed() -> None:

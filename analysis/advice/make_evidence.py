@@ -1,0 +1,36 @@
+"""Make a table of evidence for `assay advise` from folders of a suite's runs.
+
+``python -m assay.analysis.advice.make_evidence runs/dataset-perspective-small --output analysis/advice/evidence.parquet`` makes the table that
+comes with Assay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+
+import polars as pl
+
+from assay.analysis.advice.evidence import evidence_of
+from assay.datasets.atomic import atomic_write
+
+__all__: list[str] = []
+
+
+def main() -> None:
+    """Write the evidence of the folders on the command line."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("folders", nargs="+", metavar="RUNS", help="folders of a suite's runs")
+    parser.add_argument("--actions", choices=("discrete", "continuous"), default="discrete")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
+    arguments = parser.parse_args()
+    table = pl.concat([evidence_of(folder, arguments.actions) for folder in arguments.folders])
+    content = io.BytesIO()
+    table.write_parquet(content, compression="zstd")
+    atomic_write(arguments.output, content.getvalue())
+    print(f"{arguments.output}: {table.height:,} runs on {table['dataset'].n_unique()} datasets")
+
+
+if __name__ == "__main__":
+    main()
