@@ -32,6 +32,10 @@ OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a 
     ("datasets/registry.py", "*"): "what can be extended registers itself in the packages that its registry names",
     ("datasets/plotting.py", "analysis"): "Dataset.plot opens the figures of the card when somebody draws",
     (
+        "augmentation/policies.py",
+        "baselines",
+    ): "a run folder, given as a policy, is opened by the room that writes them",
+    (
         "corruption/attacks/victim.py",
         "baselines",
     ): "a run folder, given as a victim, is opened by the room that writes them",
