@@ -7,7 +7,7 @@ Examples
 --------
 >>> import assay
 >>> sorted(name for name in assay.__all__ if name.islower())
-['concatenate', 'from_minari', 'load', 'replay', 'save']
+['concatenate', 'from_minari', 'load', 'replay', 'save', 'trial']
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from assay.moved import install
 
 __version__ = "0.1.0"
 
-__all__ = ["AssayError", "Dataset", "Recipe", "concatenate", "from_minari", "load", "replay", "save"]
+__all__ = ["AssayError", "Dataset", "Recipe", "concatenate", "from_minari", "load", "replay", "save", "trial"]
 
 if TYPE_CHECKING:
+    from assay.analysis.trials.trial import trial
     from assay.datasets.dataset import Dataset, concatenate
     from assay.datasets.errors import AssayError
     from assay.datasets.history import replay
@@ -37,6 +38,7 @@ _HOME_OF = {
     "save": "assay.datasets.loading",
     "Recipe": "assay.datasets.recipe",
     "replay": "assay.datasets.history",
+    "trial": "assay.analysis.trials.trial",
 }
 _ROOMS = ("analysis", "augmentation", "baselines", "corruption", "datasets", "metrics", "relabeling", "reweighting")
 

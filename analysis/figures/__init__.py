@@ -13,6 +13,7 @@ from typing import Any
 from assay.analysis.figures.curves import plot_curves
 from assay.analysis.figures.dataset_view import DatasetView, Plane
 from assay.analysis.figures.episodes import plot_episodes
+from assay.analysis.figures.forest import plot_forest
 from assay.analysis.figures.frames import plot_frames
 from assay.analysis.figures.layout import LINE_HEIGHT, axes_at, canvas, line_count, wrapped, write_text
 from assay.analysis.figures.marginals import plot_marginals
@@ -56,6 +57,7 @@ __all__ = [
     "number_text",
     "plot_curves",
     "plot_episodes",
+    "plot_forest",
     "plot_frames",
     "plot_marginals",
     "plot_projection",

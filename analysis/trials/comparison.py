@@ -263,10 +263,10 @@ def pooled(pairs: Mapping[Key, Pair]) -> Pair:
     Returns
     -------
     Pair
-        Of shape (seeds,). The standard deviation is that of the scores of both sides together. It does not change when the
-        scores of a seed are exchanged between the sides, so the sign-flip test stays exact. Divided by that of one side, differences
-        are no longer symmetric: with scores that collapse to 0 in a tenth of the runs, 16 seeds and two algorithms, a test at .05
-        was then wrong in 6 % of 10,000 simulations.
+        Of the shape of the pairs. The standard deviation is that of the seeds' scores of both sides together. It does not change
+        when the scores of a seed are exchanged between the sides, so the sign-flip test stays exact. Divided by that of one side,
+        differences are no longer symmetric: with scores that collapse to 0 in a tenth of the runs, 16 seeds and two algorithms, a
+        test at .05 was then wrong in 6 % of 10,000 simulations.
 
     Examples
     --------
@@ -275,8 +275,9 @@ def pooled(pairs: Mapping[Key, Pair]) -> Pair:
     [1.549, 1.549]
     """
     sides = []
-    for pair in (item.per_seed() for item in pairs.values()):
-        deviation = float(np.concatenate([pair.before, pair.after]).std(ddof=1))
+    for pair in pairs.values():
+        of_seeds = pair.per_seed()
+        deviation = float(np.concatenate([of_seeds.before, of_seeds.after]).std(ddof=1))
         sides.append(np.stack([pair.before, pair.after]) / (deviation or 1.0))
     before, after = np.mean(sides, axis=0)
     return Pair(before, after)

@@ -33,6 +33,7 @@ for _name in (
     "metrics",
     "training",
     "suites",
+    "trial",
 ):
     import_module(f"assay.cli.{_name}")
 
