@@ -244,11 +244,15 @@ def judge(pairs: Mapping[Key, Pair], rules: Rules, alpha: float | None = None) -
     level = rules.alpha if alpha is None else alpha
     p_values = {key: _p_value(pair, rules) for key, pair in pairs.items()}
     adjusted = _adjusted(pairs, p_values, rules)
+    undecided = sum(value > level for value in adjusted.values())
     found = {}
     for key, pair in pairs.items():
-        share = p_values[key] / adjusted[key] if adjusted[key] > 0 else 1.0
+        if rules.multiplicity == "holm" and adjusted[key] > level:
+            tested = level / undecided  # the step at which Holm stopped
+        else:
+            tested = level * min(1.0, p_values[key] / adjusted[key] if adjusted[key] > 0 else 1.0)
         of_equivalence = level if rules.multiplicity == "none" else level / len(pairs)
-        found[key] = _judged(pair, rules, p_values[key], adjusted[key], level * min(1.0, share), of_equivalence)
+        found[key] = _judged(pair, rules, p_values[key], adjusted[key], tested, of_equivalence)
     return found
 
 

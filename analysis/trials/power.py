@@ -7,11 +7,19 @@ A difference x of S seeds whose paired differences have the standard deviation s
 with quantiles of Student's t. The sd is itself an estimate: its chi-squared interval gives one for the smallest difference.
 Where start states are random, they leave an error that more seeds do not reduce: `sqrt(sd^2 / S + floor^2)` stands for
 `sd / sqrt(S)`.
+
+The sign-flip test of few seeds can reject few sign vectors only, and shows less than a t test: 6 seeds that all agree, and nothing
+else, are significant at .05. Where it rejects fewer than 16 of the vectors, the factor of sd is that of the test itself on normal
+differences. The test shows a shift x as soon as x exceeds minus the lower end of its interval, which is an order statistic of the
+means of all subsets of the differences (Hartigan 1969, "Using subsample values as typical values"); so the factor is the quantile
+`power` of that end's distribution, from seeded draws. Without it, 6 seeds would show the stated difference in 61 instead of 80 % of
+the trials.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,6 +29,9 @@ from assay.datasets.errors import ConfigError
 __all__ = ["predicted_power", "resampled_power", "seeds_needed", "smallest_difference"]
 
 _MOST_SEEDS = 1_000_000
+_FEW_VECTORS = 16  # that a test rejects; with more, Student's t is as good
+_NUMBERS = 5_000_000  # means of subsets, in all
+_DRAWS_AT_A_TIME = 100
 
 
 def smallest_difference(
@@ -55,7 +66,7 @@ def smallest_difference(
     _check(alpha, power)
     if seeds < 2 or smallest_p_value(seeds) > alpha:
         return math.inf, math.inf, math.inf
-    value, freedom = _quantiles(seeds, alpha, power) * _error(deviation, seeds, floor), seeds - 1
+    value, freedom = _factor(seeds, alpha, power) * _error(deviation, seeds, floor), seeds - 1
     low, high = (value * math.sqrt(freedom / float(chi2.ppf(share, freedom))) for share in (0.975, 0.025))
     return value, low, high
 
@@ -79,7 +90,7 @@ def seeds_needed(
     def enough(seeds: int) -> bool:
         if smallest_p_value(min(seeds, EXACT_UP_TO + 1)) > alpha:
             return False
-        return _quantiles(seeds, alpha, power) * _error(deviation, seeds, floor) <= difference
+        return _factor(seeds, alpha, power) * _error(deviation, seeds, floor) <= difference
 
     if not enough(_MOST_SEEDS):
         return None
@@ -92,6 +103,8 @@ def seeds_needed(
 
 def predicted_power(difference: float, deviation: float, seeds: int, alpha: float = 0.05) -> float:
     """Return the probability that a t test of so many pairs shows a difference, in its own direction.
+
+    The sign-flip test is as powerful from about 10 seeds on, and less with fewer; `resampled_power` asks the test itself.
 
     Parameters
     ----------
@@ -141,10 +154,28 @@ def resampled_power(
     return float(((sign_flip_test(drawn) <= alpha) & toward).mean())
 
 
-def _quantiles(seeds: int, alpha: float, power: float) -> float:
+@lru_cache(maxsize=512)
+def _factor(seeds: int, alpha: float, power: float) -> float:
+    """Return the smallest difference in standard errors of the mean difference."""
     from scipy.stats import t
 
+    if seeds <= EXACT_UP_TO:
+        rejected = math.floor(alpha * 2 ** (seeds - 1) * (1 + 1e-12))
+        if 1 <= rejected < _FEW_VECTORS:
+            return _factor_of_few(seeds, rejected, power)
     return float(t.isf(alpha / 2, seeds - 1) + t.ppf(power, seeds - 1))
+
+
+def _factor_of_few(seeds: int, rejected: int, power: float) -> float:
+    """Return it for a test that rejects so many of the 2^(seeds - 1) pairs of sign vectors."""
+    subsets = ((np.arange(1, 2**seeds)[:, None] >> np.arange(seeds)) & 1).astype(np.float64)
+    subsets /= subsets.sum(1, keepdims=True)
+    generator, ends = np.random.default_rng((0x70E5, seeds)), []
+    draws = min(20_000, max(1_000, _NUMBERS // len(subsets)))
+    for _ in range(0, draws, _DRAWS_AT_A_TIME):
+        means = subsets @ generator.normal(size=(seeds, _DRAWS_AT_A_TIME))
+        ends.append(np.partition(means, rejected - 1, axis=0)[rejected - 1])
+    return float(np.quantile(-np.concatenate(ends), power)) * math.sqrt(seeds)
 
 
 def _error(deviation: float, seeds: int, floor: float) -> float:

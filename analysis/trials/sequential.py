@@ -37,7 +37,7 @@ def spent_by(share: float, alpha: float = 0.05) -> float:
     return float(2 * norm.sf(norm.isf(alpha / 2) / math.sqrt(share)))
 
 
-def levels_of_looks(seeds: Sequence[int], alpha: float = 0.05) -> tuple[float, ...]:
+def levels_of_looks(seeds: Sequence[int], alpha: float = 0.05, comparisons: int = 1) -> tuple[float, ...]:
     """Return the level of each look.
 
     Parameters
@@ -45,11 +45,13 @@ def levels_of_looks(seeds: Sequence[int], alpha: float = 0.05) -> tuple[float, .
     seeds : sequence of int
         How many there are at each look, growing; the last one is the most that there can be.
     alpha : float
+    comparisons : int
+        That share the level of a look.
 
     Returns
     -------
     tuple of float
-        0 at a look with too few seeds to reject anything at its level. What it cannot use is left to the next one.
+        0 at a look, but the last, with too few seeds to reject anything at its level. What it cannot use is left to the next one.
 
     Raises
     ------
@@ -62,13 +64,13 @@ def levels_of_looks(seeds: Sequence[int], alpha: float = 0.05) -> tuple[float, .
     [0.0, 0.0, 0.0236, 0.0264]
     >>> levels_of_looks([16])
     (0.05,)
+    >>> [round(level, 4) for level in levels_of_looks([8, 12, 16], comparisons=60)]
+    [0.0, 0.0, 0.05]
     """
     if not seeds or seeds[0] < 1 or any(later <= earlier for earlier, later in pairwise(seeds)):
         raise ConfigError(f"the looks are after {list(seeds)} seeds; the numbers have to grow, from 1 at least")
-    levels, spent = [], 0.0
-    for count in seeds:
-        allowed = alpha if count == seeds[-1] else spent_by(count / seeds[-1], alpha)
-        level = allowed - spent
-        levels.append(level if smallest_p_value(count) <= level else 0.0)
-        spent += levels[-1]
-    return tuple(levels)
+    levels: list[float] = []
+    for count in seeds[:-1]:
+        level = spent_by(count / seeds[-1], alpha) - sum(levels)
+        levels.append(level if smallest_p_value(count) <= level / comparisons else 0.0)
+    return (*levels, alpha - sum(levels))

@@ -141,13 +141,14 @@ def trial(
     runner: Any = import_module("assay.baselines")
     named = _named_algorithms(algorithms, runner)
     every = _seeds(seeds)
-    looks = _looks(len(every), look_every, alpha)
     evaluation = runner.Evaluation() if evaluation is None else evaluation
     sides = _sides(before, after, vary)
+    comparisons = 1 if multiplicity == "none" else len(named) * (len(sides) - 1)
+    looks = _looks(len(every), look_every, alpha, comparisons)
     _check(sides, evaluation, every[0])
     found, done = _Found(sides, named, rules), 0
     read: dict[tuple[str, str], list[StoredRun]] = {}
-    for count, level in zip(looks, levels_of_looks(looks, alpha)):
+    for count, level in zip(looks, levels_of_looks(looks, alpha, comparisons)):
         data = {(side.name, seed): side.make(seed) for side in found.open_sides for seed in every[done:count]}
         cells = [(name, side.name, seed) for name, side in found.open_cells for seed in every[done:count]]
         jobs = [
@@ -267,14 +268,14 @@ def _seeds(given: int | Sequence[int]) -> list[int]:
     return [check_seed(seed) for seed in seeds]
 
 
-def _looks(total: int, every: int | None, alpha: float) -> list[int]:
+def _looks(total: int, every: int | None, alpha: float, comparisons: int) -> list[int]:
     """Return the numbers of seeds after which to look; those too early for any verdict are left out."""
     if every is None:
         return [total]
     if every < 1:
         raise ConfigError(f"look_every={every} must be at least 1, or None to look once")
     looks = [*range(every, total, every), total]
-    levels = levels_of_looks(looks, alpha)
+    levels = levels_of_looks(looks, alpha, comparisons)
     return [count for count, level in zip(looks, levels) if level > 0 or count == total]
 
 
