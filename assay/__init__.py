@@ -7,7 +7,7 @@ Examples
 --------
 >>> import assay
 >>> sorted(name for name in assay.__all__ if name.islower())
-['advise', 'concatenate', 'from_minari', 'load', 'replay', 'save']
+['advise', 'concatenate', 'from_minari', 'load', 'replay', 'save', 'trial']
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from assay.moved import install
 
 __version__ = "0.1.0"
 
-__all__ = ["AssayError", "Dataset", "Recipe", "advise", "concatenate", "from_minari", "load", "replay", "save"]
+__all__ = ["AssayError", "Dataset", "Recipe", "advise", "concatenate", "from_minari", "load", "replay", "save", "trial"]
 
 if TYPE_CHECKING:
     from assay.advising import advise
+    from assay.analysis.trials.trial import trial
     from assay.datasets.dataset import Dataset, concatenate
     from assay.datasets.errors import AssayError
     from assay.datasets.history import replay
@@ -39,6 +40,7 @@ _HOME_OF = {
     "save": "assay.datasets.loading",
     "Recipe": "assay.datasets.recipe",
     "replay": "assay.datasets.history",
+    "trial": "assay.analysis.trials.trial",
 }
 _ROOMS = ("analysis", "augmentation", "baselines", "corruption", "datasets", "metrics", "relabeling", "reweighting")
 

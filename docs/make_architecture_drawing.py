@@ -199,9 +199,10 @@ CENTRES = {  # where what is inside a room stands: its sub-rooms, and under the 
     "baselines/networks": (11.4, 4.75),
     "baselines/dynamics": (14.2, 6.45),
     "baselines/diffusion": (14.2, 5.65),
-    "analysis": (15.95, 6.5),
-    "analysis/figures": (15.95, 7.9),
-    "analysis/advice": (16.15, 5.4),
+    "analysis": (15.95, 6.3),
+    "analysis/figures": (16.25, 7.45),
+    "analysis/trials": (15.65, 8.4),
+    "analysis/advice": (16.15, 5.3),
     "datasets": (7.0, 2.75),
     "datasets/sampling": (11.9, 2.75),
     "datasets/formats": (2.0, 2.75),
@@ -287,8 +288,9 @@ def draw(arrows: set[Arrow]) -> Figure:
     for file, room in sorted(opened_by_name()):
         source = place_of(tuple(file.split("/")[:-1]))
         if room != "*":
-            left, bottom, _, height = BOXES[room]
-            end = (left, bottom + height - 0.75)
+            left, bottom, width, height = BOXES[room]
+            beyond = CENTRES[source][0] > left + width  # the room lies to the left of what opens it
+            end = (left + width if beyond else left, bottom + height - 0.75)
             style = {"patchA": patches[source], "linestyle": "--", "bend": -0.12}
             arrow(axes, f"opens {source} {room}", CENTRES[source], end, **style)
     axes.text(0.2, 0.28, KEY, fontsize=10.5, color=MUTED, va="center")

@@ -35,6 +35,9 @@ WRITERS = {
     "advise": "advise data --reference data -o OUT",
     "train": "train data --algorithm bc --set hidden=[4] --steps 2 --episodes 0 --runs OUT",
     "run": "run suite.yaml --runs OUT",
+    "trial": "trial data half --algorithm bc --set hidden=[4] --steps 2 --seeds 2 --episodes 1 --workers 0 --runs OUT",
+    "trial to JSON": "trial pairs --control pendulum/random --json OUT.json",
+    "trial to a figure": "trial pairs --control pendulum/random --figure OUT.svg",
     "report": "report runs -o OUT",
     "table": "table runs --metric seconds -o OUT",
     "bibliography": "table runs --metric seconds --bibtex OUT",
@@ -74,6 +77,10 @@ READERS = {
     "advise": "advise IN -o new",
     "advise by evidence": "advise data --evidence IN",
     "train": "train IN --algorithm bc --steps 2 --runs new",
+    "trial": "trial IN half --algorithm bc --steps 2 --runs new",
+    "trial after": "trial data IN --algorithm bc --steps 2 --runs new",
+    "trial of runs": "trial IN --control data",
+    "trial of a suite": "trial IN.yaml",
     "trim": "datasets trim IN -o new",
     "drop": "datasets drop IN --episode 0 -o new",
     "cut": "datasets cut IN --gap 10 -o new",
@@ -116,6 +123,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a dataset, a suite, a finished run and what stands in the way."""
     folder = tmp_path_factory.mktemp("prepared")
     assay.save(assay.load("pendulum/random", steps=400), folder / "data")
+    assay.save(assay.load(folder / "data")[:1].named("half"), folder / "half")
     assay.save(moving(), folder / "moving")
     (folder / "suite.yaml").write_text(SUITE)
     (folder / "file").write_text("in the way")
@@ -138,6 +146,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "runs",
         ]
     )
+    main(WRITERS["trial"].replace("OUT", "pairs").split())
     os.chdir(before)
     return folder
 
@@ -241,7 +250,7 @@ for line in sys.stdin.read().splitlines():
 def test_a_full_disk_is_one_line_with_the_path_and_leaves_nothing(prepared, tmp_path, limit):
     """A limit on the size of files stands for the disk: writes fail in the middle in the same way."""
     # Those that train have answers of their own, and the others' files are smaller than the larger limit.
-    left = {"metrics", "train", "run", "train a policy"}
+    left = {"metrics", "train", "run", "trial", "train a policy"}
     left |= (
         {
             "table",
@@ -254,6 +263,7 @@ def test_a_full_disk_is_one_line_with_the_path_and_leaves_nothing(prepared, tmp_
             "progress export",
             "validate to JSON",
             "validate to JUnit",
+            "trial to JSON",
         }
         if limit > 1000
         else set()

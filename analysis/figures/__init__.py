@@ -16,6 +16,7 @@ from assay.analysis.figures.curves import plot_curves
 from assay.analysis.figures.dataset_view import DatasetView, Plane
 from assay.analysis.figures.efficiency import plot_sample_efficiency, plot_tuning_curve
 from assay.analysis.figures.episodes import plot_episodes
+from assay.analysis.figures.forest import plot_forest
 from assay.analysis.figures.frames import plot_frames
 from assay.analysis.figures.layout import LINE_HEIGHT, axes_at, canvas, line_count, wrapped, write_text
 from assay.analysis.figures.marginals import plot_marginals
@@ -62,6 +63,7 @@ __all__ = [
     "plot_cost",
     "plot_curves",
     "plot_episodes",
+    "plot_forest",
     "plot_frames",
     "plot_marginals",
     "plot_performance_profiles",

@@ -35,6 +35,7 @@ for _name in (
     "training",
     "suites",
     "table",
+    "trial",
 ):
     import_module(f"assay.cli.{_name}")
 
