@@ -87,6 +87,11 @@ def test_the_edits_are_commands_and_are_recorded(run, folders: Path) -> None:
     renamed = edited("rename", resting, "--names", "observations=[hip, knee]", "--variant", "monday")
     assert (renamed.info.names["observations"], renamed.name) == (("hip", "knee"), "monday")
     assert edited("cut", resting, "--gap", 3).total_episodes == 6
+    even = edited("resample", resting, "--rate", 10, "--how", "linear", "--column", "observations", "nearest")
+    assert np.allclose(np.diff(even[0].columns["time"]), 0.1)
+    assert even.history[-1].transform == "datasets.resample"
+    assert even.history[-1].parameters["how"]["observations"] == "nearest"
+    assert run("datasets", "resample", resting, "--output", folders / "four")[0] == 2
     parts = "--fraction", 0.5, "--fraction", 0.5, "--output", folders / "one", "--output", folders / "two"
     assert run("datasets", "split", resting, *parts)[0] == 0
     assert assay.load(folders / "one").total_episodes == assay.load(folders / "two").total_episodes == 3

@@ -1,4 +1,4 @@
-"""Commands that act on what checks found: datasets trim, drop, cut, split, merge and rename. All are transforms, and recorded."""
+"""Commands that act on what checks found: datasets trim, drop, cut, resample, split, merge and rename. All are transforms, and recorded."""
 
 from __future__ import annotations
 
@@ -112,6 +112,42 @@ def cut(name: Name, *, output: Output, back: bool = True, gap: float | None = No
     from assay.datasets.editing.split import CutEpisodes
 
     apply_transforms(name, [CutEpisodes(back=back, gap=gap)], Destination(output, "assay", overwrite))
+
+
+@command("datasets", "resample")
+def resample(
+    name: Name,
+    *,
+    output: Output,
+    rate: float | None = None,
+    how: Literal["previous", "linear", "nearest"] = "previous",
+    column: UseAppendAction[dict[str, Literal["previous", "linear", "nearest"]]] = {},  # noqa: B006
+    tolerance: float | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Put the steps of every episode on one even clock.
+
+    Example: assay datasets resample recordings -o even --rate 20
+
+    Example: assay datasets resample recordings -o even --rate 20 --how linear --column observations/camera nearest
+
+    Args:
+        name: Catalog name, minari:<id> or path.
+        output: Folder to write.
+        rate: Ticks a second.
+        how: What observations and infos are at a tick: the last value before it, one between the two around it, or the nearest.
+        column: A column and how it is resampled instead; several times.
+        tolerance: Seconds; values further from the tick are not taken. Default: for nearest half a tick, else none.
+        overwrite: Replace what is there.
+    """
+    from assay.datasets.resampling import Resample
+
+    if rate is None:
+        raise Misuse("at which rate?", "assay datasets resample NAME -o FOLDER --rate HERTZ")
+    chosen = {"observations": how, "infos": how, "infos/missing": "previous", **column} if column else how
+    apply_transforms(
+        name, [Resample(rate=rate, how=chosen, tolerance=tolerance)], Destination(output, "assay", overwrite)
+    )
 
 
 @command("datasets", "split")
