@@ -34,6 +34,7 @@ for _name in (
     "training",
     "suites",
     "trial",
+    "value",
 ):
     import_module(f"assay.cli.{_name}")
 
