@@ -25,6 +25,7 @@ from assay.analysis.figures import (
     plot_tuning_curve,
     quality_plane,
 )
+from assay.analysis.off_policy import load_values, save_values
 from assay.analysis.report import write_report
 from assay.analysis.runs import (
     load_curves,
@@ -48,7 +49,6 @@ from assay.analysis.statistics import (
     probability_of_improvement,
 )
 from assay.analysis.tables import change_table, pivot, score_table
-from assay.analysis.values import load_values, save_values
 from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [

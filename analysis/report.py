@@ -23,12 +23,12 @@ from assay.analysis.figures import (
     variants_in_order,
 )
 from assay.analysis.figures.curves import CurveTables, draw_curves
+from assay.analysis.off_policy import load_values
 from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
 from assay.analysis.run_labels import variant_labels
 from assay.analysis.runs import load_quality, load_suite, read_folders, table_of_runs
 from assay.analysis.selection import rank_stability
 from assay.analysis.tables import change_table, clean_variant, format_interval, range_text, score_table, verdict
-from assay.analysis.values import load_values
 from assay.baselines.runs.reader import StoredRun, suite_label
 
 __all__ = ["write_report"]

@@ -7,7 +7,7 @@ Examples
 --------
 >>> import assay
 >>> sorted(name for name in assay.__all__ if name.islower())
-['advise', 'concatenate', 'from_minari', 'load', 'replay', 'save', 'trial']
+['advise', 'concatenate', 'from_minari', 'load', 'replay', 'save', 'trial', 'value']
 """
 
 from __future__ import annotations
@@ -18,11 +18,24 @@ from assay.moved import install
 
 __version__ = "0.1.0"
 
-__all__ = ["AssayError", "Dataset", "Recipe", "advise", "concatenate", "from_minari", "load", "replay", "save", "trial"]
+__all__ = [
+    "AssayError",
+    "Dataset",
+    "Recipe",
+    "advise",
+    "concatenate",
+    "from_minari",
+    "load",
+    "replay",
+    "save",
+    "trial",
+    "value",
+]
 
 if TYPE_CHECKING:
     from assay.advising import advise
     from assay.analysis.trials.trial import trial
+    from assay.analysis.values.value import value
     from assay.datasets.dataset import Dataset, concatenate
     from assay.datasets.errors import AssayError
     from assay.datasets.history import replay
@@ -41,6 +54,7 @@ _HOME_OF = {
     "Recipe": "assay.datasets.recipe",
     "replay": "assay.datasets.history",
     "trial": "assay.analysis.trials.trial",
+    "value": "assay.analysis.values.value",
 }
 _ROOMS = ("analysis", "augmentation", "baselines", "corruption", "datasets", "metrics", "relabeling", "reweighting")
 

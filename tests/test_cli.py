@@ -41,6 +41,7 @@ COMMANDS = (
     "run",
     "report",
     "trial",
+    "value",
     "evaluate",
 )
 

@@ -36,6 +36,8 @@ WRITERS = {
     "train": "train data --algorithm bc --set hidden=[4] --steps 2 --episodes 0 --runs OUT",
     "run": "run suite.yaml --runs OUT",
     "trial": "trial data half --algorithm bc --set hidden=[4] --steps 2 --seeds 2 --episodes 1 --workers 0 --runs OUT",
+    "value": "value data --set hidden=[4] --steps 2 --subsets 24 --seeds 1 --episodes 1 --workers 0 --runs OUT",
+    "value to JSON": "value data --set hidden=[4] --steps 2 --subsets 24 --seeds 1 --episodes 1 --workers 0 --runs values --json OUT.json",
     "trial to JSON": "trial pairs --control pendulum/random --json OUT.json",
     "trial to a figure": "trial pairs --control pendulum/random --figure OUT.svg",
     "report": "report runs -o OUT",
@@ -82,6 +84,7 @@ READERS = {
     "trial after": "trial data IN --algorithm bc --steps 2 --runs new",
     "trial of runs": "trial IN --control data",
     "trial of a suite": "trial IN.yaml",
+    "value": "value IN --steps 2 --runs new",
     "trim": "datasets trim IN -o new",
     "drop": "datasets drop IN --episode 0 -o new",
     "cut": "datasets cut IN --gap 10 -o new",
@@ -149,6 +152,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
     )
     main(WRITERS["trial"].replace("OUT", "pairs").split())
+    with pytest.raises(SystemExit):  # two updates teach nothing that values could predict
+        main(WRITERS["value"].replace("OUT", "values").split())
     os.chdir(before)
     return folder
 
@@ -252,7 +257,7 @@ for line in sys.stdin.read().splitlines():
 def test_a_full_disk_is_one_line_with_the_path_and_leaves_nothing(prepared, tmp_path, limit):
     """A limit on the size of files stands for the disk: writes fail in the middle in the same way."""
     # Those that train have answers of their own, and the others' files are smaller than the larger limit.
-    left = {"metrics", "train", "run", "trial", "train a policy"}
+    left = {"metrics", "train", "run", "trial", "value", "value to JSON", "train a policy"}
     left |= (
         {
             "table",

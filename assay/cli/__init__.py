@@ -36,6 +36,7 @@ for _name in (
     "suites",
     "table",
     "trial",
+    "value",
 ):
     import_module(f"assay.cli.{_name}")
 

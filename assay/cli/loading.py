@@ -47,7 +47,7 @@ def check_free(output: Path, overwrite: bool) -> None:
     """Raise, before any work is done, where something is in the place of the output, or nothing can be written there."""
     if output.exists() and not overwrite:
         raise ConfigError(f"{output} exists already; choose another path or pass --overwrite")
-    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    folder = next(parent for parent in output.absolute().parents if parent.exists() or parent.is_symlink())
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         reason = "permission denied" if folder.is_dir() else "it is not a folder"
         raise ConfigError(f"{output} cannot be written: {folder}: {reason}")

@@ -125,7 +125,7 @@ def evaluate(
     import polars as pl
 
     from assay.analysis import load_runs, rank_stability, save_values
-    from assay.analysis.values import refuse_other_values
+    from assay.analysis.off_policy import refuse_other_values
     from assay.baselines import Run, fitted_q_evaluation
 
     check_seed(seed)

@@ -1,0 +1,176 @@
+"""Trains policies on random subsets of the episodes, and estimates what each episode, or group of episodes, is worth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from assay.analysis.trials.finished_runs import scores_of, unit_of
+from assay.analysis.values.estimates import (
+    banzhaf_values,
+    draw_subsets,
+    fit_datamodel,
+    held_out_predictions,
+    noise_ceiling,
+    validate,
+)
+from assay.analysis.values.result import ValueResult
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets.progress import Auto
+from assay.datasets.registry import check_seed
+
+__all__ = ["value"]
+
+
+def value(
+    dataset: Dataset,
+    *,
+    algorithm: Any,
+    steps: int,
+    subsets: int = 512,
+    by: str | Sequence[Any] = "episode",
+    seeds: int = 2,
+    seed: int = 0,
+    evaluation: Any = None,
+    runs: str | os.PathLike[str] = "runs",
+    progress: Callable[[Any], None] | Auto | None = "auto",
+    options: Any = None,
+    **changes: Any,
+) -> ValueResult:
+    """Estimate what each episode is worth for what is learned, and say whether the estimate can be relied on.
+
+    An algorithm is trained on random subsets of the episodes, all subsets as one population. A group's value is the mean score with
+    it minus that without it. The estimate is validated on held-out subsets first; without that there are no values.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    algorithm : Algorithm or str
+    steps : int
+        Updates of each training.
+    subsets : int
+        Random subsets. The standard error of a value is about `2 sd / sqrt(subsets)`, with sd that of the subsets' scores.
+    by : str or sequence
+        `"episode"`; a column of `dataset.episodes`; or one label per episode. Fewer groups need fewer subsets.
+    seeds : int
+        Trainings of each subset; their mean is its score, and two or more tell how much of it is noise.
+    seed : int
+        Of the subsets; the first training seed.
+    evaluation : Evaluation, optional
+        After the last update; default 10 episodes.
+    runs : path
+        Folder for the run folders; what is finished there is not trained again.
+    progress, options, **changes
+        As in `assay.baselines.train`.
+
+    Returns
+    -------
+    ValueResult
+
+    Raises
+    ------
+    ConfigError
+        If there are too few groups or subsets, or nothing says which environment to evaluate in; before anything is trained.
+    AssayError
+        If a training failed.
+
+    Examples
+    --------
+    >>> import assay, tempfile
+    >>> from assay.baselines import BC, Evaluation
+    >>> dataset = assay.load("pendulum/random", steps=1_000)
+    >>> result = assay.value(
+    ...     dataset, algorithm=BC(hidden=(4,)), steps=2, subsets=24, seeds=1, evaluation=Evaluation(episodes=1),
+    ...     runs=tempfile.mkdtemp(), workers=0)
+    >>> result.table.columns[:3], len(result.table)
+    (['group', 'episodes', 'steps'], 5)
+    """
+    if not isinstance(seeds, int) or seeds < 1:
+        raise ConfigError(f"seeds={seeds!r} must be a whole number of at least 1")
+    first = check_seed(seed)
+    runner: Any = import_module("assay.baselines")
+    chosen = runner.algorithm_named(algorithm) if isinstance(algorithm, str) else algorithm
+    evaluation = runner.Evaluation() if evaluation is None else evaluation
+    if evaluation.environment_of(dataset.info) is None:
+        raise ConfigError(
+            f"{dataset.name} does not say which environment it comes from; name it by evaluation=Evaluation(environment=...)"
+        )
+    names, groups = _groups(dataset, by)
+    members = draw_subsets(len(groups), subsets, first)
+    jobs = []
+    for number, inside in enumerate(members):
+        part = dataset.select(sorted(episode for group in np.flatnonzero(inside) for episode in groups[group]))
+        jobs += [
+            runner.Job(chosen, part, first + number * seeds + repetition, f"subset-{number}")
+            for repetition in range(seeds)
+        ]
+    trained = runner.train(
+        jobs,
+        steps=steps,
+        runs=runs,
+        evaluation=evaluation,
+        progress=progress,
+        options=options or runner.TrainingOptions(),
+        **changes,
+    )
+    references = dataset.info.references
+    scores = np.array([scores_of([run], references).values.mean() for run in trained]).reshape(subsets, seeds)
+    return _result(dataset, names, groups, members, scores, unit_of(references).removeprefix("of "))
+
+
+def _result(
+    dataset: Dataset,
+    names: Sequence[str],
+    groups: Sequence[tuple[int, ...]],
+    members: np.ndarray,
+    scores: np.ndarray,
+    unit: str,
+) -> ValueResult:
+    """Validate the values of groups, and put them into a table."""
+    means = scores.mean(1)
+    steps = np.array([dataset.episode_lengths[list(group)].sum() for group in groups], np.float64)
+    returns = np.array([dataset.returns[list(group)].mean() for group in groups])
+    counts = np.array([len(group) for group in groups], np.float64)
+    simple = {
+        "mean return": members @ (counts * returns) / (members @ counts),
+        "number of steps": members @ steps,
+        "random": members @ np.random.default_rng(0x5EED).normal(size=len(groups)),
+    }
+    validation = validate(means, held_out_predictions(means, members), simple, noise_ceiling(scores))
+    values, errors = banzhaf_values(means, members)
+    _, weights = fit_datamodel(means, members)
+    numbers = {"value": values, "low": values - 1.96 * errors, "high": values + 1.96 * errors, "weight": weights}
+    table = pl.DataFrame(
+        {"group": names, "episodes": counts.astype(np.int64), "steps": steps.astype(np.int64), "return_mean": returns}
+    ).with_columns(
+        pl.Series(name, column if validation.passed else [None] * len(groups), dtype=pl.Float64).fill_nan(None)
+        for name, column in numbers.items()
+    )
+    return ValueResult(table, validation, tuple(groups), len(members), scores.shape[1], unit)
+
+
+def _groups(dataset: Dataset, by: str | Sequence[Any]) -> tuple[list[str], list[tuple[int, ...]]]:
+    """Return the names of the groups and their episodes."""
+    if isinstance(by, str) and by == "episode":
+        return [str(episode) for episode in range(dataset.total_episodes)], [
+            (episode,) for episode in range(dataset.total_episodes)
+        ]
+    if isinstance(by, str):
+        known = dataset.episodes.columns
+        if by not in known:
+            raise UnknownNameError("column of episodes", by, ["episode", *known])
+        labels = dataset.episodes[by].to_list()
+    else:
+        labels = list(by)
+    if len(labels) != dataset.total_episodes:
+        raise ConfigError(f"by holds {len(labels)} labels, and there are {dataset.total_episodes} episodes")
+    groups: dict[str, list[int]] = {}
+    for episode, label in enumerate(labels):
+        groups.setdefault(str(label), []).append(episode)
+    return list(groups), [tuple(found) for found in groups.values()]

@@ -1,0 +1,174 @@
+"""Values of episodes: the estimates are what their definitions say, and they are given only where they predict held-out subsets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import assay
+from assay.analysis.values import banzhaf_values, draw_subsets, fit_datamodel, noise_ceiling, validate
+from assay.analysis.values.estimates import held_out_predictions
+from assay.baselines import BC, Evaluation
+from assay.cli import main
+from assay.datasets.errors import ConfigError, UnknownNameError
+
+SETTINGS = {
+    "algorithm": BC(hidden=(16,), learning_rate=3e-3),
+    "steps": 150,
+    "evaluation": Evaluation(episodes=2),
+    "workers": 0,
+    "progress": None,
+}
+
+
+def test_banzhaf_values_are_differences_of_means_with_their_errors():
+    generator = np.random.default_rng(0)
+    members, scores = draw_subsets(6, 100), generator.normal(size=100)
+    values, errors = banzhaf_values(scores, members)
+    for group in range(6):
+        inside, outside = scores[members[:, group]], scores[~members[:, group]]
+        assert values[group] == pytest.approx(inside.mean() - outside.mean())
+        assert errors[group] == pytest.approx(
+            np.sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside))
+        )
+    never = members.copy()
+    never[:, 0] = False
+    assert np.isnan(banzhaf_values(scores, never)[0][0])
+
+
+def test_intervals_of_values_cover_planted_ones():
+    generator, planted = np.random.default_rng(1), np.array([5.0, -3.0, 0.0, 1.0])
+    missed = []
+    for trial in range(300):
+        members = draw_subsets(4, 80, trial)
+        values, errors = banzhaf_values(members @ planted + generator.normal(0, 4, 80), members)
+        missed += (np.abs(values - planted) > 1.96 * errors).tolist()
+    assert 0.03 < np.mean(missed) < 0.08
+
+
+def test_the_datamodel_is_the_ridge_regression_with_the_least_leave_one_out_error():
+    generator = np.random.default_rng(2)
+    members = draw_subsets(30, 40)
+    scores = members @ generator.normal(size=30) + generator.normal(0, 3, 40)
+    intercept, weights = fit_datamodel(scores, members)
+    centered, target = members - members.mean(0), scores - scores.mean()
+    largest = np.linalg.eigvalsh(centered.T @ centered).max()
+
+    def ridge(penalty, rows):
+        design = members[rows] - members[rows].mean(0)
+        return np.linalg.solve(
+            design.T @ design + penalty * np.eye(30), design.T @ (scores[rows] - scores[rows].mean())
+        )
+
+    fits = [
+        np.linalg.solve(centered.T @ centered + p * np.eye(30), centered.T @ target)
+        for p in np.logspace(-4, 2, 25) * largest
+    ]
+    (at,) = [number for number, fit in enumerate(fits) if np.allclose(fit, weights)]
+    assert intercept == pytest.approx(scores.mean() - members.mean(0) @ weights)
+
+    def left_out(penalty):
+        errors = []
+        for row in range(40):
+            rest = np.arange(40) != row
+            fit = ridge(penalty, rest)
+            errors.append(scores[row] - scores[rest].mean() - (members[row] - members[rest].mean(0)) @ fit)
+        return np.mean(np.square(errors))
+
+    by_hand = [left_out(p) for p in np.logspace(-4, 2, 25)[[max(0, at - 8), at, min(24, at + 8)]] * largest]
+    assert by_hand[1] == min(by_hand)
+
+
+def test_values_of_noise_are_not_validated_and_planted_ones_are():
+    generator = np.random.default_rng(3)
+    members = draw_subsets(20, 120)
+    simple = {"random": generator.normal(size=120), "size": members.sum(1).astype(float)}
+    passed = []
+    for _ in range(40):
+        scores = generator.normal(size=120)
+        passed.append(validate(scores, held_out_predictions(scores, members), simple).passed)
+    assert np.mean(passed) <= 0.1
+    scores = members @ generator.normal(0, 1, 20) + generator.normal(0, 1, 120)
+    found = validate(scores, held_out_predictions(scores, members), simple)
+    assert found.passed
+    assert found.interval[0] < found.correlation < found.interval[1]
+
+
+def test_the_ceiling_is_the_correlation_of_means_with_the_truth():
+    generator = np.random.default_rng(4)
+    truth = generator.normal(size=4000)
+    scores = truth[:, None] + generator.normal(0, 1.5, (4000, 2))
+    assert noise_ceiling(scores) == pytest.approx(np.corrcoef(truth, scores.mean(1))[0, 1], abs=0.03)
+    assert noise_ceiling(generator.normal(size=(4000, 2))) < 0.25
+    assert np.isnan(noise_ceiling(scores[:, :1]))
+
+
+@pytest.fixture(scope="module")
+def spoiled():
+    """Twenty episodes, seven of them with actions of the wrong sign; their recorded returns do not tell."""
+    good = assay.load("pendulum/medium", steps=4_000)
+    bad = np.random.default_rng(5).permutation(good.total_episodes)[:7]
+    wrong = np.isin(np.repeat(np.arange(good.total_episodes), good.episode_lengths), bad)
+    return good.replace({"actions": np.where(wrong[:, None], -good.actions, good.actions)}), sorted(bad.tolist())
+
+
+def test_planted_bad_episodes_are_found_and_subsets_are_ranked(spoiled, tmp_path):
+    dataset, bad = spoiled
+    found = assay.value(dataset, **SETTINGS, subsets=96, seeds=1, runs=tmp_path)
+    assert found.validation.passed
+    assert found.validation.correlation >= 0.6
+    assert abs(found.validation.simple["random"]) < 0.2
+    values = found.table["value"].to_numpy()
+    assert values[bad].mean() < np.delete(values, bad).mean()
+    kept = found.episodes_to_keep(0.65)
+    assert len(set(kept) & set(bad)) <= 1
+    assert "Held-out subsets are ranked" in str(found)
+    assert "<p>" in found._repr_html_()
+    plain = json.loads(json.dumps(found.to_plain(), allow_nan=False))
+    assert plain["passed"]
+    assert [row["value"] for row in plain["values"]] == values.tolist()
+
+
+def test_the_command_says_the_same_and_exits_by_the_validation(spoiled, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assay.save(spoiled[0], "spoiled")
+    line = ["value", "spoiled", "--set", "hidden=[16]", "--set", "learning_rate=0.003", "--workers", "0"]
+    with pytest.raises(SystemExit) as end:
+        main([*line, "--steps", "2", "--subsets", "24", "--seeds", "1", "--episodes", "1", "--json", "v.json"])
+    assert end.value.code == 1
+    assert "no values are given" in capsys.readouterr().out
+    assert json.loads(Path("v.json").read_text())["values"][0]["value"] is None
+    main([*line, "--steps", "150", "--subsets", "48", "--seeds", "1", "--episodes", "1"])
+    assert "Held-out subsets are ranked" in capsys.readouterr().out
+
+
+def test_groups_are_those_of_a_column_or_of_labels_and_without_an_effect_there_are_no_values(spoiled, tmp_path):
+    dataset, _ = spoiled
+    labels = [episode % 4 for episode in range(dataset.total_episodes)]
+    settings = {**SETTINGS, "steps": 2, "evaluation": Evaluation(episodes=1)}
+    found = assay.value(dataset, **settings, by=labels, subsets=24, runs=tmp_path)
+    assert found.table["group"].to_list() == ["0", "1", "2", "3"]
+    assert found.groups[1] == tuple(range(1, dataset.total_episodes, 4))
+    assert not found.validation.passed
+    assert found.table["value"].null_count() == 4
+    assert "no values are given" in str(found)
+    with pytest.raises(ConfigError, match="there are no values"):
+        found.episodes_to_keep(0.5)
+
+
+def test_what_cannot_be_valued_is_refused_before_anything_is_trained(spoiled, tmp_path):
+    dataset, _ = spoiled
+    for change, error in (
+        ({"subsets": 10}, ConfigError),
+        ({"seeds": 0}, ConfigError),
+        ({"by": "operator"}, UnknownNameError),
+        ({"by": [1, 2]}, ConfigError),
+        ({"by": [0] * dataset.total_episodes}, ConfigError),
+        ({"seed": -1}, ConfigError),
+    ):
+        with pytest.raises(error):
+            assay.value(dataset, **{**SETTINGS, **change}, runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
