@@ -324,6 +324,14 @@ def sample_efficiency(
     table = ended.drop("episodes", strict=False).join(means, left_on="path", right_on="run", maintain_order="left")
     if table.is_empty():
         raise ConfigError("these runs were not evaluated; see Evaluation(every=...)")
+    if table["_value"].is_null().all():
+        raise ConfigError(f"no evaluation has a {metric}; without reference returns pass metric='return'")
+    wrong = table.filter(~pl.col("_value").is_finite().fill_null(False))
+    if wrong.height:
+        raise ConfigError(
+            f"{wrong['path'][0]} has no finite {metric} after {wrong['update'][0]:,} updates; leave out runs that diverged, and "
+            "say so: runs.filter(status='finished')"
+        )
     updates = [set(group["update"]) for _, group in table.group_by("path")]
     common = sorted(set.intersection(*updates))
     if any(found != set(common) for found in updates):

@@ -74,8 +74,8 @@ def test_an_unlucky_first_episode_is_forgiven_which_a_bonus_of_one_does_not() ->
     good = np.concatenate([np.zeros(50), np.full(50, 100.0)])  # 50 on average, 0 in every other episode
     returns = np.stack([good, np.full(100, 30.0)])
     rng = np.random.default_rng(0)
-    unscaled = np.mean([one_bandit(returns, 2, 100, 1.0, rng)[-1] for _ in range(200)])
-    assert unscaled == pytest.approx(40.0, abs=3.0)  # half of the bandits never look again
+    unscaled = np.mean([one_bandit(returns, 2, 100, 1.0, rng)[-1] for _ in range(100)])
+    assert unscaled == pytest.approx(40.0, abs=4.0)  # half of the bandits never look again
     assert bandit_tuning(returns, arms=2, pulls=100, repeats=500)[-1] > 48.0
 
 
