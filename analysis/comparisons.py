@@ -31,6 +31,7 @@ from assay.analysis.statistics import (
     run_score_profile,
 )
 from assay.datasets.errors import ConfigError
+from assay.datasets.progress import Auto, Progress, counted, reporting
 
 __all__ = [
     "ScoreArrays",
@@ -323,6 +324,14 @@ def sample_efficiency(
     table = ended.drop("episodes", strict=False).join(means, left_on="path", right_on="run", maintain_order="left")
     if table.is_empty():
         raise ConfigError("these runs were not evaluated; see Evaluation(every=...)")
+    if table["_value"].is_null().all():
+        raise ConfigError(f"no evaluation has a {metric}; without reference returns pass metric='return'")
+    wrong = table.filter(~pl.col("_value").is_finite().fill_null(False))
+    if wrong.height:
+        raise ConfigError(
+            f"{wrong['path'][0]} has no finite {metric} after {wrong['update'][0]:,} updates; leave out runs that diverged, and "
+            "say so: runs.filter(status='finished')"
+        )
     updates = [set(group["update"]) for _, group in table.group_by("path")]
     common = sorted(set.intersection(*updates))
     if any(found != set(common) for found in updates):
@@ -416,6 +425,7 @@ def comparison_table(
     confidence: float = 0.95,
     reps: int = 2000,
     random_state: int = 0,
+    progress: Progress | Auto | None = "auto",
 ) -> pl.DataFrame:
     """Compare algorithms (or variants) in pairs, run by run: the same task and the same seed on both sides.
 
@@ -430,7 +440,9 @@ def comparison_table(
         Compare the others with this name only; default every pair.
     confidence, reps, random_state
         As for `aggregate_table`. The intervals are of one pair each: of twenty pairs of equal algorithms, one 95 %
-        interval leaves out 0 by chance. For a decision about one change see the trial.
+        interval leaves out 0 by chance.
+    progress : callable, optional
+        Called with (pairs done, pairs in all); by default a bar is shown where somebody looks; None is silent.
 
     Returns
     -------
@@ -464,11 +476,14 @@ def comparison_table(
         pairs = [(name, control) for name in names if name != control]
     options = confidence, reps, random_state
     rows = []
-    for first, second in pairs:
-        x, y = arrays.scores[first], arrays.scores[second]
-        difference = _estimate(x - y, aggregate_mean, *options)
-        probability = _estimate((x, y), probability_of_improvement, *options)
-        rows.append((first, second, *difference, *probability, *arrays.counts.values()))
+    with reporting(progress, "comparing", counted("comparing")) as report:
+        for first, second in pairs:
+            x, y = arrays.scores[first], arrays.scores[second]
+            difference = _estimate(x - y, aggregate_mean, *options)
+            probability = _estimate((x, y), probability_of_improvement, *options)
+            rows.append((first, second, *difference, *probability, *arrays.counts.values()))
+            if report is not None:
+                report(len(rows), len(pairs))
     numbers = ("difference", "low", "high", "probability", "probability_low", "probability_high")
     schema = {"first": pl.String, "second": pl.String, **dict.fromkeys(numbers, pl.Float64), **_COUNTS}
     return pl.DataFrame(rows, schema=schema, orient="row")

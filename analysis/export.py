@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import polars as pl
 
 from assay.analysis.figures.variants import choose_metric, distinct_variants
-from assay.analysis.tables import format_interval, range_text, score_table
+from assay.analysis.tables import counts_text, format_interval, score_table
 from assay.datasets.errors import ConfigError, UnknownNameError
 
 __all__ = ["TextFormat", "format_table"]
@@ -117,9 +117,7 @@ def _caption(table: pl.DataFrame, metric: str, confidence: float) -> str:
         "best_score": "Best score along the way (diagnostic)",
     }
     scored = table.filter(pl.col("mean").is_not_null())
-    counts = f"{range_text(scored['seeds'])} seeds"
-    if scored["episodes"].is_not_null().any():
-        counts += f", {range_text(scored['episodes'])} episodes each"
+    counts = counts_text(scored["seeds"], scored["episodes"])
     return (
         f"{what.get(metric, metric)}: mean over {counts}, with {100 * confidence:g} % bootstrap intervals over the seeds. "
         "Bold: the highest mean of a row."

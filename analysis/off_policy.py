@@ -6,7 +6,8 @@
         off_policy.parquet      one row per run and method; `assay evaluate runs/mine --dataset NAME` writes it
         iql-...-seed0-1f0c9a2b/
 
-`fitted_q_evaluation` makes the rows. A run and method that is estimated again replaces its former row.
+`fitted_q_evaluation` makes the rows. A run and method that is estimated again replaces its former row. The file holds a hash of its rows
+as CSV text in its Parquet metadata, which is checked on reading.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import polars as pl
 
 from assay.baselines.runs.reader import empty_table, read_table
 from assay.datasets.atomic import atomic_write
-from assay.datasets.errors import ConfigError, FormatError
+from assay.datasets.errors import ConfigError, DatasetIntegrityError, FormatError
 
 __all__ = ["load_values", "refuse_other_values", "save_values"]
 
 FILE = "off_policy.parquet"
+_HASH = b"assay_rows_xxh3_128"
 _COLUMNS = {
     "run": "String",
     "label": "String",
@@ -67,7 +69,27 @@ def load_values(folder: str | os.PathLike[str]) -> pl.DataFrame:
     if not root.is_dir():
         raise FormatError(f"{root} is not a folder; pass the folder that the runs were written to, such as runs/name")
     file = root / FILE
-    return read_table(file, _COLUMNS) if file.exists() else empty_table(_COLUMNS)
+    if not file.exists():
+        return empty_table(_COLUMNS)
+    table = read_table(file, _COLUMNS)
+    if _stored_hash(file) != _hash(table):
+        raise DatasetIntegrityError(
+            f"{file} is damaged or was edited: its rows do not match the hash that was stored for them. Remove it, and "
+            "estimate again by `assay evaluate`"
+        )
+    return table
+
+
+def _hash(table: pl.DataFrame) -> str:
+    import xxhash
+
+    return str(xxhash.xxh3_128_hexdigest(table.write_csv().encode()))
+
+
+def _stored_hash(file: Path) -> str | None:
+    from pyarrow.parquet import read_schema
+
+    return ((read_schema(file).metadata or {}).get(_HASH) or b"").decode() or None
 
 
 def refuse_other_values(folder: str | os.PathLike[str], fingerprint: str, discount: float) -> pl.DataFrame:
@@ -115,13 +137,14 @@ def save_values(
     ConfigError
         If the file holds estimates from other data or with another discount, which do not compare.
     """
+    from pyarrow.parquet import write_table
+
     before, file = refuse_other_values(folder, fingerprint, discount), Path(folder) / FILE
     said: dict[str, Any] = {"dataset": dataset, "fingerprint": fingerprint, "discount": discount, "updates": updates}
     kept = before.join(values.select("run", "method"), on=["run", "method"], how="anti")
     rows = values.with_columns(pl.lit(value).alias(name) for name, value in said.items())
+    table = pl.concat([kept, rows.select([pl.col(name).cast(getattr(pl, kind)) for name, kind in _COLUMNS.items()])])
     content = io.BytesIO()
-    pl.concat(
-        [kept, rows.select([pl.col(name).cast(getattr(pl, kind)) for name, kind in _COLUMNS.items()])]
-    ).write_parquet(content)
+    write_table(table.to_arrow().replace_schema_metadata({_HASH: _hash(table)}), content)
     atomic_write(file, content.getvalue())
     return file

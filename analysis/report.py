@@ -28,7 +28,14 @@ from assay.analysis.page import escape, figure_block, table_block, value_text, w
 from assay.analysis.run_labels import variant_labels
 from assay.analysis.runs import load_quality, load_suite, read_folders, table_of_runs
 from assay.analysis.selection import rank_stability
-from assay.analysis.tables import change_table, clean_variant, format_interval, range_text, score_table, verdict
+from assay.analysis.tables import (
+    change_table,
+    clean_variant,
+    counts_text,
+    format_interval,
+    score_table,
+    verdict,
+)
 from assay.baselines.runs.reader import StoredRun, suite_label
 
 __all__ = ["write_report"]
@@ -175,7 +182,7 @@ def _score_section(runs: pl.DataFrame, metric: str) -> str:
             change_rows.append(change_row)
     names = [escape(label) for label in labels]
     what = "Final score" if metric == "score" else "Mean final return"
-    counts = f"{range_text(table['seeds'])} seeds, {range_text(table['episodes'])} episodes each"
+    counts = counts_text(table["seeds"], table["episodes"])
     caption = f"{what}: mean over {counts} [95 % interval]. “Data” is the mean of the dataset's own episodes."
     text = table_block(["Variant", *names, "Data"], rows, caption)
     if clean is not None and change_rows:

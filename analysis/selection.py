@@ -34,6 +34,7 @@ from assay.analysis.associations import spearman
 from assay.analysis.runs import load_returns
 from assay.datasets.bootstrap import percentile_interval
 from assay.datasets.errors import ConfigError
+from assay.datasets.progress import Auto, Progress, counted, reporting
 
 __all__ = ["bandit_tuning", "rank_stability", "selection_regret", "tuning_curve"]
 
@@ -132,6 +133,7 @@ def tuning_curve(
     confidence: float = 0.95,
     reps: int = 2000,
     random_state: int = 0,
+    progress: Progress | Auto | None = "auto",
 ) -> pl.DataFrame:
     """Return what an algorithm reaches after so many episodes of online tuning.
 
@@ -146,6 +148,8 @@ def tuning_curve(
         As for `bandit_tuning`.
     confidence, reps, random_state
         Nominal coverage, replicates and seed of the bootstrap over training seeds within tasks.
+    progress : callable, optional
+        Called with (bandits done, bandits in all); by default a bar is shown where somebody looks; None is silent.
 
     Returns
     -------
@@ -167,45 +171,44 @@ def tuning_curve(
     found = runs.join(policies, left_on="path", right_on="run", maintain_order="left")
     if found.is_empty():
         raise ConfigError(f"no run has a final {metric}")
-    tables = []
-    for (algorithm,), group in found.group_by("algorithm", maintain_order=True):
-        cells = group.sort([*keys, "seed"]).group_by([*keys, "seed"], maintain_order=True)
-        curves: dict[Any, list[np.ndarray]] = {}
-        settings = set()
-        for key, cell in cells:
+    cells = found.sort(["algorithm", *keys, "seed"]).partition_by(["algorithm", *keys, "seed"], maintain_order=True)
+    curves: dict[str, dict[Any, list[np.ndarray]]] = {}
+    settings: dict[str, set[int]] = {}
+    with reporting(progress, "tuning", counted("tuning")) as report:
+        for number, cell in enumerate(cells):
+            algorithm, *task, seed = cell.select("algorithm", *keys, "seed").row(0)
             if cell["label"].is_duplicated().any():
                 twice = cell.filter(cell["label"].is_duplicated())["label"][0]
-                raise ConfigError(f"{twice}: seed {key[-1]} occurs more than once; filter the runs first")
-            settings.add(cell.height)
-            generator = np.random.default_rng([random_state, *_numbers(curves, key)])
-            curve = bandit_tuning(
-                cell["_returns"].to_list(), arms=arms, pulls=pulls, repeats=repeats, random_state=generator
+                raise ConfigError(f"{twice}: seed {seed} occurs more than once; filter the runs first")
+            settings.setdefault(algorithm, set()).add(cell.height)
+            of_tasks = curves.setdefault(algorithm, {})
+            of_seeds = of_tasks.setdefault(tuple(task), [])
+            draws = np.random.default_rng([random_state, list(of_tasks).index(tuple(task)), len(of_seeds)])
+            policies_of_cell = cell["_returns"].to_list()
+            of_seeds.append(
+                bandit_tuning(policies_of_cell, arms=arms, pulls=pulls, repeats=repeats, random_state=draws)
             )
-            curves.setdefault(key[:-1], []).append(curve)
-        if len(settings) > 1 or len({len(item) for item in curves.values()}) > 1:
+            if report is not None:
+                report(number + 1, len(cells))
+    tables = []
+    for algorithm, of_tasks in curves.items():
+        if len(settings[algorithm]) > 1 or len({len(of_seeds) for of_seeds in of_tasks.values()}) > 1:
             raise ConfigError(f"{algorithm}: every task and seed needs the same settings; some runs are missing")
-        stacked = np.stack([np.stack(item) for item in curves.values()], axis=1)  # (seeds, tasks, pulls + 1)
+        stacked = np.stack([np.stack(of_seeds) for of_seeds in of_tasks.values()], axis=1)  # (seeds, tasks, pulls + 1)
+        group = found.filter(algorithm=algorithm)
+        counts = {
+            "updates": arms * int(group["updates_planned"].max()),  # type: ignore[arg-type]
+            "settings": settings[algorithm].pop(),
+            "tasks": stacked.shape[1],
+            "seeds": stacked.shape[0],
+            "episodes": int(group["_returns"].list.len().min()),  # type: ignore[arg-type]
+        }
         low, high = _interval_over_seeds(stacked, confidence, reps, random_state)
-        counts = {"settings": settings.pop(), "tasks": stacked.shape[1], "seeds": stacked.shape[0]}
-        episodes = int(group["_returns"].list.len().min() or 0)  # type: ignore[arg-type]
-        spent = int(arms * group["updates_planned"].max())  # type: ignore[operator, arg-type]
         table = pl.DataFrame({"pulls": np.arange(pulls + 1), "mean": stacked.mean((0, 1)), "low": low, "high": high})
-        counted = {"updates": spent, **counts, "episodes": episodes}
-        tables.append(
-            table.with_columns(pl.col("low", "high").fill_nan(None)).select(
-                pl.lit(algorithm).alias("algorithm"),
-                pl.all(),
-                *(pl.lit(value, pl.Int64).alias(name) for name, value in counted.items()),
-            )
-        )
+        said = [pl.lit(value, pl.Int64).alias(name) for name, value in counts.items()]
+        named = table.with_columns(pl.col("low", "high").fill_nan(None))
+        tables.append(named.select(pl.lit(algorithm).alias("algorithm"), pl.all(), *said))
     return pl.concat(tables)
-
-
-def _numbers(curves: dict[Any, list[np.ndarray]], key: tuple[Any, ...]) -> tuple[int, int]:
-    """Return the number of the task and of the seed: streams of draws that do not depend on other algorithms."""
-    tasks = list(curves)
-    task = tasks.index(key[:-1]) if key[:-1] in curves else len(tasks)
-    return task, len(curves.get(key[:-1], ()))
 
 
 def _interval_over_seeds(curves: np.ndarray, confidence: float, reps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ of an interval of width zero, because one run says nothing about the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import unwrap
 from typing import Any
@@ -363,7 +363,7 @@ def _replicates(scores: np.ndarray, func: Callable[..., Any], reps: int, generat
 
 def create_performance_profile(
     score_dict: Mapping[Any, Any],
-    tau_list: Any,
+    tau_list: np.ndarray | Sequence[float],
     use_score_distribution: bool = True,
     method: str = "percentile",
     reps: int = 2000,

@@ -15,7 +15,7 @@ import polars as pl
 from assay.analysis.statistics import aggregate_mean, difference_of_means, get_interval_estimates, no_interval_reason
 from assay.datasets.errors import ConfigError
 
-__all__ = ["change_table", "clean_variant", "format_interval", "pivot", "range_text", "score_table"]
+__all__ = ["change_table", "clean_variant", "counts_text", "format_interval", "pivot", "range_text", "score_table"]
 
 _BEHAVIOUR = {"score": "behaviour_score", "best_score": "behaviour_score", "return_mean": "behaviour_return"}
 
@@ -375,3 +375,18 @@ def range_text(counts: pl.Series) -> str:
     if not known:
         return "–"
     return str(known[0]) if len(known) == 1 else f"{known[0]}–{known[-1]}"
+
+
+def counts_text(seeds: pl.Series, episodes: pl.Series) -> str:
+    """Say how many seeds are behind a table, and how many episodes of each where that is known.
+
+    Examples
+    --------
+    >>> counts_text(pl.Series([3, 5]), pl.Series([1, 1])), counts_text(pl.Series([1]), pl.Series([None], dtype=pl.Int64))
+    ('3–5 seeds, 1 episode each', '1 seed')
+    """
+    said = []
+    for counts, noun, each in ((seeds, "seed", ""), (episodes, "episode", " each")):
+        if (text := range_text(counts)) != "–":
+            said.append(f"{text} {noun}{'' if text == '1' else 's'}{each}")
+    return ", ".join(said)

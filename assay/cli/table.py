@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from assay.cli.application import command
+from assay.cli.application import Misuse, command
 from assay.cli.console import err, out
 from assay.cli.loading import check_free
 from assay.cli.options import OptionalOutput
@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 @command("table")
 def table(
-    runs: Annotated[Positional[list[Path]], arg(metavar="RUNS")],
+    folders: Annotated[Positional[list[str]], arg(metavar="RUNS")],
     *,
     format: Literal["latex", "markdown", "csv", "parquet"] = "markdown",
     metric: str | None = None,
@@ -33,7 +33,7 @@ def table(
     Example: assay table runs/quickstart-small --format latex -o scores.tex --bibtex references.bib
 
     Args:
-        runs: Folders of runs.
+        folders: Folders of runs.
         format: LaTeX and Markdown have a row per variant and a column per algorithm; CSV and Parquet a row for both.
         metric: score, return_mean or another number per run; default the score where there is one.
         digits: Decimals.
@@ -46,14 +46,14 @@ def table(
     from assay.analysis.export import format_table
     from assay.analysis.figures import choose_metric, distinct_variants
 
-    if not runs:
-        raise ConfigError("name a folder of runs, such as runs/quickstart-small")
+    if not folders:
+        raise Misuse("which runs are to be written?", "assay table RUNS [RUNS ...]")
     if format == "parquet" and output is None:
         raise ConfigError("Parquet is not text; name the file to write, -o scores.parquet")
     for file in (output, bibtex):
         if file is not None:
             check_free(file, overwrite)
-    found = load_runs([*runs])
+    found = load_runs([*folders])
     if format == "parquet" and output is not None:
         from io import BytesIO
 

@@ -184,12 +184,13 @@ def print_runs(runs: list[Run]) -> None:
     """Print one line per run, and exit with status 1 if one failed."""
     noises = {str(item.observation_noise) for item in runs if item.observation_noise is not None}
     title = f"Evaluated under {', '.join(sorted(noises))}" if noises else None
-    table = Table("run", "status", "mean return", "score", title=title)
+    table = Table("run", "algorithm", "variant", "seed", "status", "mean return", "score", title=title)
     for item in runs:
         evaluated = item.status == "finished" and len(item.returns) > 0
         mean = number(float(item.returns.mean())) if evaluated else ""
         score = number(item.score) if evaluated else ""
-        table.add_row(str(item.folder), item.status, mean, score)
+        called = escape(item.label), escape(item.variant), str(item.job["seed"])
+        table.add_row(str(item.folder), *called, item.status, mean, score)
     out.print(table)
     check_runs(runs)
 

@@ -164,6 +164,16 @@ def test_runs_evaluated_at_different_updates_are_refused(folder: Path, run: Make
         sample_efficiency(load_runs(folder))
 
 
+def test_a_run_that_diverged_and_runs_without_references_are_named(folder: Path, run: Make) -> None:
+    run(folder, seed=0, earlier={1000: (1.0,)}, references=None)
+    run(folder, seed=1, earlier={1000: (float("nan"),)}, references=None, status="diverged")
+    with pytest.raises(ConfigError, match="metric='return'"):
+        sample_efficiency(load_runs(folder))
+    with pytest.raises(ConfigError, match=r"seed1.* has no finite return after 1,000 updates"):
+        sample_efficiency(load_runs(folder), "return")
+    assert sample_efficiency(load_runs(folder).filter(status="finished"), "return")["iqm"].to_list() == [1.0, 1580.0]
+
+
 # -------------------------------------------------------------------- pairs
 
 

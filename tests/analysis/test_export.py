@@ -92,6 +92,7 @@ def test_the_command_prints_or_writes_and_refuses_what_exists_before_reading(
         (["no-such-runs", *files], "exists already"),
         ([str(example), "--format", "parquet"], "name the file to write"),
         ([str(example), "--metric", "scoore"], "no column 'scoore'"),
+        ([], "which runs are to be written?"),
     ):
         with pytest.raises(SystemExit):
             main(["table", *words])

@@ -9,8 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from assay import save
 from assay.analysis import load_returns, load_runs, pivot, score_table, write_report
 from assay.baselines import BC, Evaluation, Job, train
+from assay.cli import main
 from assay.corruption import RandomCorruption
 from assay.datasets.errors import ConfigError
 from tests.baselines.problems import pendulum_like
@@ -39,6 +41,19 @@ def test_variants_trained_from_python_are_told_apart_in_the_table(tmp_path: Path
     assert {run.job["variant"] for run in runs} == set(expected)
     page = write_report(tmp_path, tmp_path / "report.html").read_text()
     assert all(name in page for name in expected)
+
+
+def test_a_saved_variant_is_called_by_its_name_where_it_is_trained_and_in_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clean = pendulum_like()
+    for name, variant in (("a", clean), ("b", RandomCorruption(element="rewards", rate=0.3)(clean))):
+        save(variant, name)
+        main(["train", name, "--algorithm", "bc", "--set", "hidden=[4]", "--steps", "2", "--episodes", "1"])
+        assert f"│ {variant.name} │" in capsys.readouterr().out
+    main(["table", "runs", "--metric", "return_mean"])
+    assert f"| {clean.info.id} + rewards 0.3 |" in capsys.readouterr().out
 
 
 def history(seed: int, rate: float = 0.3) -> list[dict[str, Any]]:

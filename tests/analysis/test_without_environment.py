@@ -75,6 +75,7 @@ def test_a_report_with_estimates_shows_their_means_intervals_and_stability(blind
     assert "assay evaluate" not in text
 
 
+@pytest.mark.slow
 def test_a_suite_runs_without_an_environment_is_estimated_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
