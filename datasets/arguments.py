@@ -140,6 +140,8 @@ def _of_one_kind(annotation: str, value: Any, names: Mapping[str, Any]) -> str |
         if re.fullmatch(pattern, annotation):
             return None if fits(value) else word
     kind = names.get(annotation)
+    if kind is Any or kind is object:
+        return None
     if inspect.isclass(kind) and not getattr(kind, "_is_protocol", False):
         return None if isinstance(value, kind) else f"a {annotation}"
     members = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()  # a name for several kinds

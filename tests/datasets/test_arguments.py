@@ -113,3 +113,11 @@ def test_a_public_function_is_documented_and_pickled_as_before():
     for function in (assay.load, assay.metrics.tq, assay.baselines.train):
         assert function.__doc__
         assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_what_may_be_anything_is_never_to_blame():
+    def own(anything: Any, count: int) -> int:
+        return count + 1
+
+    with pytest.raises(ArgumentError, match="count='two' is a str; a whole number belongs there"):
+        naming_wrong_arguments(own, "here")(3.5, "two")
