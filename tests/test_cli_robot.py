@@ -99,3 +99,19 @@ def test_the_edits_are_commands_and_are_recorded(run, folders: Path) -> None:
     assert run("datasets", "drop", resting, "--output", folders / "four")[0] == 2
     assert run("datasets", "merge", resting, "--output", folders / "four")[0] == 2
     assert not (folders / "four").exists()
+
+
+def test_what_a_transform_makes_may_be_named(run, folders: Path) -> None:
+    clean = folders / "clean"
+    for number, words in enumerate(
+        (
+            ("corrupt", clean, "--element", "actions"),
+            ("apply", clean, "datasets.trim"),
+            ("augment", clean, "--method", "gaussian_noise", "scale=0.001"),
+            ("reweight", clean, "score=return"),
+        )
+    ):
+        output = folders / f"made-{number}"
+        status, text = run(*words, "--output", output, "--variant", "mine")
+        assert status == 0, text
+        assert assay.load(output).name == "mine"

@@ -31,6 +31,7 @@ def augment(
     format: str = "assay",
     overwrite: bool = False,
     drop: Drop = [],  # noqa: B006
+    variant: str | None = None,
 ) -> None:
     """Add transitions to a dataset, and say how many proposals were rejected.
 
@@ -51,13 +52,14 @@ def augment(
         format: "assay" keeps which steps are new.
         overwrite: Replace what is there.
         drop: A column to leave out because the format cannot hold it; several times.
+        variant: What the result is called in tables and figures; default its source and its last transforms.
     """
     from assay.datasets.transform import make_transform
 
     check_seed(seed)
     given = {"seed": seed, **({} if ratio is None else {"ratio": ratio}), **settings(fields, "")}
     transform = make_transform(f"augmentation.{method}", given)
-    print_report(apply_transforms(name, [transform], Destination(output, format, overwrite, drop)))
+    print_report(apply_transforms(name, [transform], Destination(output, format, overwrite, drop, variant)))
 
 
 def print_report(dataset: Dataset) -> None:

@@ -42,6 +42,7 @@ def actions(
     format: str = "assay",
     overwrite: bool = False,
     drop: Drop = [],  # noqa: B006
+    variant: str | None = None,
 ) -> None:
     """Fill in the actions that a dataset lacks, by a model of those that it has.
 
@@ -61,6 +62,7 @@ def actions(
         format: "assay" keeps the uncertainty and the hidden truth.
         overwrite: Replace what is there.
         drop: A column to leave out because the format cannot hold it, such as uncertainty; several times.
+        variant: What the result is called in tables and figures; default its source and its last transforms.
     """
     from assay.datasets.transform import make_transform
 
@@ -75,7 +77,7 @@ def actions(
         hidden = {"fraction": hide, "quantiles": list(quantiles), "seed": seed}
         transforms.append(make_transform("relabeling.hide_actions", hidden))
     transforms.append(make_transform(METHODS[method], {"seed": seed, **given}))
-    print_report(apply_transforms(name, transforms, Destination(output, format, overwrite, drop)))
+    print_report(apply_transforms(name, transforms, Destination(output, format, overwrite, drop, variant)))
 
 
 def print_report(dataset: Dataset) -> None:

@@ -42,6 +42,7 @@ def preferences(
     format: str = "assay",
     overwrite: bool = False,
     drop: Drop = [],  # noqa: B006
+    variant: str | None = None,
 ) -> None:
     """Learn rewards from comparisons of pairs of frames, and label every step with them.
 
@@ -64,6 +65,7 @@ def preferences(
         format: "assay" keeps the uncertainty and the old rewards.
         overwrite: Replace what is there.
         drop: A column to leave out because the format cannot hold it, such as uncertainty; several times.
+        variant: What the result is called in tables and figures; default its source and its last transforms.
     """
     from assay.datasets.transform import make_transform
     from assay.relabeling.preferences.labels import REPORT
@@ -77,7 +79,7 @@ def preferences(
         transforms.append(make_transform("relabeling.task_measure", {}))
         chosen["judged_by"] = MEASURE
     transforms.append(make_transform("relabeling.preferences", {**chosen, **settings(fields, "")}))
-    result = apply_transforms(name, transforms, Destination(output, format, overwrite, drop))
+    result = apply_transforms(name, transforms, Destination(output, format, overwrite, drop, variant))
     report = result.info.extra[REPORT]
     out.print(f"{report['decided']:,} of {report['pairs']:,} pairs were decided", highlight=False)
     print_agreement(report)
@@ -103,6 +105,7 @@ def progress(
     format: str = "assay",
     overwrite: bool = False,
     drop: Drop = [],  # noqa: B006
+    variant: str | None = None,
 ) -> None:
     """Make rewards, advantages or weights of progress, or write progress as a sidecar file for others.
 
@@ -130,6 +133,7 @@ def progress(
         format: "assay" keeps the old rewards.
         overwrite: Replace what is there.
         drop: A column to leave out because the format cannot hold it; several times.
+        variant: What the result is called in tables and figures; default its source and its last transforms.
     """
     from assay.datasets.transform import make_transform
     from assay.relabeling import write_progress
@@ -157,7 +161,7 @@ def progress(
     given: dict[str, Any] = {"path": source, "column": column, "use": use, "head": head}
     given |= {"reward": reward, "horizon": horizon, "kappa": kappa}
     transforms.append(make_transform("relabeling.progress", given))
-    result = apply_transforms(name, transforms, Destination(output, format, overwrite, drop))
+    result = apply_transforms(name, transforms, Destination(output, format, overwrite, drop, variant))
     if judge is not None:
         report = result.info.extra[REPORT]
         out.print(f"{report['answered']:,} of {report['asked']:,} questions were answered", highlight=False)
@@ -183,6 +187,7 @@ def success(
     format: str = "assay",
     overwrite: bool = False,
     drop: Drop = [],  # noqa: B006
+    variant: str | None = None,
 ) -> None:
     """Learn what success looks like from the ends of successful episodes, and reward it with 1.
 
@@ -204,6 +209,7 @@ def success(
         format: "assay" keeps the uncertainty and the old rewards.
         overwrite: Replace what is there.
         drop: A column to leave out because the format cannot hold it, such as uncertainty; several times.
+        variant: What the result is called in tables and figures; default its source and its last transforms.
     """
     from assay.datasets.transform import make_transform
     from assay.relabeling.success import REPORT
@@ -213,7 +219,7 @@ def success(
     chosen |= {"seed": seed, "device": device, "inputs": "frames" if frames else "states", "goal": goal}
     chosen["judge"] = None if judge is None else {judge: settings(judge_set, "--judge-set")}
     transform = make_transform("relabeling.success", {**chosen, **settings(fields, "")})
-    result = apply_transforms(name, [transform], Destination(output, format, overwrite, drop))
+    result = apply_transforms(name, [transform], Destination(output, format, overwrite, drop, variant))
     print_rewarded(result)
     print_agreement(result.info.extra[REPORT])
 

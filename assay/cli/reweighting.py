@@ -27,6 +27,7 @@ def reweight(
     format: str = "assay",
     overwrite: bool = False,
     drop: Drop = [],  # noqa: B006
+    variant: str | None = None,
 ) -> None:
     """Weight the steps of a dataset, and say how many equally drawn steps the weights are worth.
 
@@ -46,6 +47,7 @@ def reweight(
         format: "assay" keeps the weights.
         overwrite: Replace what is there.
         drop: A column to leave out because the format cannot hold it; several times.
+        variant: What the result is called in tables and figures; default its source and its last transforms.
     """
     from assay.datasets.transform import make_transform
     from assay.reweighting import effective_sample_size
@@ -54,7 +56,7 @@ def reweight(
     transforms = [make_transform(f"reweighting.{method}", settings(fields, ""))]
     if materialize:
         transforms.append(make_transform("reweighting.materialize", {"seed": seed}))
-    result = apply_transforms(name, transforms, Destination(output, format, overwrite, drop))
+    result = apply_transforms(name, transforms, Destination(output, format, overwrite, drop, variant))
     if result.weights is not None:
         worth = effective_sample_size(result)
         out.print(

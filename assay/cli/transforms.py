@@ -27,12 +27,13 @@ SIMULTANEOUS: tuple[Element, ...] = ("observations", "actions", "rewards", "dyna
 
 
 class Destination(NamedTuple):
-    """Where a changed dataset is written."""
+    """Where a changed dataset is written, and what it is called there."""
 
     path: Path
     format: str
     overwrite: bool
     drop: Sequence[str] = ()
+    variant: str | None = None
 
 
 @command("corrupt")
@@ -69,6 +70,7 @@ def corrupt(
     format: str = "assay",
     overwrite: bool = False,
     drop: Drop = [],  # noqa: B006
+    variant: str | None = None,
 ) -> None:
     """Corrupt a dataset, with the ground truth of what was touched.
 
@@ -116,12 +118,13 @@ def corrupt(
         format: "assay" keeps the masks.
         overwrite: Replace what is there.
         drop: A column to leave out because the format cannot hold it, such as corrupted; several times.
+        variant: What the result is called in tables and figures; default its source and its last transforms.
     """
     from assay.corruption.presets import MODES
     from assay.datasets.transform import make_transform
 
     check_seed(seed)
-    destination = Destination(output, format, overwrite, drop)
+    destination = Destination(output, format, overwrite, drop, variant)
     if transform is not None:
         if element or simultaneous:
             raise ConfigError("--transform says all there is to do: put the element into --parameters")
@@ -195,6 +198,7 @@ def apply(
     format: str = "assay",
     overwrite: bool = False,
     drop: Drop = [],  # noqa: B006
+    variant: str | None = None,
 ) -> None:
     """Apply one transform to a dataset, by its name in recipes.
 
@@ -210,10 +214,11 @@ def apply(
         format: "assay" keeps masks and flags.
         overwrite: Replace what is there.
         drop: A column to leave out because the format cannot hold it, such as corrupted; several times.
+        variant: What the result is called in tables and figures; default its source and its last transforms.
     """
     from assay.datasets.transform import make_transform
 
-    destination = Destination(output, format, overwrite, drop)
+    destination = Destination(output, format, overwrite, drop, variant)
     apply_transforms(name, [make_transform(transform, settings(fields, ""))], destination)
 
 
@@ -240,6 +245,8 @@ def apply_transforms(
     before = result = load(name)
     for transform in transforms(before) if callable(transforms) else transforms:
         result = applied(transform, result)
+    if destination.variant is not None:
+        result = result.named(destination.variant)
     save(result, destination.path, format=destination.format, overwrite=destination.overwrite, drop=destination.drop)
     out.print(
         f"{before.total_steps:,} steps in {before.total_episodes:,} episodes became {result.total_steps:,} in "
