@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
     from assay.baselines.algorithms.theory.lcb import LCB
+    from assay.baselines.algorithms.theory.vi_lcb import VILCB
     from assay.baselines.evaluation.evaluation import Evaluation
     from assay.baselines.evaluation.observation_noise import ObservationNoise
     from assay.baselines.evaluation.off_policy import fitted_q_evaluation, initial_value
@@ -65,6 +66,7 @@ __all__ = [
     "RIQL",
     "SACN",
     "TD3BC",
+    "VILCB",
     "Algorithm",
     "DecisionTransformer",
     "DirectAlgorithm",
@@ -110,6 +112,7 @@ _HOME_OF = {
     "FQL": "assay.baselines.algorithms.generative.fql",
     "IFQL": "assay.baselines.algorithms.generative.ifql",
     "LCB": "assay.baselines.algorithms.theory.lcb",
+    "VILCB": "assay.baselines.algorithms.theory.vi_lcb",
     "AWAC": "assay.baselines.algorithms.actor_critic.awac",
     "Algorithm": "assay.baselines.algorithms.algorithm",
     "BC": "assay.baselines.algorithms.imitation.bc",
