@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import LCB, VILCB, DirectAlgorithm, Job, algorithms, train
+from assay.baselines import DRPVI, LCB, PEVI, R2PVI, VILCB, DirectAlgorithm, Job, algorithms, train
 from assay.datasets import Dataset
 from assay.datasets.info import DatasetInfo
 from assay.datasets.spaces import Discrete
+from tests.baselines.algorithms.linear_problem import episodes as linear
 from tests.baselines.algorithms.tabular_problems import garnet, learner_of, solved
 
 
@@ -34,8 +35,15 @@ def process(seed: int, steps: int) -> Dataset:
 METHODS = [
     (LCB(), bandit),
     (VILCB(constant=0.05, discount=0.8), process),
+    (PEVI(), linear),
+    (DRPVI(), linear),
+    (R2PVI(), linear),
+    (R2PVI(divergence="kl", penalty="sum"), linear),
+    (R2PVI(divergence="chi_squared"), linear),
 ]
-by_name = pytest.mark.parametrize(("algorithm", "data"), METHODS, ids=[item.name for item, _ in METHODS])
+by_name = pytest.mark.parametrize(
+    ("algorithm", "data"), METHODS, ids=[f"{item.name}-{getattr(item, 'divergence', '')}" for item, _ in METHODS]
+)
 
 
 def tensors(learner, member: int) -> dict[str, torch.Tensor]:
