@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.imitation.bc import BC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
+    from assay.baselines.algorithms.theory.doc import TabularDoC
     from assay.baselines.algorithms.theory.drpvi import DRPVI
     from assay.baselines.algorithms.theory.lcb import LCB
     from assay.baselines.algorithms.theory.pevi import PEVI
@@ -89,6 +90,7 @@ __all__ = [
     "Run",
     "RunVictim",
     "Suite",
+    "TabularDoC",
     "TrainingOptions",
     "TrainingPlan",
     "TrainingProgress",
@@ -121,6 +123,7 @@ _HOME_OF = {
     "DRPVI": "assay.baselines.algorithms.theory.drpvi",
     "PEVI": "assay.baselines.algorithms.theory.pevi",
     "R2PVI": "assay.baselines.algorithms.theory.r2pvi",
+    "TabularDoC": "assay.baselines.algorithms.theory.doc",
     "VILCB": "assay.baselines.algorithms.theory.vi_lcb",
     "AWAC": "assay.baselines.algorithms.actor_critic.awac",
     "Algorithm": "assay.baselines.algorithms.algorithm",

@@ -42,7 +42,8 @@ class DRPVI(BackwardInduction):
 
         def dual(points: np.ndarray) -> np.ndarray:
             clipped = np.minimum(values, points[..., None])  # [d or 1, G, M]
-            return (projection[:, None] * clipped).sum(-1) - self.radius * points
+            value: np.ndarray = (projection[:, None] * clipped).sum(-1) - self.radius * points
+            return value
 
         return largest_on_grid(dual, float(self.horizon))
 

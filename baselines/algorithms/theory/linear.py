@@ -130,7 +130,7 @@ class BackwardInduction(DirectAlgorithm):
         weights = networks["weights"](now, weights="frozen")  # [P, 1, d]
         size = weights.shape[-1]
         inverse = networks["inverses"](now, weights="frozen").view(len(observations), 1, 1, size, size)
-        features = observations.unflatten(-1, (-1, size))  # [P, n, actions, d]
+        features = observations.reshape(*observations.shape[:2], -1, size)  # [P, n, actions, d]
         return self.bounds(features, weights[:, :, None], inverse, memory.hyperparameters.beta[..., None], step), {}
 
 

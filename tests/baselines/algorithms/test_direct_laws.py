@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import DRPVI, LCB, PEVI, R2PVI, VILCB, DirectAlgorithm, Job, algorithms, train
+from assay.baselines import DRPVI, LCB, PEVI, R2PVI, VILCB, DirectAlgorithm, Job, TabularDoC, algorithms, train
 from assay.datasets import Dataset
 from assay.datasets.info import DatasetInfo
 from assay.datasets.spaces import Discrete
@@ -36,13 +36,17 @@ METHODS = [
     (LCB(), bandit),
     (VILCB(constant=0.05, discount=0.8), process),
     (PEVI(), linear),
+    (TabularDoC(updates=200, outcomes=3), bandit),
+    (TabularDoC(updates=200, penalty="exact"), bandit),
     (DRPVI(), linear),
     (R2PVI(), linear),
     (R2PVI(divergence="kl", penalty="sum"), linear),
     (R2PVI(divergence="chi_squared"), linear),
 ]
 by_name = pytest.mark.parametrize(
-    ("algorithm", "data"), METHODS, ids=[f"{item.name}-{getattr(item, 'divergence', '')}" for item, _ in METHODS]
+    ("algorithm", "data"),
+    METHODS,
+    ids=[f"{item.name}-{getattr(item, 'divergence', getattr(item, 'penalty', ''))}" for item, _ in METHODS],
 )
 
 
