@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.imitation.bc import BC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
+    from assay.baselines.algorithms.theory.doc import TabularDoC
+    from assay.baselines.algorithms.theory.drpvi import DRPVI
     from assay.baselines.algorithms.theory.lcb import LCB
+    from assay.baselines.algorithms.theory.pevi import PEVI
+    from assay.baselines.algorithms.theory.r2pvi import R2PVI
+    from assay.baselines.algorithms.theory.vi_lcb import VILCB
     from assay.baselines.evaluation.evaluation import Evaluation
     from assay.baselines.evaluation.observation_noise import ObservationNoise
     from assay.baselines.evaluation.off_policy import fitted_q_evaluation, initial_value
@@ -54,17 +59,21 @@ __all__ = [
     "CQL",
     "CRR",
     "DQN",
+    "DRPVI",
     "EDAC",
     "FQL",
     "IFQL",
     "IQL",
     "LCB",
     "MCE",
+    "PEVI",
     "QRDQN",
+    "R2PVI",
     "REM",
     "RIQL",
     "SACN",
     "TD3BC",
+    "VILCB",
     "Algorithm",
     "DecisionTransformer",
     "DirectAlgorithm",
@@ -81,6 +90,7 @@ __all__ = [
     "Run",
     "RunVictim",
     "Suite",
+    "TabularDoC",
     "TrainingOptions",
     "TrainingPlan",
     "TrainingProgress",
@@ -110,6 +120,11 @@ _HOME_OF = {
     "FQL": "assay.baselines.algorithms.generative.fql",
     "IFQL": "assay.baselines.algorithms.generative.ifql",
     "LCB": "assay.baselines.algorithms.theory.lcb",
+    "DRPVI": "assay.baselines.algorithms.theory.drpvi",
+    "PEVI": "assay.baselines.algorithms.theory.pevi",
+    "R2PVI": "assay.baselines.algorithms.theory.r2pvi",
+    "TabularDoC": "assay.baselines.algorithms.theory.doc",
+    "VILCB": "assay.baselines.algorithms.theory.vi_lcb",
     "AWAC": "assay.baselines.algorithms.actor_critic.awac",
     "Algorithm": "assay.baselines.algorithms.algorithm",
     "BC": "assay.baselines.algorithms.imitation.bc",

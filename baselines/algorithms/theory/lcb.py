@@ -27,6 +27,7 @@ from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Memory
 from assay.baselines.algorithms.direct import DirectAlgorithm, Solution
+from assay.baselines.algorithms.theory.tables import cells_of, column_of, states_of
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.data import TrainingData
 from assay.baselines.engine.randomness import Draws
@@ -58,14 +59,7 @@ class LCB(DirectAlgorithm):
     score: Literal["lcb", "mean", "count"] = "lcb"
 
     def networks(self, shapes: Shapes) -> dict[str, Table]:  # noqa: D102
-        part = shapes.parts[0]
-        if len(shapes.parts) != 1 or part.kind != "category":
-            found = ", ".join(f"{item.name or 'observations'} ({item.kind})" for item in shapes.parts)
-            raise ConfigError(
-                "LCB needs states that are one of several: observations of a Discrete space, one whole number per step; "
-                f"these have {found}"
-            )
-        return {"bounds": Table(part.categories, shapes.action_size)}
+        return {"bounds": Table(states_of(shapes, self.label), shapes.action_size)}
 
     def solve(self, members: Sequence[Any], data: Sequence[TrainingData], draws: Draws) -> Solution:  # noqa: D102
         states, actions = self.networks(data[0].shapes)["bounds"].states, data[0].action_size
@@ -112,11 +106,7 @@ def count(data: TrainingData, states: int, actions: int) -> tuple[np.ndarray, np
             f"LCB is for bandits, whose episodes have one step; the episode of row {row} goes on. Mark every step as the "
             "end of its episode if the next state does not matter"
         )
-    starts = dict(zip((name for name, _ in data.columns), np.cumsum([0, *(size for _, size in data.columns)])))
-    state = data.rows[:, starts["observations"]].astype(np.int64)
-    action = data.rows[:, starts["actions"] : starts["actions"] + actions].argmax(1)
-    cell = state * actions + action
-    rewards = data.rows[:, starts["rewards"]]
-    counts = np.bincount(cell, minlength=states * actions).astype(np.float64)
-    sums = np.bincount(cell, rewards, minlength=states * actions)
+    cells = cells_of(data)
+    counts = np.bincount(cells, minlength=states * actions).astype(np.float64)
+    sums = np.bincount(cells, column_of(data, "rewards"), minlength=states * actions)
     return counts.reshape(states, actions), sums.reshape(states, actions)

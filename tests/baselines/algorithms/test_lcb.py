@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from assay.baselines import LCB, Job, train
-from assay.baselines.engine.direct import DirectLearner
-from assay.baselines.engine.learner import Member
 from assay.datasets import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.info import DatasetInfo
 from assay.datasets.spaces import Discrete
+from tests.baselines.algorithms.tabular_problems import log_slope, policies_of, solved
 
 REPETITIONS = 200
 
@@ -36,13 +35,7 @@ def logged(states: np.ndarray, actions: np.ndarray, rewards: np.ndarray, count: 
 
 def chosen(datasets: list[Dataset], **fields) -> np.ndarray:
     """Solve all data sets as one group of members; return the action of each in state 0."""
-    algorithm = LCB(**fields)
-    jobs = [Job(algorithm, dataset) for dataset in datasets]
-    data = [algorithm.training_data(job.dataset, job.action_scale) for job in jobs]
-    learner = DirectLearner([Member(algorithm, 0, number) for number in range(len(jobs))], data, 1)
-    learner.advance(1)
-    episodes = learner.actor().begin(slice(0, len(jobs)), 1)
-    return episodes.act(np.zeros((len(jobs), 1, 1)), np.zeros((len(jobs), 1)))[:, 0, 0].astype(int)
+    return policies_of(solved(LCB(**fields), datasets), 1)[:, 0]
 
 
 NEAR_EXPERT = np.array([0.6, *[0.5] * 20]), np.array([0.95, *[0.05 / 20] * 20])
@@ -71,20 +64,47 @@ def test_a_rarely_played_best_arm_is_found_with_enough_data_and_never_by_cloning
 def test_the_bounds_are_those_of_the_paper_by_hand():
     # State 0: action 0 twice with mean 0.5, action 1 never; state 1: action 1 once with reward 1.
     dataset = logged(np.array([0, 0, 1]), np.array([0, 0, 1]), np.array([0.0, 1.0, 1.0]), 2, 2)
-    job = Job(LCB(), dataset)
-    learner = DirectLearner([Member(job.algorithm, 0, 0)], [job.algorithm.training_data(dataset, job.action_scale)], 1)
-    learner.advance(1)
+    learner = solved(LCB(), [dataset])
     logarithm = np.log(2 * 2 * 2 * 3)  # delta = 1/3
     expected = [[0.5 - np.sqrt(logarithm / 4), -1.0], [-1.0, 1.0 - np.sqrt(logarithm / 2)]]
     assert np.allclose(learner.networks["bounds"].buffer.view(2, 2).numpy(), expected, atol=1e-12)
     assert learner.metrics()["coverage"].tolist() == [0.5]
 
 
-def test_a_member_equals_the_same_job_alone():
+def test_an_unseen_arm_without_a_penalty_is_taken():
+    """With few pulls, where the bound of the expert's arm is near 0, a bound of 0 instead of -1 for unseen arms misleads."""
     means, shares = NEAR_EXPERT
-    datasets = [bandit(means, shares, pulls, seed) for seed, pulls in enumerate((30, 50, 70))]
-    together = chosen(datasets)
-    assert [int(chosen([dataset])[0]) for dataset in datasets] == together.tolist()
+    learner = solved(LCB(), [bandit(means, shares, 6, seed) for seed in range(REPETITIONS)])
+    assert means.max() - means[policies_of(learner, 1)[:, 0]].mean() < 0.01
+    buffer = learner.networks["bounds"].buffer
+    buffer[buffer == -1.0] = 0.0
+    assert means.max() - means[policies_of(learner, 1)[:, 0]].mean() > 0.05
+
+
+def test_the_error_of_a_contextual_bandit_falls_as_one_over_n_on_expert_data():
+    """Measured slope -1.0 with the expert's data alone; published with such a problem: -0.99."""
+    states, sizes, gaps = 14, [64, 256, 1_024, 4_096], []
+    chance = 2.0 ** -np.arange(1, states + 1)
+    chance /= chance.sum()
+    for pulls in sizes:
+        datasets = []
+        for seed in range(60):
+            rng = np.random.default_rng(seed)
+            met = rng.choice(states, pulls, p=chance)
+            datasets.append(logged(met, np.ones(pulls, np.int64), (rng.random(pulls) < 0.8).astype(float), 2, states))
+        missed = policies_of(solved(LCB(), datasets), states) != 1
+        gaps.append(float((0.8 - 0.2) * (missed * chance).sum(1).mean()))
+    assert log_slope(sizes, gaps) <= -0.8
+
+
+def test_the_error_falls_as_one_over_the_root_of_n_on_uniform_data_of_a_hard_gap():
+    """Two arms whose means differ by the inverse root of N: no method does better than a constant share of that gap."""
+    sizes, gaps = [64, 256, 1_024, 4_096], []
+    for pulls in sizes:
+        means = np.array([0.5, 0.5 + 1 / np.sqrt(pulls)])
+        datasets = [bandit(means, np.array([0.5, 0.5]), pulls, seed) for seed in range(REPETITIONS)]
+        gaps.append(float(means.max() - means[chosen(datasets)].mean()))
+    assert -0.65 <= log_slope(sizes, gaps) <= -0.35
 
 
 def test_a_direct_learner_trains_is_saved_and_found_again(tmp_path):
