@@ -155,7 +155,12 @@ def writable(output: str | os.PathLike[str], example: str, *, overwrite: bool) -
 
 def write_page(target: Path, title: str, body: str) -> None:
     """Write a page, whole or not at all; the body is HTML already, the title is not."""
+    atomic_write(target, page_text(title, body))
+
+
+def page_text(title: str, body: str) -> str:
+    """Return a page; the body is HTML already, the title is not."""
     from assay import __version__
 
     template = Template((files("assay.analysis") / "templates" / "page.html").read_text(encoding="utf-8"))
-    atomic_write(target, template.substitute(title=escape(title), version=escape(__version__), body=body))
+    return template.substitute(title=escape(title), version=escape(__version__), body=body)

@@ -483,7 +483,8 @@ def _caveats(runs: pl.DataFrame, suite: dict[str, Any] | None, metric: str) -> s
     return "<ul>\n" + "\n".join(f"<li>{escape(item)}</li>" for item in items) + "\n</ul>"
 
 
-def _body(path: Path) -> tuple[str, str]:
+def report_body(path: Path) -> tuple[str, str]:
+    """Return title and body (HTML) of the report of a folder of runs."""
     records, suite = read_folders(path), load_suite(path)
     runs = table_of_runs(records)
     algorithms = (suite or {}).get("algorithms", [])
@@ -561,6 +562,6 @@ def write_report(
         If the output exists and `overwrite` is False, or is a folder.
     """
     target = writable(output, "report.html", overwrite=overwrite)
-    title, body = _body(Path(path))
+    title, body = report_body(Path(path))
     write_page(target, title, body)
     return target

@@ -40,6 +40,7 @@ COMMANDS = (
     "train",
     "run",
     "report",
+    "serve",
     "trial",
     "value",
     "evaluate",

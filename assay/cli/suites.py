@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -94,6 +95,38 @@ def report(runs: Annotated[Positional[Path], arg(metavar="RUNS")], *, output: Ou
     print_scores(runs)
     written = write_report(runs, output)
     out.print(f"report: {written.resolve()}", soft_wrap=True)
+
+
+@command("serve")
+def serve(
+    runs: Annotated[Positional[Path], arg(metavar="RUNS")],
+    *,
+    port: int = 0,
+    refresh_seconds: float = 5.0,
+    browser: bool = True,
+) -> None:
+    """Show the report of a folder of runs while they are going, on this machine, until Ctrl-C.
+
+    Example: assay serve runs/quickstart-small
+
+    Args:
+        runs: Folder of results; it may be empty still.
+        port: Of the page; 0 takes a free one.
+        refresh_seconds: Time until the page looks again.
+        browser: Open the page in the browser of this machine.
+    """
+    import time
+    import webbrowser
+
+    from assay.analysis.live_page import served
+
+    with served(runs, port=port, refresh_seconds=refresh_seconds) as address:
+        out.print(f"the report of {runs}, until Ctrl-C: {address}", soft_wrap=True)
+        if browser:
+            webbrowser.open(address)
+        with contextlib.suppress(KeyboardInterrupt):  # this is how it ends
+            while True:
+                time.sleep(0.5)
 
 
 def with_episodes(suite: Suite, budget: str, episodes: int | None) -> Suite:

@@ -1,0 +1,156 @@
+"""The report of a folder of runs, served on this machine while they are going.
+
+The page is made anew when the folder has changed, at most as often as leaves most of the time to the training, and asks for itself again every
+few seconds. It is served on the loopback address, under a path that holds a random token, so that other users of the machine
+cannot read it; nothing is fetched from elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from assay.analysis.page import escape, page_text
+from assay.analysis.report import report_body
+from assay.datasets.errors import AssayError, ConfigError
+
+__all__ = ["LivePage", "served"]
+
+_SHARE = 0.2  # of the time that may go into making pages
+
+
+class LivePage:
+    """The page of a folder, as it is now.
+
+    Parameters
+    ----------
+    folder : Path
+        Of runs; it may be empty still.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> b"There is no run yet" in LivePage(Path(tempfile.mkdtemp())).content()
+    True
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._state: tuple[object, ...] | None = None
+        self._content = b""
+        self._not_before = 0.0
+
+    def content(self) -> bytes:
+        """Return the page, made anew where something has changed."""
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._not_before and (state := _state(self.folder)) != self._state:
+                self._content, self._state = self._made(), state
+                self._not_before = time.monotonic() + (time.monotonic() - now) / _SHARE
+            return self._content
+
+    def _made(self) -> bytes:
+        title, body = self.folder.name, f"<h1>{escape(self.folder.name)}</h1><p>There is no run yet.</p>"
+        try:
+            if any(self.folder.rglob("run.json")) or (self.folder / "suite.json").exists():
+                title, body = report_body(self.folder)
+        except AssayError as error:  # what is being written, or damaged, is said, and looked at again
+            body = f"<h1>{escape(title)}</h1><p>{escape(str(error))}</p>"
+        return page_text(title, body).encode()
+
+
+def _state(folder: Path) -> tuple[object, ...]:
+    """Return what changes whenever a file of a run does."""
+    found = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # it was replaced just now
+                status = os.stat(os.path.join(place, name))
+                found.append((place, name, status.st_mtime_ns, status.st_size))
+    return tuple(sorted(found))
+
+
+@contextlib.contextmanager
+def served(folder: Path, *, port: int = 0, refresh_seconds: float = 5.0) -> Iterator[str]:
+    """Serve the page of a folder while the block runs; gives its address.
+
+    Parameters
+    ----------
+    folder : Path
+    port : int
+        0 takes a free one.
+    refresh_seconds : float
+        Time until the browser asks again.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such folder, or the port is taken.
+
+    Examples
+    --------
+    >>> import tempfile, urllib.request
+    >>> with served(Path(tempfile.mkdtemp())) as address:
+    ...     urllib.request.urlopen(address).headers["Refresh"]
+    '5'
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder; runs= of a training, or runs/SUITE-BUDGET of a suite, is one")
+    if not refresh_seconds > 0:
+        raise ConfigError(f"refresh_seconds={refresh_seconds} must be above 0")
+    token = secrets.token_urlsafe(24)
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(LivePage(folder), token, refresh_seconds))
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"port {port} cannot be used: {error}; port=0 takes a free one") from None
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/{token}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _handler(page: LivePage, token: str, refresh_seconds: float) -> Callable[..., BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 30
+
+        def log_message(self, *arguments: Any) -> None:
+            """Say nothing: the token is part of every path."""
+
+        def do_GET(self) -> None:
+            host = self.headers.get("Host", "").rsplit(":", 1)[0]  # of another name where a page elsewhere asks
+            known = secrets.compare_digest(self.path.encode(), f"/{token}/".encode())
+            if not known or host not in ("127.0.0.1", "localhost"):
+                return self._send(404, "text/plain", b"not found")
+            return self._send(200, "text/html; charset=utf-8", page.content())
+
+        def _send(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Refresh", f"{refresh_seconds:g}")
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header("Referrer-Policy", "no-referrer")
+            self.send_header(
+                "Content-Security-Policy",
+                "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            )
+            self.end_headers()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(body)
+
+    return Handler
