@@ -1,4 +1,4 @@
-r"""DRPVI: distributionally robust pessimistic value iteration (Liu & Xu 2024, arXiv 2402.15399), total variation.
+r"""DRPVI: distributionally robust pessimistic value iteration (Liu & Xu 2024, arXiv 2403.09621), total variation.
 
 The worst next values over factors mu_i whose distance from those of the data is at most the radius rho, by a dual of one
 dimension per feature:

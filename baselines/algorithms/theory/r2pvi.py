@@ -1,4 +1,5 @@
-r"""R2PVI: robust regularized pessimistic value iteration on linear features (Tang et al., ICML 2025).
+r"""R2PVI: robust regularized pessimistic value iteration on linear features (Tang, Liu & Xu, ICML 2025, arXiv
+2411.18612).
 
 The worst next values over factors mu_i, less a price for their distance from the data's, in closed form (total variation,
 Kullback-Leibler) or by a search in one dimension per feature (chi-squared):
