@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from assay.baselines.algorithms.algorithm import Algorithm, Phase
-from assay.baselines.engine.data import TrainingData
+from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.engine.shapes import CategoryCode
+from assay.datasets.dataset import Dataset
+from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
     from assay.baselines.engine.learner import Learner, Member
@@ -63,6 +65,21 @@ class DirectAlgorithm(Algorithm):
         draws : Draws
             Of the members' seeds, at update 0.
         """
+
+    def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:
+        """Lay a dataset out; each of its steps counts once.
+
+        Raises
+        ------
+        ConfigError
+            If the dataset has weights.
+        """
+        if dataset.weights is not None:
+            raise ConfigError(
+                f"{self.label} counts every step once, and the dataset has weights; reweighting.materialize makes a dataset of them, "
+                'or dataset.replace({"weights": None}) leaves them out'
+            )
+        return super().training_data(dataset, action_scale)
 
     def phases(self) -> tuple[Phase, ...]:
         """Return no phases: nothing is descended."""

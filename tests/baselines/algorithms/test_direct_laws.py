@@ -109,3 +109,12 @@ def test_a_finished_run_acts_as_the_learner_did(algorithm, data, tmp_path):
     episodes = solved(algorithm, [dataset], [3]).actor().begin(slice(0, 1), len(seen))
     expected = episodes.act(flat[None], np.zeros((1, len(seen))))[0]
     assert np.array_equal(run.policy(flat), expected)
+
+
+@by_name
+def test_weights_are_not_ignored_in_silence(algorithm, data, tmp_path):
+    dataset = data(0, 40)
+    weighted = dataset.replace({"weights": np.linspace(0.0, 2.0, dataset.total_steps)})
+    (run,) = train([Job(algorithm, weighted)], steps=1, runs=tmp_path, evaluation=None)
+    assert run.status == "failed"
+    assert "counts every step once, and the dataset has weights" in run.description["error"]
