@@ -30,8 +30,8 @@ def plot(dataset: Dataset, kind: str, *, width_pixels: int) -> Figure:
     Examples
     --------
     >>> import assay
-    >>> type(plot(assay.load("pendulum/random", steps=400), "actions", width_pixels=720)).__name__
-    'Figure'
+    >>> len(plot(assay.load("pendulum/random", steps=400), "actions", width_pixels=720).axes)
+    1
     """
     if kind not in _KINDS:
         raise UnknownNameError("kind of plot", str(kind), _KINDS)
