@@ -68,6 +68,7 @@ READERS = {
     "apply": "apply IN corruption.random element=rewards -o new",
     "run": "run IN",
     "report": "report IN",
+    "serve": "serve IN --no-browser",
     "table": "table IN",
     "evaluate": "evaluate IN --dataset data",
     "import": "metrics data --import IN",
