@@ -83,7 +83,13 @@ def test_others_and_pages_elsewhere_read_nothing(tmp_path: Path) -> None:
 def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     write_run(tmp_path)
     command = [sys.executable, "-u", "-m", "assay.cli", "serve", str(tmp_path), "--no-browser"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it for what runs behind it
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
