@@ -105,7 +105,7 @@ def read(
     """
     datasets: list[Dataset] = []
     files: list[Path] = []
-    said: dict[str, list[str]] = {}
+    said: dict[tuple[type[Warning], str], list[str]] = {}
     for item, kind in _recordings(path):
         options: dict[str, Any] = {"columns": columns, "clock": clock, "how": how}
         if kind is not ulog:
@@ -113,18 +113,19 @@ def read(
         elif stamps != "received":
             raise ConfigError(f"{item}: a PX4 log has one stamp for a message; leave stamps out")
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+            warnings.simplefilter("always", AssayWarning)
             made = kind.read(item, **options)
         for warning in caught:
-            said.setdefault(str(warning.message).removeprefix(f"{item}: "), []).append(item.name)
+            text = str(warning.message).removeprefix(f"{item}: ")
+            said.setdefault((warning.category, text), []).append(item.name)
         if datasets:
             _check_alike(datasets[0], made, files[0], item)
             made = _named_alike(datasets[0], made, files[0], item)
         datasets.append(made)
         files.append(item)
-    for text, names in said.items():
+    for (category, text), names in said.items():
         which = "all recordings" if len(names) == len(files) else f"{len(names)} recordings, such as {names[0]}"
-        warnings.warn(f"{path}: {text} ({which})", AssayWarning, stacklevel=3)
+        warnings.warn(f"{path}: {text} ({which})", category, stacklevel=3)
     joined = concatenate(datasets)
     from_file = np.repeat([item.name for item in files], [made.total_episodes for made in datasets])
     return Dataset(

@@ -144,7 +144,7 @@ def _read_csv(path: Path, delimiter: str | None, decimal: str) -> pa.Table:
     from pyarrow import csv
 
     with path.open("rb") as file:
-        first_lines = file.read(_HEADER_BYTES).decode("utf-8", "replace").splitlines()
+        first_lines = file.read(_HEADER_BYTES).decode("utf-8-sig", "replace").split("\n")
     comments, delimiter = _before_names(first_lines, delimiter)
 
     def read(**options: Any) -> pa.Table:
@@ -168,8 +168,8 @@ def _read_csv(path: Path, delimiter: str | None, decimal: str) -> pa.Table:
         raise FormatError(
             f"{path} cannot be read as CSV with {delimiter!r} between values: {_one_line(error)}"
         ) from error
-    if names and names[0].startswith("#"):
-        table = table.rename_columns([names[0].lstrip("# "), *names[1:]])
+    if names and names[0].startswith("#") and (first := names[0].lstrip("# ")):
+        table = table.rename_columns([first, *names[1:]])
         names = table.column_names
     if delimiter != "," and decimal == ".":
         _check_no_decimal_commas(table, names, path)
@@ -179,8 +179,8 @@ def _read_csv(path: Path, delimiter: str | None, decimal: str) -> pa.Table:
 def _before_names(lines: Sequence[str], delimiter: str | None) -> tuple[int, str]:
     """Return how many lines of comments come before the line of names, and what stands between its names.
 
-    Lines that begin with # are comments where names follow; where numbers do, the last of them has the names, as in files of
-    `numpy.savetxt`.
+    Lines that begin with # are comments. Where a row of numbers follows, and the last of them has as many cells, that one has the
+    names, as in files of `numpy.savetxt` and in logs that begin with `#timestamp,filename`.
 
     Examples
     --------
@@ -189,18 +189,18 @@ def _before_names(lines: Sequence[str], delimiter: str | None) -> tuple[int, str
     """
     comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
     follows = lines[comments] if comments < len(lines) else ""
-    chosen = delimiter or max(DELIMITERS, key=follows.count)
-    if comments and all(_is_number(cell) for cell in follows.split(chosen)):
-        comments -= 1
+    between = delimiter or max(DELIMITERS, key=follows.count)
+    if comments and any(map(_is_number, follows.split(between))):
+        comments -= lines[comments - 1].lstrip("# ").count(between) == follows.count(between)
     header = lines[comments] if comments < len(lines) else ""
     return comments, delimiter or max(DELIMITERS, key=header.count)
 
 
 def _is_number(text: str) -> bool:
     try:
-        float(text.strip(' "').replace(",", "."))
+        float(text.strip(' "\r').replace(",", "."))
     except ValueError:
-        return not text.strip()
+        return False
     return True
 
 

@@ -587,6 +587,31 @@ def test_comments_before_the_names_are_passed_over(tmp_path: Path, first: str) -
     assert dataset.column("time").tolist() == [0.0, 0.5]
 
 
+@pytest.mark.parametrize("start", ["", "\ufeff", "# from the camera\r\n"])
+def test_names_behind_a_hash_are_names_also_where_texts_follow(tmp_path: Path, start: str) -> None:
+    (tmp_path / "data.csv").write_bytes(f"{start}#timestamp,file,x\r\n0,0.png,5\r\n1,1.png,6\r\n".encode())
+    columns = {
+        "observations": "x",
+        "time": "timestamp",
+        "infos/file": "file",
+        "episode_lengths": "all",
+        "ends": "truncated",
+    }
+    with warnings.catch_warnings(action="ignore"):
+        dataset = assay.load(tmp_path / "data.csv", columns=columns | {"actions": "x", "rewards": "x"})
+    assert dataset.total_steps == 2
+    assert dataset.column("infos/file").tolist() == ["0.png", "1.png"]
+
+
+def test_a_column_that_is_called_by_a_hash_alone_keeps_its_name(tmp_path: Path) -> None:
+    from assay.datasets.tables.files import open_table
+
+    (tmp_path / "data.csv").write_text("#,x\n0,5\n1,6\n")
+    assert list(open_table(tmp_path / "data.csv").types) == ["#", "x"]
+    (tmp_path / "data.csv").write_text("# joints\ntime,0,1\n0,5,6\n")  # numbers are names here
+    assert list(open_table(tmp_path / "data.csv").types) == ["time", "0", "1"]
+
+
 def test_tables_are_read_without_pandas(tmp_path: Path) -> None:
     """It takes longer to import than most tables take to be read."""
     run = ["Monday", None, "Monday", "Tuesday"]
