@@ -1,25 +1,23 @@
 """The report of a folder of runs, served on this machine while they are going.
 
 The page is made anew when the folder has changed, at most as often as leaves most of the time to the training, and asks for itself again every
-few seconds. It is served on the loopback address, under a path that holds a random token, so that other users of the machine
-cannot read it; nothing is fetched from elsewhere.
+few seconds. `assay.datasets.loopback` says who can read it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from assay.analysis.page import escape, page_text
 from assay.analysis.report import report_body
+from assay.datasets import loopback
 from assay.datasets.errors import AssayError, ConfigError
+from assay.datasets.loopback import LoopbackHandler
 
 __all__ = ["LivePage", "served"]
 
@@ -106,51 +104,16 @@ def served(folder: Path, *, port: int = 0, refresh_seconds: float = 5.0) -> Iter
         raise ConfigError(f"{folder} is no folder; runs= of a training, or runs/SUITE-BUDGET of a suite, is one")
     if not refresh_seconds > 0:
         raise ConfigError(f"refresh_seconds={refresh_seconds} must be above 0")
-    token = secrets.token_urlsafe(24)
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(LivePage(folder), token, refresh_seconds))
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"port {port} cannot be used: {error}; port=0 takes a free one") from None
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/{token}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    page = LivePage(folder)
 
-
-def _handler(page: LivePage, token: str, refresh_seconds: float) -> Callable[..., BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 30
-
-        def log_message(self, *arguments: Any) -> None:
-            """Say nothing: the token is part of every path."""
+    class Handler(LoopbackHandler):
+        policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
         def do_GET(self) -> None:
-            host = self.headers.get("Host", "").rsplit(":", 1)[0]  # of another name where a page elsewhere asks
-            known = secrets.compare_digest(self.path.encode(), f"/{token}/".encode())
-            if not known or host not in ("127.0.0.1", "localhost"):
-                return self._send(404, "text/plain", b"not found")
-            return self._send(200, "text/html; charset=utf-8", page.content())
+            if self.parts() == [""]:
+                self.send(200, "text/html; charset=utf-8", page.content(), Refresh=f"{refresh_seconds:g}")
+            else:
+                self.send(404, "text/plain", b"not found")
 
-        def _send(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Refresh", f"{refresh_seconds:g}")
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.send_header("Referrer-Policy", "no-referrer")
-            self.send_header(
-                "Content-Security-Policy",
-                "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'",
-            )
-            self.end_headers()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.wfile.write(body)
-
-    return Handler
+    with loopback.served(Handler, port) as address:
+        yield address

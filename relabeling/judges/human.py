@@ -8,22 +8,18 @@ reloaded, and the labelling stopped and taken up again at any time.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import secrets
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from assay.datasets.errors import ConfigError
+from assay.datasets.loopback import LoopbackHandler, served
 from assay.datasets.registry import Integer, Registry, register
 from assay.relabeling.judges.asking import JudgeError, check_goal, frames_of
 from assay.relabeling.judges.judge import JUDGES, Judge, Pairs
@@ -82,7 +78,7 @@ class HumanJudge:
         with AnswerStore(the_store(self.store)) as store:
             labelling = Labelling(pairs, question, store)
             if not labelling.complete:
-                with _served(labelling, self.port) as address:
+                with served(_handler(labelling), self.port) as address:
                     sys.stderr.write(f"{len(labelling.open)} of {len(pairs)} pairs to judge: {address}\n")
                     if self.open_browser:
                         webbrowser.open(address)
@@ -190,59 +186,32 @@ class Labelling:
                         self._answers[other] = None
 
 
-class _served(contextlib.AbstractContextManager[str]):
-    """Serve the page of a labelling while the block runs; gives its address."""
-
-    def __init__(self, labelling: Labelling, port: int) -> None:
-        token = secrets.token_urlsafe(24)
-        try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(labelling, token))
-        except OSError as error:
-            raise ConfigError(f"port {port} cannot be used: {error}; port=0 takes a free one") from None
-        self._server.daemon_threads = True
-        self._address = f"http://127.0.0.1:{self._server.server_address[1]}/{token}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        return self._address
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def _handler(labelling: Labelling, token: str) -> Callable[..., BaseHTTPRequestHandler]:
+def _handler(labelling: Labelling) -> type[LoopbackHandler]:
     page = resources.files("assay.relabeling.judges").joinpath("page.html").read_bytes()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 30
-
-        def log_message(self, *arguments: Any) -> None:
-            """Say nothing: the token is part of every path."""
+    class Handler(LoopbackHandler):
+        policy = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
 
         def do_GET(self) -> None:
-            parts = self._path()
+            parts = self.parts()
             if parts == [""]:
-                self._send(200, "text/html; charset=utf-8", page)
+                self.send(200, "text/html; charset=utf-8", page)
             elif parts == ["state"]:
                 self._json(labelling.state())
             elif parts is not None and len(parts) == 4 and parts[0] == "frame" and parts[2] in ("left", "right"):
                 try:
-                    self._send(200, "image/png", labelling.image(int(parts[1]), parts[2], int(parts[3])))
+                    self.send(200, "image/png", labelling.image(int(parts[1]), parts[2], int(parts[3])))
                 except (ValueError, IndexError):
-                    self._send(404, "text/plain", b"no such frame")
+                    self.send(404, "text/plain", b"no such frame")
             else:
-                self._send(404, "text/plain", b"not found")
+                self.send(404, "text/plain", b"not found")
 
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "")
-            parts = self._path()
+            parts = self.parts()
             if parts is None or not length.isdigit() or int(length) > _MOST_BYTES:
                 self.close_connection = True
-                return self._send(404 if parts is None else 400, "text/plain", b"not found")
+                return self.send(404 if parts is None else 400, "text/plain", b"not found")
             body = self.rfile.read(int(length))
             try:
                 given = json.loads(body or b"{}")
@@ -254,37 +223,15 @@ def _handler(labelling: Labelling, token: str) -> Callable[..., BaseHTTPRequestH
                 elif parts == ["undo"]:
                     labelling.undo()
                 elif parts not in (["stop"], ["finish"]):
-                    return self._send(404, "text/plain", b"not found")
+                    return self.send(404, "text/plain", b"not found")
             except (ValueError, TypeError, KeyError, RecursionError):
-                return self._send(400, "text/plain", b"this is no answer")
+                return self.send(400, "text/plain", b"this is no answer")
             self._json(labelling.state())
             if parts == ["stop"] or (parts == ["finish"] and labelling.complete):
                 labelling.ended.set()
             return None
 
-        def _path(self) -> list[str] | None:
-            """Return the path below the token, or None for who does not know it or came by another name (DNS rebinding)."""
-            host = self.headers.get("Host", "").rsplit(":", 1)[0]
-            parts = self.path.split("?")[0].split("/")[1:]
-            known = secrets.compare_digest(parts[0].encode(), token.encode())
-            return parts[1:] if known and host in ("127.0.0.1", "localhost") and len(parts) > 1 else None
-
         def _json(self, value: dict[str, Any]) -> None:
-            self._send(200, "application/json", json.dumps(value).encode())
-
-        def _send(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.send_header("Referrer-Policy", "no-referrer")
-            self.send_header(
-                "Content-Security-Policy",
-                "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'",
-            )
-            self.end_headers()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.wfile.write(body)
+            self.send(200, "application/json", json.dumps(value).encode())
 
     return Handler
