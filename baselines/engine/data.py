@@ -258,6 +258,9 @@ class TrainingData:
         if not discrete and actions.shape[1] != len(action_scale.center):
             raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
         _check_finite(transitions, labels, names)
+        weights = transitions.weights
+        if weights is not None and (not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0):
+            raise ConfigError("weights must be finite and non-negative, and some of them positive")
         scale = scale or ObservationScale.of(observations, normalize, None if shapes.is_one_vector else shapes.measured)
         with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite are reported below
             scale = replace(scale, deviation=observations.std(0, dtype=np.float64))
@@ -289,9 +292,6 @@ class TrainingData:
                 f"step {int(transitions.steps[bad[0]])} is not finite once observations are normalized and actions scaled "
                 f"({len(bad)} steps in all): its numbers are too large; `assay validate` and `assay card` show their range"
             )
-        weights = transitions.weights
-        if weights is not None and (not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0):
-            raise ConfigError("weights must be finite and non-negative, and some of them positive")
         columns = tuple((name, part.shape[1]) for name, part in zip(parts, matrices))
         best_return = float(np.add.reduceat(transitions.rewards, episode_starts(remaining), dtype=np.float64).max())
         return cls(

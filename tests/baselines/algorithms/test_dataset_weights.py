@@ -12,6 +12,7 @@ from assay.baselines import AWAC, BC, CQL, IQL, TD3BC, Job, train
 from assay.baselines.algorithms.algorithm import Batch
 from assay.baselines.engine.population import Member, Population
 from assay.datasets import Dataset
+from assay.datasets.errors import ConfigError
 from tests.baselines.engine.test_population import weights
 from tests.baselines.problems import pendulum_like
 
@@ -73,3 +74,12 @@ def test_they_are_trained_through_the_front_door():
     answers = [run.policy(dataset.observations[:5]) for run in train(jobs, steps=20, evaluation=None)]
     assert not any(np.array_equal(answers[0], other) for other in answers[1:])
     assert not np.array_equal(answers[1], answers[2])
+
+
+@pytest.mark.parametrize("mode", ["draws", *MODES])
+@pytest.mark.parametrize("value", [0.0, np.nan, -1.0])
+def test_weights_that_cannot_be_meant_are_named(mode, value):
+    dataset = pendulum_like()
+    wrong = dataset.replace({"weights": np.full(dataset.total_steps, value)})
+    with pytest.raises(ConfigError, match="weights must be finite and non-negative, and some of them positive"):
+        trained(BC(**SMALL, dataset_weights=mode), wrong)
