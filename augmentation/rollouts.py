@@ -206,7 +206,8 @@ class LearnedModel:
             noise = torch.as_tensor(generator.standard_normal((count, current.shape[1] + 1), np.float32), device=device)
             order = torch.as_tensor(generator.permutation(count), device=device)
             step = self.ensemble.step(current, action, noise, order)
-            lost = alive & ~(torch.isfinite(step.states).all(-1) & torch.isfinite(step.rewards))
+            earned = step.rewards - chosen.penalty_weight * step.penalties
+            lost = alive & ~(torch.isfinite(step.states).all(-1) & torch.isfinite(earned))
             if lost.any():
                 row = int(lost.nonzero()[0])
                 raise DatasetError(
@@ -222,7 +223,7 @@ class LearnedModel:
             current = torch.where(moved[:, None], step.states, current)
             states.append(current)
             taken.append(action)
-            rewards.append(step.rewards - chosen.penalty_weight * step.penalties)
+            rewards.append(earned)
             penalties.append(step.penalties)
             if not alive.any():
                 break

@@ -146,7 +146,7 @@ class ActionVectors:
         """Return (n, action) floats."""
         if self.count is None:
             return np.asarray(actions, np.float64).reshape(len(actions), -1)
-        one_hot: np.ndarray = np.eye(self.count)[np.asarray(actions).reshape(-1) - self.first]
+        one_hot: np.ndarray = np.eye(self.count)[np.asarray(actions).reshape(-1).astype(np.int64) - self.first]
         return one_hot
 
     def random(self, count: int, generator: np.random.Generator) -> np.ndarray:

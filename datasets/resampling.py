@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field
 
 from assay.datasets.dataset import Dataset, is_under
-from assay.datasets.errors import DatasetError
+from assay.datasets.errors import DatasetError, UnknownNameError
 from assay.datasets.memory import empty
 from assay.datasets.transform import Transform, register
 
@@ -33,6 +33,7 @@ RESAMPLE = "datasets.resample"
 How = Literal["previous", "linear", "nearest"]
 _MOST_TICKS = 2**31
 _SUMMED = ("rewards", "costs")
+_ROOTS = ("observations", "actions", "infos")  # which may be spoken of where there are none
 _ROUNDING = 1e-6  # of a tick: stamps of an even clock that differ by rounding are on it
 
 
@@ -75,6 +76,11 @@ class Resample(Transform):
     tolerance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     def apply(self, dataset: Dataset) -> Dataset:  # noqa: D102
+        for name in self.how if isinstance(self.how, Mapping) else ():
+            if name not in (*_ROOTS, "infos/missing") and not any(is_under(column, name) for column in dataset.columns):
+                raise UnknownNameError("column", name, dataset.columns, f"({self.name}: how)")
+            if name in ("time", "terminations", "truncations", *_SUMMED):
+                raise DatasetError(f"{self.name}: how speaks of {name}, which has one way only; leave it out")
         clock = _Clock(dataset, self.rate)
         columns: dict[str, np.ndarray | None] = {}
         for name in dataset.columns:

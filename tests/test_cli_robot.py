@@ -92,6 +92,10 @@ def test_the_edits_are_commands_and_are_recorded(run, folders: Path) -> None:
     assert even.history[-1].transform == "datasets.resample"
     assert even.history[-1].parameters["how"]["observations"] == "nearest"
     assert run("datasets", "resample", resting, "--output", folders / "four")[0] == 2
+    for column, said in (("nope", "unknown column 'nope'"), ("rewards", "one way only")):
+        words = "--rate", 10, "--column", column, "linear", "--output", folders / "four"
+        status, text = run("datasets", "resample", resting, *words)
+        assert (status, said in text) == (1, True)
     parts = "--fraction", 0.5, "--fraction", 0.5, "--output", folders / "one", "--output", folders / "two"
     assert run("datasets", "split", resting, *parts)[0] == 0
     assert assay.load(folders / "one").total_episodes == assay.load(folders / "two").total_episodes == 3

@@ -50,6 +50,8 @@ def table(
         raise Misuse("which runs are to be written?", "assay table RUNS [RUNS ...]")
     if format == "parquet" and output is None:
         raise ConfigError("Parquet is not text; name the file to write, -o scores.parquet")
+    if output is not None and bibtex is not None and output.resolve() == bibtex.resolve():
+        raise ConfigError(f"the table and the BibTeX cannot both be {output}; name two files")
     for file in (output, bibtex):
         if file is not None:
             check_free(file, overwrite)

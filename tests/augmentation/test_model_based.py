@@ -197,6 +197,22 @@ def test_a_clone_of_categories_chooses_as_often_as_the_data():
     assert 0.35 < (above == 6).mean() < 0.65  # drawn, not the likeliest
 
 
+def test_a_run_that_chooses_among_categories_is_a_policy(tmp_path):
+    from assay.baselines import BC, Job, train
+
+    dataset = of_categories()
+    (run,) = train([Job(BC(hidden=(8,), batch_size=32), dataset)], steps=50, runs=tmp_path, evaluation=None)
+    more = ModelBasedAugmentation(policy=str(run.folder), **QUICK)(dataset)
+    first = more.episode_starts[dataset.total_episodes :]
+    expected = run.policy(more.observations[more.observation_rows[first]]).reshape(-1)
+    assert np.array_equal(more.actions[first], expected)
+
+
+def test_a_penalty_beyond_the_range_of_numbers_is_an_error():
+    with pytest.raises(AssayError, match="leaves the range of numbers"):
+        ModelBasedAugmentation(penalty_weight=1e308, **QUICK)(linear())
+
+
 def test_a_run_is_a_policy_too(tmp_path):
     from assay.augmentation.policies import policy_at
     from assay.baselines import BC, Job, train
