@@ -501,3 +501,11 @@ def test_a_failure_to_write_keeps_what_was_there(tmp_path, monkeypatch):
         atomic.atomic_write(tmp_path / "kept", "after")
     assert (tmp_path / "kept").read_text() == "before"
     assert shutil.disk_usage(tmp_path).total > 0
+
+
+@pytest.mark.parametrize(
+    "line", ["trial data half --algorithm bc --seeds 2 --steps 2", "value data --steps 2 --subsets 24"]
+)
+def test_comparing_scores_needs_episodes(prepared, monkeypatch, capsys, line):
+    monkeypatch.chdir(prepared)
+    assert "--episodes 0: it has to be 1 or more" in refused(capsys, [*line.split(), "--episodes", "0"])

@@ -92,6 +92,8 @@ def trial(
     """
     from assay.analysis.trials import Rules
 
+    if episodes < 1:
+        raise ConfigError(f"--episodes {episodes}: it has to be 1 or more, because scores are what is compared")
     for file in (json, figure):
         if file is not None:
             check_free(file, overwrite)

@@ -12,6 +12,7 @@ from assay.cli.application import command
 from assay.cli.console import escape, number, out, training_display
 from assay.cli.loading import check_free, load
 from assay.cli.options import Name, Settings, Training, TypedOptions, settings
+from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
     from assay.analysis.values import ValueResult
@@ -68,6 +69,8 @@ def value(
     from assay.analysis.values.value import value as value_episodes
     from assay.baselines import Evaluation, algorithm_named
 
+    if episodes < 1:
+        raise ConfigError(f"--episodes {episodes}: it has to be 1 or more, because scores are what is compared")
     if json is not None:
         check_free(json, overwrite)
     options = training.checked()
