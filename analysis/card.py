@@ -29,6 +29,7 @@ from assay.datasets.errors import DatasetError
 from assay.datasets.history import replay_obstacle
 from assay.datasets.missing import complete_episodes, describe_missing
 from assay.datasets.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,9 +123,9 @@ def write_card(
 
 
 def _summary(dataset: Dataset, metrics: pl.DataFrame | None) -> str:
-    steps, episodes = f"{dataset.total_steps:,}", f"{dataset.total_episodes:,}"
+    steps, episodes = count_of(dataset.total_steps, "step"), count_of(dataset.total_episodes, "episode")
     where = f" in {dataset.info.environment_id}" if dataset.info.environment_id else ""
-    text = f"{steps} steps in {episodes} episode{'' if dataset.total_episodes == 1 else 's'}{where}; "
+    text = f"{steps} in {episodes}{where}; "
     text += "; ".join([*describe_missing(dataset), _mean_return(dataset)]) + "."
     known = {} if metrics is None else dict(zip(metrics["metric"], metrics["value"]))
     tiles = "".join(
@@ -177,7 +178,7 @@ def _facts(dataset: Dataset) -> str:
     info = dataset.info
     size = sum(dataset.column(name).nbytes for name in dataset.columns)
     facts: dict[str, Any] = {
-        "Size": f"{dataset.total_steps:,} steps, {dataset.total_episodes:,} episodes, {size / 1e6:,.1f} MB in memory",
+        "Size": f"{count_of(dataset.total_steps, 'step')}, {count_of(dataset.total_episodes, 'episode')}, {size / 1e6:,.1f} MB in memory",
         "Environment": info.environment_id,
         "Observation space": None if info.observation_space is None else _space(info.observation_space),
         "Action space": None if info.action_space is None else _space(info.action_space),

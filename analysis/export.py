@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import polars as pl
 
 from assay.analysis.figures.variants import choose_metric, distinct_variants
-from assay.analysis.tables import counts_text, format_interval, score_table
+from assay.analysis.tables import check_digits, counts_text, format_interval, score_table
 from assay.datasets.errors import ConfigError, UnknownNameError
 
 __all__ = ["TextFormat", "format_table"]
@@ -92,6 +92,8 @@ def format_table(
     """
     if format not in get_args(TextFormat):
         raise UnknownNameError("format of tables", format, get_args(TextFormat))
+    if digits is not None:
+        check_digits(digits)
     if runs.is_empty():
         raise ConfigError("there is no run to write")
     runs = distinct_variants(runs)
@@ -116,12 +118,13 @@ def _caption(table: pl.DataFrame, metric: str, confidence: float) -> str:
         "return_mean": "Mean final return",
         "best_score": "Best score along the way (diagnostic)",
     }
-    scored = table.filter(pl.col("mean").is_not_null())
-    counts = counts_text(scored["seeds"], scored["episodes"])
-    return (
-        f"{what.get(metric, metric)}: mean over {counts}, with {100 * confidence:g} % bootstrap intervals over the seeds. "
-        "Bold: the highest mean of a row."
-    )
+    scored, told = table.filter(pl.col("mean").is_not_null()), what.get(metric, metric)
+    if scored.is_empty():
+        return f"{told}: no run has one. Runs that were trained without an environment have no evaluation."
+    text = f"{told}: mean over {counts_text(scored['seeds'], scored['episodes'])}"
+    if scored["low"].is_not_null().any():
+        text += f", with {100 * confidence:g} % bootstrap intervals over the seeds"
+    return f"{text}. Bold: the highest mean of a row."
 
 
 def _cells(

@@ -37,6 +37,7 @@ from assay.analysis.tables import (
     verdict,
 )
 from assay.baselines.runs.reader import StoredRun, suite_label
+from assay.datasets.wording import count_of
 
 __all__ = ["write_report"]
 
@@ -47,8 +48,8 @@ def _join(items: Sequence[str], word: str = "and") -> str:
     return f"{', '.join(items[:-1])} {word} {items[-1]}"
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _counts(counts: Sequence[int], noun: str) -> str:
+    return _join([*map(str, counts[:-1]), count_of(counts[-1], noun)], "or")
 
 
 def _expected(suite: dict[str, Any]) -> list[tuple[str, str, int]]:
@@ -70,7 +71,7 @@ def _progress(runs: pl.DataFrame, absent: int) -> str:
         return "The only run finished." if total == 1 else f"All {total} runs finished."
     others = [f"{counts[status]} {status}" for status in ("diverged", "failed", "unfinished") if counts[status]]
     others += [f"{absent} not started"] if absent else []
-    return f"{finished} of {_plural(total, 'run')} finished; {_join(others)}."
+    return f"{finished} of {count_of(total, 'run')} finished; {_join(others)}."
 
 
 def _ranking(runs: pl.DataFrame, metric: str, clean: str) -> str:
@@ -132,7 +133,7 @@ def _harm(runs: pl.DataFrame, metric: str, clean: str) -> list[str]:
             text = f"{worst['label']} shows no clear loss on {worst['variant']}, its lowest ({amount})"
         others = [row for row in rows[1:] if row["verdict"] == "lower"]
         if others:
-            text += f", and is clearly below {clean} on {_plural(len(others), 'other variant')}"
+            text += f", and is clearly below {clean} on {count_of(len(others), 'other variant')}"
         sentences.append(text + ".")
     return sentences
 
@@ -208,7 +209,7 @@ def _score_cell(cell: dict[str, Any] | None, digits: int) -> str:
 
 
 def _seeds(scored: int, listed: int) -> str:
-    return _plural(scored, "seed") if scored == listed else f"{scored} of {_plural(listed, 'seed')}"
+    return count_of(scored, "seed") if scored == listed else f"{scored} of {count_of(listed, 'seed')}"
 
 
 def _change_cell(change: dict[str, Any] | None, digits: int) -> str:
@@ -360,7 +361,7 @@ def _runs_section(runs: pl.DataFrame, absent: Sequence[tuple[str, str, int]], me
         }
         known["Status"] = "<td data-status=absent class=text>not started</td>"
         lines.append({name: known.get(name, "–") for name in header})
-    count = _plural(len(lines), "run")
+    count = count_of(len(lines), "run")
     rows = [list(line.values()) for line in lines]
     table = table_block(header, rows, "One run per line", text=[i for i, name in enumerate(header) if name in left])
     return f"<details><summary>Every run ({count})</summary>\n{table}\n</details>"
@@ -395,7 +396,7 @@ def _made(records: Sequence[StoredRun], runs: pl.DataFrame, suite: dict[str, Any
         ("Training", f"{_join([f'{count:,}' for count in updates], 'or')} gradient updates per run"),
         (
             "Evaluation",
-            f"{_join([str(count) for count in episodes], 'or')} episodes after the last update"
+            f"{_counts(episodes, 'episode')} after the last update"
             if any(episodes)
             else "none: trained without an environment",
         ),
@@ -440,7 +441,7 @@ def _warnings(records: Sequence[StoredRun], runs: pl.DataFrame) -> list[str]:
     lacking = runs.filter(pl.col("status") != "finished")
     if lacking.height:
         found.append(
-            f"{_plural(lacking.height, 'run')} did not finish. A mean over the remaining seeds can flatter an algorithm "
+            f"{count_of(lacking.height, 'run')} did not finish. A mean over the remaining seeds can flatter an algorithm "
             "that fails on the hard ones."
         )
     return found
@@ -465,7 +466,7 @@ def _caveats(runs: pl.DataFrame, suite: dict[str, Any] | None, metric: str) -> s
     if fewest and fewest < 10:
         seeds = sorted(set(scored))
         items.append(
-            f"There are {_join([str(count) for count in seeds], 'or')} seeds per cell. Bootstrap intervals of few seeds are "
+            f"The cells have {_counts(seeds, 'seed')}. Bootstrap intervals of few seeds are "
             "too narrow: with three, the 95 % interval is the range of the three and covers the true mean about three "
             "times in four, and two equal algorithms fail to overlap in one comparison of ten. Many comparisons are "
             "made here, so expect a few such by chance."

@@ -266,6 +266,14 @@ def _checked(name: object, scores: Any) -> tuple[np.ndarray, ...]:
     return tuple(arrays)
 
 
+def check_confidence(size: float, reps: int) -> None:
+    """Raise ConfigError where a bootstrap interval has no such coverage, or number of replicates."""
+    if reps < 1:
+        raise ConfigError(f"reps is {reps}; it has to be at least 1")
+    if not 0 < size < 1:
+        raise ConfigError(f"the confidence of an interval is {size}; it has to lie between 0 and 1")
+
+
 def get_interval_estimates(
     score_dict: Mapping[Any, Any],
     func: Callable[..., Any],
@@ -321,10 +329,7 @@ def get_interval_estimates(
     """
     if method != "percentile":
         raise ConfigError(f"unknown bootstrap method {method!r}; known: 'percentile'")
-    if reps < 1:
-        raise ConfigError(f"reps is {reps}; it has to be at least 1")
-    if not 0 < confidence_interval_size < 1:
-        raise ConfigError(f"confidence_interval_size is {confidence_interval_size}; it has to lie between 0 and 1")
+    check_confidence(confidence_interval_size, reps)
     generator = np.random.default_rng(random_state)
     tail = (1 - confidence_interval_size) / 2
     estimates: dict[Any, Any] = {}

@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.analysis.statistics import aggregate_mean, difference_of_means, get_interval_estimates, no_interval_reason
+from assay.analysis.statistics import (
+    aggregate_mean,
+    check_confidence,
+    difference_of_means,
+    get_interval_estimates,
+    no_interval_reason,
+)
 from assay.datasets.errors import ConfigError
 
 __all__ = ["change_table", "clean_variant", "counts_text", "format_interval", "pivot", "range_text", "score_table"]
 
+_MOST_DIGITS = 15  # a float64 has no more
 _BEHAVIOUR = {"score": "behaviour_score", "best_score": "behaviour_score", "return_mean": "behaviour_return"}
 
 
@@ -24,6 +31,16 @@ def _need(frame: pl.DataFrame, columns: Iterable[str]) -> None:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ConfigError(f"the runs have no column {missing[0]!r}; they have {', '.join(frame.columns)}")
+
+
+def _numbers_of(runs: pl.DataFrame) -> str:
+    return ", ".join(name for name, kind in runs.schema.items() if kind.is_numeric() and name != "seed")
+
+
+def check_digits(digits: int) -> None:
+    """Raise ConfigError where numbers cannot be written with so many decimals."""
+    if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits <= _MOST_DIGITS:
+        raise ConfigError(f"digits={digits!r}: decimals are a whole number from 0 to {_MOST_DIGITS}")
 
 
 def clean_variant(runs: pl.DataFrame) -> str | None:
@@ -152,6 +169,9 @@ def score_table(
     """
     rows = [name for name in ([rows] if isinstance(rows, str) else list(rows)) if name != "variant"]
     _need(runs, [*rows, "variant", "seed", metric])
+    if not runs.schema[metric].is_numeric() and runs[metric].is_not_null().any():
+        raise ConfigError(f"metric={metric!r} is no number of a run; {_numbers_of(runs)} are")
+    check_confidence(confidence, reps)
     table = []
     schema: dict[str, Any] = {
         **{name: runs.schema[name] for name in [*rows, "variant"]},
@@ -299,6 +319,7 @@ def format_interval(mean: float | None, low: float | None, high: float | None, d
     >>> format_interval(52.14, 48.0, 55.9), format_interval(52.14, None, None), format_interval(None, None, None)
     ('52.1 [48.0, 55.9]', '52.1', '–')
     """
+    check_digits(digits)
     if mean is None:
         return "–"
     if low is None or high is None:
@@ -340,6 +361,7 @@ def pivot(
     >>> pivot(score_table(runs)).row(0, named=True)
     {'variant': 'clean', 'bc': '45.0 [40.0, 50.0]', 'iql': '48.0', 'behaviour': '43.0', 'seeds': '1–2'}
     """
+    check_digits(digits)
     _need(table, [index, columns, "mean", "low", "high"])
     if table.select(index, columns).is_duplicated().any():
         raise ConfigError(f"several rows share one {index} and {columns}; filter the table, or pivot other columns")
@@ -387,6 +409,6 @@ def counts_text(seeds: pl.Series, episodes: pl.Series) -> str:
     """
     said = []
     for counts, noun, each in ((seeds, "seed", ""), (episodes, "episode", " each")):
-        if (text := range_text(counts)) != "–":
+        if (text := range_text(counts)) not in ("–", "0"):
             said.append(f"{text} {noun}{'' if text == '1' else 's'}{each}")
     return ", ".join(said)

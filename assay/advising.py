@@ -19,6 +19,7 @@ from assay.datasets.info import ReferenceScores
 from assay.datasets.loading import load
 from assay.datasets.progress import Auto
 from assay.datasets.recording import unrecorded
+from assay.datasets.wording import count_of
 from assay.metrics import assess
 from assay.metrics.trajectory_quality import quality_references
 
@@ -72,7 +73,7 @@ def advise(
     DatasetError
         If the dataset has no episode.
     ConfigError
-        If only one of the two returns is known, or they are equal.
+        If only one of the two returns is known, or the random one is not below the best one.
 
     Examples
     --------
@@ -94,7 +95,7 @@ def advise(
         obstacles.append("SACo needs the replay of an online training in the same environment (reference)")
     else:
         notes.append(
-            f"SACo: 1 is the coverage of {reference.info.id or 'the reference'}, {reference.total_steps:,} steps."
+            f"SACo: 1 is the coverage of {reference.info.id or 'the reference'}, {count_of(reference.total_steps, 'step')}."
         )
     with unrecorded():
         measured = dataset.replace(info=dataclasses.replace(dataset.info, reference_scores=known))
@@ -126,7 +127,8 @@ def _references(
         low, high = quality_references(dataset, random_return, best_return)
         return ReferenceScores(low, high, "given"), "as given"
     if dataset.info.references is not None:
-        return dataset.info.references, dataset.info.references.source
+        low, high = quality_references(dataset)
+        return ReferenceScores(low, high, dataset.info.references.source), dataset.info.references.source
     for kind in ("catalog", "d4rl"):
         try:
             low, high = quality_references(dataset, references=kind)

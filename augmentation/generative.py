@@ -31,7 +31,7 @@ import numpy as np
 from pydantic import Field
 
 from assay.augmentation.extension import Extension, original_steps
-from assay.augmentation.policies import policy_at
+from assay.augmentation.policies import policy_for
 from assay.augmentation.segments import SegmentReader, Segments
 from assay.augmentation.vectors import ActionVectors, ObservationVectors
 from assay.datasets.dataset import Dataset
@@ -142,6 +142,7 @@ class GenerativeAugmentation(Transform):
                 f"{self.name}: {wrong} of {len(vectors)} segments hold NaN or infinite numbers; corruption.repair.fill fills or drops them"
             )
         scale = Scale.of(vectors)
+        guide = self._guide(dataset, layout, scale, vectors) if self.guidance else None
         model = Diffusion(
             learning_rate=self.learning_rate, batch_size=self.batch_size, width=self.width, blocks=self.blocks
         )
@@ -153,7 +154,6 @@ class GenerativeAugmentation(Transform):
             device=self.device,
             progress=None if progress is None else (lambda done: progress(done, 2 * self.updates)),
         )
-        guide = self._guide(layout, scale, vectors) if self.guidance else None
         parts = []
         for block, start in enumerate(range(0, count, _AT_ONCE)):
             generator = block_generator(self.seed, self.name, "samples", block)
@@ -182,13 +182,15 @@ class GenerativeAugmentation(Transform):
             )
         return reader.read(chosen)
 
-    def _guide(self, layout: _Layout, scale: Scale, vectors: np.ndarray) -> Callable[[torch.Tensor, int], torch.Tensor]:
+    def _guide(
+        self, dataset: Dataset, layout: _Layout, scale: Scale, vectors: np.ndarray
+    ) -> Callable[[torch.Tensor, int], torch.Tensor]:
         """Return what moves the actions of standardized vectors towards the policy."""
         import torch
 
         if layout.actions.count is not None:
             raise ConfigError(f"{self.name}: the actions are categories, along which no gradient leads; guidance=0")
-        policy = self._policy(layout, vectors)
+        policy = self._policy(dataset, layout, vectors)
         mean, deviation = (
             torch.as_tensor(item, dtype=torch.float32, device=self.device) for item in (scale.mean, scale.deviation)
         )
@@ -211,7 +213,7 @@ class GenerativeAugmentation(Transform):
         return guide
 
     def _policy(
-        self, layout: _Layout, vectors: np.ndarray
+        self, dataset: Dataset, layout: _Layout, vectors: np.ndarray
     ) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
         """Return mean and deviation of the policy's actions in states [n, observation]."""
         import torch
@@ -222,7 +224,7 @@ class GenerativeAugmentation(Transform):
             states = vectors[:, layout.state_columns[0]]
             actions = vectors[:, layout.action_columns[0]]
             return clone_policy(states, actions, updates=self.updates, seed=self.seed, device=self.device)
-        policy = policy_at(self.policy)
+        policy = policy_for(self.policy, dataset)
         half = np.subtract(*layout.actions.bounds[::-1]) / 2.0
 
         def act(states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

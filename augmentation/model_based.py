@@ -27,7 +27,7 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.generators import block_generator
 from assay.datasets.progress import Progress
-from assay.datasets.registry import Integer, Seed
+from assay.datasets.registry import Integer, Seed, Widths
 from assay.datasets.transform import Transform, register
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class ModelBasedAugmentation(Transform):
     variant: Literal["paper", "released"] = "paper"
     networks: Integer = Field(default=7, ge=1)
     elites: Integer = Field(default=5, ge=1)
-    hidden: tuple[int, ...] = (200, 200, 200, 200)
+    hidden: Widths = (200, 200, 200, 200)
     updates: Integer = Field(default=20_000, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     batch_size: Integer = Field(default=256, ge=1)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from assay.datasets.collection.policy_file import read_policy_file
-from assay.datasets.errors import ConfigError
+from assay.datasets.dataset import Dataset, map_nested
+from assay.datasets.errors import AssayError, ConfigError
+from assay.datasets.wording import count_of
 
-__all__ = ["policy_at"]
+__all__ = ["policy_at", "policy_for"]
 
 
 def policy_at(path: str) -> Callable[[Any], Any]:
@@ -36,6 +38,32 @@ def policy_at(path: str) -> Callable[[Any], Any]:
     if run.status not in ("finished", "diverged"):
         raise ConfigError(f"{path} is a run that is {run.status}; only a finished one has a policy")
     return lambda observations: run.policy(_side_by_side(observations))
+
+
+def policy_for(path: str, dataset: Dataset) -> Callable[[Any], Any]:
+    """Return `policy_at(path)`, after it acted on the first observation of a dataset whose actions are an array.
+
+    Raises
+    ------
+    ConfigError
+        If it acts on other observations, or its actions are not like those of the dataset.
+    """
+    policy = policy_at(path)
+    actions = np.asarray(dataset.actions)
+    try:
+        answer = np.asarray(policy(map_nested(lambda array: np.asarray(array[:1]), dataset.observations)))
+    except (AssayError, TypeError, ValueError) as error:
+        raise ConfigError(f"the policy {path} does not act on the observations of {dataset.name}: {error}") from error
+    categories = [array.dtype.kind in "iu" for array in (answer, actions)]
+    if answer.size != actions[:1].size or categories[0] != categories[1]:
+        told = [
+            "a category" if one else count_of(array[:1].size, "number")
+            for one, array in zip(categories, (answer, actions))
+        ]
+        raise ConfigError(
+            f"the policy {path} answers {told[0]}, and an action of {dataset.name} is {told[1]}; give a policy for the same actions"
+        )
+    return policy
 
 
 def _side_by_side(observations: Any) -> np.ndarray:

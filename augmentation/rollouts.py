@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from assay.augmentation.extension import Extension, original_steps
-from assay.augmentation.policies import policy_at
+from assay.augmentation.policies import policy_for
 from assay.augmentation.vectors import ActionVectors, ObservationVectors
 from assay.baselines.dynamics.ensemble import clone_categories, clone_policy, train_dynamics, train_terminations
 from assay.baselines.dynamics.gaussian import GaussianModel
@@ -102,6 +102,10 @@ class LearnedModel:
                 f"{int(rows[~usable][0])}; corruption.repair.fill fills or drops them"
             )
         network = GaussianModel(learning_rate=chosen.learning_rate, batch_size=chosen.batch_size, hidden=chosen.hidden)
+        # What may be refused comes before what takes long.
+        ended = np.asarray(dataset.terminations)[rows]
+        self.act = self._policy(states, seen, network)
+        self.ends, self.termination_from = self._termination(following, ended)
         half = None if progress is None else (lambda done: progress(done, 2 * chosen.updates))
         self.ensemble = train_dynamics(
             states,
@@ -118,9 +122,6 @@ class LearnedModel:
             variant=chosen.variant,
             progress=half,
         )
-        ended = np.asarray(dataset.terminations)[rows]
-        self.ends, self.termination_from = self._termination(following, ended)
-        self.act = self._policy(states, seen, network)
         self.starts = self.observations.states(dataset)
 
     def _termination(self, following: np.ndarray, ended: np.ndarray) -> tuple[Termination | None, str]:
@@ -149,7 +150,7 @@ class LearnedModel:
                 actions.random(len(found), generator), dtype=torch.float32, device=found.device
             )
         if chosen.policy != "clone":
-            policy = policy_at(chosen.policy)
+            policy = policy_for(chosen.policy, self.dataset)
 
             def act(found: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
                 answers = policy(self.observations.apart(found.cpu().numpy()))

@@ -68,7 +68,6 @@ from assay.corruption.shared.elements import (
 )
 from assay.corruption.shared.steps import StepCorruption, with_mask
 from assay.datasets.dataset import Dataset
-from assay.datasets.device import check_device
 from assay.datasets.errors import DatasetError
 from assay.datasets.generators import block_generator, blocks, random_rows
 from assay.datasets.memory import copy
@@ -182,7 +181,6 @@ class AdversarialCorruption(StepCorruption):
         if self.element == "rewards":
             changed = {"rewards": self._reverse(StepReader(dataset), mask)}
             return dataset.replace(changed | with_mask(dataset, self.element, mask))
-        check_device(self.device)
         victim = open_victim(self.victim, self.victim_digest, self.device)
         reader, name, changed = open_element(dataset, self.element)
         for needed in {name, "observations", "actions"}:

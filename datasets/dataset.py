@@ -52,6 +52,7 @@ from assay.datasets.missing import (
 )
 from assay.datasets.recording import recording
 from assay.datasets.transitions import Transitions
+from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
     import os
@@ -1106,7 +1107,7 @@ class Dataset:
         name = self.info.id or self.info.environment_id or "dataset"
         columns = ", ".join(f"{key} {array.dtype}{list(array.shape[1:])}" for key, array in self._columns.items())
         lacking = "".join(f"{clause}; " for clause in describe_missing(self))
-        return f"<Dataset {name}: {self.total_steps:,} steps in {self.total_episodes:,} episodes; {lacking}{columns}>"
+        return f"<Dataset {name}: {count_of(self.total_steps, 'step')} in {count_of(self.total_episodes, 'episode')}; {lacking}{columns}>"
 
     def __eq__(self, other: object) -> bool:
         return self.fingerprint == other.fingerprint if isinstance(other, Dataset) else NotImplemented

@@ -21,6 +21,7 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError
 from assay.datasets.info import BY_HAND, CONCATENATE, INFO, SELECT, SOURCE, Record
 from assay.datasets.transform import Transform, make_transform, register, summary_of
+from assay.datasets.wording import count_of
 
 __all__ = ["NAMED", "Named", "is_transform", "name_from_history", "variant_name"]
 
@@ -100,8 +101,7 @@ def is_transform(name: str) -> bool:
 
 def _summary(record: Record) -> str:
     if record.transform == SELECT:
-        count = len(record.parameters.get("episodes") or ())
-        return f"{count} episode" if count == 1 else f"{count} episodes"
+        return count_of(len(record.parameters.get("episodes") or ()), "episode")
     if record.transform == BY_HAND:
         return "changed by hand"
     parameters: dict[str, Any] = dict(record.parameters)

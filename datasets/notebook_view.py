@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assay.datasets.wording import count_of
+
 if TYPE_CHECKING:
     from assay.datasets.dataset import Dataset
 
@@ -32,9 +34,8 @@ def notebook_view(dataset: Dataset) -> str:
     >>> "3 steps in 2 episodes" in notebook_view(dataset), "<svg" in notebook_view(dataset)
     (True, True)
     """
-    episodes = f"{dataset.total_episodes:,} episode{'' if dataset.total_episodes == 1 else 's'}"
     title = html.escape(dataset.name)
-    facts = [f"{dataset.total_steps:,} steps in {episodes}"]
+    facts = [f"{count_of(dataset.total_steps, 'step')} in {count_of(dataset.total_episodes, 'episode')}"]
     if dataset.info.environment_id:
         facts.append(html.escape(dataset.info.environment_id))
     pictures = [("lengths", dataset.episode_lengths.astype(np.float64))]

@@ -23,16 +23,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, cast, dataclass_transform, get_args
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, cast, dataclass_transform, get_args
 
 import pydantic
 
 from assay.datasets.errors import AssayError, AssayWarning, ConfigError, UnknownNameError
 
 __all__ = [
+    "Filters",
     "Integer",
     "Registry",
     "Seed",
+    "Widths",
     "check_seed",
     "defined_in_import",
     "describe_validation_error",
@@ -57,6 +59,11 @@ Integer = Annotated[int, pydantic.BeforeValidator(_no_boolean)]
 """An int of a validated configuration; YAML's true, which Python counts as 1, is none."""
 Seed = Annotated[Integer, pydantic.Field(ge=0, lt=2**63)]
 """A seed of a validated configuration."""
+_Size = Annotated[Integer, pydantic.Field(gt=0)]
+Widths: TypeAlias = tuple[_Size, ...]
+"""Widths of the hidden layers of a network; () is a linear one."""
+Filters: TypeAlias = tuple[tuple[_Size, _Size, _Size], ...]
+"""Convolutions of a network: channels, kernel and stride of each."""
 
 
 def check_seed(seed: Any) -> int:
@@ -243,9 +250,14 @@ def _line(error: BaseException, file: Path) -> str:
     return "" if line is None else f" (line {line})"
 
 
+_CONFIGURATION = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field,))
 def register(name: str, **attributes: Any) -> Callable[[ClassType], ClassType]:
     """Make a class a frozen, validated dataclass and register it in the registry of its base class.
+
+    Numbers have to be finite, except where a field says `Field(allow_inf_nan=True)`.
 
     Parameters
     ----------
@@ -256,7 +268,7 @@ def register(name: str, **attributes: Any) -> Callable[[ClassType], ClassType]:
     """
 
     def decorate(cls: ClassType) -> ClassType:
-        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
+        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=_CONFIGURATION)(cls)
         for attribute, value in {"name": name, **attributes}.items():
             setattr(made, attribute, value)
         made.__init__ = with_clear_errors(name, made.__init__)

@@ -23,6 +23,7 @@ from dataclasses import fields, replace
 from typing import Any, ClassVar, TypeVar
 
 from assay.datasets.dataset import Dataset
+from assay.datasets.device import check_device
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.info import Record, assay_version, json_value
 from assay.datasets.progress import Auto, Progress, counted, reporting
@@ -89,7 +90,13 @@ class Transform(ABC):
         -------
         Dataset
             Shares all columns that the transform did not change.
+
+        Raises
+        ------
+        ConfigError
+            If the transform has a device that cannot be used here.
         """
+        check_device(getattr(self, "device", None))
         record = self.record_on(dataset)
         with unrecorded(), reporting(progress, self.name, counted(self.name)) as report:
             result = self.apply_reporting(dataset, report)

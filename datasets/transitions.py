@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from assay.datasets.device import check_device
+
 if TYPE_CHECKING:
     import torch
 
@@ -68,7 +70,13 @@ class Transitions(Generic[Array]):
         ----------
         device : str or torch.device
             Such as `"cpu"` or `"cuda:0"`.
+
+        Raises
+        ------
+        ConfigError
+            If the device cannot be used.
         """
+        check_device(device)
 
         def move(value: Any) -> Any:
             if isinstance(value, dict):

@@ -42,7 +42,7 @@ from pydantic import Field
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.progress import Progress
-from assay.datasets.registry import Integer
+from assay.datasets.registry import Integer, Widths
 from assay.datasets.transform import register
 from assay.relabeling.shared.labelling import ActionLabels, Labelled
 
@@ -106,7 +106,7 @@ class InverseDynamicsLabels(ActionLabels):
     past_states: Integer | tuple[Integer, ...] = 1
     ensemble: Integer = Field(default=3, ge=1)
     steps: Integer = Field(default=10_000, gt=0)
-    hidden: tuple[int, ...] = (1024, 1024)
+    hidden: Widths = (1024, 1024)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     learning_rate: float = Field(default=1e-4, gt=0)
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.progress import Progress
-from assay.datasets.registry import Integer
+from assay.datasets.registry import Integer, Widths
 from assay.datasets.transform import register
 from assay.relabeling.shared.labelling import ActionLabels, Labelled
 
@@ -59,7 +59,7 @@ class OneStepLabels(ActionLabels):
     """
 
     steps: Integer = Field(default=10_000, gt=0)
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Widths = (256, 256)
     learning_rate: float = Field(default=3e-4, gt=0)
     batch_size: Integer = Field(default=256, gt=0)
     device: str = "cpu"

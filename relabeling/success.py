@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.progress import Progress
-from assay.datasets.registry import Integer, Seed
+from assay.datasets.registry import Filters, Integer, Seed, Widths
 from assay.datasets.transform import Transform, register
 from assay.relabeling.frames.seen import Inputs, views_of
 from assay.relabeling.frames.shown import ShownFrames
@@ -100,8 +100,8 @@ class SuccessLabels(Transform):
     frame_height: Integer = Field(default=64, ge=8)
     ensemble: Integer = Field(default=3, gt=0)
     updates: Integer = Field(default=1_000, gt=0)
-    hidden: tuple[int, ...] = (256, 256, 256)
-    filters: tuple[tuple[int, int, int], ...] = ((16, 5, 3), (32, 3, 2), (64, 3, 2), (128, 3, 2))
+    hidden: Widths = (256, 256, 256)
+    filters: Filters = ((16, 5, 3), (32, 3, 2), (64, 3, 2), (128, 3, 2))
     learning_rate: float = Field(default=3e-4, gt=0)
     batch_size: Integer = Field(default=64, gt=0)
     held_out: float = Field(default=0.1, gt=0, lt=1)

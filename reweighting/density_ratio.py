@@ -41,7 +41,7 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.missing import require_labels
 from assay.datasets.progress import Progress
-from assay.datasets.registry import Integer, Seed
+from assay.datasets.registry import Integer, Seed, Widths
 from assay.datasets.transform import register
 from assay.reweighting.weighting import Weighting, normalized
 
@@ -98,7 +98,7 @@ class DensityRatioWeighting(Weighting):
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     updates: Integer = Field(default=10_000, gt=0)
     batch_size: Integer = Field(default=256, gt=0)
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Widths = (256, 256)
     learning_rate: float = Field(default=1e-4, gt=0)
     seed: Seed = 0
     device: str = "cpu"

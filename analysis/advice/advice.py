@@ -15,9 +15,11 @@ import numpy as np
 import polars as pl
 
 from assay.analysis.advice.comparison import NOT_WORSE, RADIUS, compare_algorithms, near_evidence
+from assay.analysis.advice.evidence import COLUMNS
 from assay.analysis.advice.findings import AdviceFinding
 from assay.analysis.page import escape, table_block, value_text, writable, write_page
 from assay.datasets.errors import ConfigError
+from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -100,7 +102,7 @@ class Advice:
             return f"No advice: {self.refusal}."
         row = self.table.row(0, named=True)
         as_good = self.table.filter(pl.col("verdict") == NOT_WORSE)["algorithm"].to_list()
-        text = f"Train {self.advised}: on {row['datasets']} measured dataset{'s' * (row['datasets'] != 1)} near this one ({row['runs']} runs, the "
+        text = f"Train {self.advised}: on {count_of(row['datasets'], 'measured dataset')} near this one ({count_of(row['runs'], 'run')}, the "
         text += f"nearest at {row['nearest']:.2f}) it reached {_share(row['performance'], row['low'], row['high'])} of the best online policy."
         if row["low"] is None:
             return f"{text} So few datasets allow no interval."
@@ -254,6 +256,10 @@ def advice_on(
     """
     if not radius > 0:
         raise ConfigError(f"radius={radius}: a distance on the plane of TQ and SACo has to be above 0")
+    if lacking := [name for name in COLUMNS if name not in evidence.columns]:
+        raise ConfigError(
+            f"the evidence has no column {lacking[0]!r}; assay.analysis.advice.evidence_of makes it of runs, and load_evidence reads it"
+        )
     of_kind = evidence.filter(pl.col("actions") == actions)
     near, refusal = _nothing(of_kind), None
     if of_kind.is_empty():

@@ -17,6 +17,7 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.missing import complete_episodes
 from assay.datasets.spaces import Discrete, MultiBinary, MultiDiscrete
 from assay.datasets.validation import Finding, ValidationReport
+from assay.datasets.wording import count_of
 
 __all__ = ["METRICS", "AdviceFinding", "findings_of"]
 
@@ -112,7 +113,7 @@ def _few_episodes(measured: Measured) -> Iterator[AdviceFinding]:
         between = "" if known is None else f"; the mean return is {known[0]:.4g} [{known[1]:.4g}, {known[2]:.4g}]"
         yield AdviceFinding(
             "too few episodes",
-            f"{count} episode{'' if count == 1 else 's'}, fewer than {FEWEST_EPISODES}{between}",
+            f"{count_of(count, 'episode')}, fewer than {FEWEST_EPISODES}{between}",
             "The place on the plane, and what is chosen by it, is uncertain; too few are left to hold any out for a comparison. "
             "Prefer what stays near the data, and train several seeds.",
         )

@@ -31,6 +31,7 @@ from assay.analysis.trials.sign_flip import (
     smallest_p_value,
 )
 from assay.datasets.errors import ConfigError
+from assay.datasets.wording import count_of
 
 __all__ = ["Comparison", "Multiplicity", "Pair", "Rules", "Starts", "Verdict", "compare", "judge", "pooled"]
 
@@ -312,7 +313,9 @@ def _judged(
     interval, equivalence = _interval(pair, rules, alpha), _interval(pair, rules, 2 * of_equivalence)
     difference = _difference(values, rules.statistic)
     deviation, floor = _deviation(pair, rules)
-    smallest, low, high = smallest_difference(deviation, seeds, alpha, rules.power, floor) if alpha else (math.inf,) * 3
+    smallest, low, high = (
+        smallest_difference(deviation, seeds, alpha, rules.power, floor) if alpha and seeds > 1 else (math.inf,) * 3
+    )
     half = seeds_needed(smallest / 2, deviation, alpha, rules.power, floor) if math.isfinite(smallest) else None
     spread = float(values.std(ddof=1)) if seeds > 1 else math.nan
     comparison = Comparison(
@@ -398,9 +401,9 @@ def _notes(values: np.ndarray, comparison: Comparison) -> list[str]:
 
 def _too_few(comparison: Comparison) -> str:
     if comparison.alpha <= 0:
-        return f"this look at {comparison.seeds} seeds is too early for any verdict"
+        return f"this look at {count_of(comparison.seeds, 'seed')} is too early for any verdict"
     needed = next(count for count in range(2, 64) if smallest_p_value(count) <= comparison.alpha)
     return (
-        f"{comparison.seeds} seeds cannot show anything at the level {comparison.alpha:.2g}, whatever their scores are: the "
+        f"{count_of(comparison.seeds, 'seed')} cannot show anything at the level {comparison.alpha:.2g}, whatever their scores are: the "
         f"smallest p value is {smallest_p_value(comparison.seeds):.2g}; {needed} seeds are needed at least"
     )

@@ -55,6 +55,11 @@ def smallest_difference(
     value, low, high : float
         The interval is that of the deviation. All are `inf` where so few seeds can show nothing.
 
+    Raises
+    ------
+    ConfigError
+        If a number is not finite, a deviation is negative, or alpha or power is not between 0 and 1.
+
     Examples
     --------
     >>> value, low, high = smallest_difference(10.0, seeds=16)
@@ -63,7 +68,8 @@ def smallest_difference(
     """
     from scipy.stats import chi2
 
-    _check(alpha, power)
+    _check(alpha, power, deviation=deviation, floor=floor)
+    _check_seeds(seeds)
     if seeds < 2 or smallest_p_value(seeds) > alpha:
         return math.inf, math.inf, math.inf
     value, freedom = _factor(seeds, alpha, power) * _error(deviation, seeds, floor), seeds - 1
@@ -76,6 +82,18 @@ def seeds_needed(
 ) -> int | None:
     """Return the fewest seeds whose smallest detectable difference is at most `difference`; None where none is enough.
 
+    Parameters
+    ----------
+    difference : float
+        To be shown, in either direction; no number of seeds shows 0.
+    deviation, alpha, power, floor
+        As in `smallest_difference`.
+
+    Raises
+    ------
+    ConfigError
+        If a number is not finite, a deviation is negative, or alpha or power is not between 0 and 1.
+
     Examples
     --------
     >>> seeds_needed(7.49, 10.0)
@@ -83,8 +101,9 @@ def seeds_needed(
     >>> seeds_needed(3.745, 10.0)
     58
     """
-    _check(alpha, power)
-    if not difference > 0:
+    _check(alpha, power, deviation=deviation, floor=floor)
+    difference = abs(_finite(difference))
+    if difference == 0:
         return None
 
     def enough(seeds: int) -> bool:
@@ -113,6 +132,11 @@ def predicted_power(difference: float, deviation: float, seeds: int, alpha: floa
     seeds : int
     alpha : float
 
+    Raises
+    ------
+    ConfigError
+        If a number is not finite, the deviation is negative, or there are fewer than two seeds.
+
     Examples
     --------
     >>> round(predicted_power(7.49, 10.0, seeds=16), 2)
@@ -120,9 +144,13 @@ def predicted_power(difference: float, deviation: float, seeds: int, alpha: floa
     """
     from scipy.stats import nct, t
 
+    _check(alpha, deviation=deviation)
+    _check_seeds(seeds, 2)
     if deviation == 0.0:
-        return float(difference != 0.0)
-    return float(nct.sf(t.isf(alpha / 2, seeds - 1), seeds - 1, abs(difference) / deviation * math.sqrt(seeds)))
+        return float(_finite(difference) != 0.0)
+    return float(
+        nct.sf(t.isf(alpha / 2, seeds - 1), seeds - 1, abs(_finite(difference)) / deviation * math.sqrt(seeds))
+    )
 
 
 def resampled_power(
@@ -182,7 +210,21 @@ def _error(deviation: float, seeds: int, floor: float) -> float:
     return math.sqrt(deviation**2 / seeds + floor**2)
 
 
-def _check(alpha: float, power: float) -> None:
+def _check(alpha: float, power: float = 0.8, **spreads: float) -> None:
+    for name, value in spreads.items():
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"{name}={value!r} must be a finite number of at least 0")
     for name, value in (("alpha", alpha), ("power", power)):
         if not 0 < value < 1:
             raise ConfigError(f"{name}={value!r} must lie between 0 and 1")
+
+
+def _check_seeds(seeds: int, least: int = 1) -> None:
+    if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < least:
+        raise ConfigError(f"seeds={seeds!r} must be a whole number of at least {least}")
+
+
+def _finite(difference: float) -> float:
+    if not math.isfinite(difference):
+        raise ConfigError(f"difference={difference!r} must be a finite number")
+    return difference

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import polars as pl
 
 from assay.analysis.trials.comparison import Comparison, Rules, Verdict
+from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -246,9 +247,7 @@ class TrialResult:
             if row["low"] is None
             else f" ({_percent(1 - row['alpha'])} interval {row['low']:+.3g} to {row['high']:+.3g})"
         )
-        text = (
-            f"{name}: {row['verdict']}, {size}{between}, {row['seeds']} {'tasks' if self.vary == 'task' else 'seeds'}"
-        )
+        text = f"{name}: {row['verdict']}, {size}{between}, {count_of(row['seeds'], 'task' if self.vary == 'task' else 'seed')}"
         if row["verdict"] == "undecided" and row["smallest_difference"] is not None:
             needed = "no number of seeds shows" if row["seeds_for_half"] is None else f"{row['seeds_for_half']:,} show"
             text += (

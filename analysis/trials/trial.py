@@ -10,8 +10,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
+from assay.analysis.trials.asked import EvaluatedHow, TrainedAlgorithm, checked_algorithm, checked_evaluation
 from assay.analysis.trials.comparison import Comparison, Multiplicity, Pair, Rules, Starts
 from assay.analysis.trials.finished_runs import judge_with_pooled, notes_on_divergence, scores_of, unit_of
 from assay.analysis.trials.result import POOLED, TrialResult, Vary
@@ -20,7 +21,6 @@ from assay.analysis.trials.sign_flip import Statistic
 from assay.baselines.runs.reader import StoredRun
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
-from assay.datasets.info import DatasetInfo
 from assay.datasets.loading import load
 from assay.datasets.progress import Auto
 from assay.datasets.recipe import Recipe
@@ -29,32 +29,21 @@ from assay.datasets.registry import check_seed
 __all__ = ["Source", "trial"]
 
 
-class TrainedAlgorithm(Protocol):
-    """An algorithm, as a trial sees it."""
-
-    @property
-    def name(self) -> Any:
-        """What the algorithm is registered as."""
-
-
-class EvaluatedHow(Protocol):
-    """An evaluation, as a trial sees it."""
-
-    def environment_of(self, info: DatasetInfo) -> Any:
-        """Return where policies that learned from such data are evaluated."""
-
-
 Source: TypeAlias = Dataset | Recipe | str | Callable[[int], Dataset]
 Algorithms: TypeAlias = "TrainedAlgorithm | str | Sequence[TrainedAlgorithm | str] | Mapping[str, TrainedAlgorithm]"
 
 
 @dataclass(frozen=True)
 class _Side:
-    """Data of one side: what it is called, and its dataset for a training seed."""
+    """Data of one side: what it is called, what makes it for a training seed, and whether that depends on the seed."""
 
     name: str
     make: Callable[[int], Dataset]
     varies: bool
+
+    def dataset(self, seed: int) -> Dataset:
+        """Return the data for a training seed."""
+        return _made(self.make, seed, self.name)
 
 
 def trial(
@@ -63,7 +52,7 @@ def trial(
     *,
     algorithms: Algorithms,
     steps: int,
-    evaluation: EvaluatedHow | None = None,
+    evaluation: EvaluatedHow | str = "final",
     seeds: int | Sequence[int] = 16,
     look_every: int | None = None,
     vary: Vary = "training",
@@ -93,8 +82,9 @@ def trial(
     algorithms : Algorithm or name, a sequence of them, or mapping of names to algorithms
     steps : int
         Updates of each training.
-    evaluation : Evaluation, optional
-        After the last update; default 10 episodes.
+    evaluation : Evaluation or str
+        By default 10 episodes after the last update; other names are those of `Evaluation.preset`. None, which trains without
+        an environment elsewhere, is refused: what policies earn there is what is compared.
     seeds : int or sequence of int
         Training seeds: that many from 0, or these. Below 6 nothing can be shown at alpha = 0.05.
     look_every : int, optional
@@ -122,7 +112,8 @@ def trial(
     Raises
     ------
     ConfigError
-        If the two sides are the same data, have different environments, or a setting is impossible; before anything is trained.
+        If the two sides are the same data, have different environments or observations or actions of different shapes, or a
+        setting is impossible; before anything is trained.
     AssayError
         If a training failed. Trainings that diverge are no failures: they count with what their policies earn.
 
@@ -139,27 +130,28 @@ def trial(
     """
     rules = Rules(alpha, margin, power, statistic, starts, multiplicity)
     runner: Any = import_module("assay.baselines")
-    named = _named_algorithms(algorithms, runner)
+    named = _named_algorithms(algorithms)
     every = _seeds(seeds)
-    evaluation = runner.Evaluation() if evaluation is None else evaluation
+    asked = checked_evaluation(evaluation, steps)
     sides = _sides(before, after, vary)
     comparisons = 1 if multiplicity == "none" else len(named) * (len(sides) - 1)
     looks = _looks(len(every), look_every, alpha, comparisons)
-    _check(sides, evaluation, every[0])
+    _check(sides, asked, every[0])
     found, done = _Found(sides, named, rules), 0
     read: dict[tuple[str, str], list[StoredRun]] = {}
     for count, level in zip(looks, levels_of_looks(looks, alpha, comparisons)):
-        data = {(side.name, seed): side.make(seed) for side in found.open_sides for seed in every[done:count]}
+        data = {(side.name, seed): side.dataset(seed) for side in found.open_sides for seed in every[done:count]}
         cells = [(name, side.name, seed) for name, side in found.open_cells for seed in every[done:count]]
         jobs = [
             runner.Job(named[name], data[side, seed], seed, side, "" if name == named[name].name else name)
             for name, side, seed in cells
         ]
+        _check_shapes(jobs)
         trained = runner.train(
             jobs,
             steps=steps,
             runs=runs,
-            evaluation=evaluation,
+            evaluation=asked,
             progress=progress,
             options=options or runner.TrainingOptions(),
             **changes,
@@ -243,13 +235,13 @@ class _Found:
         )
 
 
-def _named_algorithms(given: Any, runner: Any) -> dict[str, TrainedAlgorithm]:
+def _named_algorithms(given: Any) -> dict[str, TrainedAlgorithm]:
     """Return algorithms by what they are called in the result."""
     if isinstance(given, Mapping):
-        named = dict(given)
+        named = {name: checked_algorithm(item) for name, item in given.items()}
     else:
         listed = [given] if isinstance(given, str) or not isinstance(given, Sequence) else list(given)
-        made = [runner.algorithm_named(item) if isinstance(item, str) else item for item in listed]
+        made = [checked_algorithm(item) for item in listed]
         names = [str(item.name) for item in made]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigError(
@@ -313,7 +305,11 @@ def _side(given: Source, name: str, vary: Vary) -> _Side:
     if callable(given) and not isinstance(given, Dataset):
         if vary != "data":
             raise ConfigError("a side that is a callable makes data for each seed: that is vary='data'")
-        return _Side(name or given(0).name, given, True)
+        return _Side(name or _made(given, 0, "a side").name, given, True)
+    if not isinstance(given, Dataset | str | os.PathLike):
+        raise ConfigError(
+            f"{given!r} is no side of a trial; give a Dataset, a Recipe, what assay.load takes, or a callable of the seed"
+        )
     dataset = given if isinstance(given, Dataset) else load(given)
     return _Side(name or dataset.name, lambda seed: dataset, False)
 
@@ -342,7 +338,7 @@ def _has_seed(transform: Any) -> bool:
 
 def _check(sides: Sequence[_Side], evaluation: EvaluatedHow, seed: int) -> None:
     """Refuse sides that cannot be compared, before anything is trained."""
-    control = sides[0].make(seed)
+    control = sides[0].dataset(seed)
     where = evaluation.environment_of(control.info)
     if where is None:
         raise ConfigError(
@@ -350,7 +346,7 @@ def _check(sides: Sequence[_Side], evaluation: EvaluatedHow, seed: int) -> None:
             "trial compares what policies earn there"
         )
     for side in sides[1:]:
-        dataset = side.make(seed)
+        dataset = side.dataset(seed)
         if dataset.fingerprint == control.fingerprint:
             raise ConfigError(f"{side.name} holds the same data as {sides[0].name}: there is no change to try")
         other = evaluation.environment_of(dataset.info)
@@ -359,3 +355,36 @@ def _check(sides: Sequence[_Side], evaluation: EvaluatedHow, seed: int) -> None:
                 f"{side.name} is evaluated in {other}, and {sides[0].name} in {where}; name one for both by "
                 "evaluation=Evaluation(environment=...)"
             )
+
+
+def _check_shapes(jobs: Sequence[Any]) -> None:
+    """Refuse data from which an algorithm learns policies that see or do something else than the control's."""
+    first: dict[str, Any] = {}
+    for job in jobs:
+        control = first.setdefault(job.name or job.algorithm.name, job)
+        for what, one, other in (
+            ("observations", _seen(job.shapes), _seen(control.shapes)),
+            ("actions", _done(job.shapes), _done(control.shapes)),
+        ):
+            if one != other:
+                raise ConfigError(
+                    f"the {what} of {job.variant} and of {control.variant} differ: {one}, and {other}; policies of both sides "
+                    "are evaluated in one environment"
+                )
+
+
+def _seen(shapes: Any) -> str:
+    """Say what a policy sees."""
+    return ", ".join(" ".join(filter(None, (part.name, part.kind, str(part.shape)))) for part in shapes.parts)
+
+
+def _done(shapes: Any) -> str:
+    """Say what a policy does."""
+    return f"{shapes.action_size} {'categories' if shapes.discrete_actions else 'numbers'}"
+
+
+def _made(make: Callable[[int], Any], seed: int, name: str) -> Dataset:
+    made = make(seed)
+    if not isinstance(made, Dataset):
+        raise ConfigError(f"{name}: its callable gave {made!r} for seed {seed}; it has to return a Dataset")
+    return made

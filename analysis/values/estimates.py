@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.datasets.errors import ConfigError
+from assay.datasets.wording import count_of
 
 __all__ = [
     "Validation",
@@ -90,7 +91,7 @@ def draw_subsets(groups: int, subsets: int, seed: int = 0) -> np.ndarray:
     """
     if groups < 2 or subsets < FEWEST_SUBSETS:
         raise ConfigError(
-            f"{groups} groups and {subsets} subsets: values need two groups at least, and {FEWEST_SUBSETS} subsets"
+            f"{count_of(groups, 'group')} and {count_of(subsets, 'subset')}: values need two groups at least, and {FEWEST_SUBSETS} subsets"
         )
     generator = np.random.default_rng((seed, 0x7A1E))
     chosen = generator.random((subsets, groups)) < 0.5

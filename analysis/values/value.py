@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from assay.analysis.trials.asked import checked_algorithm, checked_evaluation
 from assay.analysis.trials.finished_runs import scores_of, unit_of
 from assay.analysis.values.estimates import (
     banzhaf_values,
@@ -24,6 +25,7 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.progress import Auto
 from assay.datasets.registry import check_seed
+from assay.datasets.wording import count_of
 
 __all__ = ["value"]
 
@@ -37,7 +39,7 @@ def value(
     by: str | Sequence[Any] = "episode",
     seeds: int = 2,
     seed: int = 0,
-    evaluation: Any = None,
+    evaluation: Any = "final",
     runs: str | os.PathLike[str] = "runs",
     progress: Callable[[Any], None] | Auto | None = "auto",
     options: Any = None,
@@ -62,8 +64,8 @@ def value(
         Trainings of each subset; their mean is its score, and two or more tell how much of it is noise.
     seed : int
         Of the subsets; the first training seed.
-    evaluation : Evaluation, optional
-        After the last update; default 10 episodes.
+    evaluation : Evaluation or str
+        As in `assay.trial`: by default 10 episodes after the last update.
     runs : path
         Folder for the run folders; what is finished there is not trained again.
     progress, options, **changes
@@ -91,13 +93,12 @@ def value(
     >>> result.table.columns[:3], len(result.table)
     (['group', 'episodes', 'steps'], 5)
     """
-    if not isinstance(seeds, int) or seeds < 1:
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
         raise ConfigError(f"seeds={seeds!r} must be a whole number of at least 1")
     first = check_seed(seed)
     runner: Any = import_module("assay.baselines")
-    chosen = runner.algorithm_named(algorithm) if isinstance(algorithm, str) else algorithm
-    evaluation = runner.Evaluation() if evaluation is None else evaluation
-    if evaluation.environment_of(dataset.info) is None:
+    chosen, asked = checked_algorithm(algorithm), checked_evaluation(evaluation, steps)
+    if asked.environment_of(dataset.info) is None:
         raise ConfigError(
             f"{dataset.name} does not say which environment it comes from; name it by evaluation=Evaluation(environment=...)"
         )
@@ -114,7 +115,7 @@ def value(
         jobs,
         steps=steps,
         runs=runs,
-        evaluation=evaluation,
+        evaluation=asked,
         progress=progress,
         options=options or runner.TrainingOptions(),
         **changes,
@@ -164,12 +165,14 @@ def _groups(dataset: Dataset, by: str | Sequence[Any]) -> tuple[list[str], list[
     if isinstance(by, str):
         known = dataset.episodes.columns
         if by not in known:
-            raise UnknownNameError("column of episodes", by, ["episode", *known])
+            raise UnknownNameError("column of episodes", by, known)
         labels = dataset.episodes[by].to_list()
     else:
         labels = list(by)
     if len(labels) != dataset.total_episodes:
-        raise ConfigError(f"by holds {len(labels)} labels, and there are {dataset.total_episodes} episodes")
+        raise ConfigError(
+            f"by holds {count_of(len(labels), 'label')}, and the dataset {count_of(dataset.total_episodes, 'episode')}"
+        )
     groups: dict[str, list[int]] = {}
     for episode, label in enumerate(labels):
         groups.setdefault(str(label), []).append(episode)

@@ -18,6 +18,7 @@ from assay.cli.loading import check_free, format_of, load
 from assay.cli.options import Checks, Drop, Name, OptionalOutput, Settings, SourceFormat, settings
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import check_seed
+from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
     from assay.datasets.dataset import Dataset
@@ -209,7 +210,7 @@ def collect(
         )
     writer_named("assay").write(dataset, target, overwrite=overwrite)
     out.print(
-        f"{dataset.total_steps:,} steps in {dataset.total_episodes:,} episodes, mean return {dataset.returns.mean():.1f}"
+        f"{count_of(dataset.total_steps, 'step')} in {count_of(dataset.total_episodes, 'episode')}, mean return {dataset.returns.mean():.1f}"
     )
     out.print(f"written to {target}", soft_wrap=True)
 

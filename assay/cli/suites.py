@@ -16,6 +16,7 @@ from assay.cli.console import escape, number, out, training_display
 from assay.cli.options import Loggers, Output, Training, TypedOptions
 from assay.cli.training import check_runs
 from assay.datasets.errors import ConfigError
+from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
     from assay.baselines import Run, Suite, TrainingPlan
@@ -146,7 +147,7 @@ def with_episodes(suite: Suite, budget: str, episodes: int | None) -> Suite:
 
 def print_plan(plan: TrainingPlan, source: str) -> None:
     """Print what a suite would do."""
-    jobs = Table("algorithm", "variant", "seeds", "status", title=f"{len(plan.jobs):,} jobs")
+    jobs = Table("algorithm", "variant", "seeds", "status", title=count_of(len(plan.jobs), "job"))
     seeds: dict[tuple[str, str, str], list[str]] = {}
     for job in plan.jobs:
         status = f"resumes at update {job.update:,}" if job.status == "resumes" else job.status
@@ -195,7 +196,7 @@ def print_scores(folder: Path, runs: list[Run] | None = None) -> None:
     if "evaluation/episodes" not in found.columns and found.height:
         source = found["dataset"][0] or "DATASET"
         out.print(
-            f"{found.height} runs without an environment, so there are no scores; `assay evaluate {folder} --dataset {source}` "
+            f"{count_of(found.height, 'run')} without an environment, so there are no scores; `assay evaluate {folder} --dataset {source}` "
             "estimates from data which algorithm fits",
             soft_wrap=True,
         )

@@ -15,6 +15,7 @@ from assay.cli.loading import check_free, load
 from assay.cli.options import Drop, Name, Output, Settings, settings
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import check_seed
+from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
     from assay.datasets.dataset import Dataset
@@ -249,7 +250,7 @@ def apply_transforms(
         result = result.named(destination.variant)
     save(result, destination.path, format=destination.format, overwrite=destination.overwrite, drop=destination.drop)
     out.print(
-        f"{before.total_steps:,} steps in {before.total_episodes:,} episodes became {result.total_steps:,} in "
+        f"{count_of(before.total_steps, 'step')} in {count_of(before.total_episodes, 'episode')} became {result.total_steps:,} in "
         f"{result.total_episodes:,}; written to {destination.path}",
         soft_wrap=True,
     )

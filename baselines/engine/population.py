@@ -38,6 +38,7 @@ from assay.baselines.engine.learner import Member, State
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.engine.tables import Buffer, DatasetTable
 from assay.baselines.networks.network import Network
+from assay.datasets.device import check_device
 from assay.datasets.errors import ConfigError
 
 __all__ = ["Member", "Population", "State", "pieces", "stage_lengths"]
@@ -201,6 +202,7 @@ class Population:
         compile: str | None = None,
         graph: bool | None = None,
     ) -> None:
+        check_device(device)
         self.members, self.data, self.steps = tuple(members), tuple(data), steps
         self.device, self.dtype, self.bf16 = torch.device(device), dtype, bf16
         self.algorithm = self.members[0].algorithm

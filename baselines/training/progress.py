@@ -13,6 +13,7 @@ import numpy as np
 
 from assay.baselines.training.logging.logger import Logger
 from assay.datasets.progress import Draw
+from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
     from assay.baselines.runs.job import Job
@@ -83,7 +84,7 @@ class TrainingProgress:
     @property
     def title(self) -> str:
         """What is at work, in words."""
-        jobs = f"{self.members} job" if self.members == 1 else f"{self.members} jobs"
+        jobs = count_of(self.members, "job")
         waits = f": waiting for {self.waiting_for}" if self.waiting_for else ""
         return f"{self.label} ({self.population + 1}/{self.populations}), {jobs}{waits}"
 

@@ -22,6 +22,7 @@ from assay.baselines.runs.job import Job
 from assay.baselines.runs.run import Run
 from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.datasets.dataset import Dataset
+from assay.datasets.device import check_device
 from assay.datasets.errors import AssayError, ConfigError
 from assay.datasets.progress import Auto
 
@@ -60,6 +61,7 @@ class RunVictim:
     """
 
     def __init__(self, run: Run | str | os.PathLike[str], device: str = "cpu") -> None:
+        check_device(device)
         self.run = run = run if isinstance(run, Run) else Run(run)
         if run.status != "finished":
             raise ConfigError(f"{run.folder} is {run.status}: only a finished run can be a victim")

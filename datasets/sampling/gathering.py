@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.datasets.dataset import Dataset, map_nested
+from assay.datasets.device import check_device
 from assay.datasets.memory import empty
 from assay.datasets.renamed import former_names
 from assay.datasets.transitions import to_tensor
@@ -34,6 +35,7 @@ class GatheredColumns:
     """
 
     def __init__(self, arrays: dict[str, Any], total_steps: int, dtype: Any, device: str | torch.device | None) -> None:
+        check_device(device)
         self.device, self.total_steps = device, total_steps
         self._arrays = {
             name: map_nested(lambda array: _place(array, dtype, device), value) for name, value in arrays.items()

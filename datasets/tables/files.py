@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from assay.datasets.errors import ConfigError, FormatError
 from assay.datasets.formats.containers.files import natural_order, require_file
 from assay.datasets.formats.containers.parquet import ParquetFile, open_parquet
+from assay.datasets.tables.csv_layout import DELIMITERS, CsvLayout, find_layout, has_comments, without_comments
 from assay.datasets.tables.table import ArrowTable, JoinedTable, Table
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-DELIMITERS = (",", ";", "\t", "|")
 _HEADER_BYTES = 1 << 16
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?[0-9]+,[0-9]+([eE][-+]?[0-9]+)?\s*")
 _LARGEST_BLOCK = (1 << 31) - 1  # of Arrow's readers
@@ -80,7 +80,7 @@ def open_table(path: Path, *, delimiter: str | None = None, decimal: str = ".") 
     ----------
     path : Path
     delimiter : str, optional
-        Between the values of a CSV file; by default what occurs most in its first line.
+        Between the values of a CSV file; by default what stands there, see `assay.datasets.tables.csv_layout`.
     decimal : str
         Point of the numbers in a CSV file.
 
@@ -133,26 +133,31 @@ def _open(path: Path, delimiter: str | None, decimal: str) -> Table:
         return ParquetTable(path)
     require_file(path)
     if kind == "csv":
-        return ArrowTable(_read_csv(path, delimiter, decimal), path)
+        layout = find_layout(path, delimiter)
+        table = ArrowTable(_read_csv(path, layout, decimal), path)
+        table.reading = layout.reading
+        return table
     if kind == "jsonl":
         return ArrowTable(_read_json(path), path)
     raise FormatError(f"{path} is no table: no CSV, Parquet or JSON Lines")
 
 
-def _read_csv(path: Path, delimiter: str | None, decimal: str) -> pa.Table:
+def _read_csv(path: Path, layout: CsvLayout, decimal: str) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv
 
-    with path.open("rb") as file:
-        first_lines = file.read(_HEADER_BYTES).decode("utf-8-sig", "replace").split("\n")
-    comments, delimiter = _before_names(first_lines, delimiter)
+    filtered = layout.any_blanks or has_comments(path, layout)
 
     def read(**options: Any) -> pa.Table:
         with path.open("rb") as file:
             return csv.read_csv(
-                file,
-                read_options=csv.ReadOptions(skip_rows=comments, **options),
-                parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                without_comments(file, layout) if filtered else file,
+                read_options=csv.ReadOptions(
+                    skip_rows=0 if filtered else layout.skipped,
+                    column_names=None if layout.names is None else [*layout.names],
+                    **options,
+                ),
+                parse_options=csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
                 convert_options=csv.ConvertOptions(decimal_point=decimal),
             )
 
@@ -166,42 +171,11 @@ def _read_csv(path: Path, delimiter: str | None, decimal: str) -> pa.Table:
         raise FormatError(f"{path} is not UTF-8 ({_one_line(error)}); save it as UTF-8") from error
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise FormatError(
-            f"{path} cannot be read as CSV with {delimiter!r} between values: {_one_line(error)}"
+            f"{path} cannot be read as CSV with {layout.between} between values: {_one_line(error)}"
         ) from error
-    if names and names[0].startswith("#") and (first := names[0].lstrip("# ")):
-        table = table.rename_columns([first, *names[1:]])
-        names = table.column_names
-    if delimiter != "," and decimal == ".":
+    if layout.delimiter != "," and decimal == ".":
         _check_no_decimal_commas(table, names, path)
     return table
-
-
-def _before_names(lines: Sequence[str], delimiter: str | None) -> tuple[int, str]:
-    """Return how many lines of comments come before the line of names, and what stands between its names.
-
-    Lines that begin with # are comments. Where a row of numbers follows, and the last of them has as many cells, that one has the
-    names, as in files of `numpy.savetxt` and in logs that begin with `#timestamp,filename`.
-
-    Examples
-    --------
-    >>> _before_names(["# from the arm", "t;x", "0;1"], None), _before_names(["# from the arm", "# t x", "0 1"], " ")
-    ((1, ';'), (1, ' '))
-    """
-    comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    follows = lines[comments] if comments < len(lines) else ""
-    between = delimiter or max(DELIMITERS, key=follows.count)
-    if comments and any(map(_is_number, follows.split(between))):
-        comments -= lines[comments - 1].lstrip("# ").count(between) == follows.count(between)
-    header = lines[comments] if comments < len(lines) else ""
-    return comments, delimiter or max(DELIMITERS, key=header.count)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.strip(' "\r').replace(",", "."))
-    except ValueError:
-        return False
-    return True
 
 
 def _check_no_decimal_commas(table: pa.Table, names: Sequence[str], path: Path) -> None:

@@ -105,7 +105,13 @@ class _Draft:
 
 
 def propose(
-    fields: Iterable[Field], *, where: object, rows: int, borders: str = "", known: Mapping[str, str] | None = None
+    fields: Iterable[Field],
+    *,
+    where: object,
+    rows: int,
+    borders: str = "",
+    known: Mapping[str, str] | None = None,
+    reading: str = "",
 ) -> str:
     """Return a mapping as YAML, with the reasons as comments.
 
@@ -120,6 +126,8 @@ def propose(
         Why episodes are known already (a file, or a group, is one); empty where the columns must tell.
     known : mapping of str to str, optional
         Keys that the source itself decides.
+    reading : str
+        How the source is read, where that had to be found out.
 
     Examples
     --------
@@ -144,7 +152,7 @@ def propose(
     _borders(roles, draft, borders)
     if known:
         draft.columns |= dict(known)
-    return _text(draft, where, rows, len(fields))
+    return _text(draft, where, rows, len(fields), reading)
 
 
 def _by_role(fields: list[Field], draft: _Draft) -> dict[str, list[Field]]:
@@ -345,11 +353,12 @@ def _gap(seconds: np.ndarray) -> float | None:
     return float(f"{_GAP * median:.0e}")
 
 
-def _text(draft: _Draft, where: object, rows: int, columns: int) -> str:
+def _text(draft: _Draft, where: object, rows: int, columns: int, reading: str) -> str:
     source = f'"{where}"'
     lines = [
         f"# A mapping for {where} ({rows:,} rows, {columns:,} columns). Check it, save it as columns.yaml, and then:",
         f'#     assay.load({source}, columns="columns.yaml")',
+        *([f"# Read with {reading}."] if reading else []),
     ]
     order = ("observations", "actions", "rewards", "next_observations", "terminations", "truncations", "costs", "extra")
     keys = [*order, *(key for key in draft.columns if key not in order)]
@@ -400,7 +409,7 @@ def propose_for_table(table: Table, where: object) -> str:
     fields = [_field(table, name) for name in table.types if name != FILE or not isinstance(table, JoinedTable)]
     borders = f"each of the {len(table.names):,} files is one" if isinstance(table, JoinedTable) else ""
     ids = any(item.role == "episode" and not item.constant and _tells_episodes(item) for item in fields)
-    return propose(fields, where=where, rows=table.rows, borders="" if ids else borders)
+    return propose(fields, where=where, rows=table.rows, borders="" if ids else borders, reading=table.reading)
 
 
 def _field(table: Table, name: str) -> Field:

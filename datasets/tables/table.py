@@ -26,7 +26,14 @@ class Table:
     ----------
     types : mapping of str to pyarrow.DataType
     rows : int
+
+    Attributes
+    ----------
+    reading : str
+        What had to be found out to read the file, in words; empty where nothing is worth saying.
     """
+
+    reading = ""
 
     def __init__(self, types: Mapping[str, pa.DataType], rows: int) -> None:
         self.types = dict(types)

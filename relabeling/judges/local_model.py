@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.datasets.device import check_device
 from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ def load(path: str, kind: str, device: str) -> tuple[Any, Any]:
     Raises
     ------
     ConfigError
-        If transformers is not installed, the folder does not exist, or it holds no such model.
+        If the device cannot be used, transformers is not installed, the folder does not exist, or it holds no such model.
     """
+    check_device(device)
     transformers = _transformers()
     if not Path(path).is_dir():
         raise ConfigError(

@@ -52,7 +52,7 @@ from assay.baselines.algorithms.distributions import TanhGaussian
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork, Network, Scalars, Specification
-from assay.datasets.registry import register
+from assay.datasets.registry import Widths, register
 
 __all__ = ["CQL"]
 
@@ -85,7 +85,7 @@ class CQL(Algorithm):
     sampled_actions: int = Field(10, gt=0)  # n, from each of three sources
     return_steps: int = Field(1, gt=0)  # n of n-step returns
     batch_size: int = Field(256, gt=0)  # transitions per update
-    hidden: tuple[int, ...] = (256, 256, 256)  # widths of the hidden layers
+    hidden: Widths = (256, 256, 256)  # widths of the hidden layers
     importance_sampling: bool = True  # subtract log densities; otherwise pool the data's action with the others
     automatic_entropy: bool = True  # learn beta so that the entropy is -|A|
     backup_entropy: bool = False  # subtract beta log pi in the target

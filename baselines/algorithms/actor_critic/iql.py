@@ -29,7 +29,7 @@ from assay.baselines.algorithms.distributions import gaussian_log_probability
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.baselines.networks.network import Network
-from assay.datasets.registry import register
+from assay.datasets.registry import Widths, register
 
 __all__ = ["IQL"]
 
@@ -59,7 +59,7 @@ class IQL(Algorithm):
     critic_learning_rate: float = Field(3e-4, gt=0)
     value_learning_rate: float = Field(3e-4, gt=0)
     batch_size: int = Field(256, gt=0)  # transitions per update
-    hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
+    hidden: Widths = (256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
     dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 

@@ -41,7 +41,7 @@ from assay.baselines.algorithms.algorithm import Algorithm, Losses, Phase, Setti
 from assay.baselines.algorithms.presets import presets_of
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
-from assay.datasets.registry import register
+from assay.datasets.registry import Widths, register
 
 __all__ = ["ReBRAC"]
 
@@ -74,7 +74,7 @@ class ReBRAC(Algorithm):
     critic_learning_rate: float = Field(1e-3, gt=0)
     policy_delay: int = Field(2, gt=0)  # critic updates per actor update
     batch_size: int = Field(1024, gt=0)  # transitions per update
-    hidden: tuple[int, ...] = (256, 256, 256)  # widths of the hidden layers
+    hidden: Widths = (256, 256, 256)  # widths of the hidden layers
     normalize_values: bool = True  # divide the actor's value by its mean magnitude; otherwise lambda is 1
     actor_layer_norm: bool = False
     critic_layer_norm: bool = True

@@ -42,7 +42,8 @@ from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.datasets.dataset import Dataset
-from assay.datasets.registry import register
+from assay.datasets.errors import ConfigError
+from assay.datasets.registry import Widths, register
 
 __all__ = ["RIQL"]
 
@@ -77,8 +78,14 @@ class RIQL(Algorithm):
     batch_size: int = Field(256, gt=0)  # transitions per update
     lowest_target: float = -100.0  # l
     highest_target: float = 1000.0  # h; both in the rewards' units
-    hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
+    hidden: Widths = (256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over observations and next observations
+
+    def __post_init__(self) -> None:
+        if self.lowest_target >= self.highest_target:
+            raise ConfigError(
+                f"lowest_target={self.lowest_target:g} has to be below highest_target={self.highest_target:g}"
+            )
 
     @classmethod
     def preset(cls, environment: str, mode: str, element: str, **changes: Any) -> RIQL:

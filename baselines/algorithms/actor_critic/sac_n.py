@@ -33,7 +33,7 @@ from assay.baselines.algorithms.distributions import TanhGaussian
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork, Network, Scalars, Specification
-from assay.datasets.registry import register
+from assay.datasets.registry import Widths, register
 
 __all__ = ["SACN"]
 
@@ -60,7 +60,7 @@ class SACN(Algorithm):
     critics: int = Field(10, ge=2)  # N
     return_steps: int = Field(1, gt=0)  # n of n-step returns
     batch_size: int = Field(256, gt=0)  # transitions per update
-    hidden: tuple[int, ...] = (256, 256, 256)  # widths of the hidden layers
+    hidden: Widths = (256, 256, 256)  # widths of the hidden layers
     normalize_observations: bool = False  # (s - mean) / (std + 1e-3) over the dataset
 
     def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102

@@ -25,7 +25,7 @@ from pydantic import Field
 from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Losses, Phase, Setting
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
-from assay.datasets.registry import register
+from assay.datasets.registry import Widths, register
 
 __all__ = ["TD3BC"]
 
@@ -52,7 +52,7 @@ class TD3BC(Algorithm):
     critic_learning_rate: float = Field(3e-4, gt=0)
     policy_delay: int = Field(2, gt=0)  # critic updates per actor update
     batch_size: int = Field(256, gt=0)  # transitions per update
-    hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
+    hidden: Widths = (256, 256)  # widths of the hidden layers
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
     dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 

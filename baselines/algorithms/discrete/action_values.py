@@ -26,6 +26,7 @@ from assay.baselines.algorithms.presets import presets_of
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Observations, Shapes, split_observations
 from assay.baselines.networks import MLP, ConvolutionalEncoder, FixedNetwork, Specification
+from assay.datasets.registry import Filters, Widths
 
 __all__ = [
     "ActionValues",
@@ -52,10 +53,10 @@ class DiscreteActions(Algorithm):
 
     learning_rate: float = Field(default=1e-4, gt=0, kw_only=True)  # of Adam, for every network
     batch_size: int = Field(default=128, gt=0, kw_only=True)  # transitions per update
-    hidden: tuple[int, ...] = Field(default=(256, 256, 256), kw_only=True)  # widths of the hidden layers
+    hidden: Widths = Field(default=(256, 256, 256), kw_only=True)  # widths of the hidden layers
     activation: Literal["relu", "selu"] = Field(default="selu", kw_only=True)
     # (channels, kernel, stride); None goes by the image's size
-    filters: tuple[tuple[int, int, int], ...] | None = Field(default=None, kw_only=True)
+    filters: Filters | None = Field(default=None, kw_only=True)
     normalize_observations: bool = Field(default=False, kw_only=True)  # (s - mean) / (std + 1e-3) over the dataset
 
     @classmethod

@@ -39,7 +39,7 @@ from assay.baselines.algorithms.discrete.action_values import (
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import FixedNetwork, Specification
-from assay.datasets.registry import register
+from assay.datasets.registry import Widths, register
 
 __all__ = ["DiscreteBCQ", "among_likely"]
 
@@ -60,7 +60,7 @@ class DiscreteBCQ(BootstrappedActionValues):
     logit_penalty: float = Field(1e-2, ge=0)  # lambda
     learning_rate: float = Field(default=5e-4, gt=0, kw_only=True)  # of Adam, for every network
     batch_size: int = Field(default=512, gt=0, kw_only=True)  # transitions per update
-    hidden: tuple[int, ...] = Field(default=(256, 256), kw_only=True)  # widths of the hidden layers
+    hidden: Widths = Field(default=(256, 256), kw_only=True)  # widths of the hidden layers
     activation: Literal["relu", "selu"] = Field(default="relu", kw_only=True)
 
     def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102

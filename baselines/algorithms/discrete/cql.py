@@ -31,7 +31,7 @@ from assay.baselines.algorithms.discrete.action_values import (
     with_encoders,
 )
 from assay.baselines.algorithms.discrete.dqn import q_targets
-from assay.datasets.registry import register
+from assay.datasets.registry import Filters, Widths, register
 
 __all__ = ["DiscreteCQL"]
 
@@ -49,10 +49,10 @@ class DiscreteCQL(BootstrappedActionValues):
     alpha: float = Field(4.0, ge=0)  # weight of the conservative term
     learning_rate: float = Field(default=5e-4, gt=0, kw_only=True)  # of Adam
     batch_size: int = Field(default=256, gt=0, kw_only=True)  # transitions per update
-    hidden: tuple[int, ...] = Field(default=(256, 256), kw_only=True)  # widths of the hidden layers
+    hidden: Widths = Field(default=(256, 256), kw_only=True)  # widths of the hidden layers
     activation: Literal["relu", "selu"] = Field(default="relu", kw_only=True)
     # (channels, kernel, stride); None goes by the image's size
-    filters: tuple[tuple[int, int, int], ...] | None = Field(default=((32, 8, 4), (64, 4, 2), (64, 3, 1)), kw_only=True)
+    filters: Filters | None = Field(default=((32, 8, 4), (64, 4, 2), (64, 3, 1)), kw_only=True)
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
         return (Phase(loss, follow="trained"),)

@@ -33,7 +33,7 @@ from assay.baselines.algorithms.generative.flows import flow_actions, flow_match
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork, Specification
-from assay.datasets.registry import register
+from assay.datasets.registry import Widths, register
 
 __all__ = ["FQL"]
 
@@ -57,7 +57,7 @@ class FQL(Algorithm):
     target_update_rate: float = Field(0.005, ge=0, le=1)
     learning_rate: float = Field(3e-4, gt=0)  # of Adam, for all networks
     batch_size: int = Field(256, gt=0)  # transitions per update
-    hidden: tuple[int, ...] = (512, 512, 512, 512)  # widths of the hidden layers
+    hidden: Widths = (512, 512, 512, 512)  # widths of the hidden layers
     critic_layer_norm: bool = True
     actor_layer_norm: bool = False
     flow_steps: int = Field(default=10, gt=0)  # Euler steps from noise to an action

@@ -30,6 +30,7 @@ from assay.baselines.engine.acting import Acting, EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import FixedNetwork
 from assay.baselines.networks.transformer import SequenceTransformer
+from assay.datasets.errors import ConfigError
 from assay.datasets.registry import register
 
 __all__ = ["DecisionTransformer"]
@@ -62,6 +63,10 @@ class DecisionTransformer(Algorithm):
     longest_episode: int = Field(1_000, gt=0)  # steps
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
     target_return: float | None = None  # asked for when acting; None asks for the best return in the data
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError(f"width={self.width} has to be a multiple of heads={self.heads}")
 
     def networks(self, shapes: Shapes) -> dict[str, SequenceTransformer]:  # noqa: D102
         actor = SequenceTransformer(
