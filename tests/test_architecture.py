@@ -31,7 +31,10 @@ OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a 
     ("datasets/environments/worker.py", "*"): "modules that register environments, as Gymnasium ids name them",
     ("datasets/registry.py", "*"): "what can be extended registers itself in the packages that its registry names",
     ("datasets/plotting.py", "analysis"): "Dataset.plot opens the figures of the card when somebody draws",
-    ("analysis/trials/asked.py", "baselines"): "what a trial is asked to train is compared with that room's algorithms and evaluations",
+    (
+        "analysis/trials/asked.py",
+        "baselines",
+    ): "what a trial is asked to train is compared with that room's algorithms and evaluations",
     ("analysis/trials/trial.py", "baselines"): "a trial is trained by the room that trains, when it is started",
     ("analysis/values/value.py", "baselines"): "subsets are trained by the room that trains",
     (
