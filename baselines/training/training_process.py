@@ -114,7 +114,7 @@ def _serve() -> int:
     threading.Thread(target=_end_with_input, args=(ended,), daemon=True).start()
     with warnings.catch_warnings():
         warnings.simplefilter("always", AssayWarning)
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = show
         try:
             _train(request, say)
         except AssayError as error:
