@@ -29,6 +29,7 @@ ENGINE = (  # what rooms of transforms may import of baselines
 OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a protocol or registry of the room that asks
     ("baselines/__init__.py", "*"): "names of its own modules, when they are first used",
     ("datasets/environments/worker.py", "*"): "modules that register environments, as Gymnasium ids name them",
+    ("baselines/training/sending.py", "*"): "a training process imports the module of an algorithm that it is sent",
     ("datasets/registry.py", "*"): "what can be extended registers itself in the packages that its registry names",
     ("datasets/plotting.py", "analysis"): "Dataset.plot opens the figures of the card when somebody draws",
     (

@@ -177,8 +177,9 @@ def print_plan(plan: TrainingPlan, source: str) -> None:
             f"{source} is not here yet: {plan.collects:,} steps would be collected first, and what is finished is"
         )
         out.print("not known before that; the populations were timed on a sample of it", highlight=False)
-    total = timedelta(seconds=round(sum(item.seconds for item in plan.populations)))
-    out.print(f"about {total} of training, as timed just now on this machine; evaluation is not included")
+    total = timedelta(seconds=round(plan.seconds))
+    by = f" by {plan.processes} processes side by side" if plan.processes > 1 else ""
+    out.print(f"about {total} of training{by}, as timed just now on this machine; evaluation is not included")
 
 
 def mebibytes(size: int) -> str:

@@ -637,6 +637,7 @@ def plan_suite(
     return TrainingPlan(
         tuple(replace(job, status="unknown") for job in plan.jobs),
         tuple(replace(item, data_bytes=round(share * item.data_bytes)) for item in plan.populations),
+        plan.processes,
         collects,
     )
 

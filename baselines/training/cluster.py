@@ -88,7 +88,7 @@ def train_on_cluster(
         task = ray.remote(_train).options(
             num_cpus=cores, num_gpus=int(options.on_cuda), max_retries=_ATTEMPTS_AFTER_A_LOSS
         )
-        on_node = replace(options, ray=None, workers=cores if options.workers is None else options.workers)
+        on_node = replace(options, ray=None, processes=1, workers=cores if options.workers is None else options.workers)
         pending = {}
         for number, group in enumerate(populations):
             _begin(group, {"device": device, "ray": address})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -21,6 +23,7 @@ from assay.baselines.training.work import (
     Work,
     WorkGroup,
     build_population,
+    count_processes,
     form_populations,
     lay_out,
     look_up,
@@ -106,6 +109,8 @@ class TrainingPlan:
         In the order given.
     populations : tuple of PlannedPopulation
         In the order in which they would be trained.
+    processes : int
+        That train populations side by side.
     collects : int or None
         Steps of the source dataset that would be collected first. The populations were then timed on a sample, and what
         is finished is not known, because runs are recognized by their data.
@@ -113,7 +118,16 @@ class TrainingPlan:
 
     jobs: tuple[PlannedJob, ...]
     populations: tuple[PlannedPopulation, ...]
+    processes: int = 1
     collects: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time of all populations, each taken up by the first process that is free; without evaluation."""
+        busy_until = [0.0] * self.processes
+        for population in self.populations:
+            heapq.heapreplace(busy_until, busy_until[0] + population.seconds)
+        return max(busy_until)
 
 
 def plan_training(
@@ -156,13 +170,26 @@ def plan_training(
     plan = Plan(steps, evaluation, options.matmul_precision, options.storage)
     work = look_up(jobs, plan, runs)
     options.check_device()
-    with matmul_precision(plan.precision, options.device):
+    processes = count_processes(work, options)
+    options = replace(options, processes=processes)
+    with matmul_precision(plan.precision, options.device), _threads(1 if processes > 1 else torch.get_num_threads()):
         groups = form_populations(work, options)
         for group in groups:
             resume_from_checkpoints(group)
         planned = tuple(_planned_job(item) for item in work)
         populations = tuple(_planned_population(group, plan, options) for group in groups)
-    return TrainingPlan(planned, populations)
+    return TrainingPlan(planned, populations, max(1, min(processes, len(populations))))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with so many threads while the block runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _planned_job(item: Work) -> PlannedJob:

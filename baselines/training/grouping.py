@@ -7,10 +7,11 @@ resumed training is to end as an undisturbed one would have.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["GroupCandidate", "GroupOfJobs", "form_groups"]
+__all__ = ["GroupCandidate", "GroupOfJobs", "even_share", "form_groups"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,29 @@ class GroupOfJobs:
 
     members: tuple[int, ...]
     streaming: bool = False
+
+
+def even_share(jobs: int, largest: int, processes: int) -> int:
+    """Return how many of some jobs to train together, so that as many populations as processes have equal work.
+
+    Parameters
+    ----------
+    jobs : int
+        Of one kind.
+    largest : int
+        Most members of a population.
+    processes : int
+        That train at the same time.
+
+    Examples
+    --------
+    >>> even_share(90, largest=64, processes=1), even_share(90, largest=64, processes=2), even_share(90, largest=20, processes=2)
+    (64, 45, 15)
+    """
+    if processes == 1:
+        return largest
+    populations = min(jobs, processes * math.ceil(jobs / (largest * processes)))
+    return math.ceil(jobs / populations)
 
 
 def form_groups(

@@ -40,9 +40,14 @@ class TrainingOptions:
     population : int or "auto"
         Most members to train together; `"auto"` takes as many as fit into memory and are not slower together, by a table
         of measurements (`assay.baselines.training.sizing`). What does not fit into memory is split further, with a warning.
+    processes : int or "auto"
+        Processes that train populations side by side on a CPU, each with one thread: small matrix products gain little from
+        more threads, and two processes do nearly twice the work of one. The jobs are divided evenly over them. `"auto"` is one per
+        thread that PyTorch would use (its cores, or what OMP_NUM_THREADS says), and 1 where the whole training is less than
+        about half a minute's work, with `workers=0`, on CUDA and with Ray.
     workers : int, optional
         Simulator processes for evaluation; default one per core, less one where there are more than two. 0 simulates in
-        this process.
+        this process. Several training processes share them.
     ray : str, optional
         Address of a Ray cluster, such as `"auto"` or `"host:6379"`; see `assay.baselines.training.cluster`. Every population
         becomes one of its tasks, and a lost node's populations go on elsewhere from their checkpoints. The folder of the
@@ -66,6 +71,7 @@ class TrainingOptions:
     storage: Storage = "float32"
     compile: bool = False
     population: int | Literal["auto"] = "auto"
+    processes: int | Literal["auto"] = "auto"
     workers: int | None = None
     ray: str | None = None
     checkpoint_seconds: float = 120.0
@@ -75,14 +81,18 @@ class TrainingOptions:
             value = getattr(self, name)
             if value not in known and not (name == "precision" and value is None):
                 raise ConfigError(f"{name}={value!r} is not one of {', '.join(known)}")
-        if self.population != "auto" and not _is_count(self.population, least=1):
-            raise ConfigError(f"population={self.population!r} must be at least 1, or 'auto'")
+        for name in ("population", "processes"):
+            if (value := getattr(self, name)) != "auto" and not _is_count(value, least=1):
+                raise ConfigError(f"{name}={value!r} must be at least 1, or 'auto'")
         if self.workers is not None and not _is_count(self.workers, least=0):
             raise ConfigError(f"workers={self.workers!r} must be 0 or more processes, or None for one per core")
         if not isinstance(self.checkpoint_seconds, int | float) or not self.checkpoint_seconds >= 0:
             raise ConfigError(f"checkpoint_seconds={self.checkpoint_seconds!r} must be 0 or more seconds")
         if not isinstance(self.device, str):
             raise ConfigError(f"device={self.device!r} must be a name such as 'cpu' or 'cuda:0'")
+        if self.processes not in ("auto", 1) and (self.ray is not None or self.on_cuda):
+            instead = "Ray starts its own" if self.ray is not None else "one process keeps a GPU busy"
+            raise ConfigError(f"processes={self.processes!r} are for the cores of this machine's CPU; {instead}")
         if self.ray is not None and self.device not in ("cpu", "cuda"):
             raise ConfigError(f"device={self.device!r}: Ray chooses the device of a population; pass 'cuda' or 'cpu'")
         if self.compile and not self.on_cuda and not any(map(shutil.which, _COMPILERS)):
@@ -132,6 +142,7 @@ class OptionChanges(TypedDict, total=False):
     storage: Storage
     compile: bool
     population: int | Literal["auto"]
+    processes: int | Literal["auto"]
     workers: int | None
     ray: str | None
     checkpoint_seconds: float

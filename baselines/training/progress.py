@@ -90,18 +90,29 @@ class TrainingProgress:
 
 
 def training_bar(draw: Draw) -> Callable[[TrainingProgress], None]:
-    """Return a `progress` callable that draws the population at work, its speed and what is left.
+    """Return a `progress` callable that draws the population at work, its speed and what is left; or all that are, as one.
 
     Examples
     --------
-    >>> training_bar(print)(TrainingProgress(0, 2, "BC", 1, 50, 100, 25.0))
+    >>> bar = training_bar(print)
+    >>> bar(TrainingProgress(0, 2, "BC", 1, 50, 100, 25.0))
     BC (1/2), 1 job, 25 updates/s 50 100
+    >>> bar(TrainingProgress(1, 2, "BC", 1, 30, 100, 20.0))
+    2 of 2 populations, 2 jobs, 45 updates/s 80 200
     """
+    at_work: dict[int, TrainingProgress] = {}
 
     def update(state: TrainingProgress) -> None:
+        at_work[state.population] = state
         if state.ended:
-            return
-        if state.evaluated:
+            del at_work[state.population]
+        elif len(at_work) > 1:
+            states = at_work.values()
+            jobs, speed = sum(item.members for item in states), sum(item.updates_per_second for item in states)
+            title = f"{len(at_work)} of {state.populations} populations, {jobs} jobs"
+            done, total = sum(item.update for item in states), sum(item.steps for item in states)
+            draw(f"{title}, {speed:,.0f} updates/s", done, total)
+        elif state.evaluated:
             draw(f"{state.title}, evaluating", round(100 * state.evaluated), 100)
         else:
             draw(f"{state.title}, {state.updates_per_second:,.0f} updates/s", state.update, state.steps)

@@ -28,11 +28,19 @@ from assay.baselines.training.claiming import claim_populations
 from assay.baselines.training.logging.logger import Logger
 from assay.baselines.training.options import OptionChanges, TrainingOptions
 from assay.baselines.training.progress import Reporter, TrainingProgress, training_bar
-from assay.baselines.training.work import Work, WorkGroup, build_population, form_populations, lay_out, look_up
+from assay.baselines.training.work import (
+    Work,
+    WorkGroup,
+    build_population,
+    count_processes,
+    form_populations,
+    lay_out,
+    look_up,
+)
 from assay.datasets.errors import AssayError, AssayWarning
 from assay.datasets.progress import Auto, reporting
 
-__all__ = ["train"]
+__all__ = ["train", "train_populations"]
 
 _LOG_POINTS = 100
 _UPDATES_PER_SLICE = 64  # between looks at the clock and at Ctrl-C
@@ -115,32 +123,64 @@ def train(
                         with lease:
                             _fail([Run(item.folder) for item in group.members], error)
             return [Run(item.folder) for item in work]
-        trained_on = hardware(options.device) | {"compiled": options.compile}
-        with matmul_precision(plan.precision, options.device):
-            claims = claim_populations(
-                work, partial(form_populations, options=options), partial(_tell_waiting, report, steps)
-            )
-            with closing(claims):
-                for claim in claims:
-                    group = claim.group
-                    for item in group.members:
-                        item.begin(trained_on, group.company, claim.lease)
-                    reporter = Reporter(report, loggers, claim.number, claim.total, group.members, steps)
-                    _train_population(group, plan, options, reporter)
+        options = replace(options, processes=count_processes(work, options))
+        if options.processes == 1:
+            form = partial(form_populations, options=options)
+            train_populations(work, form, plan, options, report, loggers)
+        else:
+            from assay.baselines.training.processes import train_in_processes
+
+            train_in_processes(form_populations(work, options), plan, options, report, loggers)
         return [Run(item.folder) for item in work]
 
 
-def _tell_waiting(
-    progress: Callable[[TrainingProgress], None] | None,
-    steps: int,
-    group: WorkGroup,
-    owner: Owner,
-    number: int,
-    total: int,
+def train_populations(
+    work: Sequence[Work],
+    form: Callable[[Sequence[Work]], list[WorkGroup]],
+    plan: Plan,
+    options: TrainingOptions,
+    report: Callable[[TrainingProgress], None] | None,
+    loggers: Sequence[Logger],
+    companies: Sequence[str] = (),
 ) -> None:
-    if progress is not None:
-        label, members = group.members[0].job.algorithm.label, len(group.members)
-        progress(TrainingProgress(number, total, label, members, 0, steps, 0.0, waiting_for=str(owner)))
+    """Train what is not finished in this process, one population after the other.
+
+    Parameters
+    ----------
+    work : sequence of Work
+        Looked up.
+    form : callable
+        Makes populations of what is not finished.
+    plan : Plan
+    options : TrainingOptions
+    report : callable or None
+        Called with the progress.
+    loggers : sequence of Logger
+    companies : sequence of str
+        All populations by name where other processes train some of them, so that reports number them alike.
+    """
+    trained_on = hardware(options.device) | {"compiled": options.compile}
+
+    def place(group: WorkGroup, number: int, total: int) -> tuple[int, int]:
+        known = group.company in companies
+        return (companies.index(group.company), len(companies)) if known else (number, max(total, len(companies)))
+
+    def tell_waiting(group: WorkGroup, owner: Owner, number: int, total: int) -> None:
+        if report is not None:
+            label, members = group.members[0].job.algorithm.label, len(group.members)
+            where = place(group, number, total)
+            report(TrainingProgress(*where, label, members, 0, plan.steps, 0.0, waiting_for=str(owner)))
+
+    with (
+        matmul_precision(plan.precision, options.device),
+        closing(claim_populations(work, form, tell_waiting)) as claims,
+    ):
+        for claim in claims:
+            group = claim.group
+            for item in group.members:
+                item.begin(trained_on, group.company, claim.lease)
+            where = place(group, claim.number, claim.total)
+            _train_population(group, plan, options, Reporter(report, loggers, *where, group.members, plan.steps))
 
 
 @contextmanager

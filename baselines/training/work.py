@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from assay.baselines.engine.acting import Actor
 from assay.baselines.engine.data import TrainingData, check_learnable, row_columns
@@ -26,8 +27,9 @@ from assay.baselines.runs.lease import Lease
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import PendingEvaluation, Run
 from assay.baselines.runs.schema import DESCRIPTION
-from assay.baselines.training.grouping import GroupCandidate, form_groups
+from assay.baselines.training.grouping import GroupCandidate, even_share, form_groups
 from assay.baselines.training.options import TrainingOptions
+from assay.baselines.training.sending import can_be_sent
 from assay.baselines.training.sizing import (
     available_memory,
     bytes_per_member,
@@ -41,12 +43,16 @@ __all__ = [
     "Work",
     "WorkGroup",
     "build_population",
+    "count_processes",
     "estimate_data_bytes",
     "form_populations",
     "lay_out",
     "look_up",
     "resume_from_checkpoints",
 ]
+
+
+_WORTH_PROCESSES = 1e12  # floating-point operations: half a minute of one core, where starting processes takes seconds
 
 
 class Work:
@@ -198,28 +204,29 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
     ----------
     work : sequence of Work
     options : TrainingOptions
-        `population` is the most members of one. With Ray, the memory is that of this machine.
+        `population` is the most members of one, and `processes` train at the same time (1 where that is undecided). With
+        Ray, the memory is that of this machine.
     memory : int, optional
-        Bytes that a population may take; default is what the device has left.
+        Bytes that a population may take; default is a process's share of what the device has left.
     """
+    processes = 1 if isinstance(options.processes, str) else options.processes
     device, population = options.device if options.ray is None else "cpu", options.population
     unfinished = list({item.folder: item for item in reversed(work) if not item.finished}.values())[::-1]
     kinds: dict[Hashable, list[Work]] = {}
     for item in unfinished:
         kinds.setdefault(item.kind, []).append(item)
-    available = available_memory(device) if memory is None else memory
+    available = available_memory(device) // processes if memory is None else memory
     taken = {
         kind: bytes_per_member(items[0].job.algorithm, items[0].job.shapes, stored_columns(items[0].job))
         for kind, items in kinds.items()
     }
 
     def largest(kind: Hashable) -> int:
-        if not isinstance(population, str):
-            return population
-        first = kinds[kind][0]
-        return most_members(
-            options.device, flops_per_update(first.job.algorithm, first.job.shapes, stored_columns(first.job))
-        )
+        new = [item for item in kinds[kind] if item.company not in begun]
+        most = population
+        if isinstance(most, str):
+            most = most_members(options.device, _flops_per_update(new[0]))
+        return even_share(len(new), most, processes)
 
     weighted = {
         item.kind
@@ -261,6 +268,28 @@ def form_populations(work: Sequence[Work], options: TrainingOptions, memory: int
                 stacklevel=3,
             )
     return made
+
+
+def count_processes(work: Sequence[Work], options: TrainingOptions) -> int:
+    """Return how many processes train what is not finished: as many as the options say, or one per thread where it pays.
+
+    Nothing is timed: the floating-point work of the jobs decides.
+    """
+    if not isinstance(options.processes, str):
+        return options.processes
+    threads = torch.get_num_threads()
+    unfinished = [item for item in work if not item.finished]
+    if threads == 1 or options.on_cuda or options.ray is not None or options.workers == 0:
+        return 1
+    if not all(map(can_be_sent, (item.job.algorithm for item in unfinished))):
+        return 1
+    kinds = {item.kind: item for item in unfinished}
+    each = {kind: _flops_per_update(item) * item.plan.steps for kind, item in kinds.items()}
+    return threads if sum(each[item.kind] for item in unfinished) >= _WORTH_PROCESSES else 1
+
+
+def _flops_per_update(item: Work) -> int:
+    return flops_per_update(item.job.algorithm, item.job.shapes, stored_columns(item.job))
 
 
 def _companies(unfinished: Sequence[Work]) -> dict[str, frozenset[int]]:
