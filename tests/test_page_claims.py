@@ -221,3 +221,20 @@ def test_how_far_generated_steps_are_from_the_dynamics():
     }
     ratios = [rows[name, "Gaussian"] / rows[name, "generated"] for name, kind in rows if kind == "generated"]
     assert said("augmentation.md", "breaks them N to N times as far.") == span(ratios)
+
+
+def test_a_night_on_two_cores_is_long_enough():
+    rows = [row for row in table("suites.md", "CPU-hours") if row["algorithm"] != "all"]
+    for suite in ("learning", "robustness"):
+        hours = 0.0
+        for row in (row for row in rows if row["suite"] == suite):
+            (each, jobs, updates) = (numbers(row[name])[0] for name in ("CPU-ms per update", "jobs", "updates"))
+            assert numbers(row["CPU-hours"])[0] == pytest.approx(each * jobs * updates / 3.6e6, abs=0.06)
+            hours += each * jobs * updates / 3.6e6
+        (total,) = [
+            row for row in table("suites.md", "CPU-hours") if (row["suite"], row["algorithm"]) == (suite, "all")
+        ]
+        assert numbers(total["CPU-hours"])[0] == pytest.approx(hours, abs=0.1)
+        assert hours / 2 < 12
+    assert said("suites.md", "takes N hours of one core") == [8]
+    assert said("suites.md", "about N hours of both") == [10]
