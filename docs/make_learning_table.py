@@ -11,6 +11,8 @@ import json
 import sys
 from pathlib import Path
 
+from score_parts import against
+
 from assay.analysis import load_runs, score_table
 from assay.baselines import Suite
 
@@ -18,10 +20,13 @@ HERE = Path(__file__).parent
 HEADER = """# Does every algorithm learn?
 
 Final scores after the small budget, mean over seeds with a 95 % bootstrap interval. "data" is the mean score of the policies
-that made the dataset; an algorithm learns where it ends above. The budgets are hundreds of times smaller than the published
+that made the dataset. An algorithm learns where its whole interval lies above that; "not shown" is an interval that contains it.
+The budgets are hundreds of times smaller than the published
 ones, and {seeds} seeds are few: read whether an algorithm learns, not how good it is. Made by
 `assay run suites/learning.yaml --budget small`, `assay run suites/learning-sparse.yaml --budget small` and
 `python docs/make_learning_table.py`.
+
+The budget `cpu` of `suites/learning.yaml` is the one between `small` and `paper`, for a night of two cores: see [suites](suites.md#a-night-on-two-cores).
 """
 
 
@@ -39,7 +44,7 @@ def main(folders: list[str]) -> None:
             if row["mean"] is None:
                 parts.append(f"| {row['label']} | not finished | | | |")
                 continue
-            verdict = "above the data" if row["mean"] > row["behaviour"] else "**below the data**"
+            verdict = against(row["low"], row["high"], row["behaviour"], "the data")
             interval = f"{row['low']:.1f} to {row['high']:.1f}"
             parts.append(f"| {row['label']} | {row['mean']:.1f} | {interval} | {row['behaviour']:.1f} | {verdict} |")
     (HERE / "learning.md").write_text(HEADER.format(seeds=seeds) + "\n".join(parts) + "\n")

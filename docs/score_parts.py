@@ -1,4 +1,4 @@
-"""What several pages say of scores: a table of them with intervals, and whether one variant is better than another."""
+"""What several pages say of scores: a table with intervals, and whether one is better than another or than a number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from assay.analysis import score_table
 from assay.analysis.tables import format_interval
 from assay.datasets.bootstrap import bootstrap, percentile_interval
 
-__all__ = ["difference", "scores", "verdict"]
+__all__ = ["against", "difference", "scores", "verdict"]
 
 RESAMPLES = 10_000
 
@@ -31,6 +31,17 @@ def scores(runs: pl.DataFrame) -> str:
             )
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def against(low: float, high: float, reference: float, name: str) -> str:
+    """Return on which side of a number the interval of a score lies; one that contains it shows neither.
+
+    Examples
+    --------
+    >>> against(3.7, 16.5, 7.4, "the data")
+    'not shown'
+    """
+    return f"above {name}" if low > reference else f"**below {name}**" if high < reference else "not shown"
 
 
 def difference(own: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:

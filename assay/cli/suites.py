@@ -60,7 +60,7 @@ def run(
     if dry_run:
         print_plan(
             plan_suite(loaded, budget, runs=root, options=options),
-            ", ".join(loaded.sources_by_label.values()),
+            ", ".join(loaded.part_of(loaded.budget(budget)).sources_by_label.values()),
         )
         return
     with training_display() as (draw, report_training):

@@ -31,7 +31,7 @@ import torch
 
 from assay.baselines.algorithms.presets import presets_of
 from assay.baselines.algorithms.registry import REGISTRY
-from assay.baselines.engine.data import ActionScale, TrainingData, rows_of_episodes
+from assay.baselines.engine.data import ActionScale, RewardScale, TrainingData, rows_of_episodes
 from assay.baselines.engine.shapes import CategoryCode, Observations, Shapes
 from assay.baselines.engine.streams import BufferLayout, Stream
 from assay.baselines.networks.network import FixedNetwork, Network, Specification
@@ -319,6 +319,9 @@ class Algorithm(ABC):
     image_observations: ClassVar[bool] = False  # whether it has an encoder for images
     category_code: ClassVar[CategoryCode] = "one_hot"  # of observations that are one of several
     looks_back: ClassVar[bool] = False  # whether `act` uses its memory
+    later_fields: ClassVar[
+        tuple[str, ...]
+    ] = ()  # that came after the first runs: at their defaults they are no part of a job's hash
 
     batch_size: int
     normalize_observations: bool
@@ -327,6 +330,7 @@ class Algorithm(ABC):
     dataset_weights: DatasetWeights = (
         "draws"  # an algorithm whose losses are means by `Batch.mean` may make a field of it
     )
+    reward_scale: RewardScale = "recorded"  # an algorithm that learns from rewards may make a field of it
 
     # ---------------------------------------------------------------- training
 
@@ -423,6 +427,7 @@ class Algorithm(ABC):
             images=self.image_observations,
             episodes=episodes,
             labels=self.labels,
+            reward_scale=self.reward_scale,
         )
         return data if self.dataset_weights == "draws" else replace(data, weights=None)
 
@@ -433,7 +438,8 @@ class Algorithm(ABC):
     def data_parameters(self) -> dict[str, Any]:
         """Return what `training_data` depends on; jobs that agree in it share the laid out dataset."""
         weights = {} if self.dataset_weights == "draws" else {"dataset_weights": self.dataset_weights}
-        return {"normalize_observations": self.normalize_observations, **weights}
+        rewards = {} if self.reward_scale == "recorded" else {"reward_scale": self.reward_scale}
+        return {"normalize_observations": self.normalize_observations, **weights, **rewards}
 
     @classmethod
     def learner(cls, members: Sequence[Member], data: Sequence[TrainingData], steps: int, **options: Any) -> Learner:
@@ -459,6 +465,16 @@ class Algorithm(ABC):
         """Return the configuration as JSON values."""
         values = {item.name: getattr(self, item.name) for item in fields(cast(Any, self))}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+    def identifying_parameters(self) -> dict[str, Any]:
+        """Return those that tell jobs apart: all but `later_fields` at their defaults, so that former jobs keep their hash."""
+        given = {item.name: item.default for item in fields(cast(Any, self)) if item.name in self.later_fields}
+        defaults = {name: getattr(default, "default", default) for name, default in given.items()}  # of Field(...)
+        return {
+            name: value
+            for name, value in self.parameters().items()
+            if name not in self.later_fields or value != defaults[name]
+        }
 
     @classmethod
     def member_fields(cls) -> tuple[str, ...]:

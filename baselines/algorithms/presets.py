@@ -11,12 +11,14 @@
 
 `keys` says what the levels of `presets` stand for; each is one of
 
-- `environment`: the body of the dataset's environment, such as `hopper` of Hopper-v5;
+- `environment`: the body of the dataset's environment, such as `hopper` of Hopper-v5; where it has none, what its name
+  begins with, such as `antmaze` of antmaze-umaze-v2;
 - `data`: which policies made the data, such as `medium-replay` of hopper/medium-replay or hopper-medium-replay-v2;
 - `corruption`: `random`, `adversarial`, ... where one transform of `corruption` is in the history;
 - `element`: what that transform corrupted; states count as observations.
 
-`otherwise` is for datasets that are not in the table; without it they are an error.
+The entry `"*"` of a level stands for all that the level does not name. `otherwise` is for datasets that are not in the table;
+without it they are an error. `{}` is an entry like others: the fields stay at their defaults.
 """
 
 from __future__ import annotations
@@ -39,12 +41,13 @@ __all__ = ["KEYS", "Presets", "presets_of"]
 
 
 def _environment(dataset: Dataset) -> str:
-    return (dataset.info.environment_id or "").partition("-")[0].lower()
+    known = dataset.info.environment_id
+    return (known.partition("-")[0] if known else re.split("[-/]", dataset.info.id or "")[0]).lower()
 
 
 def _data(dataset: Dataset) -> str:
     name = dataset.info.id or ""
-    behind = name.partition("/")[2] if "/" in name else name.partition("-")[2]
+    behind = name.rpartition("/")[2] if "/" in name else name.partition("-")[2]
     return re.sub(r"-v\d+$", "", behind)
 
 
@@ -66,6 +69,9 @@ KEYS: dict[str, Callable[[Dataset], str]] = {
     "element": lambda dataset: _corruption(dataset)[1],
 }
 """What the levels of a table of presets may stand for, and how a dataset's value is found."""
+
+
+_ANY = "*"
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ class Presets:
         """
         found: Mapping[str, Any] = self.table
         for depth, key in enumerate(path):
+            key = key if key in found else _ANY if _ANY in found else key
             if key not in found:
                 above = f" of {' '.join(path[:depth])}" if depth else ""
                 raise UnknownNameError(f"{self.label} preset{above}", key, found)

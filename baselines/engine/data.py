@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,7 @@ __all__ = [
     "ActionScale",
     "Frames",
     "ObservationScale",
+    "RewardScale",
     "TrainingData",
     "check_learnable",
     "row_columns",
@@ -36,7 +37,12 @@ __all__ = [
     "transitions_of",
 ]
 
+RewardScale: TypeAlias = Literal["recorded", "return_range", "minus_one"]
+"""What an algorithm learns from in place of rewards r: r itself; 1000 r / (largest - smallest return of an episode), as IQL's authors
+do for locomotion; or r - 1, as they do for AntMaze."""
+
 _STD_OFFSET = 1e-3  # the published normalization divides by std + 1e-3
+_RETURN_RANGE = 1_000.0  # of the returns after `return_range`
 
 
 @dataclass(frozen=True)
@@ -218,6 +224,7 @@ class TrainingData:
         frames: Mapping[str, Frames] | None = None,
         labels: Sequence[str] = LABELS,
         names: Mapping[str, Sequence[str]] = {},
+        reward_scale: RewardScale = "recorded",
     ) -> TrainingData:
         """Lay out transitions.
 
@@ -240,11 +247,14 @@ class TrainingData:
             a loss which reads them all the same is NaN too.
         names : mapping of column to names
             Of the numbers of a row, for messages.
+        reward_scale : RewardScale
+            What the rewards of the rows are in; `best_return` is that of the recorded ones.
 
         Raises
         ------
         ConfigError
-            If there is nothing to learn from, or a row or a weight is not finite; the row is named by its step.
+            If there is nothing to learn from, or a row or a weight is not finite; the row is named by its step. If rewards are to
+            be divided by the range of the returns and all episodes have the same.
         """
         discrete = action_scale.first is not None
         if shapes is None:
@@ -265,6 +275,8 @@ class TrainingData:
         with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite are reported below
             scale = replace(scale, deviation=observations.std(0, dtype=np.float64))
         remaining = rows_remaining(transitions)
+        returns = np.add.reduceat(transitions.rewards, episode_starts(remaining), dtype=np.float64)
+        transitions = replace(transitions, rewards=_scaled(transitions.rewards, returns, reward_scale))
         scaled_actions = action_scale.encode(actions)
         parts = {
             "observations": (observations - scale.mean) / scale.scale,
@@ -293,10 +305,8 @@ class TrainingData:
                 f"({len(bad)} steps in all): its numbers are too large; `assay validate` and `assay card` show their range"
             )
         columns = tuple((name, part.shape[1]) for name, part in zip(parts, matrices))
-        best_return = float(np.add.reduceat(transitions.rewards, episode_starts(remaining), dtype=np.float64).max())
-        return cls(
-            rows, columns, remaining, scale, action_scale, best_return, weights, shapes, scalars, dict(frames or {})
-        )
+        best = float(returns.max())
+        return cls(rows, columns, remaining, scale, action_scale, best, weights, shapes, scalars, dict(frames or {}))
 
     @classmethod
     def of_dataset(
@@ -311,6 +321,7 @@ class TrainingData:
         episodes: np.ndarray | None = None,
         measure_next: bool = False,
         labels: Sequence[str] = LABELS,
+        reward_scale: RewardScale = "recorded",
     ) -> TrainingData:
         """Lay a dataset out: its usable transitions, the extra columns it has, and its images.
 
@@ -330,6 +341,7 @@ class TrainingData:
             Normalize by the mean and standard deviation of s and s' together.
         labels : sequence of str
             What is learned from: "actions", "rewards".
+        reward_scale : RewardScale
 
         Raises
         ------
@@ -360,6 +372,7 @@ class TrainingData:
             frames=frames,
             labels=labels,
             names=dataset.info.names,
+            reward_scale=reward_scale,
         )
 
     @property
@@ -371,6 +384,22 @@ class TrainingData:
     def action_size(self) -> int:
         """Entries of an action."""
         return dict(self.columns)["actions"]
+
+
+def _scaled(rewards: np.ndarray, returns: np.ndarray, scale: RewardScale) -> np.ndarray:
+    """Return the rewards (M,) that are learned from, given those recorded and the returns of their episodes."""
+    if scale == "recorded":
+        return rewards
+    if scale == "minus_one":
+        return rewards - 1.0
+    low, high = returns.min(), returns.max()
+    if not high > low:
+        raise ConfigError(
+            f"all {len(returns)} episodes have the return {high:g}, so rewards cannot be divided by the range of returns; "
+            'leave reward_scale at "recorded"'
+        )
+    scaled: np.ndarray = rewards * (_RETURN_RANGE / (high - low))
+    return scaled
 
 
 def row_columns(

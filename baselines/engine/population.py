@@ -440,14 +440,23 @@ class Population:
         return stage.period_updates
 
     def _trace_and_compile(self, stage: _StageAtWork) -> Callable[[], object]:
-        """Record one period of updates, backward passes and optimizer steps included, as one program, and compile it.
+        assert self._compile is not None
+        before = self.state()
+        try:
+            program = self.trace(stage)
+        finally:
+            self.restore(before)
+        compiled: Callable[[], object] = torch.compile(program, backend=self._compile, fullgraph=True)
+        return compiled
+
+    def trace(self, stage: _StageAtWork | None = None) -> torch.fx.GraphModule:
+        """Record one period of updates, backward passes and optimizer steps included, as one program; the weights change.
 
         torch.compile does not look into torch.autograd.grad; what make_fx records has the derivatives written out.
         """
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        assert self._compile is not None
-        before = self.state()
+        stage = stage or self._now
 
         def period() -> None:
             for network in self.networks.values():
@@ -459,14 +468,11 @@ class Population:
         try:
             for number in range(stage.period):
                 self._one_update(stage, number)  # creates what the first update creates
-            program = make_fx(period, decomposition_table={torch.ops.aten.baddbmm.default: _product_plus_bias})()
+            return make_fx(period, decomposition_table={torch.ops.aten.baddbmm.default: _product_plus_bias})()
         finally:
             self._tracing = False
             for network in self.networks.values():
                 network.renew_views()
-            self.restore(before)
-        compiled: Callable[[], object] = torch.compile(program, backend=self._compile, fullgraph=True)
-        return compiled
 
     def _captured(self, stage: _StageAtWork, first: int, updates: int) -> torch.cuda.CUDAGraph:
         """Capture some updates when they are first wanted; `first` is their place in the period."""

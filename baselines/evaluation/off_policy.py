@@ -190,7 +190,8 @@ def fitted_q_evaluation(
 def initial_value(run: Run, dataset: Dataset) -> float:
     """Return what a run's own critic expects from the initial states: the mean over states and critics of Q(s0, pi(s0)).
 
-    It is discounted with the algorithm's own discount, and it is the critic that the policy was trained against: it tends
+    It is discounted with the algorithm's own discount, in the units of the rewards that it learned from (`reward_scale` of IQL and
+    others), and it is the critic that the policy was trained against: it tends
     to over-estimate, or where an algorithm is pessimistic by design to under-estimate. So it compares runs of one
     algorithm at best (Paine et al. 2020 find that it ranks them well enough for some algorithms).
 

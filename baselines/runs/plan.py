@@ -79,6 +79,7 @@ class Plan:
         """Identify the job by everything that its result depends on; the variant's name is not part of it."""
         described = self.describe(job)
         del described["label"], described["variant"], described["by_variant"]
+        described["parameters"] = job.algorithm.identifying_parameters()
         described |= {"dataset": job.dataset.fingerprint, "schema": JOB_VERSION}
         described |= {"precision": self.precision, "storage": self.storage}
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -139,7 +139,7 @@ class Run(StoredRun):
 
         Returns
         -------
-        (K, n) float64 array, one row per critic of the ensemble
+        (K, n) float64 array, one row per critic of the ensemble, in the units of the rewards that it learned from (`reward_scale`)
 
         Raises
         ------

@@ -13,7 +13,7 @@ The policy is a Gaussian with a linear mean and state-independent log standard d
 are clipped to [-1, 1], and it acts by its clipped mean.
 
 Deviations: none from CORL's `awac.py`, the default of lambda being that of its locomotion configurations (1/3; mazes and
-dexterous hands 0.1), not of its code (1). The value of a state is one sample's. d3rlpy instead takes a softmax of the
+dexterous hands 0.1), not of its code (1); `awac.json` has all of them. The value of a state is one sample's. d3rlpy instead takes a softmax of the
 advantages over a batch of 1,024, which divides the weights by their mean and does not clip them. A truncation bootstraps.
 """
 
@@ -28,6 +28,7 @@ from pydantic import Field
 from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Losses, Memory, Phase, Setting
 from assay.baselines.algorithms.distributions import gaussian_log_probability
 from assay.baselines.engine.acting import EpisodeDraws
+from assay.baselines.engine.data import RewardScale
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork
 from assay.datasets.registry import Widths, register
@@ -40,7 +41,7 @@ _LOG_STD_RANGE = (-20.0, 2.0)
 
 @register("awac", label="AWAC")
 class AWAC(Algorithm):
-    """Advantage-weighted actor-critic, with the published defaults for locomotion (mazes: temperature 0.1).
+    """Advantage-weighted actor-critic, with CORL's defaults for locomotion; `values_for` gives those of mazes and hands.
 
     Examples
     --------
@@ -49,6 +50,7 @@ class AWAC(Algorithm):
     """
 
     valued_by: ClassVar[tuple[str, ...]] = ("critic",)
+    later_fields: ClassVar[tuple[str, ...]] = ("reward_scale",)
 
     temperature: float = Field(0.3333, gt=0)  # lambda, which divides the advantages; large is cloning
     discount: float = Field(0.99, ge=0, le=1)
@@ -58,6 +60,7 @@ class AWAC(Algorithm):
     return_steps: int = Field(1, gt=0)  # n of n-step returns
     batch_size: int = Field(256, gt=0)  # transitions per update
     hidden: Widths = (256, 256, 256)  # widths of the hidden layers
+    reward_scale: RewardScale = "recorded"  # what rewards are learned from: recorded, return_range or minus_one
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
     dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 

@@ -33,8 +33,11 @@ that bound here and at zero there). Otherwise:
   no gradient until its pull request 7. That is another algorithm.
 * JaxCQL once drew the uniform actions from [0, 1], its issue 1. Here they cover [-1, 1] in every dimension.
 
-CORL's configurations: locomotion as the defaults here; mazes with `lagrange`, and antmaze besides with `max_target_backup`,
-alpha = 5, five layers, 1e-4 for the policy, and rewards 10 r - 5; dexterous hands with alpha = 1 and 1e-4 for the policy.
+CORL's configurations, in `cql.json` but for antmaze: locomotion as the defaults here, but for hopper-medium, whose rewards are in
+units of the return range (`reward_scale`; of the dataset's episodes, see `iql`); mazes with `lagrange` and a gap of 5; dexterous
+hands with alpha = 1 and 1e-4 for the policy. Antmaze has `lagrange` with a gap of 0.8, `max_target_backup`, alpha = 5, critics of five
+layers, a conservative term clipped at -200, 1e-4 for the policy, observations as they are and rewards 10 r - 5, of which the
+different depths, the clipping and the rewards are not offered.
 Elsewhere alpha is 5 (OfflineRL-Kit, JAX-CORL, d3rlpy), and d3rlpy learns alpha' by default. A truncation bootstraps.
 """
 
@@ -50,6 +53,7 @@ from pydantic import Field
 from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Losses, Memory, Phase, Setting
 from assay.baselines.algorithms.distributions import TanhGaussian
 from assay.baselines.engine.acting import EpisodeDraws
+from assay.baselines.engine.data import RewardScale
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork, Network, Scalars, Specification
 from assay.datasets.registry import Widths, register
@@ -64,7 +68,7 @@ _LARGEST_MULTIPLIER = 1e6
 
 @register("cql", label="CQL")
 class CQL(Algorithm):
-    """Conservative Q-learning, with the published defaults for locomotion.
+    """Conservative Q-learning, with CORL's defaults for locomotion; `values_for` gives its settings for other datasets.
 
     Examples
     --------
@@ -73,6 +77,7 @@ class CQL(Algorithm):
     """
 
     valued_by: ClassVar[tuple[str, ...]] = ("critic",)
+    later_fields: ClassVar[tuple[str, ...]] = ("reward_scale",)
 
     alpha: float = Field(10.0, ge=0)  # weight of the conservative term
     softmax_temperature: float = Field(1.0, gt=0)  # T of the log-sum-exp
@@ -92,6 +97,7 @@ class CQL(Algorithm):
     max_target_backup: bool = False  # bootstrap on the best of n actions
     lagrange: bool = False  # learn alpha'
     orthogonal: bool = True  # initial weights of the critics
+    reward_scale: RewardScale = "recorded"  # what rewards are learned from: recorded, return_range or minus_one
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
     dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 

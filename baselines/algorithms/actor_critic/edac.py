@@ -8,6 +8,9 @@ SAC-N whose critics are also driven apart: with the unit gradients of the critic
 
 so that far fewer of them do. Everything else is SAC-N's (`sac_n`).
 
+The logged `critic_loss` is the whole of it, as in CORL; `similarity` is the sum over pairs without its weight. `edac.json` has CORL's
+N and eta by dataset.
+
 Deviations: none from CORL's `edac.py` beyond those of SAC-N; 1e-10 is added to each norm as there. The sum over pairs is
 computed as :math:`\lVert \sum_k g_k \rVert^2 - \sum_k \lVert g_k \rVert^2`, in a time linear in N. The authors' code
 (snu-mllab/EDAC) compares a random subset of min(N, |A|) critics in each update and divides by its size less one. Unifloral
@@ -30,7 +33,7 @@ _SMALL = 1e-10
 
 @register("edac", label="EDAC")
 class EDAC(SACN):
-    """SAC-N with diversified critics; published N by environment: halfcheetah and walker2d 10, hopper 50.
+    """SAC-N with diversified critics, with CORL's defaults; N and eta by dataset, such as 50 critics for hopper, are `values_for`'s.
 
     Examples
     --------
@@ -38,7 +41,7 @@ class EDAC(SACN):
     5.0
     """
 
-    eta: float = Field(default=1.0, ge=0)  # weight of the similarity; medium-expert 5, dexterous hands 10 to 1000
+    eta: float = Field(default=1.0, ge=0)  # weight of the similarity
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
         return Phase(temperature_loss), Phase(actor_loss), Phase(critic_loss, follow=("critic",))
@@ -59,4 +62,4 @@ def critic_loss(setting: Setting) -> Losses:
     pairs = gradients.sum(1).square().sum(-1) - gradients.square().sum((1, 3))  # [P, B], over i != j
     similarity = pairs.mean(-1) / (critics - 1)
     total = loss + h.eta[:, 0] * similarity
-    return Losses({"critic": total}, {"critic_loss": loss, "similarity": similarity, "q_mean": values.mean((1, 2))})
+    return Losses({"critic": total}, {"critic_loss": total, "similarity": similarity, "q_mean": values.mean((1, 2))})

@@ -9,12 +9,26 @@ policy is regressed on the data with exponential advantage weights (equation 7):
     L(\pi) &= -E \, \min(e^{\beta u}, 100) \log \pi(a | s)
 
 The policy is a Gaussian with tanh mean and state-independent log standard deviations clipped to [-20, 2], and acts by
-its mean. The actor's learning rate follows a cosine to zero. Of discrete actions, the critics see the action as an entry each, and the
+its mean; with `deterministic` it is that mean alone, and :math:`\lVert \pi(s) - a \rVert^2` stands for -log pi(a | s).
+The actor's learning rate follows a cosine to zero. Of discrete actions, the critics see the action as an entry each, and the
 policy is a softmax, trained by the same weights on log pi(a | s), that takes the likeliest one.
 
-Deviations: none from CORL's `iql.py`, whose choices differ from the original JAX code in that observations are
-normalized and rewards are not (github.com/tinkoff-ai/CORL/issues/33), and all three losses use the networks as they
-were before the update. A truncation bootstraps; a termination does not.
+The defaults are those of CORL's `iql.py` and of its configurations for HalfCheetah, Walker2d and three of the six Hopper datasets.
+The other three have their own: medium and medium-replay a deterministic policy, rewards in units of the return range and
+a target update rate of 0.001, medium-expert temperature 6 and expectile 0.5. `iql.json` has them and those of AntMaze, Maze2D and
+the hands; `IQL.values_for(dataset)`, or `preset: variant` in a suite, looks them up.
+
+CORL differs from the original JAX code in that observations are normalized and rewards mostly are not
+(github.com/tinkoff-ai/CORL/issues/33), and all three losses use the networks as they were before the update.
+
+Deviations from CORL's `iql.py`:
+
+- The range of returns, for `reward_scale="return_range"`, is that of the dataset's episodes. CORL finds episodes again in a flat
+  table by terminations and by counting 1,000 steps; as its loader drops the step of a time limit, the count runs over into the
+  next episode.
+- Its dropout, 0.1 in the configurations of the hands, is not offered. It reaches CORL's deterministic policy only, which those
+  configurations do not use.
+- A truncation bootstraps, where CORL's loader leaves the step of a time limit out; a termination does not.
 """
 
 from __future__ import annotations
@@ -26,9 +40,11 @@ from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Losses, Phase, Setting
 from assay.baselines.algorithms.distributions import gaussian_log_probability
+from assay.baselines.engine.data import RewardScale
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.baselines.networks.network import Network
+from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Widths, register
 
 __all__ = ["IQL"]
@@ -39,16 +55,20 @@ _LOG_STD_RANGE = (-20.0, 2.0)
 
 @register("iql", label="IQL")
 class IQL(Algorithm):
-    """Implicit Q-learning, with the published defaults for locomotion (antmaze: expectile 0.9, temperature 10).
+    """Implicit Q-learning, with CORL's defaults; `values_for` gives the settings that it has for single datasets.
 
     Examples
     --------
     >>> IQL(expectile=0.9).expectile
     0.9
+    >>> import assay
+    >>> IQL.values_for(assay.load("hopper/medium-expert", steps=2_000))
+    {'temperature': 6.0, 'expectile': 0.5}
     """
 
     valued_by: ClassVar[tuple[str, ...]] = ("critic",)
     discrete_actions: ClassVar[bool] = True
+    later_fields: ClassVar[tuple[str, ...]] = ("deterministic", "reward_scale")
 
     expectile: float = Field(0.7, gt=0, lt=1)  # tau; nearer to 1 is nearer to the best action in the data
     temperature: float = Field(3.0, ge=0)  # beta, inverse temperature of the advantage weights; 0 is cloning
@@ -60,12 +80,19 @@ class IQL(Algorithm):
     value_learning_rate: float = Field(3e-4, gt=0)
     batch_size: int = Field(256, gt=0)  # transitions per update
     hidden: Widths = (256, 256)  # widths of the hidden layers
+    deterministic: bool = False  # the policy, of continuous actions
+    reward_scale: RewardScale = "recorded"  # what rewards are learned from: recorded, return_range or minus_one
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
     dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 
     def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
+        if self.deterministic and shapes.discrete_actions:
+            raise ConfigError(
+                "deterministic=True is a policy of continuous actions; the dataset's actions are discrete"
+            )
         sizes = self.hidden
-        policy: dict[str, Any] = {"output": "tanh", "state_independent": shapes.action_size}
+        spread = 0 if self.deterministic else shapes.action_size
+        policy: dict[str, Any] = {"output": "tanh", "state_independent": spread}
         return {
             "value": MLP(shapes.observation_size, 1, sizes, learning_rate="value_learning_rate"),
             "critic": MLP(
@@ -108,7 +135,7 @@ def losses(setting: Setting) -> Losses:
     critic_loss = batch.mean((critics - targets[:, None]).square(), (1, 2))
 
     weights = torch.exp(h.temperature * advantages.detach()).clamp(max=_LARGEST_WEIGHT)  # [P, B]
-    actor_loss = -batch.mean(weights * log_probability(networks["actor"], batch.observations, batch.actions))
+    actor_loss = batch.mean(weights * imitation_loss(networks["actor"], batch.observations, batch.actions))
 
     metrics = {
         "value_loss": value_loss,
@@ -120,9 +147,11 @@ def losses(setting: Setting) -> Losses:
     return Losses({"value": value_loss, "critic": critic_loss, "actor": actor_loss}, metrics)
 
 
-def log_probability(actor: Network, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-    """Return log pi(a | s), [P, B]: of a Gaussian, or where there is no standard deviation of a softmax."""
-    answers = actor(observations)  # [P, B, action]
-    if not cast(MLP, actor.spec).state_independent:
-        return (torch.log_softmax(answers, -1) * (actions > 0)).sum(-1)
-    return gaussian_log_probability(actions, answers, actor.state_independent.clamp(*_LOG_STD_RANGE))
+def imitation_loss(actor: Network, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+    """Return how far the policy is from the data, [P, B]: -log pi(a | s), or the squared distance of a deterministic policy."""
+    answers, spec = actor(observations), cast(MLP, actor.spec)  # [P, B, action]
+    if spec.state_independent:
+        return -gaussian_log_probability(actions, answers, actor.state_independent.clamp(*_LOG_STD_RANGE))
+    if spec.output == "tanh":
+        return (answers - actions).square().sum(-1)
+    return -(torch.log_softmax(answers, -1) * (actions > 0)).sum(-1)

@@ -10,7 +10,8 @@ trains the temperature, then the actor, then the critics, each on what the ones 
     L(Q) &= \sum_k E \, (Q_k(s, a) - y)^2
 
 The policy is a tanh-Gaussian with log standard deviations clipped to [-5, 2]; it acts by the tanh of its mean. Hidden
-biases begin at 0.1, the last layer of the critics within 3e-3 and that of the actor within 1e-3.
+biases begin at 0.1, the last layer of the critics within 3e-3 and that of the actor within 1e-3. `sac_n.json` has CORL's N by
+dataset.
 
 Deviations: the order, and a fresh sample for each loss, are those of CORL's `sac_n.py`; the authors' code
 (snu-mllab/EDAC) computes all losses on the networks as they were before the update, with one sample for temperature and
@@ -42,7 +43,7 @@ _LOG_STD_RANGE = (-5.0, 2.0)
 
 @register("sac_n", label="SAC-N")
 class SACN(Algorithm):
-    """Soft actor-critic with N critics; published N by environment: halfcheetah 10, walker2d 20, hopper 200 to 500.
+    """Soft actor-critic with N critics, with CORL's defaults; N by dataset, such as 500 for hopper-medium, is `values_for`'s.
 
     Examples
     --------

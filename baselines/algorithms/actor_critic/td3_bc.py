@@ -10,7 +10,7 @@ Critics, two of them, regress the target of clipped double Q-learning with targe
     L(\pi) &= -\lambda \, E \, Q_1(s, \pi(s)) + E \, \lVert \pi(s) - a \rVert^2 / d_a, \quad
     \lambda = \alpha / E \, |Q_1(s, \pi(s))|
 
-Deviations: none from CORL's `td3_bc.py`; a step is one critic update and, every `policy_delay`-th, one actor update
+Deviations: none from CORL's `td3_bc.py`, whose configurations differ only in AntMaze's rewards (`td3_bc.json`); a step is one critic update and, every `policy_delay`-th, one actor update
 and the target updates (Unifloral counts two critic updates and one actor update as one). JAX-CORL's layer normalization
 and its treatment of time limits as terminations are not followed: a truncation bootstraps.
 """
@@ -23,6 +23,7 @@ import torch
 from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Losses, Phase, Setting
+from assay.baselines.engine.data import RewardScale
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
 from assay.datasets.registry import Widths, register
@@ -41,6 +42,7 @@ class TD3BC(Algorithm):
     """
 
     valued_by: ClassVar[tuple[str, ...]] = ("critic",)
+    later_fields: ClassVar[tuple[str, ...]] = ("reward_scale",)
 
     alpha: float = Field(2.5, ge=0)  # weight of the value against the cloning term
     discount: float = Field(0.99, ge=0, le=1)
@@ -53,6 +55,7 @@ class TD3BC(Algorithm):
     policy_delay: int = Field(2, gt=0)  # critic updates per actor update
     batch_size: int = Field(256, gt=0)  # transitions per update
     hidden: Widths = (256, 256)  # widths of the hidden layers
+    reward_scale: RewardScale = "recorded"  # what rewards are learned from: recorded, return_range or minus_one
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
     dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 

@@ -9,7 +9,8 @@ where v_t is 0 behind the end of an episode. Acting starts with a target return 
 
 Sequences start at uniformly drawn steps and are padded behind the episode's end, so the mean is over padding too, as in
 CORL's `dt.py`, whose defaults these are (three blocks, width 128, one head, T = 20, AdamW 1e-4 with decay 1e-4, clipping
-at 0.25, linear warm-up, dropout 0.1; the published D4RL runs use batch 4096 and rate 8e-4).
+at 0.25, linear warm-up, dropout 0.1). Its configurations for D4RL have other batches, rates and target returns; they are in
+`decision_transformer.json`, the first of two target returns where there are two.
 
 Deviations from CORL: draws of dropout are the member's own (counter-based); the target return is by default the best
 return in the data, where CORL's configurations name one or two numbers per task; observations are normalized by
@@ -38,7 +39,7 @@ __all__ = ["DecisionTransformer"]
 
 @register("dt", label="DT")
 class DecisionTransformer(Algorithm):
-    """Decision Transformer, with the published defaults.
+    """Decision Transformer, with the defaults of CORL's code; `values_for` gives its settings for D4RL, batches of 4,096 among them.
 
     Examples
     --------

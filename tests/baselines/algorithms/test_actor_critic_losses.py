@@ -177,6 +177,7 @@ def test_edac_adds_the_similarity_of_the_critics_gradients_and_descends_on_it():
     errors = np.mean((q(setting, s, a) - sac_targets(setting)) ** 2, axis=1).sum()
     assert np.isclose(found.metrics["similarity"][MEMBER].item(), similarity.item())
     assert np.isclose(found.of["critic"][MEMBER].item(), errors + 3.0 * similarity.item())
+    assert found.metrics["critic_loss"] is found.of["critic"]  # what is logged is what is descended on
 
     plain = sac_n.critic_loss(setting).of["critic"][MEMBER]
     expected = torch.autograd.grad(plain + 3.0 * similarity, parameters, retain_graph=True, materialize_grads=True)

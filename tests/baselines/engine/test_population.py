@@ -33,6 +33,7 @@ from assay.baselines import (
 )
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
+from assay.baselines.engine.shapes import Shapes
 from assay.datasets.errors import ConfigError
 from tests.baselines.engine.toys import RolloutCloning
 from tests.baselines.problems import data_for, population, training_data, transitions
@@ -47,6 +48,7 @@ ALGORITHMS = [
     BC(**SMALL),
     TD3BC(**SMALL),
     IQL(**SMALL),
+    IQL(**SMALL, deterministic=True),
     DecisionTransformer(**TINY),
     PercentBC(**SMALL),
     ReBRAC(**SMALL),
@@ -372,6 +374,27 @@ def test_iql_losses_are_the_papers():
         log_probability = norm.logpdf(a, mean, np.exp(log_std)).sum(1)
         expected = -np.mean(np.minimum(np.exp(2.0 * u), 100.0) * log_probability)
         assert np.isclose(found["actor"][member].item(), expected)
+
+
+def test_iql_with_a_deterministic_policy_weighs_squared_distances():
+    from assay.baselines.algorithms.actor_critic import iql
+
+    made = moved_apart(IQL(**SMALL, temperature=2.0, deterministic=True))
+    assert made.networks["actor"].spec.state_independent == 0  # no standard deviation
+    found = iql.losses(setting_of(made)).of
+    for member in range(2):
+        s, a, *_ = one_batch(made, member)
+        critic = made.networks["critic"]
+        target = np.minimum(*[forward(critic, member, k, np.hstack([s, a]), "target")[:, 0] for k in (0, 1)])
+        u = target - forward(made.networks["value"], member, 0, s, "learned")[:, 0]
+        action = forward(made.networks["actor"], member, 0, s, "learned")
+        expected = np.mean(np.minimum(np.exp(2.0 * u), 100.0) * np.square(action - a).sum(1))
+        assert np.isclose(found["actor"][member].item(), expected)
+
+
+def test_a_deterministic_policy_of_iql_is_of_continuous_actions():
+    with pytest.raises(ConfigError, match="deterministic=True is a policy of continuous actions"):
+        IQL(deterministic=True).networks(Shapes.flat(3, 2, True))
 
 
 def test_an_update_is_the_published_adam_step_with_the_members_learning_rate():

@@ -12,6 +12,7 @@ import pytest
 
 from assay.analysis import load_runs
 from assay.baselines import RIQL, Suite, plan_suite, run_suite
+from assay.baselines.suites.suite import Only
 from assay.corruption import RandomCorruption
 from assay.datasets import load, replay
 from assay.datasets.errors import ConfigError, UnknownNameError
@@ -110,10 +111,12 @@ def test_what_is_wrong_with_a_suite_is_said_before_anything_is_trained(changes, 
 def test_the_robustness_suite_is_in_order_and_its_smoke_budget_runs_on_one_body(monkeypatch, tmp_path):
     suite = Suite.from_yaml(SUITES / "robustness.yaml")
     assert len(suite.variants) == 11
-    assert set(suite.budgets) == {"smoke", "small", "paper"}
+    assert set(suite.budgets) == {"smoke", "small", "cpu", "paper"}
     monkeypatch.setenv("ASSAY_HOME", str(tmp_path / "home"))
-    fewer = {name: suite.algorithms[name] for name in ("bc", "riql")}
-    one = suite.model_copy(update={"sources": {"pendulum": "pendulum/medium-replay"}, "algorithms": fewer})
+    some = suite.budgets["smoke"].model_copy(update={"only": Only(algorithms=("bc", "riql"))})
+    one = suite.model_copy(
+        update={"sources": {"pendulum": "pendulum/medium-replay"}, "budgets": {**suite.budgets, "smoke": some}}
+    )
     runs = run_suite(one, "smoke", runs=tmp_path / "runs", workers=0)
     assert len(runs) == 11 * 2
     assert {run.status for run in runs} == {"finished"}
