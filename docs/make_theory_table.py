@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.ticker import LogLocator, NullFormatter
 from page_parts import replace_part
 
 from assay.analysis.figures.layout import canvas
@@ -233,7 +234,7 @@ def luck(results: pl.DataFrame) -> str:
 def draw(results: pl.DataFrame) -> Any:
     """Return the figure: losses against size above, returns under perturbed dynamics below."""
     figure = canvas(1040, 640)
-    grid = figure.add_gridspec(2, 15, left=0.06, right=0.985, top=0.94, bottom=0.09, hspace=0.62, wspace=6.0)
+    grid = figure.add_gridspec(2, 15, left=0.06, right=0.985, top=0.94, bottom=0.09, hspace=0.5, wspace=6.0)
     for place, source in enumerate(RATES):
         axes = plain(figure.add_subplot(grid[0, 3 * place : 3 * place + 3]), source)
         for number, label in enumerate(labels_of(results, source)):
@@ -241,6 +242,10 @@ def draw(results: pl.DataFrame) -> Any:
             sizes, means = list(losses), [float(part.mean()) for part in losses.values()]
             axes.plot(sizes, means, color=SERIES[number], marker=MARKERS[number], markersize=4, label=label)
         axes.set(xscale="log", yscale="log", xlabel="episodes")
+        for axis, subs in ((axes.xaxis, (1.0, 3.0)), (axes.yaxis, (1.0, 2.0, 5.0))):
+            axis.set_major_locator(LogLocator(subs=subs))
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_minor_formatter(NullFormatter())
         if place == 0:
             axes.set_ylabel("sub-optimality", color=MUTED, fontsize=SMALL_POINTS)
         axes.legend(fontsize=7, frameon=False, loc="lower left")
@@ -248,7 +253,9 @@ def draw(results: pl.DataFrame) -> Any:
     for place, (source, (argument, values)) in enumerate(PERTURBED.items()):
         axes = plain(figure.add_subplot(grid[1, 5 * place : 5 * place + 5]), source)
         own = results.filter((pl.col("source") == source) & (pl.col("suite") == "theory-robustness"))
-        for number, label in enumerate(label for label in shown if label in labels_of(own, source)):
+        for number, label in enumerate(shown):
+            if label not in labels_of(own, source):
+                continue
             ordered = sorted(values)
             means = [float(of(own, label, value).mean()) for value in ordered]
             axes.plot(ordered, means, color=SERIES[number], marker=MARKERS[number], markersize=4, label=label)

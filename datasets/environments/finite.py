@@ -119,7 +119,8 @@ class GreedyPolicy:
             if values.ndim == 2
             else (np.asarray(observations, np.float64) * values).sum(-1)
         )
-        return of_actions.argmax(-1)
+        chosen: NDArray[np.int64] = of_actions.argmax(-1)
+        return chosen
 
     def to_dict(self) -> dict[str, Any]:
         """Return what decides its actions, as JSON values."""

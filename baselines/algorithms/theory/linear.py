@@ -134,7 +134,8 @@ class BackwardInduction(DirectAlgorithm):
         """Return sigma^2 (M,) of features (M, d) by the next values (M,) and the projection (d, M)."""
         first = np.clip(phi @ (projection @ values), 0.0, self.horizon)
         second = np.clip(phi @ (projection @ values**2), 0.0, self.horizon**2)
-        return np.maximum(1.0, second - first**2)
+        found: np.ndarray = np.maximum(1.0, second - first**2)
+        return found
 
     def bounds(
         self,
