@@ -44,8 +44,8 @@ def features_of(prices: ArrayLike) -> Array:
 
     Examples
     --------
-    >>> features_of(90.0)[0].nonzero()[0].tolist(), float(features_of(90.0)[1, -1])
-    ([3], 0.1)
+    >>> features_of(91.0)[0].nonzero()[0].tolist(), float(features_of(91.0)[1, -1])
+    ([3, 4], 0.09)
     """
     price = np.asarray(prices, np.float64)[..., None]
     found = np.zeros((*price.shape[:-1], 2, TENTS + 1))
