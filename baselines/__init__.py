@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
     from assay.baselines.algorithms.theory.doc import TabularDoC
     from assay.baselines.algorithms.theory.drpvi import DRPVI
+    from assay.baselines.algorithms.theory.drvi_l import DRVIL
     from assay.baselines.algorithms.theory.lcb import LCB
     from assay.baselines.algorithms.theory.pevi import PEVI
     from assay.baselines.algorithms.theory.r2pvi import R2PVI
+    from assay.baselines.algorithms.theory.rcsl import TabularRCSL
     from assay.baselines.algorithms.theory.vi_lcb import VILCB
     from assay.baselines.evaluation.evaluation import Evaluation
     from assay.baselines.evaluation.observation_noise import ObservationNoise
@@ -60,6 +62,7 @@ __all__ = [
     "CRR",
     "DQN",
     "DRPVI",
+    "DRVIL",
     "EDAC",
     "FQL",
     "IFQL",
@@ -91,6 +94,7 @@ __all__ = [
     "RunVictim",
     "Suite",
     "TabularDoC",
+    "TabularRCSL",
     "TrainingOptions",
     "TrainingPlan",
     "TrainingProgress",
@@ -121,6 +125,8 @@ _HOME_OF = {
     "IFQL": "assay.baselines.algorithms.generative.ifql",
     "LCB": "assay.baselines.algorithms.theory.lcb",
     "DRPVI": "assay.baselines.algorithms.theory.drpvi",
+    "DRVIL": "assay.baselines.algorithms.theory.drvi_l",
+    "TabularRCSL": "assay.baselines.algorithms.theory.rcsl",
     "PEVI": "assay.baselines.algorithms.theory.pevi",
     "R2PVI": "assay.baselines.algorithms.theory.r2pvi",
     "TabularDoC": "assay.baselines.algorithms.theory.doc",

@@ -38,6 +38,7 @@ _PACKAGES = (
     "assay.relabeling",
     "assay.reweighting",
     "assay.datasets.editing",
+    "assay.datasets.episode_draws",
     "assay.datasets.naming",
     "assay.datasets.resampling",
     "assay.datasets.tagging",

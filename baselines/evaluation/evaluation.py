@@ -27,10 +27,11 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated_dataclass
 
+from assay.baselines.evaluation.exact import exact_returns
 from assay.baselines.evaluation.observation_noise import NoisyEpisodes, ObservationNoise
 from assay.datasets.environments.pool import EnvironmentPool, usable_cores
 from assay.datasets.environments.specification import EnvironmentSpec, evaluation_environment
-from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
+from assay.datasets.errors import AssayWarning, CollectionError, ConfigError, UnknownNameError
 from assay.datasets.registry import Integer, Seed
 
 if TYPE_CHECKING:
@@ -60,9 +61,10 @@ class Evaluation:
     environment : str, optional
         Gymnasium id, of the environment as it is registered. Default is the dataset's environment, with the keyword
         arguments, time limit and wrappers that it was recorded with; Minari's evaluation environment where there is one.
-    engine : "gymnasium" or "envpool"
+    engine : "gymnasium", "envpool" or "exact"
         What simulates it. EnvPool is faster and has other random streams and another simulator version: scores of the two
-        do not compare exactly.
+        do not compare exactly. "exact" computes the expected return where the environment's model is known (bandits, tables,
+        linear processes), for policies that neither draw nor remember: one number, which is one episode, and no simulation.
     observation_noise : ObservationNoise, optional
         Disturbs what policies see. Such returns are labelled wherever they are shown; they are no clean scores.
 
@@ -80,8 +82,14 @@ class Evaluation:
     every: Annotated[Integer, Field(gt=0)] | None = None
     seed: Seed = 0
     environment: str | None = None
-    engine: Literal["gymnasium", "envpool"] = "gymnasium"
+    engine: Literal["gymnasium", "envpool", "exact"] = "gymnasium"
     observation_noise: ObservationNoise | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine == "exact" and (self.episodes != 1 or self.observation_noise is not None):
+            raise ConfigError(
+                "engine exact computes one number and draws nothing: it takes episodes 1 and no observation_noise"
+            )
 
     def environment_of(self, info: DatasetInfo) -> EnvironmentSpec | None:
         """Return where policies learned from a dataset are evaluated; None where nothing says it.
@@ -211,7 +219,13 @@ def evaluate(
     ------
     CollectionError
         If an episode does not end, or its simulator keeps failing.
+    ConfigError
+        If the engine is exact, and the environment has no known model or a member acts at random or by memory.
     """
+    if evaluation.engine == "exact":
+        expected, horizon = exact_returns(actor, environment_id)
+        shape = (actor.members, 1)
+        return EvaluationResult(expected.reshape(shape), np.full(shape, horizon), episode_seeds(evaluation.seed, 1))
     if pool is None:
         with make_simulators(actor.members, environment_id, evaluation, workers) as made:
             return evaluate(actor, environment_id, evaluation, pool=made, progress=progress)

@@ -107,7 +107,7 @@ class Evaluator:
         return self.collect(until=lambda: True)
 
     def _evaluate(self, actor: Actor) -> EvaluationResult:
-        if self._pool is None:
+        if self._pool is None and self.evaluation.engine != "exact":
             self._pool = make_simulators(self.members, self.environment_id, self.evaluation, self.workers)
         if self._closing.is_set():
             raise CollectionError(f"the evaluation in {self.environment_id} was given up before it began")

@@ -20,7 +20,8 @@
       paper: {steps: 1000000, dataset_steps: 1000000}
 
 An algorithm's key is its label in the tables; where that is not the algorithm's name, `algorithm:` names it. One with
-`preset: variant` takes what its authors chose for the environment and the corruption of each variant.
+`preset: variant` takes what its authors chose for the environment and the corruption of each variant. One with
+`sources: [contextual, "graded *"]` is trained on those sources only, by patterns (fnmatch) of their labels.
 
 `imports:` lists Python files of your own, by their path from the suite's folder, that define algorithms, transforms, metrics
 or formats which the suite names.
@@ -191,6 +192,12 @@ class Suite(BaseModel):
             raise ConfigError(f"{where}: give either source, or sources with a label for each")
         for name, transforms in suite.variants.items():
             transforms_from_plain(transforms, f"{where}: variant {name}")
+        for label in suite.algorithms:
+            for pattern in suite.source_patterns(label, where):
+                if not any(fnmatchcase(source, pattern) for source in suite.sources_by_label):
+                    raise UnknownNameError(
+                        "source", pattern, suite.sources_by_label, f"({where}: sources of algorithm {label})"
+                    )
         for budget in suite.budgets.values():
             suite.part_of(budget, where)
             suite.make_algorithms(budget, where)
@@ -234,6 +241,15 @@ class Suite(BaseModel):
                     "source", reference, part.sources_by_label, f"({where}: quality: reference of {label!r})"
                 )
         return part
+
+    def source_patterns(self, algorithm: str, where: str = "suite") -> list[str]:
+        """Return the patterns of the sources that an algorithm is trained on; one that fits all where it names none."""
+        patterns = (self.algorithms[algorithm] or {}).get("sources", ["*"])
+        if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+            raise ConfigError(
+                f"{where}: algorithm {algorithm}: sources must be a list of labels or patterns of them, not {patterns!r}"
+            )
+        return patterns
 
     def make_algorithms(
         self, budget: Budget, where: str = "suite", dataset: Dataset | None = None
@@ -360,7 +376,7 @@ class Suite(BaseModel):
                 called = f"{label} {name}".strip()
                 report = None if progress is None else partial(progress, called)
                 dataset = recipe.apply(source, keep=find_victim is not None, progress=report)
-                variants.append(Variant(called, dataset, source))
+                variants.append(Variant(called, dataset, source, label))
         return variants
 
     def steps_to_collect(self, budget: Budget) -> int | None:
@@ -387,6 +403,7 @@ class Suite(BaseModel):
             )
             for variant in variants
             for label, algorithm in self.make_algorithms(budget, dataset=variant.dataset).items()
+            if any(fnmatchcase(variant.source_label, pattern) for pattern in self.source_patterns(label))
             for seed in budget.seeds or self.seeds
         ]
 
@@ -402,6 +419,7 @@ class Variant:
     label: str
     dataset: Dataset
     source: Dataset
+    source_label: str = ""
 
 
 def _import(files: Any, where: str, folder: Path) -> tuple[str, ...]:
@@ -438,6 +456,7 @@ def _algorithm(label: str, parameters: dict[str, Any], where: str, dataset: Data
     """Build an algorithm as suites write them: `algorithm` is its name, `preset` asks for its authors' values."""
     try:
         name, preset = str(parameters.pop("algorithm", label)), parameters.pop("preset", None)
+        parameters.pop("sources", None)
         if preset not in (None, "variant"):
             raise ConfigError(f"preset={preset!r} is not 'variant'")
         if preset is not None and dataset is not None:

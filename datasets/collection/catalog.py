@@ -297,11 +297,12 @@ def scripted_entries(body: str) -> list[CatalogEntry]:
 def detour_entry(random: CatalogEntry, task: ScriptedTask) -> CatalogEntry:
     """Return the entry of a task's suboptimal data, of which a few trajectories are an initial dataset for augmentation."""
     assert task.detour is not None
+    share = task.detour.share
     text = (
-        f"{task.detour.described} in {task.environment_id} with action noise {task.detour.noise:g} for half of the steps, and the "
-        f"expert with action noise {task.noise:g} for the other half; meant for a few trajectories."
+        f"{task.detour.described} in {task.environment_id} with action noise {task.detour.noise:g} for {share:.0%} of the steps, and "
+        f"the expert with action noise {task.noise:g} for the others."
     )
-    blocks, noises = ((DETOUR, 0.5), ("expert", 0.5)), (task.detour.noise, task.noise)
+    blocks, noises = ((DETOUR, share), ("expert", 1 - share)), (task.detour.noise, task.noise)
     return replace(random, name=f"{random.body}/detours", blocks=blocks, noise=noises, description=text)
 
 

@@ -1,7 +1,7 @@
 """Environments whose expert is written down or plans, and what it was measured to earn.
 
-``python -m assay.datasets.collection.scripted`` measures them, and uniform random actions, on 100 episodes each and writes
-``policies/scripted.json``, from which the catalog takes the reference scores of these tasks. A task without an expert has
+``python -m assay.datasets.collection.scripted [NAME ...]`` measures them, and uniform random actions, on 100 episodes each and
+writes ``policies/scripted.json``, from which the catalog takes the reference scores of these tasks. A task without an expert has
 random data only, and no scale of scores.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -102,17 +103,19 @@ def summary(returns: Sequence[float] | np.ndarray, lengths: Sequence[int] | np.n
     }
 
 
-def main() -> None:
-    """Measure all tasks."""
+def main(names: Sequence[str] = ()) -> None:
+    """Measure the named tasks, by default all, and keep what was measured of the others."""
+    before = measured_returns() if names else {}
+    measured = {name: measure(SCRIPTED[name]) for name in names or SCRIPTED}
     content = {
         "schema": 1,
         "command": "python -m assay.datasets.collection.scripted",
         "machine": platform.machine(),
-        "tasks": {name: measure(task) for name, task in SCRIPTED.items()},
+        "tasks": {name: measured.get(name, before.get(name)) for name in SCRIPTED if name in {*measured, *before}},
     }
     path = Path(str(files("assay.datasets.collection"))) / "policies" / "scripted.json"
     atomic_write(path, json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

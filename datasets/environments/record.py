@@ -31,11 +31,14 @@ class Expert:
         What it is, in a few words.
     noise : float
         Action noise that expert data is collected with.
+    share : float
+        Of a detour: its share of the steps of the data named `detours`.
     """
 
     make: Callable[[], Policy]
     described: str
     noise: float = 0.0
+    share: float = 0.5
 
 
 @dataclass(frozen=True)

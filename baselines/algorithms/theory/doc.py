@@ -31,7 +31,7 @@ from pydantic import Field
 
 from assay.baselines.algorithms.algorithm import Memory
 from assay.baselines.algorithms.direct import DirectAlgorithm, Solution
-from assay.baselines.algorithms.theory.tables import cells_of, column_of, states_of
+from assay.baselines.algorithms.theory.tables import drawn_action, shares_of, states_of
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.data import TrainingData
 from assay.baselines.engine.randomness import Draws
@@ -94,13 +94,7 @@ class TabularDoC(DirectAlgorithm):
 
     def shares(self, data: TrainingData, states: int, actions: int) -> np.ndarray:
         """Return the share of each state, action and outcome in the data: (S, A, R)."""
-        returns = column_of(data, "returns_to_go")
-        width = np.ptp(returns)
-        scaled = (returns - returns.min()) / (width if width > 0 else 1.0)
-        places = cells_of(data) * self.outcomes + np.rint(scaled * (self.outcomes - 1)).astype(int)
-        counts = np.bincount(places, minlength=states * actions * self.outcomes)
-        found: np.ndarray = counts.reshape(states, actions, self.outcomes) / len(returns)
-        return found
+        return shares_of(data, states, actions, self.outcomes)
 
     def loss(self, tables: Mapping[str, torch.Tensor], shares: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
         """Return what each member minimizes, [P]."""
@@ -134,9 +128,7 @@ class TabularDoC(DirectAlgorithm):
         self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, memory: Memory, draws: EpisodeDraws
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """Return log pi(a | s, z*) with Gumbel noise, so that the largest is a draw."""
-        logits = networks["policy"](observations, weights="frozen")
-        uniform = draws.uniform("action", logits.shape[-1]).clamp(min=2.0**-25)
-        return logits - torch.log(-torch.log(uniform)), {}
+        return drawn_action(networks["policy"](observations, weights="frozen"), draws), {}
 
 
 def information(shares: torch.Tensor, posterior: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,20 @@
-"""Backward induction on features, which PEVI, DRPVI and R2PVI share.
+r"""Backward induction on features, which PEVI, DRPVI, DRVI-L and R2PVI share.
 
-An observation holds the features of every action, [actions, features], and the step h of an episode is counted from 0. All
-three methods differ in the next values' projection nu_h and in the penalty, and in nothing else.
+An observation holds the features of every action, [actions, features], and the step h of an episode is counted from 0. The
+methods differ in the next values' projection nu_h and in the penalty, and in nothing else.
+
+`variance_aware` weighs every step by the inverse of its variance (VA-PEVI is VAPVI of Yin et al. 2022, arXiv 2203.05804;
+VA-DRPVI that of Liu & Xu 2024, arXiv 2403.09621). The method is solved once with equal weights, and again with those that its values V give:
+
+.. math::
+    z^{(1)}_h &= \Lambda_h^{-1} \Phi^T V_{h+1}, \quad z^{(2)}_h = \Lambda_h^{-1} \Phi^T V_{h+1}^2, \quad
+        \sigma_h^2(\phi) = \max(1, [\phi^T z^{(2)}_h]_{[0, H^2]} - [\phi^T z^{(1)}_h]_{[0, H]}^2) \\
+    \Lambda_h &= \sum_\tau \phi_\tau \phi_\tau^T / \sigma_h^2(\phi_\tau) + \text{ridge} \cdot I, \quad
+        \Lambda_h^{-1} \sum_\tau \phi_\tau V_{h+1}(s'_\tau) / \sigma_h^2(\phi_\tau)
+
+The variance is 1 at least, so that nothing changes where values differ by less than 2. Deviations: both papers take other data for the
+variance than for the rest; here it is the same data. The published code has these weights in the targets but takes the values of an
+agent that was never trained, and sets one of the features only.
 """
 
 from __future__ import annotations
@@ -43,7 +56,8 @@ class BackwardInduction(DirectAlgorithm):
     horizon: int = Field(default=3, gt=0, kw_only=True)  # H, steps of an episode
     beta: float = Field(default=1.0, ge=0, kw_only=True)  # weight of the penalty
     ridge: float = Field(default=0.1, gt=0, kw_only=True)
-    # theta of each step, where it is known; None fits it
+    variance_aware: bool = Field(default=False, kw_only=True)  # whether steps are weighed by their variance
+    # theta of each step, or one for all, where it is known; None fits it
     reward_weights: tuple[tuple[float, ...], ...] | None = Field(default=None, kw_only=True)
 
     @abstractmethod
@@ -52,7 +66,7 @@ class BackwardInduction(DirectAlgorithm):
 
     @abstractmethod
     def uncertainty(self, features: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-        """Return the norm (...) of features (..., d) by inverses of Lambda that broadcast with (..., d, d)."""
+        """Return the norm (..., n) of features (..., n, d) by inverses of Lambda (..., d, d), one for every n."""
 
     def networks(self, shapes: Shapes) -> dict[str, Table]:  # noqa: D102
         part, found = shapes.parts[0], [item.shape for item in shapes.parts]
@@ -89,25 +103,39 @@ class BackwardInduction(DirectAlgorithm):
                 "set horizon"
             )
         known = None if self.reward_weights is None else np.array(self.reward_weights)
-        if known is not None and known.shape != (self.horizon, size):
-            raise ConfigError(f"reward_weights have shape {known.shape}; expected ({self.horizon}, {size})")
+        if known is not None and known.shape not in ((self.horizon, size), (1, size)):
+            raise ConfigError(
+                f"reward_weights have shape {known.shape}; expected ({self.horizon}, {size}) or (1, {size})"
+            )
         weights, inverses = np.zeros((self.horizon, size)), np.zeros((self.horizon, size, size))
-        for h in reversed(range(self.horizon)):
-            here = steps == h
-            phi = features[here]
-            inverses[h] = np.linalg.inv(phi.T @ phi + self.ridge * np.eye(size))
-            projection = inverses[h] @ phi.T
-            weights[h] = projection @ rewards[here] if known is None else known[h]
-            if h + 1 < self.horizon and here.any():
-                later = self.bounds(
-                    following[here],
-                    torch.from_numpy(weights[h + 1]),
-                    torch.from_numpy(inverses[h + 1]),
-                    self.beta,
-                    h + 1,
-                )
-                weights[h] += self.projected(later.max(-1).values.numpy() * bootstraps[here], projection)
+        variances = np.ones(rows)
+        for weighing in [True, False] if self.variance_aware else [False]:
+            for h in reversed(range(self.horizon)):
+                here = steps == h
+                phi, weighed = features[here], features[here] / variances[here, None]
+                inverses[h] = np.linalg.inv(weighed.T @ phi + self.ridge * np.eye(size))
+                projection = inverses[h] @ weighed.T
+                weights[h] = projection @ rewards[here] if known is None else known[min(h, len(known) - 1)]
+                if h + 1 < self.horizon and here.any():
+                    later = self.bounds(
+                        following[here],
+                        torch.from_numpy(weights[h + 1]),
+                        torch.from_numpy(inverses[h + 1]),
+                        self.beta,
+                        h + 1,
+                    )
+                    values = later.max(-1).values.numpy() * bootstraps[here]
+                    weights[h] += self.projected(values, projection)
+                    if weighing:
+                        variances[here] = self.variance(phi, values, projection)
         return weights, inverses
+
+    def variance(self, phi: np.ndarray, values: np.ndarray, projection: np.ndarray) -> np.ndarray:
+        """Return sigma^2 (M,) of features (M, d) by the next values (M,) and the projection (d, M)."""
+        first = np.clip(phi @ (projection @ values), 0.0, self.horizon)
+        second = np.clip(phi @ (projection @ values**2), 0.0, self.horizon**2)
+        found: np.ndarray = np.maximum(1.0, second - first**2)
+        return found
 
     def bounds(
         self,
@@ -126,12 +154,14 @@ class BackwardInduction(DirectAlgorithm):
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """Return Q_h of every action; after step H - 1 those of that step."""
         step = min(memory.step, self.horizon - 1)
-        now = observations.new_full((len(observations), 1, 1), step)
+        members = len(observations)
+        now = observations.new_full((members, 1, 1), step)
         weights = networks["weights"](now, weights="frozen")  # [P, 1, d]
         size = weights.shape[-1]
-        inverse = networks["inverses"](now, weights="frozen").view(len(observations), 1, 1, size, size)
-        features = observations.reshape(*observations.shape[:2], -1, size)  # [P, n, actions, d]
-        return self.bounds(features, weights[:, :, None], inverse, memory.hyperparameters.beta[..., None], step), {}
+        inverse = networks["inverses"](now, weights="frozen").view(members, size, size)
+        features = observations.reshape(members, -1, size)  # [P, n * actions, d]
+        values = self.bounds(features, weights, inverse, memory.hyperparameters.beta, step)
+        return values.view(*observations.shape[:2], -1), {}
 
 
 def largest_on_grid(objective: Callable[[np.ndarray], np.ndarray], high: float) -> np.ndarray:

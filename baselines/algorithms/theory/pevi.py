@@ -38,4 +38,4 @@ class PEVI(BackwardInduction):
 
     def uncertainty(self, features: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
         """Return the norm by the whole matrix."""
-        return ((features[..., None, :] @ inverse).squeeze(-2) * features).sum(-1).clamp(min=0.0).sqrt()
+        return ((features @ inverse) * features).sum(-1).clamp(min=0.0).sqrt()

@@ -79,9 +79,9 @@ class R2PVI(BackwardInduction):
         """Return the norm, or the sum, by the diagonal."""
         if self.penalty == "norm":
             return diagonal_norm(features, inverse)
-        return (features.abs() * inverse.diagonal(dim1=-2, dim2=-1).sqrt()).sum(-1)
+        return (features.abs() * inverse.diagonal(dim1=-2, dim2=-1).sqrt().unsqueeze(-2)).sum(-1)
 
 
 def diagonal_norm(features: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-    """Return the norm (...) of features (..., d) by the diagonal of inverses (..., d, d)."""
-    return (features.square() * inverse.diagonal(dim1=-2, dim2=-1)).sum(-1).sqrt()
+    """Return the norm (..., n) of features (..., n, d) by the diagonal of inverses (..., d, d)."""
+    return (features.square() * inverse.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)).sum(-1).sqrt()

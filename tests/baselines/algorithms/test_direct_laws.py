@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import DRPVI, LCB, PEVI, R2PVI, VILCB, DirectAlgorithm, Job, TabularDoC, algorithms, train
+from assay.baselines import (
+    DRPVI,
+    DRVIL,
+    LCB,
+    PEVI,
+    R2PVI,
+    VILCB,
+    DirectAlgorithm,
+    Job,
+    TabularDoC,
+    TabularRCSL,
+    algorithms,
+    train,
+)
 from assay.datasets import Dataset
 from assay.datasets.info import DatasetInfo
 from assay.datasets.spaces import Discrete
@@ -39,6 +52,9 @@ METHODS = [
     (TabularDoC(updates=200, outcomes=3), bandit),
     (TabularDoC(updates=200, penalty="exact"), bandit),
     (DRPVI(), linear),
+    (DRPVI(variance_aware=True), linear),
+    (DRVIL(), linear),
+    (TabularRCSL(outcomes=3), bandit),
     (R2PVI(), linear),
     (R2PVI(divergence="kl", penalty="sum"), linear),
     (R2PVI(divergence="chi_squared"), linear),
