@@ -32,7 +32,7 @@ OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a 
     ("datasets/registry.py", "*"): "what can be extended registers itself in the packages that its registry names",
     ("datasets/plotting.py", "analysis"): "Dataset.plot opens the figures of the card when somebody draws",
     ("analysis/trials/trial.py", "baselines"): "a trial is trained by the room that trains, when it is started",
-    ("analysis/values/value.py", "baselines"): "subsets are trained by the room that trains",
+    ("analysis/values/training.py", "baselines"): "subsets are trained by the room that trains",
     (
         "augmentation/policies.py",
         "baselines",
