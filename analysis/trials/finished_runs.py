@@ -155,12 +155,12 @@ def _pairs(measured: Mapping[_Cell, Scores], control: str) -> dict[_Cell, Pair]:
 
 
 def judge_with_pooled(
-    pairs: Mapping[tuple[str, str], Pair], rules: Rules, alpha: float | None = None
+    pairs: Mapping[tuple[str, str], Pair], rules: Rules, alpha: float | None = None, beta: float = 0.0
 ) -> dict[tuple[str, str], Comparison]:
     """Judge (algorithm, variant) pairs, and for each variant the mean over algorithms where there are several.
 
     Pairs share the error rate with each other, and the pooled ones with each other. Max-T is taken within each algorithm, whose
-    variants share a control, at an equal part of the rate.
+    variants share a control, at an equal part of the rate. `beta` is that of `judge`; pooled comparisons are never given up.
     """
     algorithms = list(dict.fromkeys(algorithm for algorithm, _ in pairs))
     level = rules.alpha if alpha is None else alpha
@@ -168,13 +168,13 @@ def judge_with_pooled(
     if rules.multiplicity == "max_t":
         for algorithm in algorithms:
             of_algorithm = {key: pair for key, pair in pairs.items() if key[0] == algorithm}
-            judged = judge(of_algorithm, rules, level / len(algorithms))
+            judged = judge(of_algorithm, rules, level / len(algorithms), beta)
             found |= {
                 key: replace(item, adjusted_p_value=min(1.0, len(algorithms) * item.adjusted_p_value))
                 for key, item in judged.items()
             }
     else:
-        found |= judge(pairs, rules, level)
+        found |= judge(pairs, rules, level, beta)
     return found | judge_pooled(pairs, rules, level)
 
 
@@ -189,7 +189,7 @@ def judge_pooled(
             sides[POOLED, variant] = pooled(of_variant)
     # The controls are scaled by other deviations for each variant, and a margin in score points does not apply.
     multiplicity = "holm" if rules.multiplicity == "max_t" else rules.multiplicity
-    return judge(sides, replace(rules, margin=None, multiplicity=multiplicity), alpha)
+    return judge(sides, replace(rules, margin=None, futility=None, multiplicity=multiplicity), alpha)
 
 
 def notes_on_divergence(
