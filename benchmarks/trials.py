@@ -130,21 +130,18 @@ def stopping(trials: int) -> None:
     print(
         f"Stopping on the other side, {trials:,} trials each: the true difference is the margin, or what is worth finding"
     )
+    looks = LOOKS[16]
     for name, noise in NOISES.items():
-        for seeds in (16, 64):
-            looks = LOOKS[seeds]
-            before, after = sides(noise, np.random.default_rng((9, seeds)), seeds, trials)
-            edge = (
-                8 * float((after - before).std()) / math.sqrt(seeds)
-            )  # so far from 0 that the other end plays no part
-            said = []
-            for rate in (ALPHA, 0.2):
-                levels = levels_of_looks(looks, rate)
-                used = levels if rate == ALPHA else (*levels[:-1], 0.0)
-                wrong = stopped(after - before + edge, edge, looks, used) < len(looks)
-                said.append(interval(int(wrong.sum()), trials))
-            print(f"  {name:28} {seeds:3} seeds   called equivalent {said[0]}   given up {said[1]}")
-    looks, rate = LOOKS[16], 0.2
+        before, after = sides(noise, np.random.default_rng((9, 16)), 16, trials)
+        edge = 8 * float((after - before).std()) / math.sqrt(16)  # so far from 0 that the other end plays no part
+        shares = []
+        for rate in (ALPHA, 0.2):
+            levels = levels_of_looks(looks, rate)
+            used = levels if rate == ALPHA else (*levels[:-1], 0.0)
+            wrong = stopped(after - before + edge, edge, looks, used) < len(looks)
+            shares.append(interval(int(wrong.sum()), trials))
+        print(f"  {name:28} looks after {looks}   called equivalent {shares[0]}   given up {shares[1]}", flush=True)
+    rate = 0.2
     before, after = sides(heavy_tails, np.random.default_rng(10), 16, trials)
     differences = after - before
     edge = smallest_difference(float(differences.std()), 16)[0]

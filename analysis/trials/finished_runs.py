@@ -15,7 +15,15 @@ from assay.baselines.runs.reader import StoredRun
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
 from assay.datasets.info import ReferenceScores
 
-__all__ = ["Scores", "compare_runs", "judge_with_pooled", "notes_on_divergence", "scores_of", "unit_of"]
+__all__ = [
+    "Scores",
+    "compare_runs",
+    "compare_stored_runs",
+    "judge_with_pooled",
+    "notes_on_divergence",
+    "scores_of",
+    "unit_of",
+]
 
 
 @dataclass(frozen=True)
@@ -90,10 +98,23 @@ def compare_runs(
     >>> compare_runs(folder, control="pendulum/random").verdict
     {'bc': 'undecided'}
     """
-    rules = Rules() if rules is None else rules
     if vary not in ("training", "task"):
         raise ConfigError(f"vary={vary!r} is not one of training, task for runs that are finished")
-    cells = _cells([run for run in read_folders(runs) if seeds is None or run.job["seed"] in seeds], control)
+    chosen = [run for run in read_folders(runs) if seeds is None or run.job["seed"] in seeds]
+    return compare_stored_runs(chosen, control, vary=vary, rules=rules, folder=str(runs))
+
+
+def compare_stored_runs(
+    records: Sequence[StoredRun],
+    control: str,
+    *,
+    vary: Vary = "training",
+    rules: Rules | None = None,
+    folder: str = "",
+) -> TrialResult:
+    """Compare every variant of runs that were read with one of them; `compare_runs` describes the parameters and the errors."""
+    rules = Rules() if rules is None else rules
+    cells = _cells(records, control)
     references = _references(cells)
     if vary == "task" and None in references.values():
         raise ConfigError("returns of different tasks do not compare; vary='task' needs tasks with reference scores")
@@ -129,7 +150,7 @@ def compare_runs(
         diverged,
         largest,
         (largest,),
-        str(runs),
+        folder,
     )
 
 
