@@ -27,7 +27,6 @@ from assay.analysis.off_policy import load_values
 from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
 from assay.analysis.report_statistics import (
     algorithms_section,
-    control_of,
     efficiency_figure,
     profiles_figure,
     verdicts_section,
@@ -519,7 +518,7 @@ def report_body(path: Path) -> tuple[str, str]:
             parts.append(figure_block("scores", lambda width: plot_scores(runs, metric, width_pixels=width), text))
             parts.append(_score_section(runs, metric))
             if runs[metric].is_not_null().any():
-                parts.append(verdicts_section(records, control_of(runs)))
+                parts.append(verdicts_section(records, runs))
                 parts += [algorithms_section(runs, metric), profiles_figure(runs, metric)]
         else:
             parts.append("<h2>Values estimated from data</h2>")

@@ -5,6 +5,7 @@ What cannot be compared, because runs are missing or their seeds differ, is name
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,15 +42,16 @@ def control_of(runs: pl.DataFrame) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def verdicts_section(records: Sequence[StoredRun], control: str | None) -> str:
+def verdicts_section(records: Sequence[StoredRun], runs: pl.DataFrame) -> str:
     """Return verdicts on every variant beside the control, as `assay trial` gives them; "" where there is nothing to compare."""
+    control = control_of(runs)
     if control is None or len({record.variant for record in records}) < 2:
         return ""
     try:
         found = compare_stored_runs(records, control)
     except AssayError as error:
         return _not_compared("Verdicts on the variants", error)
-    few = all(item.interval[0] == -float("inf") for item in found.comparisons.values())
+    few = all(item.interval[0] == -math.inf for item in found.comparisons.values())
     parts = ["<h2>Did the changes help or harm?</h2>"]
     if few:
         seeds = max(item.seeds for item in found.comparisons.values())
@@ -58,16 +60,17 @@ def verdicts_section(records: Sequence[StoredRun], control: str | None) -> str:
             f"<p>{escape(f'{seeds} seeds cannot show anything over {comparisons} comparisons, whatever the scores are')}: every verdict "
             "is undecided, which does not mean that there is no difference. <code>assay trial</code> says how many seeds are needed.</p>"
         )
-    elif len(found.table) <= _MOST_IN_A_FOREST:
+    table = found.table.with_columns(pl.col("algorithm").replace(dict(zip(runs["algorithm"], runs["label"]))))
+    if not few and table.height <= _MOST_IN_A_FOREST:
         text = "Differences of every variant with their intervals and verdicts; same as the table"
-        parts.append(figure_block("verdicts", lambda width: plot_forest(found.table, width_pixels=width), text))
-    parts.append(_verdict_table(found))
+        parts.append(figure_block("verdicts", lambda width: plot_forest(table, width_pixels=width), text))
+    parts.append(_verdict_table(found, table))
     return "\n".join(parts)
 
 
-def _verdict_table(found: TrialResult) -> str:
+def _verdict_table(found: TrialResult, table: pl.DataFrame) -> str:
     rows = []
-    for row in found.table.iter_rows(named=True):
+    for row in table.iter_rows(named=True):
         size = f"{row['difference']:+.3g}"
         if row["low"] is not None:
             size += f" <small>[{row['low']:+.3g}, {row['high']:+.3g}]</small>"
