@@ -6,14 +6,16 @@ few seconds. `assay.datasets.loopback` says who can read it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from assay.analysis.page import escape, page_text
+from assay.analysis.page import escape, page_text, tables_script
 from assay.analysis.report import report_body
 from assay.datasets import loopback
 from assay.datasets.errors import AssayError, ConfigError
@@ -105,9 +107,11 @@ def served(folder: Path, *, port: int = 0, refresh_seconds: float = 5.0) -> Iter
     if not refresh_seconds > 0:
         raise ConfigError(f"refresh_seconds={refresh_seconds} must be above 0")
     page = LivePage(folder)
+    mark = base64.b64encode(hashlib.sha256(tables_script().encode()).digest()).decode()
+    allowed = f"sha256-{mark}"  # the one script of the page, and no other
 
     class Handler(LoopbackHandler):
-        policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{allowed}'; frame-ancestors 'none'"
 
         def do_GET(self) -> None:
             if self.parts() == [""]:

@@ -22,7 +22,17 @@ from assay.datasets.errors import ConfigError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["WIDTHS", "escape", "figure_block", "svg", "table_block", "value_text", "writable", "write_page"]
+__all__ = [
+    "WIDTHS",
+    "escape",
+    "figure_block",
+    "svg",
+    "table_block",
+    "tables_script",
+    "value_text",
+    "writable",
+    "write_page",
+]
 
 WIDTHS = {"wide": 1040, "medium": 680, "narrow": 354}
 """Pixels of the column that a figure fills: on a desk, on a tablet of 720 pixels, and on a phone of 390."""
@@ -85,7 +95,14 @@ def figure_block(name: str, draw: Callable[[int], Figure | None], description: s
     return f'<figure role="img" aria-label="{escape(description)}">\n' + "\n".join(shown) + "\n</figure>"
 
 
-def table_block(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str, text: Sequence[int] = ()) -> str:
+def table_block(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    caption: str,
+    text: Sequence[int] = (),
+    *,
+    sortable: bool = False,
+) -> str:
     """Return a table that scrolls inside its frame, with a hint where a phone does not show all columns.
 
     Parameters
@@ -98,6 +115,8 @@ def table_block(header: Sequence[str], rows: Iterable[Sequence[str]], caption: s
         As HTML.
     text : sequence of int
         Columns that are set to the left.
+    sortable : bool
+        Whether a reader can order and filter the rows.
     """
     head = "".join(
         f'<th scope="col"{" class=text" if index in text else ""}>{name}</th>' for index, name in enumerate(header)
@@ -116,7 +135,7 @@ def table_block(header: Sequence[str], rows: Iterable[Sequence[str]], caption: s
     hint = '<p class="sideways">Scroll sideways for more columns →</p>\n'
     return (
         f'<p class="caption">{caption}</p>\n{hint if _wider_than_a_phone(header, rows) else ""}'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">\n<table>\n'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">\n<table{" class=sortable" if sortable else ""}>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody>\n</table>\n</div>"
     )
 
@@ -162,5 +181,15 @@ def page_text(title: str, body: str) -> str:
     """Return a page; the body is HTML already, the title is not."""
     from assay import __version__
 
-    template = Template((files("assay.analysis") / "templates" / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(title=escape(title), version=escape(__version__), body=body)
+    script = f"<script>{tables_script()}</script>" if "<table class=sortable>" in body else ""
+    template = Template(_template("page.html"))
+    return template.substitute(title=escape(title), version=escape(__version__), body=body, script=script)
+
+
+def tables_script() -> str:
+    """Return the script that orders and filters tables; a page holds no other."""
+    return _template("tables.js")
+
+
+def _template(name: str) -> str:
+    return (files("assay.analysis") / "templates" / name).read_text(encoding="utf-8")

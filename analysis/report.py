@@ -25,6 +25,12 @@ from assay.analysis.figures import (
 from assay.analysis.figures.curves import CurveTables, draw_curves
 from assay.analysis.off_policy import load_values
 from assay.analysis.page import escape, figure_block, table_block, value_text, writable, write_page
+from assay.analysis.report_statistics import (
+    algorithms_section,
+    efficiency_figure,
+    profiles_figure,
+    verdicts_section,
+)
 from assay.analysis.run_labels import variant_labels
 from assay.analysis.runs import load_quality, load_suite, read_folders, table_of_runs
 from assay.analysis.selection import rank_stability
@@ -363,7 +369,8 @@ def _runs_section(runs: pl.DataFrame, absent: Sequence[tuple[str, str, int]], me
         lines.append({name: known.get(name, "–") for name in header})
     count = count_of(len(lines), "run")
     rows = [list(line.values()) for line in lines]
-    table = table_block(header, rows, "One run per line", text=[i for i, name in enumerate(header) if name in left])
+    text = [i for i, name in enumerate(header) if name in left]
+    table = table_block(header, rows, "One run per line", text=text, sortable=True)
     return f"<details><summary>Every run ({count})</summary>\n{table}\n</details>"
 
 
@@ -511,6 +518,9 @@ def report_body(path: Path) -> tuple[str, str]:
             text = "Final result of every algorithm on every variant; same as the table"
             parts.append(figure_block("scores", lambda width: plot_scores(runs, metric, width_pixels=width), text))
             parts.append(_score_section(runs, metric))
+            if runs[metric].is_not_null().any():
+                parts.append(verdicts_section(records, runs))
+                parts += [algorithms_section(runs, metric), profiles_figure(runs, metric)]
         else:
             parts.append("<h2>Values estimated from data</h2>")
             source = (suite or {}).get("source") or runs["dataset"][0] or "DATASET"
@@ -525,8 +535,9 @@ def report_body(path: Path) -> tuple[str, str]:
         text = "How learning went, over gradient updates"
         tables = CurveTables.read(records)
         curves = figure_block("curves", lambda width: draw_curves(tables, width), text)
-        if curves:
-            parts += ["<h2>Learning curves</h2>", curves]
+        efficiency = efficiency_figure(runs, metric)
+        if curves or efficiency:
+            parts += ["<h2>Learning curves</h2>", efficiency, curves]
         parts.append("<h2>Runs</h2>")
         parts.append(_runs_section(runs, absent, metric))
         parts.append("<h2>How this was made</h2>")
@@ -553,7 +564,8 @@ def write_report(
     Returns
     -------
     pathlib.Path
-        The file written: figures inline as SVG, no script, nothing fetched from anywhere, light and dark.
+        The file written: figures inline as SVG, nothing fetched from anywhere, light and dark. The one script in it orders and filters
+        tables; without it they are as they stand.
 
     Raises
     ------

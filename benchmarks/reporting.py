@@ -43,7 +43,8 @@ def make_runs(folder: Path, count: int) -> None:
     for number in range(count):
         seed, cell = divmod(number, ALGORITHMS * VARIANTS)
         algorithm, variant = divmod(cell, VARIANTS)
-        copy = folder / "runs" / f"a{algorithm}-v{variant}-seed{seed}-{number:08x}"
+        name = f"v{variant}" if variant else "clean"
+        copy = folder / "runs" / f"a{algorithm}-{name}-seed{seed}-{number:08x}"
         copy.mkdir(parents=True)
         for table in run.folder.glob("*.parquet"):
             os.symlink(table, copy / table.name)
@@ -51,7 +52,7 @@ def make_runs(folder: Path, count: int) -> None:
             **run.job,
             "algorithm": f"a{algorithm}",
             "label": f"A{algorithm}",
-            "variant": f"v{variant}",
+            "variant": name,
             "seed": seed,
         }
         of = {**run.dataset, "fingerprint": f"{variant:032x}"}
@@ -96,8 +97,11 @@ def main() -> None:
                 "load_curves": cpu_seconds(lambda: load_curves(runs)),
                 "write_report": cpu_seconds(lambda: write_report(runs, Path(name) / "report.html")),
             }
+            size = (Path(name) / "report.html").stat().st_size / 2**20
     seconds = {key: round(value, 2) for key, value in found.items()}
     memory = {"before reading": round(before), "peak": round(peak)}
+    if arguments.runs <= MOST_OF_A_REPORT:
+        memory["report"] = round(size, 2)
     print(json.dumps({"runs": arguments.runs, "cpu_seconds": seconds, "mebibytes": memory}))
 
 

@@ -1,9 +1,11 @@
 """Do the verdicts of `assay.trial` hold what they promise?
 
-Three proofs: `simulate` draws scores whose distribution is known, `nulls` trains pairs of the same content in another order of
+Four proofs: `simulate` draws scores whose distribution is known, `stopping` asks how often a growing trial stops as equivalent or gives up
+where it must not, `nulls` trains pairs of the same content in another order of
 episodes, and `ladder` trains on labels of which a growing share is noise::
 
     python benchmarks/trials.py simulate
+    python benchmarks/trials.py stopping
     python benchmarks/trials.py nulls
     python benchmarks/trials.py ladder
 
@@ -29,7 +31,7 @@ from assay.analysis.trials.finished_runs import scores_of
 from assay.analysis.trials.multiplicity import holm
 from assay.analysis.trials.power import smallest_difference
 from assay.analysis.trials.sequential import levels_of_looks
-from assay.analysis.trials.sign_flip import sign_flip_test
+from assay.analysis.trials.sign_flip import sign_flip_test, smallest_p_value
 from assay.baselines import BC, Evaluation, Job, train
 from assay.datasets import Dataset
 
@@ -105,6 +107,53 @@ def simulate(trials: int) -> None:
         shown = ((sign_flip_test(values) <= ALPHA) & (values.mean(0) > 0)).sum()
         print(f"  {seeds:3} seeds, {planted / 10:.2f} standard deviations   {interval(int(shown), trials)}")
     stubs(trials)
+
+
+def inside(differences: np.ndarray, margin: float, level: float) -> np.ndarray:
+    """Whether the interval at level 1 - 2 level of each of the (seeds, trials) differences lies inside (-margin, margin)."""
+    if level == 0 or smallest_p_value(len(differences)) > 2 * level:
+        return np.zeros(differences.shape[1], bool)
+    shifted = [sign_flip_test(differences - end) <= 2 * level for end in (-margin, margin)]
+    return np.all([np.abs(differences.mean(0)) < margin, *shifted], axis=0)
+
+
+def stopped(differences: np.ndarray, margin: float, looks: list[int], levels: tuple[float, ...]) -> np.ndarray:
+    """Return the look, from 0, at which each trial is first inside the margin; the number of looks where it never is."""
+    found = np.full(differences.shape[1], len(looks))
+    for number, (seeds, level) in enumerate(zip(looks, levels)):
+        found[(found == len(looks)) & inside(differences[:seeds], margin, level)] = number
+    return found
+
+
+def stopping(trials: int) -> None:
+    """Print how often a growing trial stops as equivalent, or gives up, where it must not: at the edge itself."""
+    print(
+        f"Stopping on the other side, {trials:,} trials each: the true difference is the margin, or what is worth finding"
+    )
+    looks = LOOKS[16]
+    for name, noise in NOISES.items():
+        before, after = sides(noise, np.random.default_rng((9, 16)), 16, trials)
+        edge = 8 * float((after - before).std()) / math.sqrt(16)  # so far from 0 that the other end plays no part
+        shares = []
+        for rate in (ALPHA, 0.2):
+            levels = levels_of_looks(looks, rate)
+            used = levels if rate == ALPHA else (*levels[:-1], 0.0)
+            wrong = stopped(after - before + edge, edge, looks, used) < len(looks)
+            shares.append(interval(int(wrong.sum()), trials))
+        print(f"  {name:28} looks after {looks}   called equivalent {shares[0]}   given up {shares[1]}", flush=True)
+    rate = 0.2
+    before, after = sides(heavy_tails, np.random.default_rng(10), 16, trials)
+    differences = after - before
+    edge = smallest_difference(float(differences.std()), 16)[0]
+    betas = (*levels_of_looks(looks, rate)[:-1], 0.0)
+    at_look = stopped(differences, edge, looks, betas)
+    used = np.array([*looks, looks[-1]])[at_look].mean()
+    early = int((at_look < len(looks)).sum())
+    print(
+        f"  nothing changed, what 16 seeds can show is worth finding: given up {interval(early, trials)}, {used:.1f} seeds on average"
+    )
+    every = stopped(differences + edge, edge, looks, (rate,) * (len(looks) - 1) + (0.0,)) < len(looks)
+    print(f"  without spending, at the edge: given up {interval(int(every.sum()), trials)}")
 
 
 def stubs(trials: int) -> None:
@@ -256,7 +305,7 @@ def _order(dataset: Dataset, seed: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("proof", choices=("simulate", "nulls", "ladder"))
+    parser.add_argument("proof", choices=("simulate", "stopping", "nulls", "ladder"))
     parser.add_argument("--trials", type=int, help="default 10,000 simulated, 200 pairs, 40 per dose")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=300)
@@ -264,8 +313,8 @@ def main() -> None:
     parser.add_argument("--data-steps", type=int, default=2_000)
     parser.add_argument("--runs", type=Path, help="folder of the runs; default a temporary one")
     given = parser.parse_args()
-    if given.proof == "simulate":
-        simulate(given.trials or 10_000)
+    if given.proof in ("simulate", "stopping"):
+        {"simulate": simulate, "stopping": stopping}[given.proof](given.trials or 10_000)
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.runs or Path(temporary)

@@ -37,7 +37,7 @@ OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a 
         "baselines",
     ): "what a trial is asked to train is compared with that room's algorithms and evaluations",
     ("analysis/trials/trial.py", "baselines"): "a trial is trained by the room that trains, when it is started",
-    ("analysis/values/value.py", "baselines"): "subsets are trained by the room that trains",
+    ("analysis/values/training.py", "baselines"): "subsets are trained by the room that trains",
     (
         "augmentation/policies.py",
         "baselines",

@@ -39,6 +39,7 @@ from assay.analysis.figures.style import (
     thousands,
 )
 from assay.analysis.figures.trajectories import plot_trajectories
+from assay.analysis.figures.value_curve import plot_value_curve
 from assay.analysis.figures.variants import axis_label, choose_metric, distinct_variants, variants_in_order
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "plot_scores",
     "plot_trajectories",
     "plot_tuning_curve",
+    "plot_value_curve",
     "quality_plane",
     "thousands",
     "variants_in_order",

@@ -9,6 +9,11 @@ undecided               anything else
 ======================  ==============================================================================================
 
 Seeds that are too few for any p value below the level give no verdict at all. Without a margin nothing is equivalent.
+
+At a look of a growing trial, an undecided comparison is futile when the interval at level 1 - 2 beta lies inside (-futility, futility):
+a difference that is worth finding is not to be expected. This is the rule of equivalence with the weaker level that its consequence,
+to stop without a verdict, allows. A difference of `futility` or more is stopped with probability beta at most, and stopping
+calls nothing, so the rate of wrong verdicts is not touched.
 """
 
 from __future__ import annotations
@@ -59,6 +64,10 @@ class Rules:
         Of the differences. The trimmed mean leaves out the lowest and the highest fifth.
     starts : "fixed" or "random"
         Whether the start states belong to the task's definition, or are a sample of it like the seeds.
+    futility : float, optional
+        The smallest difference worth finding, in units of the score. A growing trial gives up a comparison at a look where a
+        difference of that size is not to be expected; one that has it is given up with probability 1 - power at most, over all
+        looks. None gives up nothing.
     multiplicity : "holm", "max_t" or "none"
         How several comparisons share the error rate. `"max_t"` is sharper for variants that share a control, where start states
         are fixed and the statistic is the mean. `"none"` holds the rate for each comparison alone.
@@ -75,13 +84,16 @@ class Rules:
     statistic: Statistic = "mean"
     starts: Starts = "fixed"
     multiplicity: Multiplicity = "holm"
+    futility: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("alpha", "power"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)!r} must lie between 0 and 1")
-        if self.margin is not None and not 0 < self.margin < math.inf:
-            raise ConfigError(f"margin={self.margin!r} must be above 0, in units of the score, or None")
+        for name in ("margin", "futility"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name}={value!r} must be above 0, in units of the score, or None")
         known = {
             "statistic": ("mean", "trimmed_mean"),
             "starts": ("fixed", "random"),
@@ -163,6 +175,8 @@ class Comparison:
         The interval that has to lie inside the margin.
     starts, statistic : str
         As in `Rules`.
+    futile : bool
+        Whether a growing trial gave the comparison up, because a difference worth finding is not to be expected.
     notes : tuple of str
         What a reader has to know: too few seeds, other methods that give another interval, policies that diverged.
     """
@@ -185,6 +199,7 @@ class Comparison:
     equivalence_interval: tuple[float, float]
     starts: Starts = "fixed"
     statistic: Statistic = "mean"
+    futile: bool = False
     notes: tuple[str, ...] = field(default=())
 
     def with_note(self, note: str) -> Comparison:
@@ -223,7 +238,9 @@ def compare(before: np.ndarray, after: np.ndarray, rules: Rules = Rules()) -> Co
     return judge({"": Pair(before, after)}, rules)[""]
 
 
-def judge(pairs: Mapping[Key, Pair], rules: Rules, alpha: float | None = None) -> dict[Key, Comparison]:
+def judge(
+    pairs: Mapping[Key, Pair], rules: Rules, alpha: float | None = None, beta: float = 0.0
+) -> dict[Key, Comparison]:
     """Give verdicts on several pairs that share one error rate.
 
     Parameters
@@ -233,6 +250,8 @@ def judge(pairs: Mapping[Key, Pair], rules: Rules, alpha: float | None = None) -
     rules : Rules
     alpha : float, optional
         The error rate that they share here, such as that of a look; default that of the rules. At 0 nothing is called.
+    beta : float
+        Probability that this look may give up a comparison whose difference is `rules.futility`. At 0 none is given up.
 
     Returns
     -------
@@ -253,8 +272,22 @@ def judge(pairs: Mapping[Key, Pair], rules: Rules, alpha: float | None = None) -
         else:
             tested = level * min(1.0, p_values[key] / adjusted[key] if adjusted[key] > 0 else 1.0)
         of_equivalence = level if rules.multiplicity == "none" else level / len(pairs)
-        found[key] = _judged(pair, rules, p_values[key], adjusted[key], tested, of_equivalence)
+        judged = _judged(pair, rules, p_values[key], adjusted[key], tested, of_equivalence)
+        found[key] = _given_up_if_futile(judged, pair, rules, beta)
     return found
+
+
+def _given_up_if_futile(comparison: Comparison, pair: Pair, rules: Rules, beta: float) -> Comparison:
+    if rules.futility is None or comparison.verdict != "undecided":
+        return comparison
+    low, high = _interval(pair, rules, 2 * beta)
+    if not (-rules.futility < low and high < rules.futility):
+        return comparison
+    note = (
+        f"given up after {comparison.seeds} seeds: the {100 * (1 - 2 * beta):.3g} % interval {low:+.3g} to {high:+.3g} leaves out the "
+        f"differences of {rules.futility:.3g} and more that are worth finding"
+    )
+    return replace(comparison, futile=True).with_note(note)
 
 
 def pooled(pairs: Mapping[Key, Pair]) -> Pair:

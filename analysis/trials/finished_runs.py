@@ -15,7 +15,15 @@ from assay.baselines.runs.reader import StoredRun
 from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
 from assay.datasets.info import ReferenceScores
 
-__all__ = ["Scores", "compare_runs", "judge_with_pooled", "notes_on_divergence", "scores_of", "unit_of"]
+__all__ = [
+    "Scores",
+    "compare_runs",
+    "compare_stored_runs",
+    "judge_with_pooled",
+    "notes_on_divergence",
+    "scores_of",
+    "unit_of",
+]
 
 
 @dataclass(frozen=True)
@@ -90,10 +98,23 @@ def compare_runs(
     >>> compare_runs(folder, control="pendulum/random").verdict
     {'bc': 'undecided'}
     """
-    rules = Rules() if rules is None else rules
     if vary not in ("training", "task"):
         raise ConfigError(f"vary={vary!r} is not one of training, task for runs that are finished")
-    cells = _cells([run for run in read_folders(runs) if seeds is None or run.job["seed"] in seeds], control)
+    chosen = [run for run in read_folders(runs) if seeds is None or run.job["seed"] in seeds]
+    return compare_stored_runs(chosen, control, vary=vary, rules=rules, folder=str(runs))
+
+
+def compare_stored_runs(
+    records: Sequence[StoredRun],
+    control: str,
+    *,
+    vary: Vary = "training",
+    rules: Rules | None = None,
+    folder: str = "",
+) -> TrialResult:
+    """Compare every variant of runs that were read with one of them; `compare_runs` describes the parameters and the errors."""
+    rules = Rules() if rules is None else rules
+    cells = _cells(records, control)
     references = _references(cells)
     if vary == "task" and None in references.values():
         raise ConfigError("returns of different tasks do not compare; vary='task' needs tasks with reference scores")
@@ -129,7 +150,7 @@ def compare_runs(
         diverged,
         largest,
         (largest,),
-        str(runs),
+        folder,
     )
 
 
@@ -155,12 +176,12 @@ def _pairs(measured: Mapping[_Cell, Scores], control: str) -> dict[_Cell, Pair]:
 
 
 def judge_with_pooled(
-    pairs: Mapping[tuple[str, str], Pair], rules: Rules, alpha: float | None = None
+    pairs: Mapping[tuple[str, str], Pair], rules: Rules, alpha: float | None = None, beta: float = 0.0
 ) -> dict[tuple[str, str], Comparison]:
     """Judge (algorithm, variant) pairs, and for each variant the mean over algorithms where there are several.
 
     Pairs share the error rate with each other, and the pooled ones with each other. Max-T is taken within each algorithm, whose
-    variants share a control, at an equal part of the rate.
+    variants share a control, at an equal part of the rate. `beta` is that of `judge`; pooled comparisons are never given up.
     """
     algorithms = list(dict.fromkeys(algorithm for algorithm, _ in pairs))
     level = rules.alpha if alpha is None else alpha
@@ -168,13 +189,13 @@ def judge_with_pooled(
     if rules.multiplicity == "max_t":
         for algorithm in algorithms:
             of_algorithm = {key: pair for key, pair in pairs.items() if key[0] == algorithm}
-            judged = judge(of_algorithm, rules, level / len(algorithms))
+            judged = judge(of_algorithm, rules, level / len(algorithms), beta)
             found |= {
                 key: replace(item, adjusted_p_value=min(1.0, len(algorithms) * item.adjusted_p_value))
                 for key, item in judged.items()
             }
     else:
-        found |= judge(pairs, rules, level)
+        found |= judge(pairs, rules, level, beta)
     return found | judge_pooled(pairs, rules, level)
 
 
@@ -189,7 +210,7 @@ def judge_pooled(
             sides[POOLED, variant] = pooled(of_variant)
     # The controls are scaled by other deviations for each variant, and a margin in score points does not apply.
     multiplicity = "holm" if rules.multiplicity == "max_t" else rules.multiplicity
-    return judge(sides, replace(rules, margin=None, multiplicity=multiplicity), alpha)
+    return judge(sides, replace(rules, margin=None, futility=None, multiplicity=multiplicity), alpha)
 
 
 def notes_on_divergence(

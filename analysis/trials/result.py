@@ -55,6 +55,7 @@ _COLUMNS: dict[str, Any] = {
     "diverged_before": pl.Int64,
     "diverged_after": pl.Int64,
     "unit": pl.String,
+    "futile": pl.Boolean,
     "notes": pl.List(pl.String),
 }
 
@@ -184,6 +185,7 @@ class TrialResult:
             "diverged_before": sum(self.diverged.get((name, self.control), 0) for name in counted),
             "diverged_after": sum(self.diverged.get((name, variant), 0) for name in counted),
             "unit": "standard deviations" if algorithm == POOLED else self.unit,
+            "futile": item.futile,
             "notes": list(item.notes),
         }
         return {
@@ -234,10 +236,12 @@ class TrialResult:
         looks = f", and over looks after {', '.join(map(str, self.looks))} seeds" if len(self.looks) > 1 else ""
         starts = "start states count as random" if self.rules.starts == "random" else "for these start states"
         share = _percent(self.rules.alpha)
-        return [
-            *lines,
-            f"Where nothing changed, at most {share} of such trials say better or worse{over}{looks}; {starts}.",
-        ]
+        said = [f"Where nothing changed, at most {share} of such trials say better or worse{over}{looks}; {starts}."]
+        if self.rules.futility is not None:
+            said.append(
+                f"A difference of {self.rules.futility:.3g} or more is given up in at most {_percent(1 - self.rules.power)} of such trials."
+            )
+        return [*lines, *said]
 
     def _sentence(self, row: Mapping[str, Any]) -> str:
         name = row["algorithm"] if len(self.variants) == 1 else f"{row['algorithm']}, {row['after']}"
@@ -281,7 +285,7 @@ class TrialResult:
             )
             rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
         notes = [f"{row['algorithm']}: {note}" for row in self.table.iter_rows(named=True) for note in row["notes"]]
-        below = "".join(f"<p>{escape(text)}</p>" for text in [*notes, self.sentences[-1]])
+        below = "".join(f"<p>{escape(text)}</p>" for text in [*notes, *self.sentences[len(self.table) :]])
         head = "<tr>" + "".join(f"<th>{name}</th>" for name in heads) + "</tr>"
         return (
             f"<p>{escape(self.headline)}</p><table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>{below}"

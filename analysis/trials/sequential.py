@@ -10,6 +10,11 @@ Look k may use what is allowed by then and not used yet: `alpha_k = alpha*(t_k) 
 exact p value of all seeds so far is at most alpha_k. The levels sum to at most alpha, so the probability of any wrong
 rejection is at most alpha, whatever the joint distribution of the looks; this is a little conservative. The intervals at the
 levels 1 - alpha_k cover together, at all looks, with probability 1 - alpha.
+
+The same levels hold the rate on the other side. An equivalence is tested at alpha_k at look k, so that data whose difference is the
+margin is ever called equivalent with probability alpha at most. Giving up for futility spends beta = 1 - power by the same function: data
+whose difference is worth finding is ever given up with probability beta at most. What is given up gets no verdict, so that alpha need
+not know of it ("non-binding": one may also go on).
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ def trial(
     look_every: int | None = None,
     vary: Vary = "training",
     margin: float | None = None,
+    futility: float | None = None,
     alpha: float = 0.05,
     power: float = 0.8,
     statistic: Statistic = "mean",
@@ -88,14 +89,17 @@ def trial(
     seeds : int or sequence of int
         Training seeds: that many from 0, or these. Below 6 nothing can be shown at alpha = 0.05.
     look_every : int, optional
-        Train so many seeds at a time, and stop for a comparison as soon as it has a verdict. The error rate is spent over the
-        looks, see `assay.analysis.trials.sequential`. By default all seeds are trained at once.
+        Train so many seeds at a time, and stop for a comparison as soon as it has a verdict, "equivalent" included, or is
+        futile. The error rate is spent over the looks, see `assay.analysis.trials.sequential`. By default all seeds are trained at once.
     vary : "training" or "data"
         `"training"`: the verdict is about these two datasets. `"data"`: about the procedures that make them. Every training seed s
         then gets data of its own: the seeds of a recipe's transforms, and of its source where its options name one, are raised by
         s, and a callable is given s.
     margin : float, optional
         In units of the score: differences inside (-margin, margin) do not matter to you. Without it nothing is "equivalent".
+    futility : float, optional
+        In units of the score: the smallest difference worth finding. With `look_every`, a comparison is given up, as undecided, at a
+        look where a difference of that size is not to be expected any more.
     alpha, power, statistic, starts, multiplicity
         See `assay.analysis.trials.comparison.Rules`.
     runs : path
@@ -128,18 +132,20 @@ def trial(
     >>> result.verdict  # two seeds can show nothing
     {'bc': 'undecided'}
     """
-    rules = Rules(alpha, margin, power, statistic, starts, multiplicity)
+    rules = Rules(alpha, margin, power, statistic, starts, multiplicity, futility)
+    if futility is not None and look_every is None:
+        raise ConfigError("futility is asked at looks; say after how many seeds to look by look_every")
     runner: Any = import_module("assay.baselines")
     named = _named_algorithms(algorithms)
     every = _seeds(seeds)
     asked = checked_evaluation(evaluation, steps)
     sides = _sides(before, after, vary)
     comparisons = 1 if multiplicity == "none" else len(named) * (len(sides) - 1)
-    looks = _looks(len(every), look_every, alpha, comparisons)
+    looks = _looks(len(every), look_every, rules, comparisons)
     _check(sides, asked, every[0])
     found, done = _Found(sides, named, rules), 0
     read: dict[tuple[str, str], list[StoredRun]] = {}
-    for count, level in zip(looks, levels_of_looks(looks, alpha, comparisons)):
+    for count, level, beta in zip(looks, levels_of_looks(looks, alpha, comparisons), _betas(looks, rules)):
         data = {(side.name, seed): side.dataset(seed) for side in found.open_sides for seed in every[done:count]}
         cells = [(name, side.name, seed) for name, side in found.open_cells for seed in every[done:count]]
         jobs = [
@@ -158,7 +164,7 @@ def trial(
         )
         for (name, side, _), run in zip(cells, trained):
             read.setdefault((name, side), []).append(run)
-        found.judge(read, level, count)
+        found.judge(read, level, beta, count)
         done = count
         if not found.open:
             break
@@ -188,8 +194,8 @@ class _Found:
     def open_sides(self) -> list[_Side]:
         return list({side.name: side for _, side in self.open_cells}.values())
 
-    def judge(self, runs: Mapping[tuple[str, str], Sequence[StoredRun]], level: float, count: int) -> None:
-        """Judge what is open; what has a verdict is closed and keeps it."""
+    def judge(self, runs: Mapping[tuple[str, str], Sequence[StoredRun]], level: float, beta: float, count: int) -> None:
+        """Judge what is open; what has a verdict, or is futile, is closed and keeps it."""
         first = next(iter(runs.values()))[0]
         scores = {
             key: scores_of(runs[key], first.references) for key in ((name, side.name) for name, side in self.open_cells)
@@ -200,15 +206,14 @@ class _Found:
             (name, side.name): Pair(scores[name, self.control.name].values, scores[name, side.name].values)
             for name, side in self.open
         }
-        for key, item in judge_with_pooled(pairs, self.rules, level).items():
+        for key, item in judge_with_pooled(pairs, self.rules, level, beta).items():
             decided = self.comparisons.get(key)
             # The pooled mean needs all algorithms: it keeps what it said when the last of them was still open.
             whole = key[0] != POOLED or sum(variant == key[1] for _, variant in pairs) == len(self.algorithms)
             if whole and (decided is None or decided.verdict == "undecided"):
                 self.comparisons[key] = item
-        self.open = [
-            (name, side) for name, side in self.open if self.comparisons[name, side.name].verdict == "undecided"
-        ]
+        said = {(name, side): self.comparisons[name, side.name] for name, side in self.open}
+        self.open = [key for key, item in said.items() if item.verdict == "undecided" and not item.futile]
         self.looks.append(count)
 
     def result(self, vary: Vary, planned: int, folder: str) -> TrialResult:
@@ -260,15 +265,22 @@ def _seeds(given: int | Sequence[int]) -> list[int]:
     return [check_seed(seed) for seed in seeds]
 
 
-def _looks(total: int, every: int | None, alpha: float, comparisons: int) -> list[int]:
-    """Return the numbers of seeds after which to look; those too early for any verdict are left out."""
+def _looks(total: int, every: int | None, rules: Rules, comparisons: int) -> list[int]:
+    """Return the numbers of seeds after which to look; those too early for any verdict, and to give up, are left out."""
     if every is None:
         return [total]
     if every < 1:
         raise ConfigError(f"look_every={every} must be at least 1, or None to look once")
     looks = [*range(every, total, every), total]
-    levels = levels_of_looks(looks, alpha, comparisons)
-    return [count for count, level in zip(looks, levels) if level > 0 or count == total]
+    levels = zip(levels_of_looks(looks, rules.alpha, comparisons), _betas(looks, rules))
+    return [count for count, found in zip(looks, levels) if any(level > 0 for level in found) or count == total]
+
+
+def _betas(looks: Sequence[int], rules: Rules) -> tuple[float, ...]:
+    """Return the probability with which each look may give up what is worth finding; the last one has nothing to give up."""
+    if rules.futility is None or len(looks) == 1:
+        return (0.0,) * len(looks)
+    return (*levels_of_looks(looks, 1 - rules.power)[:-1], 0.0)
 
 
 # ---------------------------------------------------------------- sides

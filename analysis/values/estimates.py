@@ -26,6 +26,7 @@ from assay.datasets.wording import count_of
 __all__ = [
     "Validation",
     "banzhaf_values",
+    "check_subsets",
     "draw_subsets",
     "fit_datamodel",
     "held_out_predictions",
@@ -89,15 +90,20 @@ def draw_subsets(groups: int, subsets: int, seed: int = 0) -> np.ndarray:
     >>> draw_subsets(10, 200).mean().round(1), draw_subsets(2, 100).any(1).all()
     (np.float64(0.5), np.True_)
     """
-    if groups < 2 or subsets < FEWEST_SUBSETS:
-        raise ConfigError(
-            f"{count_of(groups, 'group')} and {count_of(subsets, 'subset')}: values need two groups at least, and {FEWEST_SUBSETS} subsets"
-        )
+    check_subsets(groups, subsets)
     generator = np.random.default_rng((seed, 0x7A1E))
     chosen = generator.random((subsets, groups)) < 0.5
     while not (full := chosen.any(1)).all():
         chosen[~full] = generator.random((int((~full).sum()), groups)) < 0.5
     return chosen
+
+
+def check_subsets(groups: int, subsets: int) -> None:
+    """Refuse too few groups or subsets to value anything, by ConfigError."""
+    if groups < 2 or subsets < FEWEST_SUBSETS:
+        raise ConfigError(
+            f"{count_of(groups, 'group')} and {count_of(subsets, 'subset')}: values need two groups at least, and {FEWEST_SUBSETS} subsets"
+        )
 
 
 def banzhaf_values(scores: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

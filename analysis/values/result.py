@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from assay.analysis.values.curve import SHARES, ValueCurve, value_curve
 from assay.analysis.values.estimates import Validation
+from assay.analysis.values.training import Progress, Training
 from assay.datasets.errors import ConfigError
 
 __all__ = ["ValueResult"]
@@ -32,6 +35,12 @@ class ValueResult:
         Subsets, and trainings of each.
     unit : str
         Of the values.
+    deviation : float
+        Standard deviation of the subsets' scores, for `ValuePlan`.
+    first_seed : int
+        Of the trainings; they used `subsets * seeds` seeds from it on.
+    training : Training, optional
+        How the policies were trained, for `curve`.
     """
 
     table: pl.DataFrame
@@ -40,6 +49,14 @@ class ValueResult:
     subsets: int
     seeds: int
     unit: str
+    deviation: float = math.nan
+    first_seed: int = 0
+    training: Training | None = field(default=None, compare=False)
+
+    @property
+    def used_seeds(self) -> range:
+        """Training seeds that made the values."""
+        return range(self.first_seed, self.first_seed + self.subsets * self.seeds)
 
     def episodes_to_keep(self, share: float) -> list[int]:
         """Return the episodes of the groups of the largest value, this share of the groups, in order.
@@ -57,6 +74,52 @@ class ValueResult:
         best = np.argsort(-self.table["value"].to_numpy(), kind="stable")[:count]
         return sorted(episode for group in best for episode in self.groups[group])
 
+    def curve(
+        self,
+        *,
+        shares: Sequence[float] = SHARES,
+        seeds: int | Sequence[int] = 8,
+        alpha: float = 0.05,
+        progress: Progress = "auto",
+    ) -> ValueCurve:
+        """Train on what is kept by value, at random, by return and by length, with seeds that made no value.
+
+        Trainings: one per seed for each share and order, and one per seed for the whole data.
+
+        Parameters
+        ----------
+        shares : sequence of float
+            Of the groups that are kept, each between 0 and 1; rounded up to whole groups.
+        seeds : int or sequence of int
+            So many that the values have not seen, or these. Below 7 no comparison can be called at alpha = 0.05.
+        alpha : float
+            Error rate of all comparisons together; 1 - alpha is the coverage of the intervals.
+        progress : callable, optional
+            As in `assay.baselines.train`.
+
+        Returns
+        -------
+        ValueCurve
+
+        Raises
+        ------
+        ConfigError
+            If the values were not validated, a seed made them, or a share keeps nothing that another one does not.
+
+        Examples
+        --------
+        >>> import assay, tempfile
+        >>> from assay.baselines import BC, Evaluation
+        >>> dataset = assay.load("pendulum/random", steps=1_000)
+        >>> values = assay.value(
+        ...     dataset, algorithm=BC(hidden=(4,)), steps=2, subsets=24, seeds=1, evaluation=Evaluation(episodes=1),
+        ...     runs=tempfile.mkdtemp(), workers=0, progress=None)
+        >>> values.curve()
+        Traceback (most recent call last):
+        assay.datasets.errors.ConfigError: there are no values to choose by: they do not predict the scores of held-out subsets
+        """
+        return value_curve(self, shares=shares, seeds=seeds, alpha=alpha, progress=progress)
+
     def to_plain(self) -> dict[str, Any]:
         """Return everything as JSON values; what is not known is None."""
         validation = {
@@ -69,6 +132,7 @@ class ValueResult:
             "subsets": self.subsets,
             "seeds": self.seeds,
             "unit": self.unit,
+            "deviation": self.deviation,
             "values": self.table.to_dicts(),
             "episodes": [list(group) for group in self.groups],
         }

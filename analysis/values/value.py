@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from assay.analysis.trials.asked import checked_algorithm, checked_evaluation
-from assay.analysis.trials.finished_runs import scores_of, unit_of
 from assay.analysis.values.estimates import (
     banzhaf_values,
+    check_subsets,
     draw_subsets,
     fit_datamodel,
     held_out_predictions,
     noise_ceiling,
     validate,
 )
+from assay.analysis.values.plan import ValuePlan
 from assay.analysis.values.result import ValueResult
+from assay.analysis.values.training import Training
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.progress import Auto
 from assay.datasets.registry import check_seed
 from assay.datasets.wording import count_of
 
-__all__ = ["value"]
+__all__ = ["plan_values", "value"]
 
 
 def value(
@@ -93,48 +93,72 @@ def value(
     >>> result.table.columns[:3], len(result.table)
     (['group', 'episodes', 'steps'], 5)
     """
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise ConfigError(f"seeds={seeds!r} must be a whole number of at least 1")
+    _check_seeds(seeds)
     first = check_seed(seed)
-    runner: Any = import_module("assay.baselines")
-    chosen, asked = checked_algorithm(algorithm), checked_evaluation(evaluation, steps)
-    if asked.environment_of(dataset.info) is None:
-        raise ConfigError(
-            f"{dataset.name} does not say which environment it comes from; name it by evaluation=Evaluation(environment=...)"
-        )
+    training = Training.of(dataset, algorithm, steps, evaluation, runs, options, **changes)
     names, groups = _groups(dataset, by)
     members = draw_subsets(len(groups), subsets, first)
     jobs = []
     for number, inside in enumerate(members):
-        part = dataset.select(sorted(episode for group in np.flatnonzero(inside) for episode in groups[group]))
-        jobs += [
-            runner.Job(chosen, part, first + number * seeds + repetition, f"subset-{number}")
-            for repetition in range(seeds)
-        ]
-    trained = runner.train(
-        jobs,
-        steps=steps,
-        runs=runs,
-        evaluation=asked,
-        progress=progress,
-        options=options or runner.TrainingOptions(),
-        **changes,
-    )
-    references = dataset.info.references
-    scores = np.array([scores_of([run], references).values.mean() for run in trained]).reshape(subsets, seeds)
-    return _result(dataset, names, groups, members, scores, unit_of(references).removeprefix("of "))
+        part = sorted(episode for group in np.flatnonzero(inside) for episode in groups[group])
+        jobs += [(part, first + number * seeds + repetition, f"subset-{number}") for repetition in range(seeds)]
+    scores = training.scores(jobs, progress).reshape(subsets, seeds)
+    return _result(training, names, groups, members, scores, first)
+
+
+def plan_values(
+    dataset: Dataset,
+    *,
+    subsets: int = 512,
+    by: str | Sequence[Any] = "episode",
+    seeds: int = 2,
+    deviation: float | None = None,
+) -> ValuePlan:
+    """Say what `assay.value` with these settings will cost, and how exact its values will be; trains nothing.
+
+    Parameters
+    ----------
+    dataset, subsets, by, seeds
+        As for `assay.value`.
+    deviation : float, optional
+        Standard deviation of the subsets' scores, such as that of a pilot with few subsets (`ValueResult.deviation`).
+
+    Returns
+    -------
+    ValuePlan
+
+    Raises
+    ------
+    ConfigError
+        If there are too few groups or subsets.
+
+    Examples
+    --------
+    >>> import assay
+    >>> plan_values(assay.load("pendulum/random", steps=1_000), subsets=100, deviation=4.0).standard_error
+    0.8
+    """
+    _check_seeds(seeds)
+    groups = len(_groups(dataset, by)[1])
+    check_subsets(groups, subsets)
+    return ValuePlan(groups, subsets, seeds, deviation)
+
+
+def _check_seeds(seeds: object) -> None:
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise ConfigError(f"seeds={seeds!r} must be a whole number of at least 1")
 
 
 def _result(
-    dataset: Dataset,
+    training: Training,
     names: Sequence[str],
     groups: Sequence[tuple[int, ...]],
     members: np.ndarray,
     scores: np.ndarray,
-    unit: str,
+    first_seed: int,
 ) -> ValueResult:
     """Validate the values of groups, and put them into a table."""
-    means = scores.mean(1)
+    dataset, means = training.dataset, scores.mean(1)
     steps = np.array([dataset.episode_lengths[list(group)].sum() for group in groups], np.float64)
     returns = np.array([dataset.returns[list(group)].mean() for group in groups])
     counts = np.array([len(group) for group in groups], np.float64)
@@ -153,7 +177,17 @@ def _result(
         pl.Series(name, column if validation.passed else [None] * len(groups), dtype=pl.Float64).fill_nan(None)
         for name, column in numbers.items()
     )
-    return ValueResult(table, validation, tuple(groups), len(members), scores.shape[1], unit)
+    return ValueResult(
+        table,
+        validation,
+        tuple(groups),
+        len(members),
+        scores.shape[1],
+        training.unit,
+        float(means.std(ddof=1)),
+        first_seed,
+        training,
+    )
 
 
 def _groups(dataset: Dataset, by: str | Sequence[Any]) -> tuple[list[str], list[tuple[int, ...]]]:

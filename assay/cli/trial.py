@@ -37,6 +37,7 @@ def trial(
     episodes: int = 10,
     environment: str | None = None,
     margin: float | None = None,
+    futility: float | None = None,
     alpha: float = 0.05,
     power: float = 0.8,
     starts: Literal["fixed", "random"] = "fixed",
@@ -77,6 +78,8 @@ def trial(
         episodes: Start states that every policy is evaluated from.
         environment: Gymnasium id to evaluate in, instead of the datasets' own.
         margin: Differences below it do not matter, in units of the score.
+        futility: The smallest difference worth finding, in units of the score. With --look-every, what does not look like having it is
+            given up early, as undecided.
         alpha: Most wrong verdicts, as a share of trials in which nothing changed.
         power: For the smallest difference and the seeds needed.
         starts: Whether start states belong to the task, or are a sample as the seeds are.
@@ -99,7 +102,9 @@ def trial(
             check_free(file, overwrite)
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise ConfigError(f"{figure}: a figure is written as .png, .svg or .pdf")
-    rules, options = Rules(alpha, margin, power, "mean", starts, multiplicity), training.checked()
+    rules, options = Rules(alpha, margin, power, "mean", starts, multiplicity, futility), training.checked()
+    if futility is not None and (len(data) == 1 or look_every is None):
+        raise Misuse("--futility is asked while seeds are added; say after how many to look by --look-every", USAGE)
     if len(data) == 1:
         result = of_runs(Path(data[0]), control, budget, vary, rules, runs, options)
     elif not data or vary == "task":
@@ -121,6 +126,7 @@ def trial(
                 look_every=look_every,
                 vary=vary,
                 margin=margin,
+                futility=futility,
                 alpha=alpha,
                 power=power,
                 starts=starts,

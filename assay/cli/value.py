@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from assay.cli.application import command
+from assay.cli.application import Misuse, command
 from assay.cli.console import escape, number, out, training_display
 from assay.cli.loading import check_free, load
 from assay.cli.options import Name, Settings, Training, TypedOptions, settings
 from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
-    from assay.analysis.values import ValueResult
+    from assay.analysis.values import ValueCurve, ValueResult
 
 __all__: list[str] = []
 
+USAGE = "assay value DATA --curve 0.9 0.75 0.5 --figure curve.png"
 SHOWN = 10  # groups of the least and of the largest value
 
 
@@ -36,19 +37,27 @@ def value(
     episodes: int = 10,
     environment: str | None = None,
     runs: Path = Path("runs/value"),
+    curve: tuple[float, ...] = (),
+    curve_seeds: int = 8,
+    deviation: float | None = None,
+    dry_run: bool = False,
     json: Path | None = None,
+    figure: Path | None = None,
     overwrite: bool = False,
     training: Training = TypedOptions(),  # noqa: B008  (frozen)
 ) -> None:
     """What is each episode worth? Trains on random subsets and compares scores with and without it.
 
-    Values are given only where they rank subsets that they have not seen better than returns, lengths and random numbers do.
+    Values are given only where they rank subsets that they have not seen better than returns, lengths and random numbers do. What that
+    will cost, and how exact values will be, is printed first.
 
     Exit status: 0 values are given; 1 they are not, or it could not be done; 2 the command was misused.
 
     Example: assay value demonstrations/ --algorithm bc --steps 5000 --subsets 512 --json values.json
 
-    Example: assay value demonstrations/ --by tags/operator --subsets 64
+    Example: assay value demonstrations/ --by tags/operator --subsets 64 --dry-run
+
+    Example: assay value demonstrations/ --subsets 512 --curve 0.9 0.75 0.5 --curve-seeds 8 --figure curve.png
 
     Args:
         name: Catalog name, minari:<id> or path.
@@ -62,19 +71,41 @@ def value(
         episodes: Start states that every policy is evaluated from.
         environment: Gymnasium id to evaluate in, instead of the dataset's own.
         runs: Folder for the run folders.
-        json: Also write the values and their validation to this file.
-        overwrite: Replace the file of --json.
+        curve: Shares of the groups to keep, each between 0 and 1: train on what is kept by value, at random, by return and by
+            length, with seeds that made no value.
+        curve_seeds: Trainings of every share and order.
+        deviation: Standard deviation of the subsets' scores, where a pilot told it; the plan is then in units of the score.
+        dry_run: Only print the plan.
+        json: Also write the values, their validation and the curve to this file.
+        figure: Also draw the curve to this file: .png, .svg or .pdf.
+        overwrite: Replace the files of --json and --figure.
         training: Where and how to train.
     """
+    from assay.analysis.values.curve import kept_groups
+    from assay.analysis.values.value import plan_values
     from assay.analysis.values.value import value as value_episodes
     from assay.baselines import Evaluation, algorithm_named
 
     if episodes < 1:
         raise ConfigError(f"--episodes {episodes}: it has to be 1 or more, because scores are what is compared")
-    if json is not None:
-        check_free(json, overwrite)
+    for file in (json, figure):
+        if file is not None:
+            check_free(file, overwrite)
+    if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
+        raise ConfigError(f"{figure}: a figure is written as .png, .svg or .pdf")
+    if figure is not None and json == figure:
+        raise ConfigError(f"{json} cannot be the file of both --json and --figure; name two files")
+    if figure is not None and not curve:
+        raise Misuse("--figure draws the curve; say which shares to keep by --curve", USAGE)
     options = training.checked()
     dataset = load(name)
+    plan = plan_values(dataset, subsets=subsets, by=by, seeds=seeds, deviation=deviation)
+    if curve:
+        kept_groups(curve, plan.groups)  # refused before anything is trained
+    for line in plan.sentences:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    if dry_run:
+        return
     with training_display() as (_, report_training):
         result = value_episodes(
             dataset,
@@ -90,13 +121,49 @@ def value(
             options=options,
         )
     print_values(result)
-    if json is not None:
-        from assay.datasets.atomic import atomic_write
-
-        atomic_write(json, json_text.dumps(result.to_plain(), indent=2) + "\n")
-        out.print(f"written to {json}", soft_wrap=True)
+    found = None
+    if curve and result.validation.passed:
+        with training_display() as (_, report_training):
+            found = result.curve(shares=curve, seeds=curve_seeds, progress=report_training)
+        print_curve(found)
+    write(result, found, json, figure)
     if not result.validation.passed:
         raise SystemExit(1)
+
+
+def write(result: ValueResult, curve: ValueCurve | None, json: Path | None, figure: Path | None) -> None:
+    """Write values and curve as JSON and as a figure, each whole or not at all."""
+    import io
+
+    from assay.datasets.atomic import atomic_write
+
+    if json is not None:
+        plain = result.to_plain() | ({} if curve is None else {"curve": curve.to_plain()})
+        atomic_write(json, json_text.dumps(plain, indent=2) + "\n")
+        out.print(f"written to {json}", soft_wrap=True)
+    if figure is not None and curve is not None:
+        content = io.BytesIO()
+        curve.plot().savefig(content, format=figure.suffix[1:])
+        atomic_write(figure, content.getvalue())
+        out.print(f"drawn to {figure}", soft_wrap=True)
+
+
+def print_curve(curve: ValueCurve) -> None:
+    """Print the scores of every order and share, and what is shown of the orders."""
+    table = Table(
+        "kept", "share", "episodes", f"score ({curve.unit})", "95% interval", "by value minus this", "95% interval"
+    )
+    for row in curve.table.iter_rows(named=True):
+        of_score, of_difference = (
+            "" if row[low] is None else f"{number(row[low])} to {number(row[high])}"
+            for low, high in (("low", "high"), ("difference_low", "difference_high"))
+        )
+        difference = "" if row["difference"] is None else number(row["difference"])
+        cells = (f"{row['share']:g}", str(row["episodes"]), number(row["score"]), of_score, difference, of_difference)
+        table.add_row(row["ranking"], *cells)
+    out.print(table)
+    for line in curve.sentences:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_values(result: ValueResult) -> None:

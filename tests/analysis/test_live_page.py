@@ -24,7 +24,7 @@ from .conftest import write_run, write_suite
 def asked(address: str, path: str = "", **headers: str) -> tuple[int, bytes, str | None]:
     parts = urlsplit(address)
     assert parts.hostname == "127.0.0.1"
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
     connection.request("GET", path or parts.path, headers=headers)
     reply = connection.getresponse()
     found = reply.status, reply.read(), reply.getheader("Refresh")
@@ -39,7 +39,7 @@ def test_the_page_follows_the_folder(tmp_path: Path) -> None:
         assert b"There is no run yet" in page
         write_suite(tmp_path, seeds=[0], algorithms=["bc"], variants=["clean"])
         write_run(tmp_path)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while b"The only run finished" not in (page := asked(address)[1]):
             assert time.monotonic() < deadline, page[:500]
             time.sleep(0.05)
@@ -96,7 +96,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
         (address,) = re.findall(r"http://\S+", line)
         assert b"BC" in asked(address)[1]
         os.kill(process.pid, signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.analysis import load_returns, write_report
-from assay.analysis.page import table_block
+from assay.analysis import comparison_table, load_returns, load_runs, write_report
+from assay.analysis.page import table_block, tables_script
+from assay.analysis.trials import compare_runs
 from assay.datasets.errors import AssayError, ConfigError
 
 Make = Callable[..., Path]
@@ -78,7 +79,8 @@ def test_the_report_is_one_file_that_fetches_nothing(shared_example: Path) -> No
     text = (shared_example.parent / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"https?:|//[a-z]|@import|\bsrc=|url\((?!#)", text)
     tags = Page(text).tags
-    assert not tags & {"script", "link", "img", "iframe", "object", "base", "form"}
+    assert not tags & {"link", "img", "iframe", "object", "base", "form"}
+    assert re.findall(r"<script.*?</script>", text, re.DOTALL) == [f"<script>{tables_script()}</script>"]
     assert {"svg", "table", "details", "style"} <= tags
     assert "prefers-color-scheme: dark" in text
     assert 'name="viewport"' in text
@@ -94,7 +96,7 @@ def test_ids_are_unique_and_every_reference_resolves(shared_example: Path) -> No
 def test_figures_follow_the_colours_of_the_page(shared_example: Path) -> None:
     text = (shared_example.parent / "report.html").read_text(encoding="utf-8")
     drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-    assert len(drawings) == 9  # three figures, each for a desk, a tablet and a phone
+    assert len(drawings) == 12  # four figures, each for a desk, a tablet and a phone
     for drawing in drawings:
         assert set(re.findall(r"#[0-9a-f]{6}\b", drawing)) <= {"#000000", "#ffffff"}
         assert "var(--ink)" in drawing
@@ -184,7 +186,8 @@ def test_names_from_files_cannot_become_markup(folder: Path, run: Make, suite: A
     output = write_report(folder, folder.parent / "report.html")
     text = output.read_text(encoding="utf-8")
     found = Page(text)
-    assert not found.tags & {"script", "b", "i"}
+    assert not found.tags & {"b", "i"}
+    assert re.findall("<script", text) == ["<script"]  # that of the page itself
     assert found.text.count("alert('1')") > 10
     assert "&lt;script&gt;" in text
 
@@ -286,3 +289,137 @@ def test_a_damaged_folder_leaves_the_old_report(example: Path) -> None:
     assert output.read_bytes() == before
     shutil.rmtree(victim)
     assert "1 not started" in Page(write_report(example, output).read_text()).text
+
+
+# ---------------------------------------------------------------- what is compared
+
+
+def tables_by_caption(text: str) -> dict[str, list[list[str]]]:
+    captions = re.findall(r'<p class="caption">(.*?)</p>', text, re.DOTALL)
+    return dict(zip(captions, Page(text).tables, strict=True))
+
+
+def of_caption(text: str, words: str) -> list[list[str]]:
+    (found,) = [table for caption, table in tables_by_caption(text).items() if words in caption]
+    return found
+
+
+def many_seeds(folder: Path, run: Make, seeds: int = 8) -> Path:
+    """Two algorithms and three variants; noise harms one of them surely, and the other variant does nothing sure."""
+    generator = np.random.default_rng(0)
+    for algorithm, base in (("bc", 40.0), ("td3_bc", 60.0)):
+        for seed in range(seeds):
+            for variant, loss in (
+                ("clean", 0.0),
+                ("random-rewards", 15.0 * (algorithm == "bc")),
+                ("random-actions", 0.0),
+            ):
+                score = base - loss + float(generator.normal(0, 2))
+                earlier = {1000: (32.0 * score / 3 - 20.0,), 2000: (32.0 * score / 2 - 20.0,)}
+                run(folder, algorithm, variant, seed, (32.0 * score - 20.0,), earlier=earlier)
+    return folder
+
+
+def test_verdicts_on_variants_are_those_of_trials(folder: Path, run: Make) -> None:
+    text = write_report(many_seeds(folder, run), folder.parent / "report.html").read_text()
+    expected = compare_runs(folder, "clean").table
+    header, *rows = of_caption(text, "Every variant against clean")
+    assert header[:4] == ["Variant", "Algorithm", "Verdict", "Difference"]
+    assert len(rows) == expected.height == 6
+    for row, known in zip(rows, expected.iter_rows(named=True), strict=True):
+        called = {"bc": "BC", "td3_bc": "TD3+BC"}.get(known["algorithm"], known["algorithm"])
+        assert row[:3] == [known["after"], called, known["verdict"]]
+        assert row[3] == f"{known['difference']:+.3g} [{known['low']:+.3g}, {known['high']:+.3g}]"
+        assert row[4] == f"{known['probability_of_improvement']:.2f}"
+    assert ("random-rewards", "BC", "worse") in {tuple(row[:3]) for row in rows}
+    assert "at most 5 % of such trials say better or worse" in Page(text).text
+    assert 'aria-label="Differences of every variant' in text
+
+
+def test_few_seeds_give_no_verdict_and_the_report_says_so(shared_example: Path) -> None:
+    text = (shared_example.parent / "report.html").read_text(encoding="utf-8")
+    assert "3 seeds cannot show anything over 3 comparisons, whatever the scores are" in text
+    assert {row[2] for row in of_caption(text, "Every variant against clean")[1:]} == {"undecided"}
+    assert 'aria-label="Differences of every variant' not in text
+
+
+def test_algorithms_in_pairs_profiles_and_sample_efficiency_are_those_of_the_functions(folder: Path, run: Make) -> None:
+    text = write_report(many_seeds(folder, run), folder.parent / "report.html").read_text()
+    (row,) = of_caption(text, "First minus second")[1:]
+    known = comparison_table(load_runs(folder), progress=None).row(0, named=True)
+    assert row[:2] == [known["first"], known["second"]] == ["BC", "TD3+BC"]
+    assert row[2] == f"{known['difference']:+.3g} [{known['low']:+.3g}, {known['high']:+.3g}]"
+    assert row[3].startswith(f"{known['probability']:.2f} [")
+    for label in ("Share of runs above each score", "Interquartile mean of the scores over gradient updates"):
+        assert f'aria-label="{label}' in text
+
+
+def test_what_cannot_be_compared_is_named_and_the_rest_stands(folder: Path, run: Make) -> None:
+    many_seeds(folder, run, seeds=6)
+    run(folder, "bc", "clean", 6, returns=(1580.0,))
+    found = page(folder)
+    assert "Verdicts on the variants are left out" in found.text
+    assert "seeds 6 have a run on one side only" in found.text
+    assert "Algorithms in pairs are left out" in found.text
+    assert found.tables[0][0] == ["Variant", "BC", "TD3+BC", "Data"]
+
+
+@pytest.mark.slow
+def test_a_browser_orders_and_filters_tables_by_keys_in_the_dark_and_on_a_phone(folder: Path, run: Make) -> None:
+    selenium = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.common.keys import Keys
+
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not program or not driver:
+        pytest.skip("needs Debian's chromium and chromium-driver")
+    output = write_report(many_seeds(folder, run), folder.parent / "report.html")
+    options = selenium.ChromeOptions()
+    options.binary_location = program
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    window = selenium.Chrome(options=options, service=selenium.ChromeService(driver))
+    try:
+        window.get(output.as_uri())
+        table = window.find_elements("css selector", "table.sortable")[-1]  # of the runs
+        window.execute_script("document.querySelector('details').open = true")
+
+        def column(number: int) -> list[str]:
+            return window.execute_script(
+                "return [...arguments[0].tBodies[0].rows].filter(row => !row.hidden).map(row => row.cells[arguments[1]].textContent)",
+                table,
+                number,
+            )
+
+        heads = [head.text.strip() for head in table.find_elements("css selector", "thead th")]
+        at = heads.index("Final score")
+        button = table.find_elements("css selector", "thead button")[at]
+        button.click()
+        ascending = [float(value) for value in column(at)]
+        assert ascending == sorted(ascending)
+        assert ascending != sorted(ascending, reverse=True)
+        window.switch_to.active_element.send_keys(Keys.ENTER)  # the same button, by the keyboard
+        assert [float(value) for value in column(at)] == sorted(ascending, reverse=True)
+        assert table.find_elements("css selector", "thead th")[at].get_attribute("aria-sort") == "descending"
+        field = window.find_elements("css selector", ".filter input")[-1]
+        field.send_keys("TD3 random-rewards")
+        assert set(zip(column(0), column(1))) == {("TD3+BC", "random-rewards")}
+        assert window.find_elements("css selector", ".filter output")[-1].text == "8 of 48"
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(Keys.DELETE)
+        assert len(column(0)) == 48
+        window.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+        )
+        assert window.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+        assert window.execute_script(
+            "return getComputedStyle(document.querySelector('.filter input')).backgroundColor"
+        ) == ("rgb(20, 23, 27)")
+        window.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride", {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        )
+        assert window.execute_script("return document.documentElement.scrollWidth") <= 400
+        assert window.execute_script("return performance.getEntriesByType('resource').length") == 0
+        assert window.get_log("browser") == []
+    finally:
+        window.quit()

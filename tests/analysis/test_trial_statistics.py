@@ -133,7 +133,14 @@ def test_what_is_no_difference_is_refused(bad):
 def test_sides_of_other_shapes_and_impossible_rules_are_refused():
     with pytest.raises(ConfigError, match="the same seeds"):
         compare(np.zeros(6), np.zeros(7))
-    for wrong in ({"alpha": 0}, {"power": 1}, {"margin": -1.0}, {"statistic": "median"}, {"starts": "some"}):
+    for wrong in (
+        {"alpha": 0},
+        {"power": 1},
+        {"margin": -1.0},
+        {"futility": 0},
+        {"statistic": "median"},
+        {"starts": "some"},
+    ):
         with pytest.raises(ConfigError):
             Rules(**wrong)
     with pytest.raises(ConfigError, match="holm"):
@@ -211,6 +218,53 @@ def test_the_levels_of_looks_sum_to_alpha_at_most_and_never_precede_what_is_allo
     assert sum(levels) == pytest.approx(alpha)
     for number in range(1, len(looks) + 1):
         assert sum(levels[:number]) <= spent_by(looks[number - 1] / looks[-1], alpha) + 1e-12
+
+
+def inside(differences, margin, level):
+    """Whether the interval at level 1 - 2 level lies inside (-margin, margin): shifts by both ends are rejected, from inside."""
+    if smallest_p_value(len(differences)) > 2 * level or level == 0:
+        return np.zeros(differences.shape[1], bool)
+    within_ends = np.abs(differences.mean(0)) < margin
+    return within_ends & np.all([sign_flip_test(differences - end) <= 2 * level for end in (-margin, margin)], axis=0)
+
+
+def ever_inside(differences, margin, looks, levels):
+    """Whether a trial on (seeds, trials) differences ever has its interval inside the margin, looking after so many seeds."""
+    return np.any([inside(differences[:seeds], margin, level) for seeds, level in zip(looks, levels)], axis=0)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("rate", [ALPHA, 0.2])  # of a wrong equivalence, and of giving up what is worth finding
+def test_stopping_on_the_other_side_holds_its_rate_at_the_edge_and_without_spending_it_does_not(noise, rate):
+    trials, looks, edge = 2000, [6, 8, 10, 12, 16], 60.0
+    before, after = pairs(noise, np.random.default_rng(20), 16, trials)
+    differences = after - before + edge
+    held = ever_inside(differences, edge, looks, levels_of_looks(looks, rate)).mean()
+    stub = ever_inside(differences, edge, looks, [rate] * len(looks)).mean()
+    assert within(held, rate, trials)
+    if noise == "heavy tails":
+        assert held > rate / 4  # it is spent
+        assert not within(stub, rate, trials)
+
+
+def test_giving_up_look_by_look_is_what_is_simulated():
+    trials, looks, edge = 60, [8, 12], 12.0
+    rules = Rules(futility=edge)
+    before, after = pairs("heavy tails", np.random.default_rng(21), 16, trials)
+    betas = levels_of_looks([*looks, 16], 1 - rules.power)
+    for seeds, beta in zip(looks, betas):
+        expected = inside((after - before)[:seeds], edge, beta)
+        found = [
+            judge({"": Pair(before[:seeds, trial], after[:seeds, trial])}, rules, 0.0, beta)[""]
+            for trial in range(trials)
+        ]
+        assert [item.futile for item in found] == expected.tolist()
+        assert 0 < expected.sum() < trials
+        assert {item.verdict for item in found} == {"undecided"}
+        assert all(any("given up" in note for note in item.notes) == item.futile for item in found)
+    called = judge({"": Pair(np.zeros(8), np.arange(1.0, 9.0))}, rules, ALPHA, 0.2)[""]
+    assert (called.verdict, called.futile) == ("better", False)  # what has a verdict is not given up
+    assert not compare(before[:, 0], before[:, 0] + np.arange(16) % 2 - 0.5, rules).futile  # nor without a look
 
 
 def test_looks_that_do_not_grow_are_refused():

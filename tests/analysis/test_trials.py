@@ -101,6 +101,21 @@ def test_seeds_are_added_until_there_is_a_verdict(good, bad, tmp_path):
     assert found.table["alpha"][0] < 0.05
 
 
+def test_what_is_not_worth_finding_is_given_up_early_and_equal_data_are_called_equivalent_early(good, tmp_path):
+    shuffled = good[np.random.default_rng(1).permutation(good.total_episodes)]
+    settings = {**SETTINGS, "seeds": 16, "look_every": 4, "runs": tmp_path}
+    given_up = assay.trial(good, shuffled.named("shuffled"), **settings, futility=200.0)
+    assert given_up.verdict == {"bc": "undecided"}
+    assert given_up.looks == (8,)
+    assert given_up.table["futile"].to_list() == [True]
+    assert "given up after 8 seeds" in str(given_up)
+    assert "in at most 20 % of such trials" in given_up._repr_html_()
+    equal = assay.trial(good, shuffled.named("shuffled"), **settings, margin=200.0)
+    assert equal.verdict == {"bc": "equivalent"}
+    assert equal.looks == (12,)  # the first look at which the level allows a verdict
+    assert len(load_runs(tmp_path)) == 24
+
+
 def test_data_of_its_own_for_every_seed(good, tmp_path):
     assay.save(good, tmp_path / "good")
     noise = {"source": str(tmp_path / "good"), "transforms": [{"corruption.random": {"element": "actions", "seed": 3}}]}
@@ -138,6 +153,8 @@ def test_random_start_states_widen_the_interval(trained):
         ({"vary": "data"}, "needs data that depends on a seed"),
         ({"vary": "task"}, "compare_runs"),
         ({"margin": -1}, "margin=-1"),
+        ({"futility": 2.0}, "look_every"),
+        ({"futility": -2.0, "look_every": 4}, "futility=-2"),
         ({"multiplicity": "max_t", "starts": "random"}, "holm"),
     ],
 )
@@ -328,7 +345,12 @@ def test_the_command_says_what_the_function_says_and_exits_by_the_verdict(tmp_pa
         main(["trial", str(runs), "--json", str(tmp_path / "v.json")])
     assert end.value.code == 1
     assert "exists already" in capsys.readouterr().err
-    for misuse in (["trial"], ["trial", "a", "b", "--vary", "task"], ["trial", str(runs), "--vary", "data"]):
+    for misuse in (
+        ["trial"],
+        ["trial", "a", "b", "--vary", "task"],
+        ["trial", str(runs), "--vary", "data"],
+        ["trial", str(runs), "--futility", "2"],
+    ):
         with pytest.raises(SystemExit) as end:
             main(misuse)
         assert end.value.code == 2

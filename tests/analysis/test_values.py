@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 import assay
-from assay.analysis.values import banzhaf_values, draw_subsets, fit_datamodel, noise_ceiling, validate
+from assay.analysis.figures import plot_value_curve
+from assay.analysis.values import (
+    ValuePlan,
+    banzhaf_values,
+    draw_subsets,
+    fit_datamodel,
+    noise_ceiling,
+    plan_values,
+    subsets_needed,
+    validate,
+)
+from assay.analysis.values.curve import kept_groups
 from assay.analysis.values.estimates import held_out_predictions
 from assay.baselines import BC, Evaluation
 from assay.cli import main
@@ -115,12 +126,17 @@ def spoiled():
     return good.replace({"actions": np.where(wrong[:, None], -good.actions, good.actions)}), sorted(bad.tolist())
 
 
-def test_planted_bad_episodes_are_found_and_subsets_are_ranked(spoiled, tmp_path):
-    dataset, bad = spoiled
-    found = assay.value(dataset, **SETTINGS, subsets=96, seeds=1, runs=tmp_path)
+@pytest.fixture(scope="module")
+def valued(spoiled, tmp_path_factory):
+    return assay.value(spoiled[0], **SETTINGS, subsets=96, seeds=1, seed=3, runs=tmp_path_factory.mktemp("valued"))
+
+
+def test_planted_bad_episodes_are_found_and_subsets_are_ranked(spoiled, valued):
+    _, bad = spoiled
+    found = valued
     assert found.validation.passed
     assert found.validation.correlation >= 0.6
-    assert abs(found.validation.simple["random"]) < 0.2
+    assert abs(found.validation.simple["random"]) < 0.3  # three standard errors of 96 subsets
     values = found.table["value"].to_numpy()
     assert values[bad].mean() < np.delete(values, bad).mean()
     kept = found.episodes_to_keep(0.65)
@@ -157,6 +173,8 @@ def test_groups_are_those_of_a_column_or_of_labels_and_without_an_effect_there_a
     assert "no values are given" in str(found)
     with pytest.raises(ConfigError, match="there are no values"):
         found.episodes_to_keep(0.5)
+    with pytest.raises(ConfigError, match="no values to choose by"):
+        found.curve()
 
 
 def test_what_cannot_be_valued_is_refused_before_anything_is_trained(spoiled, tmp_path):
@@ -172,3 +190,147 @@ def test_what_cannot_be_valued_is_refused_before_anything_is_trained(spoiled, tm
         with pytest.raises(error):
             assay.value(dataset, **{**SETTINGS, **change}, runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def test_the_planned_error_is_that_of_the_values():
+    generator, deviation = np.random.default_rng(6), 4.0
+    errors = []
+    for trial in range(40):
+        members = draw_subsets(10, 100, trial)
+        errors.append(banzhaf_values(generator.normal(0, deviation, 100), members)[1])
+    plan = ValuePlan(groups=10, subsets=100, deviation=deviation)
+    assert np.mean(errors) == pytest.approx(plan.standard_error, rel=0.05)
+
+
+def test_the_planned_subsets_tell_the_value_as_often_as_stated():
+    generator, deviation, value = np.random.default_rng(7), 5.0, 3.0
+    subsets = subsets_needed(value, deviation)
+    assert ValuePlan(2, subsets, deviation=deviation).smallest_value <= value
+    assert ValuePlan(2, subsets - 1, deviation=deviation).smallest_value > value
+    told = []
+    for trial in range(1500):
+        members = draw_subsets(2, subsets, trial)
+        scores = value * members[:, 0] + generator.normal(0, np.sqrt(deviation**2 - value**2 / 4), subsets)
+        values, errors = banzhaf_values(scores, members)
+        told.append(values[0] > 1.96 * errors[0])
+    assert np.mean(told) == pytest.approx(0.8, abs=0.04)
+
+
+def test_the_plan_is_that_of_the_settings_and_trains_nothing(spoiled):
+    dataset, _ = spoiled
+    found = plan_values(dataset, subsets=64, seeds=3)
+    assert (found.groups, found.trainings, found.standard_error) == (20, 192, 0.25)
+    assert "192 trainings" in str(found)
+    assert "standard deviations" in str(found)
+    assert "in units of the score" in str(plan_values(dataset, subsets=64, by=[0, 1] * 10, deviation=2.0))
+    for change in ({"subsets": 3}, {"seeds": 0}, {"deviation": 0.0}, {"by": "nobody"}):
+        with pytest.raises((ConfigError, UnknownNameError)):
+            plan_values(dataset, **change)
+    with pytest.raises(ConfigError, match="value=0"):
+        subsets_needed(0, 1.0)
+
+
+# ---------------------------------------------------------------- the curve
+
+
+@pytest.fixture(scope="module")
+def curve(valued):
+    return valued.curve(shares=(0.65, 0.4), seeds=8, progress=None)
+
+
+def test_kept_by_value_is_better_than_kept_at_random(spoiled, curve):
+    dataset, _ = spoiled
+    table = curve.table
+    assert set(table["ranking"]) == {"value", "random", "return", "all"}  # all episodes are of one length
+    assert curve.comparisons["random"].verdict == "better"
+    assert table.filter(ranking="all")["episodes"].to_list() == [dataset.total_episodes]
+    assert set(table.filter(share=0.65)["groups"]) == {13}
+    by_hand = [
+        table.filter(ranking="value", share=share)["score"][0] - table.filter(ranking="random", share=share)["score"][0]
+        for share in (0.65, 0.4)
+    ]
+    assert table.filter(ranking="random")["difference"].to_list() == pytest.approx(by_hand)
+    assert curve.comparisons["random"].difference == pytest.approx(np.mean(by_hand))
+    assert "Kept by value is better than kept at random" in str(curve)
+    plain = json.loads(json.dumps(curve.to_plain(), allow_nan=False))
+    assert plain["comparisons"][0]["verdict"] == "better"
+
+
+def test_the_curve_is_trained_with_seeds_that_made_no_value(valued, curve):
+    from assay.analysis import load_runs
+
+    runs = load_runs(valued.training.runs)
+    of_curve = runs.filter(~runs["variant"].str.starts_with("subset"))
+    assert of_curve["seed"].unique().sort().to_list() == list(range(3 + 96, 3 + 96 + 8))
+    assert not set(of_curve["seed"]) & set(valued.used_seeds)
+    random = of_curve.filter(of_curve["variant"].str.starts_with("random 0.4"))
+    assert random["fingerprint"].n_unique() == 8  # another choice for every seed
+    assert of_curve.filter(variant="value 0.4")["fingerprint"].n_unique() == 1
+    with pytest.raises(ConfigError, match="seed 98 made the values"):
+        valued.curve(seeds=[98, 200])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": 0}, "seeds=0"),
+        ({"seeds": [500, 500]}, "occurs twice"),
+        ({"shares": (0.5, 1.2)}, "1.2 must lie"),
+        ({"shares": (0.99,)}, "keeps all of 20"),
+        ({"shares": (0.5, 0.49)}, "keep the same 10"),
+        ({"shares": ()}, "holds none"),
+        ({"alpha": 2}, "alpha=2"),
+    ],
+)
+def test_impossible_curves_are_refused(valued, change, message):
+    with pytest.raises(ConfigError, match=message):
+        valued.curve(**change)
+
+
+def test_the_kept_groups_are_those_of_the_largest_values(valued):
+    kept = kept_groups((0.9, 0.65), 20)
+    assert kept == {0.9: 18, 0.65: 13}
+    best = np.argsort(-valued.table["value"].to_numpy(), kind="stable")[:13]
+    assert valued.episodes_to_keep(0.65) == sorted(best.tolist())
+
+
+def test_the_figure_draws_every_order_and_all_data(curve):
+    figure = curve.plot()
+    (axes,) = figure.axes
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
+    drawn = {tuple(line.get_ydata()) for line in lines}
+    for name in ("value", "random", "return"):
+        assert tuple(curve.table.filter(ranking=name).sort("share")["score"]) in drawn
+    (dashed,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert dashed.get_ydata()[0] == curve.table.filter(ranking="all")["score"][0]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["by value", "at random", "by return"]
+    with pytest.raises(ConfigError, match="no column 'share'"):
+        plot_value_curve(curve.table.drop("share"))
+
+
+def test_the_command_plans_and_draws_the_curve(spoiled, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assay.save(spoiled[0], "spoiled")
+    line = ["value", "spoiled", "--set", "hidden=[16]", "--set", "learning_rate=0.003", "--workers", "0"]
+    line += ["--steps", "150", "--subsets", "48", "--seeds", "1", "--episodes", "1"]
+    main([*line, "--dry-run", "--deviation", "5"])
+    assert "48 trainings" in capsys.readouterr().out
+    assert not Path("runs").exists()
+    main([*line, "--curve", "0.6", "--curve-seeds", "2", "--json", "v.json", "--figure", "c.svg"])
+    said = capsys.readouterr().out
+    assert said.index("48 trainings") < said.index("Held-out subsets")
+    assert "2 seeds that made no value" in said
+    rows = json.loads(Path("v.json").read_text())["curve"]["curve"]
+    assert {row["ranking"] for row in rows} == {"value", "random", "return", "all"}
+    assert Path("c.svg").read_text().count("<svg") == 1
+    with pytest.raises(SystemExit) as end:
+        main([*line, "--figure", "d.svg"])
+    assert end.value.code == 2
+    with pytest.raises(SystemExit) as end:
+        main([*line, "--curve", "0.99", "--runs", "other"])
+    assert end.value.code == 1
+    assert "keeps all" in capsys.readouterr().err
+    assert not Path("other").exists()
