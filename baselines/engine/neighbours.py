@@ -76,8 +76,8 @@ def nearest_rows(
     weights = observation_weight.to(dtype).square()[..., None].expand(-1, states.shape[1], 1)  # [P, B, 1]
     found = torch.zeros(states.shape[:2], dtype=torch.int64, device=states.device)
     for first, behind, members in table.shared:
-        chosen = [tensor.index_select(0, members).flatten(0, 1) for tensor in (states, acts, weights)]
-        nearest = first + _nearest(table.rows[first:behind], *chosen, together)
+        asked, acted, weighed = (tensor.index_select(0, members).flatten(0, 1) for tensor in (states, acts, weights))
+        nearest = first + _nearest(table.rows[first:behind], asked, acted, weighed, together)
         found.index_copy_(0, members, nearest.view(len(members), -1))
     return found
 
@@ -95,7 +95,7 @@ def _nearest(
     smallest = []
     for piece in torch.split(keys, together):
         piece = piece.to(queries.dtype)
-        norms = [part.square().sum(-1, keepdim=True) for part in piece.split(sizes, -1)]
+        norms = [part.square().sum(-1, keepdim=True) for part in torch.split(piece, sizes, -1)]
         distances = queries @ torch.cat([piece, *norms], -1).mT  # [Q, together]
         if missing := -distances.shape[1] % _BLOCK:
             distances = functional.pad(distances, (0, missing), value=torch.inf)
@@ -103,7 +103,7 @@ def _nearest(
     block = torch.cat(smallest, -1).argmin(-1, keepdim=True)  # [Q, 1]
     places = (block * _BLOCK + torch.arange(_BLOCK, device=keys.device)).clamp(max=len(keys) - 1)  # [Q, 128]
     near = keys.index_select(0, places.flatten()).view(*places.shape, -1).to(queries.dtype)
-    to_states, to_actions = near.split(sizes, -1)
+    to_states, to_actions = torch.split(near, sizes, -1)
     distances = weights * (to_states - states[:, None]).square().sum(-1)
     distances = distances + (to_actions - actions[:, None]).square().sum(-1)
     return places.gather(1, distances.argmin(-1, keepdim=True)).squeeze(1)

@@ -56,10 +56,10 @@ class A2PR(TD3BC):
     0.4
     """
 
-    mask: float = Field(1.0, ge=0)  # m, weight of the cloning term where it counts
-    reconstruction_weight: float = Field(1.0, ge=0)  # w, beside the divergence of the autoencoder
-    value_learning_rate: float = Field(3e-4, gt=0)
-    autoencoder_learning_rate: float = Field(1e-3, gt=0)
+    mask: float = Field(default=1.0, ge=0)  # m, weight of the cloning term where it counts
+    reconstruction_weight: float = Field(default=1.0, ge=0)  # w, beside the divergence of the autoencoder
+    value_learning_rate: float = Field(default=3e-4, gt=0)
+    autoencoder_learning_rate: float = Field(default=1e-3, gt=0)
     hidden: tuple[int, ...] = (256, 256, 256)  # widths of the actor's hidden layers
     critic_hidden: tuple[int, ...] = (256, 256, 256, 256)  # of critics and V
     autoencoder_hidden: tuple[int, ...] = (750, 750)  # of encoder and decoder

@@ -73,23 +73,25 @@ class ODICE(Algorithm):
     'semi'
     """
 
-    dual_weight: float = Field(0.6, ge=0, le=1)  # lambda
-    backward_weight: float = Field(1.0, ge=0)  # eta
-    discount: float = Field(0.99, ge=0, le=1)
-    return_steps: int = Field(1, gt=0)  # n of n-step returns
-    target_update_rate: float = Field(0.005, ge=0, le=1)
-    value_learning_rate: float = Field(2e-4, gt=0)
-    actor_learning_rate: float = Field(2e-4, gt=0)
-    actor_decay: float = Field(1e-4, ge=0)  # L2 of the policy, which Adam sees as a part of the gradient
-    batch_size: int = Field(256, gt=0)  # transitions per update
+    dual_weight: float = Field(default=0.6, ge=0, le=1)  # lambda
+    backward_weight: float = Field(default=1.0, ge=0)  # eta
+    discount: float = Field(default=0.99, ge=0, le=1)
+    return_steps: int = Field(default=1, gt=0)  # n of n-step returns
+    target_update_rate: float = Field(default=0.005, ge=0, le=1)
+    value_learning_rate: float = Field(default=2e-4, gt=0)
+    actor_learning_rate: float = Field(default=2e-4, gt=0)
+    actor_decay: float = Field(default=1e-4, ge=0)  # L2 of the policy, which Adam sees as a part of the gradient
+    batch_size: int = Field(default=256, gt=0)  # transitions per update
     hidden: tuple[int, ...] = (256, 256)  # widths of V's hidden layers
     actor_hidden: tuple[int, ...] = (1024, 1024)
     value_layer_norm: bool = True  # off for AntMaze
-    values_in_parallel: int = Field(2, gt=0, le=2)  # twin V; one for AntMaze large and umaze-diverse
+    values_in_parallel: int = Field(default=2, gt=0, le=2)  # twin V; one for AntMaze large and umaze-diverse
     gradient: Literal["orthogonal", "true", "semi"] = "orthogonal"
     divergence: Literal["pearson", "reverse_kl"] = "pearson"
     variant: Literal["released", "paper"] = "released"  # weights of cloning
-    return_range: float = Field(1000.0, ge=0)  # what returns of the data span once rewards are scaled; 0 leaves rewards
+    return_range: float = Field(
+        default=1000.0, ge=0
+    )  # what returns of the data span once rewards are scaled; 0 leaves rewards
     reward_scale: float = 1.0  # of rewards after that; for AntMaze 3 r - 3
     reward_shift: float = 0.0
     normalize_observations: bool = False  # (s - mean) / (std + 1e-3) over the dataset

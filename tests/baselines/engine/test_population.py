@@ -64,7 +64,6 @@ ALGORITHMS = [
     IFQL(**SMALL, flow_steps=3, samples=4),
     PRDC(**SMALL, alpha=10.0),
     A2PR(**AUTOENCODER),
-    A2PR(**AUTOENCODER, variant="released"),
     ODICE(**SMALL, actor_hidden=(16,)),
     DiscreteCQL(**HARD_COPIES),
     DiscreteBC(**OFTEN),
