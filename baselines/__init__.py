@@ -9,10 +9,13 @@ from assay.baselines.algorithms.registry import algorithm_named, algorithms
 from assay.datasets.arguments import name_wrong_arguments
 
 if TYPE_CHECKING:
+    from assay.baselines.algorithms.actor_critic.a2pr import A2PR
     from assay.baselines.algorithms.actor_critic.awac import AWAC
     from assay.baselines.algorithms.actor_critic.cql import CQL
     from assay.baselines.algorithms.actor_critic.edac import EDAC
     from assay.baselines.algorithms.actor_critic.iql import IQL
+    from assay.baselines.algorithms.actor_critic.odice import ODICE
+    from assay.baselines.algorithms.actor_critic.prdc import PRDC
     from assay.baselines.algorithms.actor_critic.rebrac import ReBRAC
     from assay.baselines.algorithms.actor_critic.riql import RIQL
     from assay.baselines.algorithms.actor_critic.sac_n import SACN
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from assay.baselines.training.train import train
 
 __all__ = [
+    "A2PR",
     "AWAC",
     "BC",
     "BVE",
@@ -69,7 +73,9 @@ __all__ = [
     "IQL",
     "LCB",
     "MCE",
+    "ODICE",
     "PEVI",
+    "PRDC",
     "QRDQN",
     "R2PVI",
     "REM",
@@ -131,6 +137,7 @@ _HOME_OF = {
     "R2PVI": "assay.baselines.algorithms.theory.r2pvi",
     "TabularDoC": "assay.baselines.algorithms.theory.doc",
     "VILCB": "assay.baselines.algorithms.theory.vi_lcb",
+    "A2PR": "assay.baselines.algorithms.actor_critic.a2pr",
     "AWAC": "assay.baselines.algorithms.actor_critic.awac",
     "Algorithm": "assay.baselines.algorithms.algorithm",
     "BC": "assay.baselines.algorithms.imitation.bc",
@@ -144,6 +151,8 @@ _HOME_OF = {
     "ObservationNoise": "assay.baselines.evaluation.observation_noise",
     "PercentBC": "assay.baselines.algorithms.imitation.percent_bc",
     "RIQL": "assay.baselines.algorithms.actor_critic.riql",
+    "ODICE": "assay.baselines.algorithms.actor_critic.odice",
+    "PRDC": "assay.baselines.algorithms.actor_critic.prdc",
     "ReBRAC": "assay.baselines.algorithms.actor_critic.rebrac",
     "Run": "assay.baselines.runs.run",
     "RunVictim": "assay.baselines.training.run_victim",

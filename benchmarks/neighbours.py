@@ -1,6 +1,10 @@
-"""What measures by nearest neighbours cost and how far they are off: bias of the entropy, and a whole table of metrics.
+"""What nearest neighbours cost: the search of PRDC beside others, and what is measured by neighbours, with how far it is off.
 
-    python benchmarks/neighbours.py [--steps 1000000] [--part bias|dip|entropy|table]
+    python benchmarks/neighbours.py [--steps 1000000] [--part search|bias|dip|entropy|table]
+
+"search" is 256 queries, a batch of PRDC, among the rows of a dataset of this shape: the engine's products, scipy's k-d tree (what the
+published code uses), and, where they are installed, scikit-learn's exact searches and faiss's flat index. All are exact, and their answers are
+compared. Building an index counts apart. Set OMP_NUM_THREADS=1. Queries are (beta s, a) with actions a little off the data.
 
 "bias" compares the entropy of standard normal rows with the truth, over dimensions and sample sizes. "dip" is the 95 %
 point of the dip of 50 uniform numbers, which `metrics/behaviour.py` uses. "entropy" and "table" measure a made-up dataset
@@ -11,12 +15,15 @@ phases with some noise, actions a function of them with more.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import resource
 import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from scipy.spatial import cKDTree
 
 from assay.datasets import Dataset, DatasetInfo, ReferenceScores
 from assay.metrics import assess, dip, knn_entropy
@@ -47,6 +54,85 @@ def make_dataset(steps: int, seed: int, noise: float = 0.3, episode_length: int 
     }
     info = DatasetInfo(id=f"made/up-{noise:g}", reference_scores=REFERENCES)
     return Dataset(columns, np.diff(np.flatnonzero(ends), prepend=-1), info=info)
+
+
+Find = Callable[[np.ndarray], np.ndarray]
+
+
+def searches(keys: np.ndarray, of_engine: Find) -> dict[str, Callable[[], Find]]:
+    """Return what builds each search: a function of queries (Q, D) to rows (Q,)."""
+
+    def tree() -> Find:
+        built = cKDTree(keys)
+        return lambda queries: built.query(queries)[1]
+
+    def sklearn(algorithm: str) -> Find:
+        from sklearn.neighbors import NearestNeighbors
+
+        built = NearestNeighbors(n_neighbors=1, algorithm=algorithm).fit(keys)
+        return lambda queries: built.kneighbors(queries, return_distance=False)[:, 0]
+
+    def flat() -> Find:
+        import faiss
+
+        built = faiss.IndexFlatL2(keys.shape[1])
+        built.add(keys)
+        return lambda queries: built.search(queries, 1)[1][:, 0]
+
+    return {
+        "engine, products": lambda: of_engine,
+        "scipy cKDTree": tree,
+        "scikit-learn brute": lambda: sklearn("brute"),
+        "scikit-learn kd_tree": lambda: sklearn("kd_tree"),
+        "faiss flat": flat,
+    }
+
+
+def search(console: Console, sizes: Sequence[int] = (10_000, 100_000), rounds: int = 3, beta: float = 2.0) -> None:
+    """Let the searches take turns; the best round of each counts."""
+    import torch
+
+    from assay.baselines.engine.data import ActionScale, TrainingData
+    from assay.baselines.engine.neighbours import nearest_rows
+    from assay.baselines.engine.tables import DatasetTable
+
+    table = Table(title="256 nearest rows: CPU-milliseconds (to build), and where the answer is the engine's")
+    for header in ("search", *(f"{size:,} rows" for size in sizes)):
+        table.add_column(header, justify="right")
+    cells: dict[str, list[str]] = {}
+    for size in sizes:
+        dataset = make_dataset(size, 1)
+        scale = ActionScale.of(-np.ones(dataset.actions.shape[1]), np.ones(dataset.actions.shape[1]))
+        laid_out = TrainingData.of(dataset.transitions(dtype=np.float32), scale, normalize=True)
+        rows, states = DatasetTable([laid_out], [0], torch.float32, torch.device("cpu")), laid_out.observation_size
+        weights = np.concatenate([np.full(states, beta), np.ones(laid_out.action_size)]).astype(np.float32)
+        keys = np.ascontiguousarray(laid_out.rows[:, : len(weights)] * weights, np.float32)
+
+        def of_engine(queries: np.ndarray, rows=rows, weights=weights, states=states) -> np.ndarray:
+            asked = torch.from_numpy(queries / weights)[None]
+            return nearest_rows(rows, asked[..., :states], asked[..., states:], torch.tensor([[beta]]))[0].numpy()
+
+        rng = np.random.default_rng(0)
+        queries = keys[rng.choice(size, 256, replace=False)]
+        queries[:, states:] += 0.3 * rng.standard_normal((256, laid_out.action_size), np.float32)
+        built, spent = {}, {}
+        for name, build in searches(keys, of_engine).items():
+            start = time.process_time()
+            with contextlib.suppress(ImportError):
+                built[name] = build()
+                spent[name] = time.process_time() - start
+        best, answers = dict.fromkeys(built, np.inf), {}
+        for _ in range(rounds):
+            for name, find in built.items():
+                start = time.process_time()
+                answers[name] = find(queries)
+                best[name] = min(best[name], time.process_time() - start)
+        for name in built:
+            agreed = (answers[name] == answers["engine, products"]).mean()
+            cells.setdefault(name, []).append(f"{1e3 * best[name]:.1f} ({1e3 * spent[name]:.0f}), {agreed:.1%}")
+    for name, row in cells.items():
+        table.add_row(name, *row)
+    console.print(table)
 
 
 def bias(console: Console) -> None:
@@ -104,10 +190,12 @@ def table_of(console: Console, dataset: Dataset, reference: Dataset) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--part", choices=("bias", "dip", "entropy", "table"), action="append")
+    parser.add_argument("--part", choices=("search", "bias", "dip", "entropy", "table"), action="append")
     arguments = parser.parse_args()
     console = Console(width=120)
-    parts = arguments.part or ["bias", "dip", "entropy", "table"]
+    parts = arguments.part or ["search", "bias", "dip", "entropy", "table"]
+    if "search" in parts:
+        search(console)
     if "bias" in parts:
         bias(console)
     if "dip" in parts:

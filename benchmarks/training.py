@@ -6,8 +6,8 @@ Usage: taskset -c 0 env OMP_WAIT_POLICY=passive python benchmarks/training.py
 Observations 17, actions 6, batch 256, two layers of 256. Both sides take turns in the same process and the best of each
 counts. Rates are summed over members, per CPU-second of the process on a CPU (so that a busy machine matters less) and per
 second of wall time on CUDA. "operations" are those that PyTorch dispatches per update of all members, without views: about as many
-kernels as an eager run starts. On CUDA, "kernels" are those that the profiler sees, "of products" is the share of the rate
-of large matrix products at the same precision, and "of memory" that of the copying rate, if every operation read and
+kernels as an eager run starts, "MFLOP" is the work of matrix products per update of one member, search of neighbours included.
+"of products" is the share of the rate of large matrix products at the same precision, so that algorithms of different work compare. On CUDA, "kernels" are those that the profiler sees, and "of memory" is the share of the copying rate, if every operation read and
 wrote memory; both limits are measured in the same run. Needs only torch, NumPy and pydantic.
 """
 
@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
-from assay.baselines import BC, CQL, IQL, TD3BC
+from assay.baselines import A2PR, BC, CQL, IQL, ODICE, PRDC, TD3BC
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
 from assay.datasets.transitions import Transitions
@@ -246,7 +246,9 @@ def rate(work: Work, device: str, seconds: float) -> float:
 
 def loops(name: str, transitions: Transitions[np.ndarray], members: int, device: str, peers: bool) -> dict[str, Work]:
     """Return the loops that the engine takes turns with: one agent in PyTorch and in JAX, and JAX's own population."""
-    once = getattr(Plain(transitions, device), name)
+    once = getattr(Plain(transitions, device), name, None)
+    if once is None:
+        return {}
 
     def plain() -> int:
         for _ in range(4):
@@ -288,11 +290,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     transitions = data()
     laid_out = TrainingData.of(transitions, ActionScale.of(-np.ones(ACTION), np.ones(ACTION)), normalize=True)
-    known = {item.name: item for item in (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)))}
+    known = {item.name: item for item in (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)), PRDC(), A2PR(), ODICE())}
     names = ["plain", *(["jax"] if options.peers else []), *(["jax vmap"] if options.peers and cuda else [])]
     unit = "updates/s" if cuda else "updates/CPU-s"
     columns = f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}" + "".join(f"{name:>11}" for name in names)
-    columns += f"{'of plain':>10}{'of jax':>8}{'operations':>12}{'of products':>12}"
+    columns += f"{'of plain':>10}{'of jax':>8}{'operations':>12}{'MFLOP':>8}{'of products':>12}"
     print(columns + (f"{'of memory':>11}{'kernels':>9}{'ready, s':>9}" if cuda else ""), flush=True)
     for name, precision, members in itertools.product(
         options.algorithms,
@@ -338,8 +340,9 @@ def main() -> None:
         own = best["engine"]
         line = f"{algorithm.label:10}{precision:11}{members:8}{own:16,.1f}"
         line += "".join(f"{best[each]:11,.1f}" if each in best else f"{'-':>11}" for each in names)
-        line += f"{own / best['plain']:10.2f}" + (f"{own / best['jax']:8.2f}" if "jax" in best else f"{'-':>8}")
-        line += f"{operations:12.0f}{own / members * flops / products:12.1%}"
+        line += f"{own / best['plain']:10.2f}" if "plain" in best else f"{'-':>10}"
+        line += f"{own / best['jax']:8.2f}" if "jax" in best else f"{'-':>8}"
+        line += f"{operations:12.0f}{flops / members / 1e6:8.0f}{own / members * flops / products:12.1%}"
         if cuda:
             started, table = kernels(population, options.profile)
             line += f"{own / members * moved / memory:11.1%}{started:9.0f}{ready:9.1f}"

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Algorithm",
     "Batch",
+    "Combined",
     "DatasetWeights",
     "Losses",
     "Memory",
@@ -162,14 +163,37 @@ def _with_images(vector: torch.Tensor, images: Mapping[str, torch.Tensor]) -> Ob
 
 
 @dataclass(frozen=True)
+class Combined:
+    """Several losses of one network, whose gradients are combined into the one that it steps down.
+
+    Parameters
+    ----------
+    losses : tuple of [P] tensors
+    combine : callable
+        Takes the gradient of each loss, [P, n] with all numbers of a member's networks in a row (zeros between them
+        included), and returns the gradient [P, n] of the step. Members must not mix: products of two gradients are sums
+        over a row.
+    """
+
+    losses: tuple[torch.Tensor, ...]
+    combine: Callable[[Sequence[torch.Tensor]], torch.Tensor]
+
+
+@dataclass(frozen=True)
 class Losses:
     """What a phase computes: a loss [P] per network that it trains, and numbers [P] worth logging.
 
-    One tensor may stand under several names: each network takes its own gradient of it.
+    One tensor may stand under several names: each network takes its own gradient of it. A phase that only lets target
+    copies follow has no loss at all.
     """
 
-    of: Mapping[str, torch.Tensor]
+    of: Mapping[str, torch.Tensor | Combined]
     metrics: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def each(self) -> list[torch.Tensor]:
+        """All losses, those to be combined one by one."""
+        return [each for loss in self.of.values() for each in (loss.losses if isinstance(loss, Combined) else (loss,))]
 
 
 @dataclass(frozen=True)
@@ -186,12 +210,15 @@ class Setting:
         The float fields.
     draws : Draws
         Equal purposes in one update are equal numbers.
+    data : DatasetTable, optional
+        The members' whole datasets, to look things up in. They are in the host's memory where they do not fit on the device.
     """
 
     networks: Mapping[str, Network]
     batches: Mapping[str, Batch]
     hyperparameters: Any
     draws: Draws
+    data: DatasetTable | None = None
 
     @property
     def batch(self) -> Batch:

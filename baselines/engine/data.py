@@ -375,6 +375,14 @@ class TrainingData:
             reward_scale=reward_scale,
         )
 
+    def with_rewards(self, scale: float, shift: float = 0.0) -> TrainingData:
+        """Return the same rows with rewards scale * r + shift; `best_return` stays in the dataset's units."""
+        if scale == 1.0 and shift == 0.0:
+            return self
+        rows, place = self.rows.copy(), [name for name, size in self.columns for _ in range(size)].index("rewards")
+        rows[:, place] = scale * rows[:, place] + shift
+        return replace(self, rows=rows)
+
     @property
     def observation_size(self) -> int:
         """Entries of an observation."""

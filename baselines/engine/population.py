@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from assay.baselines.algorithms.algorithm import (
+    Combined,
     Losses,
     Pause,
     Phase,
@@ -329,7 +330,7 @@ class Population:
             if (number + 1) % phase.every:
                 continue
             with self._activations():
-                losses = phase.losses(Setting(self.networks, batches, self.hyperparameters, stage.draws))
+                losses = phase.losses(Setting(self.networks, batches, self.hyperparameters, stage.draws, self.table))
             self._descend(stage, phase, losses)
             if losses.metrics:
                 sums.add(losses.metrics)
@@ -341,14 +342,18 @@ class Population:
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
     def _descend(self, stage: _StageAtWork, phase: Phase, losses: Losses) -> None:
-        finite = torch.isfinite(torch.stack([loss.detach() for loss in losses.of.values()])).all(0)[:, None]
-        newly_frozen = (self._frozen_at == _ALIVE) & ~finite
-        self._frozen_at.copy_(torch.where(newly_frozen, self.update, self._frozen_at))
+        if losses.of:
+            finite = torch.isfinite(torch.stack([loss.detach() for loss in losses.each])).all(0)[:, None]
+            newly_frozen = (self._frozen_at == _ALIVE) & ~finite
+            self._frozen_at.copy_(torch.where(newly_frozen, self.update, self._frozen_at))
         alive = self._frozen_at == _ALIVE  # [P, 1]
         # On a CPU looking is cheaper than masking; on a GPU it would wait.
         mask = None if self.device.type == "cpu" and not self._tracing and bool(alive.all()) else alive
         for name, loss in losses.of.items():
-            self.networks[name].differentiate(loss.sum())  # all of them before any step changes a weight
+            if isinstance(loss, Combined):  # all of them are differentiated before any step changes a weight
+                self.networks[name].differentiate_and_combine([each.sum() for each in loss.losses], loss.combine)
+            else:
+                self.networks[name].differentiate(loss.sum())
         for name in losses.of:
             spec = self.networks[name].spec
             self.networks[name].step(

@@ -50,6 +50,11 @@ class DatasetTable:
         chosen = list(of_member)
         self.offsets = torch.tensor(offsets[chosen], dtype=torch.int64, device=device)
         self.lengths = torch.tensor(lengths[chosen], dtype=torch.int64, device=device)
+        self.shared = tuple(  # first row, row behind the last, and the members of each dataset that some member has
+            (int(offsets[number]), int(offsets[number] + lengths[number]), of_dataset.to(device))
+            for number in range(len(data))
+            if len(of_dataset := torch.tensor([place for place, each in enumerate(chosen) if each == number]))
+        )
         self.remaining = torch.from_numpy(np.concatenate([item.remaining for item in data])).to(device)
         self.frames = {name: _Frames([item.frames[name] for item in data], device) for name in data[0].frames}
         self._cumulative: torch.Tensor | None = None
@@ -80,6 +85,16 @@ class DatasetTable:
         found = torch.searchsorted(self._cumulative, wanted, right=True)
         # d + u rounds up to d + 1 when u is within 2**-52 of 1; stay inside the member's own dataset.
         return torch.minimum(found, (self.offsets + self.lengths - 1)[:, None])
+
+    def column(self, name: str, indices: torch.Tensor) -> torch.Tensor:
+        """Return a column at rows [P, B]: [P, B, size], of one number too."""
+        start = 0
+        for other, size in self.columns:
+            if other == name:
+                found = self.rows[:, start : start + size].index_select(0, indices.flatten())
+                return found.view(*indices.shape, size)
+            start += size
+        raise ConfigError(f"the dataset has no column {name!r}; it has {', '.join(name for name, _ in self.columns)}")
 
     def rows_left(self, indices: torch.Tensor) -> torch.Tensor:
         """Return how many rows of its episode are left at each row, itself included: [P, B] int64."""

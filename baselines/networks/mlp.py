@@ -42,6 +42,8 @@ class MLP(Specification):
         Free parameters beside the layers, such as the log standard deviations of a Gaussian policy; zero at first.
     layer_norm : bool
         Normalize after each hidden activation.
+    norm_before_activation : bool
+        Normalize before it instead.
     bias : float, optional
         Initial bias of the hidden layers; default uniform in +-1/sqrt(inputs), as weights are and as in PyTorch's Linear.
     output_bound : float, optional
@@ -61,6 +63,7 @@ class MLP(Specification):
     output: Literal["linear", "tanh"] = "linear"
     state_independent: int = 0
     layer_norm: bool = False
+    norm_before_activation: bool = False
     bias: float | None = None
     output_bound: float | None = None
     orthogonal: float | None = None
@@ -138,11 +141,14 @@ class MLP(Specification):
     ) -> torch.Tensor:
         tensors = iter(weights)
         for layer in range(len(self.hidden)):
-            hidden = _ACTIVATIONS[self.activation](hidden)
+            if not (self.layer_norm and self.norm_before_activation):
+                hidden = _ACTIVATIONS[self.activation](hidden)
             if self.layer_norm:
                 hidden = functional.layer_norm(hidden, hidden.shape[-1:], eps=_LAYER_NORM_EPSILON)
                 scale, shift = next(tensors), next(tensors)
                 hidden = torch.addcmul(shift, hidden, scale)
+                if self.norm_before_activation:
+                    hidden = _ACTIVATIONS[self.activation](hidden)
             if dropout is not None:
                 hidden = dropout(hidden, str(layer))
             hidden = _affine(hidden, next(tensors), next(tensors))

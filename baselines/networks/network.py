@@ -254,6 +254,17 @@ class Network(FixedNetwork):
             flat = [gradient.flatten(1) for gradient in gradients]
             torch.cat([*flat, self._padding], dim=1, out=self._gradient_rows)
 
+    def differentiate_and_combine(
+        self, losses: Sequence[torch.Tensor], combine: Callable[[Sequence[torch.Tensor]], torch.Tensor]
+    ) -> None:
+        """Set `gradient` to what `combine` makes of those of several losses, [P, n] each: all rows of a member in one."""
+        gradients = []
+        for loss in losses:
+            self.differentiate(loss)
+            gradients.append(self._gradient_rows.view(self.members, -1).clone())
+        with torch.no_grad():
+            self._gradient_rows.copy_(combine(gradients).view_as(self._gradient_rows))
+
     @torch.no_grad()
     def step(
         self,

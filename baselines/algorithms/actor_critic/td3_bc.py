@@ -86,15 +86,20 @@ def critic_loss(setting: Setting) -> Losses:
     """Squared temporal-difference error against the smaller target critic, summed over both critics."""
     networks, batch, h = setting.networks, setting.batch, setting.hyperparameters
     with torch.no_grad():
-        noise = setting.draws.normal("target policy smoothing", *batch.actions.shape[1:]) * h.policy_noise[..., None]
-        noise = torch.clamp(noise, -h.noise_clip[..., None], h.noise_clip[..., None])
-        next_actions = (networks["actor"](batch.next_observations, weights="target") + noise).clamp(-1.0, 1.0)
-        next_inputs = torch.cat([batch.next_observations, next_actions], -1)
+        next_inputs = torch.cat([batch.next_observations, smoothed_next_actions(setting)], -1)
         next_values = networks["critic"](next_inputs, weights="target").squeeze(-1).amin(1)  # [P, K, B] -> [P, B]
         targets = batch.rewards + h.discount * batch.bootstraps * next_values
     values = networks["critic"](torch.cat([batch.observations, batch.actions], -1)).squeeze(-1)  # [P, K, B]
     loss = batch.mean((values - targets[:, None]).square()).sum(1)  # [P]
     return Losses({"critic": loss}, {"critic_loss": loss, "q_mean": values.mean((1, 2))})
+
+
+def smoothed_next_actions(setting: Setting) -> torch.Tensor:
+    """Return the target policy's actions [P, B, action] in s' with clipped noise, the same whenever asked in one update."""
+    batch, h = setting.batch, setting.hyperparameters
+    noise = setting.draws.normal("target policy smoothing", *batch.actions.shape[1:]) * h.policy_noise[..., None]
+    noise = torch.clamp(noise, -h.noise_clip[..., None], h.noise_clip[..., None])
+    return (setting.networks["actor"](batch.next_observations, weights="target") + noise).clamp(-1.0, 1.0)
 
 
 def actor_loss(setting: Setting) -> Losses:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from assay.baselines import (
+    A2PR,
     AWAC,
     BC,
     BVE,
@@ -18,6 +19,8 @@ from assay.baselines import (
     IFQL,
     IQL,
     MCE,
+    ODICE,
+    PRDC,
     QRDQN,
     REM,
     RIQL,
@@ -44,6 +47,7 @@ FEW = {**SMALL, "sampled_actions": 3}
 OFTEN = {**SMALL, "learning_rate": 1e-3}
 HARD_COPIES = {**OFTEN, "target_update_every": 3}
 CQL_CHOICES = {"lagrange": True, "max_target_backup": True, "backup_entropy": True, "importance_sampling": False}
+AUTOENCODER = {**SMALL, "critic_hidden": (16, 16), "autoencoder_hidden": (12, 12)}
 ALGORITHMS = [
     BC(**SMALL),
     TD3BC(**SMALL),
@@ -60,6 +64,9 @@ ALGORITHMS = [
     CQL(**FEW, **CQL_CHOICES),
     FQL(**SMALL, alpha=1.0, flow_steps=3, normalize_values=True),
     IFQL(**SMALL, flow_steps=3, samples=4),
+    PRDC(**SMALL, alpha=10.0),
+    A2PR(**AUTOENCODER),
+    ODICE(**SMALL, actor_hidden=(16,)),
     DiscreteCQL(**HARD_COPIES),
     DiscreteBC(**OFTEN),
     BVE(**OFTEN),
@@ -187,7 +194,7 @@ def test_a_diverged_member_does_not_disturb_its_neighbour():
 
 # In the others a loss sees what the one before it in the same update did, and an earlier step of that update stays.
 @pytest.mark.parametrize(
-    "algorithm", [a for a in ALGORITHMS if not isinstance(a, (AWAC, SACN))], ids=lambda algorithm: algorithm.name
+    "algorithm", [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, SACN))], ids=lambda algorithm: algorithm.name
 )
 def test_a_member_whose_loss_is_not_finite_is_frozen_as_it_was_before(algorithm):
     data = [data_for(algorithm, number) for number in (0, 1)]
