@@ -36,6 +36,7 @@ _PACKAGES = (
     "assay.corruption",
     "assay.relabeling",
     "assay.reweighting",
+    "assay.metrics.columns",
     "assay.datasets.editing",
     "assay.datasets.naming",
     "assay.datasets.resampling",
