@@ -104,6 +104,12 @@ def test_the_interval_excludes_what_the_test_rejects(seed, count, statistic):
     assert shifted == pytest.approx((low + 7, high + 7), abs=1e-4)
 
 
+def test_differences_that_are_equal_up_to_rounding_have_an_interval_of_no_width():
+    values = 40.0 + np.array([0, 1, -1, 0, 1, 0, -1, 1]) * 1e-14
+    low, high = sign_flip_interval(values)
+    assert low == pytest.approx(40.0) == high
+
+
 @pytest.mark.parametrize(("noise", "center"), [("heavy tails", 3.0), ("success rates", 0.0), ("collapses", -2.0)])
 def test_the_interval_covers_the_center_as_often_as_stated(noise, center):
     generator, trials = np.random.default_rng(3), 400
