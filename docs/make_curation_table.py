@@ -16,14 +16,18 @@ from typing import Any
 import polars as pl
 from page_parts import replace_part
 
+import assay
 from assay.analysis.runs import read_folders
 from assay.analysis.trials.curation import CurationResult, curation, curation_scores
 from assay.auditing import detections_of
+from assay.corruption import ColumnFilter, DynamicsFilter, OracleFilter, RandomCorruption
 
 HERE = Path(__file__).parent
 PAGE, EVIDENCE, FIGURE = HERE / "curation.md", HERE / "curation.parquet", HERE / "images" / "curation.png"
 KEYS = ["task", "defect", "detector"]
 CONTROLS = ("oracle", "random")
+SCORES = ("clean", "contaminated", "gap", "gap_low", "gap_high")
+UPRIGHT = 0.7  # cosine of the pendulum's angle above which it stands
 
 
 def main(runs: str | None = None) -> None:
@@ -38,6 +42,7 @@ def main(runs: str | None = None) -> None:
     replace_part(PAGE, "detectors", detectors(result))
     replace_part(PAGE, "length", length(result))
     replace_part(PAGE, "relation", relation(result))
+    replace_part(PAGE, "what is lost", what_is_lost())
 
 
 def write_evidence(runs: str) -> None:
@@ -74,8 +79,9 @@ def gaps(result: CurationResult) -> str:
     dropped = result.table.filter(pl.col("action") == "drop")
     for (defect, task), group in dropped.group_by("defect", "task", maintain_order=True):
         oracle, random = (group.row(by_predicate=pl.col("detector") == name, named=True) for name in CONTROLS)
-        gap = f"{oracle['gap']:.1f} [{oracle['gap_low']:.1f}, {oracle['gap_high']:.1f}]"
-        scores = f"{oracle['clean']:.1f} | {oracle['contaminated']:.1f}"
+        numbers = {name: f"{round(oracle[name], 1) + 0.0:.1f}" for name in SCORES}  # and no negative zero
+        gap = f"{numbers['gap']} [{numbers['gap_low']}, {numbers['gap_high']}]"
+        scores = f"{numbers['clean']} | {numbers['contaminated']}"
         lines.append(f"| {defect} | {task} | {scores} | {gap} | {share(oracle)} | {share(random)} |")
     return "\n".join(lines)
 
@@ -124,6 +130,25 @@ def relation(result: CurationResult) -> str:
             for row in result.relation(detection, benefit).iter_rows(named=True):
                 lines.append(f"| {called} | {named} | {_compared(row)} | {_correlation(row)} |")
     return "\n".join([*lines, "", *(f"- {sentence}" for sentence in result.sentences)])
+
+
+def what_is_lost() -> str:
+    """Say which steps the model of the dynamics takes for spikes: those of the swing-up, where a linear model errs."""
+    clean = assay.load("pendulum/expert", steps=8_000)
+    spoiled = RandomCorruption("states", distribution="salt_and_pepper", scale=0.5, rate=0.3)(clean)
+    found = ColumnFilter(of="suspicion/dynamics", per="step", share="corrupted", action="flag")(
+        DynamicsFilter(action="flag")(spoiled)
+    )
+    wrong, flagged = OracleFilter(action="flag").find(spoiled)[0], found.column("flagged/suspicion_dynamics")
+    swinging = clean.observations[clean.observation_rows, 0] < UPRIGHT
+    kept = {
+        name: (where & ~wrong & ~flagged).sum() / (where & ~wrong).sum()
+        for name, where in (("up", ~swinging), ("swing", swinging))
+    }
+    return (
+        f"Of the clean steps of the pendulum the residual filter leaves {kept['up']:.0%} where it stands upright, and {kept['swing']:.1%} where it "
+        f"still swings up (the cosine of its angle below {UPRIGHT:g}); {int((swinging & ~wrong).sum())} clean steps are of the second kind."
+    )
 
 
 def _compared(row: dict[str, Any]) -> str:

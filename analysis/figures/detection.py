@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from assay.analysis.figures.layout import Heading, axes_at, canvas, legend
@@ -40,7 +41,7 @@ def detection_against_benefit(
     -------
     matplotlib.figure.Figure
         A point per task, detector and action with the interval of its recovered share, in colour and shape of its detector, hollow
-        where the action does not drop. The controls are a star (the ground truth) and crosses (as much at random). Points whose gap
+        where the action does not drop. Each panel has limits of its own, and longer intervals are cut there. The controls are a star (the ground truth) and crosses (as much at random). Points whose gap
         is not shown to be above 0 have no recovered share, and are counted in the panel's corner.
 
     Raises
@@ -67,18 +68,17 @@ def detection_against_benefit(
     heading = Heading(
         width_pixels,
         "What detectors find, and what acting on it brings back",
-        "A point is a task, a detector and an action; hollow: not dropped. Line: interval of the share of the gap that is recovered.",
+        "A point is a task, a detector and an action; hollow: not dropped. Line: interval of the recovered share, cut at the panel.",
     )
     across = min(_ACROSS, max(1, width_pixels // 220), len(defects))
     rows, wide = math.ceil(len(defects) / across), (width_pixels - 46) / across
     figure = canvas(width_pixels, heading.height + rows * (_PANEL + _GAP))
     heading.write(figure)
-    limits = _limits(known)
     for number, defect in enumerate(defects):
         row, column = divmod(number, across)
-        axes = axes_at(figure, 52 + column * wide, heading.height + 22 + row * (_PANEL + _GAP), wide - 22, _PANEL - 22)
+        axes = axes_at(figure, 62 + column * wide, heading.height + 22 + row * (_PANEL + _GAP), wide - 50, _PANEL - 22)
         own = table.filter(pl.col("defect") == defect)
-        _panel(axes, own, detection, looks, limits)
+        _panel(axes, own, detection, looks)
         axes.set_title(defect, fontsize=FONT_POINTS, color=INK)
         axes.set_xlabel(detection.replace("_", " ").replace("auroc", "AUROC"), fontsize=SMALL_POINTS, color=INK)
         if column == 0:
@@ -95,20 +95,14 @@ def _looks(detectors: list[str]) -> dict[str, tuple[str, str]]:
     return found | {name: look for name, look in _CONTROLS.items() if name in detectors}
 
 
-def _panel(
-    axes: Axes,
-    own: pl.DataFrame,
-    detection: str,
-    looks: dict[str, tuple[str, str]],
-    limits: tuple[float, float],
-) -> None:
+def _panel(axes: Axes, own: pl.DataFrame, detection: str, looks: dict[str, tuple[str, str]]) -> None:
     axes.grid(axis="both", color=GRID, linewidth=0.8)
-    axes.set(xlim=(-0.04, 1.04), ylim=limits)
+    known = own.drop_nulls([detection, "recovered"])
+    axes.set(xlim=(-0.04, 1.04), ylim=_limits(known["recovered"].to_numpy()))
     axes.tick_params(labelsize=SMALL_POINTS)
     axes.axhline(0.0, color=MUTED, linewidth=0.8)
     axes.axhline(1.0, color=MUTED, linewidth=0.8, linestyle=":")
     axes.axvline(0.5, color=MUTED, linewidth=0.8, linestyle=":")
-    known = own.drop_nulls([detection, "recovered"])
     for row in known.iter_rows(named=True):
         color, marker = looks[row["detector"]]
         low, high = (
@@ -129,9 +123,8 @@ def _panel(
         )
 
 
-def _limits(known: pl.DataFrame) -> tuple[float, float]:
-    """Return limits that hold all points, and intervals as far as they are not much longer than the points are apart."""
-    values = known["recovered"].to_numpy()
-    low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """Return limits that hold all points of a panel; intervals much longer than the points are apart are cut."""
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=1.0))
     room = 0.25 * (high - low)
     return low - room, high + room

@@ -257,7 +257,10 @@ def _p_value_of_shift(values: np.ndarray, statistic: Statistic) -> Callable[[flo
 
 
 def _end(p_value: Callable[[float], float], alpha: float, inside: float, outside: float, span: float) -> float:
-    """Return where the p value falls to `alpha`, by bisection between a shift that is not rejected and one that is."""
+    """Return where the p value falls to `alpha`, by bisection between a shift that is not rejected and one that is.
+
+    It is the last shift that is known to be rejected: a shift that is not, such as 0 where many differences are 0, is never outside.
+    """
     while abs(outside - inside) > _PRECISION * span:
         middle = 0.5 * (inside + outside)
         if middle in (inside, outside):
@@ -266,4 +269,4 @@ def _end(p_value: Callable[[float], float], alpha: float, inside: float, outside
             inside = middle
         else:
             outside = middle
-    return 0.5 * (inside + outside)
+    return outside
