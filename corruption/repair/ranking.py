@@ -87,10 +87,10 @@ def length_correlation(scores: np.ndarray, lengths: np.ndarray) -> float:
     >>> round(length_correlation(np.array([1.0, 2.0, 4.0, 3.0]), np.array([10, 20, 30, 40])), 9)
     0.8
     """
-    ranks = [_ranks(part) for part in (scores, lengths)]
-    if any(len(part) < 2 or not np.ptp(part) for part in ranks):
+    of_scores, of_lengths = _ranks(scores), _ranks(lengths)
+    if len(scores) < 2 or not np.ptp(of_scores) or not np.ptp(of_lengths):
         return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(of_scores, of_lengths)[0, 1])
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
