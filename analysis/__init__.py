@@ -15,6 +15,7 @@ from assay.analysis.comparisons import (
 )
 from assay.analysis.export import format_table
 from assay.analysis.figures import (
+    detection_against_benefit,
     plot_cost,
     plot_curves,
     plot_performance_profiles,
@@ -62,6 +63,7 @@ __all__ = [
     "change_table",
     "comparison_table",
     "create_performance_profile",
+    "detection_against_benefit",
     "format_table",
     "get_interval_estimates",
     "load_curves",

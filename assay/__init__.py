@@ -7,7 +7,7 @@ Examples
 --------
 >>> import assay
 >>> sorted(name for name in assay.__all__ if name.islower())
-['advise', 'concatenate', 'from_minari', 'load', 'replay', 'save', 'trial', 'value']
+['advise', 'audit', 'concatenate', 'from_minari', 'load', 'replay', 'save', 'trial', 'value']
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "Dataset",
     "Recipe",
     "advise",
+    "audit",
     "concatenate",
     "from_minari",
     "load",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from assay.advising import advise
     from assay.analysis.trials.trial import trial
     from assay.analysis.values.value import value
+    from assay.auditing import audit
     from assay.datasets.dataset import Dataset, concatenate
     from assay.datasets.errors import AssayError
     from assay.datasets.history import replay
@@ -47,6 +49,7 @@ _HOME_OF = {
     "AssayError": "assay.datasets.errors",
     "Dataset": "assay.datasets.dataset",
     "advise": "assay.advising",
+    "audit": "assay.auditing",
     "concatenate": "assay.datasets.dataset",
     "from_minari": "assay.datasets.minari_exchange",
     "load": "assay.datasets.loading",

@@ -5,6 +5,7 @@ if __name__ != "assay.corruption":
 
 from assay.corruption.adversarial import AdversarialCorruption
 from assay.corruption.attacks.victim import LayeredVictim, Victim
+from assay.corruption.curation import curation
 from assay.corruption.episodes import DownsampleEpisodes, DropEpisodes, DuplicateEpisodes, ReorderEpisodes
 from assay.corruption.faults import (
     ClippedSensors,
@@ -16,13 +17,21 @@ from assay.corruption.faults import (
 )
 from assay.corruption.presets import grid, preset
 from assay.corruption.random import RandomCorruption
-from assay.corruption.repair import DynamicsFilter, OracleFilter, OutlierFilter, RewardFilter, detection
+from assay.corruption.repair import (
+    ColumnFilter,
+    DynamicsFilter,
+    OracleFilter,
+    OutlierFilter,
+    RewardFilter,
+    detection,
+)
 from assay.corruption.segments import FlipTerminations, MergeEpisodes, SegmentEpisodes, TruncateEpisodes
 from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
     "AdversarialCorruption",
     "ClippedSensors",
+    "ColumnFilter",
     "DelayedSensors",
     "DownsampleEpisodes",
     "DropEpisodes",
@@ -43,6 +52,7 @@ __all__ = [
     "SwappedDimensions",
     "TruncateEpisodes",
     "Victim",
+    "curation",
     "detection",
     "grid",
     "preset",

@@ -37,6 +37,7 @@ _PACKAGES = (
     "assay.corruption",
     "assay.relabeling",
     "assay.reweighting",
+    "assay.metrics.columns",
     "assay.datasets.editing",
     "assay.datasets.episode_draws",
     "assay.datasets.naming",

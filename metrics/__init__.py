@@ -6,6 +6,7 @@ if __name__ != "assay.metrics":
 from assay.datasets.arguments import name_wrong_arguments
 from assay.metrics.assess import assess, metric_names
 from assay.metrics.behaviour import action_variance, mixture_modes, multimodality
+from assay.metrics.columns import EpisodeMetrics
 from assay.metrics.coverage import coverage, inside
 from assay.metrics.dip import dip
 from assay.metrics.distance import kl_divergence, ks_distances, mmd, sliced_wasserstein
@@ -46,6 +47,7 @@ from assay.metrics.stitching import stitched_return
 from assay.metrics.trajectory_quality import tq
 
 __all__ = [
+    "EpisodeMetrics",
     "Grid",
     "HyperLogLog",
     "NotMeasurable",

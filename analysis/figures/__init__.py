@@ -14,6 +14,7 @@ from typing import Any
 from assay.analysis.figures.cost import plot_cost
 from assay.analysis.figures.curves import plot_curves
 from assay.analysis.figures.dataset_view import DatasetView, Plane
+from assay.analysis.figures.detection import detection_against_benefit
 from assay.analysis.figures.efficiency import plot_sample_efficiency, plot_tuning_curve
 from assay.analysis.figures.episodes import plot_episodes
 from assay.analysis.figures.forest import plot_forest
@@ -58,6 +59,7 @@ __all__ = [
     "axis_label",
     "canvas",
     "choose_metric",
+    "detection_against_benefit",
     "distinct_variants",
     "line_count",
     "number_text",

@@ -16,11 +16,14 @@ from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
 from assay.datasets.info import ReferenceScores
 
 __all__ = [
+    "Cell",
     "Scores",
+    "cells_of",
     "compare_runs",
     "compare_stored_runs",
     "judge_with_pooled",
     "notes_on_divergence",
+    "references_by_task",
     "scores_of",
     "unit_of",
 ]
@@ -48,7 +51,9 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
+    """What was trained on what: runs that differ in their seed alone."""
+
     algorithm: str
     task: str
     variant: str
@@ -114,8 +119,8 @@ def compare_stored_runs(
 ) -> TrialResult:
     """Compare every variant of runs that were read with one of them; `compare_runs` describes the parameters and the errors."""
     rules = Rules() if rules is None else rules
-    cells = _cells(records, control)
-    references = _references(cells)
+    cells = cells_of(records, control)
+    references = references_by_task(cells)
     if vary == "task" and None in references.values():
         raise ConfigError("returns of different tasks do not compare; vary='task' needs tasks with reference scores")
     measured = {cell: scores_of(found, references[cell.task]) for cell, found in cells.items()}
@@ -124,7 +129,7 @@ def compare_stored_runs(
         raise ConfigError(f"all runs are on the control {control!r}; there is nothing to compare it with")
     several = len(references) > 1
 
-    def key(cell: _Cell) -> tuple[str, str]:
+    def key(cell: Cell) -> tuple[str, str]:
         return cell.algorithm, f"{cell.task}: {cell.variant}" if several and vary == "training" else cell.variant
 
     if vary == "task":
@@ -154,13 +159,13 @@ def compare_stored_runs(
     )
 
 
-def _over_tasks(by_task: Mapping[_Cell, Pair], name: tuple[str, str], key: Callable[[_Cell], tuple[str, str]]) -> Pair:
+def _over_tasks(by_task: Mapping[Cell, Pair], name: tuple[str, str], key: Callable[[Cell], tuple[str, str]]) -> Pair:
     """Return the pair whose rows are tasks: of each, the mean over its seeds and start states."""
     chosen = [pair for cell, pair in by_task.items() if key(cell) == name]
     return Pair(np.array([pair.before.mean() for pair in chosen]), np.array([pair.after.mean() for pair in chosen]))
 
 
-def _pairs(measured: Mapping[_Cell, Scores], control: str) -> dict[_Cell, Pair]:
+def _pairs(measured: Mapping[Cell, Scores], control: str) -> dict[Cell, Pair]:
     """Pair every cell with the control of the same algorithm and task."""
     pairs = {}
     for cell, after in measured.items():
@@ -290,7 +295,7 @@ def _twice(seeds: Sequence[int]) -> int:
     return next(seed for seed in seeds if seeds.count(seed) > 1)
 
 
-def _references(cells: Mapping[_Cell, Sequence[StoredRun]]) -> dict[str, ReferenceScores | None]:
+def references_by_task(cells: Mapping[Cell, Sequence[StoredRun]]) -> dict[str, ReferenceScores | None]:
     """Return by task what its runs are normalized by; None where one of them has nothing, or they differ."""
     found: dict[str, ReferenceScores | None] = {}
     for task in dict.fromkeys(cell.task for cell in cells):
@@ -312,7 +317,7 @@ def _algorithm_names(runs: Sequence[StoredRun]) -> dict[str, str]:
     }
 
 
-def _cells(runs: Sequence[StoredRun], control: str) -> dict[_Cell, list[StoredRun]]:
+def cells_of(runs: Sequence[StoredRun], control: str) -> dict[Cell, list[StoredRun]]:
     """Return the runs of every algorithm, task and variant.
 
     A suite of several sources calls a variant "SOURCE VARIANT". A task is such a source, or else the environment.
@@ -320,11 +325,11 @@ def _cells(runs: Sequence[StoredRun], control: str) -> dict[_Cell, list[StoredRu
     algorithms = _algorithm_names(runs)
     names = {run.variant for run in runs}
     prefixes = sorted((name.removesuffix(control) for name in names if name.endswith(f" {control}")), key=len)
-    cells: dict[_Cell, list[StoredRun]] = {}
+    cells: dict[Cell, list[StoredRun]] = {}
     for run in runs:
         prefix = next((item for item in reversed(prefixes) if run.variant.startswith(item)), "")
         environment = str(run.dataset.get("environment_id") or run.dataset.get("id") or "")
-        cell = _Cell(algorithms[str(run.folder)], prefix.strip() or environment, run.variant.removeprefix(prefix))
+        cell = Cell(algorithms[str(run.folder)], prefix.strip() or environment, run.variant.removeprefix(prefix))
         cells.setdefault(cell, []).append(run)
     if not any(cell.variant == control for cell in cells):
         raise UnknownNameError("control", control, sorted({cell.variant for cell in cells}))

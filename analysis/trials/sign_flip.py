@@ -26,6 +26,7 @@ __all__ = [
     "Statistic",
     "differences_of_seeds",
     "sign_flip_interval",
+    "sign_flip_ratio_interval",
     "sign_flip_test",
     "smallest_p_value",
 ]
@@ -37,6 +38,7 @@ DRAWS = 100_000
 _TRIMMED = 0.2  # of the differences, at either end
 _NUMBERS_AT_A_TIME = 4_000_000
 _TIE = 1e-9  # of the sum of the sizes: two statistics that differ by less are equal up to rounding
+_FARTHEST = 1e9  # where the search for the end of an interval of a ratio gives up
 _PRECISION = 1e-7  # of the range of the differences: how exactly the ends of an interval are found
 
 
@@ -115,6 +117,57 @@ def sign_flip_interval(
         return center, center
     low, high = float(values.min()), float(values.max())
     return _end(p_value, alpha, center, low - span, span), _end(p_value, alpha, center, high + span, span)
+
+
+def sign_flip_ratio_interval(
+    numerators: np.ndarray, denominators: np.ndarray, alpha: float = 0.05
+) -> tuple[float, float]:
+    """Return the ratios r of two mean differences for which `numerators - r * denominators` is not rejected, as (low, high).
+
+    It is Fieller's construction (1954, "Some problems in interval estimation") with the sign-flip test in place of Student's t.
+
+    Parameters
+    ----------
+    numerators, denominators : array, shape (seeds,)
+        Paired differences of the same seeds.
+    alpha : float
+        1 - alpha is the coverage.
+
+    Returns
+    -------
+    tuple of float
+        (-inf, inf) where the denominators are not shown to differ from 0: their ratio may then be anything.
+
+    Examples
+    --------
+    >>> gap, gain = np.array([8.0, 9.0, 10.0, 10.0, 11.0, 12.0]), np.array([4.0, 5.0, 5.0, 5.0, 5.0, 6.0])
+    >>> low, high = sign_flip_ratio_interval(gain, gap)
+    >>> round(low, 2), round(high, 2)
+    (0.45, 0.56)
+    """
+    above, below = differences_of_seeds(numerators), differences_of_seeds(denominators)
+    if above.shape != below.shape or above.ndim != 1:
+        raise ConfigError(
+            f"the differences have shapes {above.shape} and {below.shape}; a ratio takes one per seed of both"
+        )
+    if float(sign_flip_test(below)) > alpha:
+        return -np.inf, np.inf
+    signs = _sign_vectors(len(above)).astype(np.float64)
+    sums = signs @ np.stack([above, below], 1)  # of s (numerator - ratio * denominator): sums @ (1, -ratio)
+
+    def p_value(ratio: float) -> float:
+        slack = _TIE * np.abs(above - ratio * below).sum()
+        distances = np.abs(sums[:, 0] - ratio * sums[:, 1])
+        return float((distances >= distances[0] - slack).mean())
+
+    center = float(above.mean() / below.mean())
+    ends = []
+    for side in (-1.0, 1.0):
+        span = max(abs(center), 1.0) * 1e-3
+        while p_value(center + side * span) > alpha and span < _FARTHEST:
+            span *= 2.0
+        ends.append(side * np.inf if span >= _FARTHEST else _end(p_value, alpha, center, center + side * span, span))
+    return ends[0], ends[1]
 
 
 def smallest_p_value(seeds: int) -> float:
@@ -204,11 +257,16 @@ def _p_value_of_shift(values: np.ndarray, statistic: Statistic) -> Callable[[flo
 
 
 def _end(p_value: Callable[[float], float], alpha: float, inside: float, outside: float, span: float) -> float:
-    """Return where the p value falls to `alpha`, by bisection between a shift that is not rejected and one that is."""
+    """Return where the p value falls to `alpha`, by bisection between a shift that is not rejected and one that is.
+
+    It is the last shift that is known to be rejected: a shift that is not, such as 0 where many differences are 0, is never outside.
+    """
     while abs(outside - inside) > _PRECISION * span:
         middle = 0.5 * (inside + outside)
+        if middle in (inside, outside):
+            break  # differences that are equal up to rounding: there is no number between the two
         if p_value(middle) > alpha:
             inside = middle
         else:
             outside = middle
-    return 0.5 * (inside + outside)
+    return outside

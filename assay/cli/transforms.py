@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from assay.datasets.registry import check_seed
 from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
+    from assay.corruption.repair import Detection
     from assay.datasets.dataset import Dataset
     from assay.datasets.transform import Transform
 
@@ -269,12 +271,21 @@ def print_detections(dataset: Dataset) -> None:
     """Print the masks of a dataset, and how well flags agree with them."""
     from assay.corruption import detection
 
-    for element, mask in dataset.masks.items():
+    masks, flags = dataset.masks, [name.partition("/")[2] for name in dataset.columns if name.startswith("flagged/")]
+    for element, mask in masks.items():
         out.print(f"{mask.sum():,} of {len(mask):,} {element} corrupted ({mask.mean():.1%})", highlight=False)
-        if f"flagged/{element}" in dataset.columns:
-            found = detection(dataset, element)
-            out.print(
-                f"flagged {found.flagged:,}: precision {found.precision:.3f}, recall {found.recall:.3f}, "
-                f"average precision {found.average_precision:.3f}",
-                highlight=False,
-            )
+        if element in flags:
+            print_detection(detection(dataset, element), "flagged")
+    for name in flags:
+        if masks and name not in masks:
+            print_detection(detection(dataset, name, truth="any"), f"flagged by {name}, against all that is corrupted:")
+
+
+def print_detection(found: Detection, what: str) -> None:
+    """Print how well flags agree with the truth."""
+    ranked = "" if math.isnan(found.auroc) else f", AUROC {found.auroc:.3f}"
+    out.print(
+        f"{what} {found.flagged:,}: precision {found.precision:.3f}, recall {found.recall:.3f}, "
+        f"average precision {found.average_precision:.3f}{ranked}",
+        highlight=False,
+    )

@@ -81,7 +81,10 @@ _SAMPLE_STEPS = 2000  # stand for a source that is not collected yet, in a plan
 
 
 class Only(BaseModel):
-    """The part of a suite that a budget runs, by the labels; None is all."""
+    """The part of a suite that a budget runs; None is all.
+
+    Labels, or patterns of them such as `noisy *` (fnmatch). What begins with `!` takes away again what came before.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -228,11 +231,9 @@ class Suite(BaseModel):
         parts: dict[str, Any] = {}
         for key in Only.model_fields:
             chosen, given = getattr(budget.only, key), getattr(self, key)
-            for label in chosen or ():
-                if label not in given:
-                    raise UnknownNameError(key[:-1], label, given, f"({where}: only of a budget)")
             if chosen is not None:
-                parts[key] = {label: given[label] for label in chosen}
+                labels = _matching(chosen, given, key[:-1], f"({where}: only of a budget)")
+                parts[key] = {label: given[label] for label in labels}
         part = self.model_copy(update=parts)
         for label in part.sources_by_label:
             reference = self.quality.reference_of(label)
@@ -410,6 +411,28 @@ class Suite(BaseModel):
     def _chosen_by_variant(self, budget: Budget, label: str, algorithm: Algorithm, dataset: Dataset) -> tuple[str, ...]:
         given = {**budget.algorithm_parameters, **(self.algorithms[label] or {}), **budget.algorithms.get(label, {})}
         return tuple(key for key in algorithm.values_for(dataset) if key not in given) if "preset" in given else ()
+
+
+def _matching(patterns: Sequence[str], labels: Mapping[str, Any], kind: str, where: str) -> list[str]:
+    """Return the labels that patterns name, in the order of the patterns.
+
+    Examples
+    --------
+    >>> _matching(["noisy *", "!* / b"], {"clean": 0, "noisy / a": 0, "noisy / b": 0}, "variant", "")
+    ['noisy / a']
+    """
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        wanted = pattern.removeprefix("!")
+        found = [wanted] if wanted in labels else [label for label in labels if fnmatchcase(label, wanted)]
+        if not found:
+            raise UnknownNameError(kind, wanted, labels, where)
+        for label in found:
+            if wanted == pattern:
+                chosen[label] = None
+            else:
+                chosen.pop(label, None)
+    return list(chosen)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,25 @@
     recall      of the corrupted steps, the share that was flagged      TP / (TP + FN)
 
 RDT's published code swaps the two names (`RDT.py:283-284`): what it calls recall is divided by the number of flags.
+
+Over all thresholds, `ranking` has the average precision and the AUROC, with the length of the episodes taken into account.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from assay.corruption.repair.oracle import OracleFilter
+from assay.corruption.repair.ranking import (
+    auroc,
+    auroc_beyond_length,
+    auroc_of_equal_length,
+    average_precision,
+    length_correlation,
+)
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import UnknownNameError
 
@@ -30,6 +41,15 @@ class Detection:
         Over all thresholds of the scores: the sum of (R_n - R_(n-1)) P_n, steps of equal score counting at once. NaN
         without scores. It does not depend on the threshold; a filter that knows nothing has the rate of the corruption.
     flagged, corrupted, steps : int
+        Counted in steps, or in episodes where those were compared.
+    auroc : float
+        Area under the receiver operating characteristic curve of the scores; 1/2 knows nothing. NaN without scores, and where all
+        or nothing was corrupted.
+    auroc_of_equal_length, auroc_beyond_length : float
+        Over pairs from episodes of equal length, NaN where there are none; and of what the length does not explain. See
+        `assay.corruption.repair.ranking`.
+    length_correlation : float
+        Spearman's, of the scores with the lengths of the episodes; NaN where either does not vary.
     """
 
     precision: float
@@ -39,9 +59,15 @@ class Detection:
     flagged: int
     corrupted: int
     steps: int
+    auroc: float = float("nan")
+    auroc_of_equal_length: float = float("nan")
+    auroc_beyond_length: float = float("nan")
+    length_correlation: float = float("nan")
 
 
-def detection(dataset: Dataset, element: str, truth: str | None = None) -> Detection:
+def detection(
+    dataset: Dataset, element: str, truth: str | None = None, per: Literal["step", "episode"] = "step"
+) -> Detection:
     """Compare the flags of a filter (`action="flag"` or `"weights"`) with the ground truth.
 
     Parameters
@@ -50,7 +76,9 @@ def detection(dataset: Dataset, element: str, truth: str | None = None) -> Detec
         With the columns `flagged/<element>` and `corrupted/<truth>`, and perhaps `suspicion/<element>`.
     element : str
     truth : str, optional
-        The mask to compare with; default that of the element.
+        The mask to compare with; default that of the element. `"any"` unites all masks but `truncations`.
+    per : "step" or "episode"
+        What is counted. An episode is corrupted, or flagged, where one of its steps is, and its score is the mean of theirs.
 
     Raises
     ------
@@ -72,37 +100,45 @@ def detection(dataset: Dataset, element: str, truth: str | None = None) -> Detec
         raise UnknownNameError("flag", element, flags, "" if flags else '(run a filter with action="flag" first)')
     masks = dataset.masks
     name = element if truth is None else truth
-    if name not in masks:
+    if name == "any" and masks:
+        corrupted, _ = OracleFilter(action="flag").find(dataset)
+    elif name in masks:
+        corrupted = masks[name]
+    else:
         raise UnknownNameError("mask", name, masks, "" if masks else "(nothing of this dataset is corrupted)")
-    flagged, corrupted = flags[element], masks[name]
+    flagged, lengths = flags[element], dataset.episode_lengths
+    suspicion = f"suspicion/{element}"
+    scores = dataset.column(suspicion).astype(np.float64) if suspicion in dataset.columns else None
+    if per == "episode" and dataset.total_episodes:
+        starts = dataset.episode_starts
+        flagged, corrupted = (np.logical_or.reduceat(part, starts) for part in (flagged, corrupted))
+        scores = None if scores is None else np.add.reduceat(scores, starts) / lengths
+    else:
+        lengths = np.repeat(lengths, lengths)
+    return _compared(flagged, corrupted, scores, lengths)
+
+
+def _compared(flagged: np.ndarray, corrupted: np.ndarray, scores: np.ndarray | None, lengths: np.ndarray) -> Detection:
+    """Compare flags and scores of steps, or of episodes, with the truth."""
     hits = int((flagged & corrupted).sum())
     precision, recall = _ratio(hits, int(flagged.sum())), _ratio(hits, int(corrupted.sum()))
     both = precision + recall
     f1 = 2 * precision * recall / both if both > 0 else float("nan")
-    scores = f"suspicion/{element}"
-    average = average_precision(dataset.column(scores), corrupted) if scores in dataset.columns else float("nan")
-    return Detection(precision, recall, f1, average, int(flagged.sum()), int(corrupted.sum()), len(corrupted))
+    counts = int(flagged.sum()), int(corrupted.sum()), len(corrupted)
+    if scores is None:
+        return Detection(precision, recall, f1, float("nan"), *counts)
+    return Detection(
+        precision,
+        recall,
+        f1,
+        average_precision(scores, corrupted),
+        *counts,
+        auroc(scores, corrupted),
+        auroc_of_equal_length(scores, corrupted, lengths),
+        auroc_beyond_length(scores, corrupted, lengths),
+        length_correlation(scores, lengths),
+    )
 
 
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
-
-
-def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Return the average precision of scores, the higher the more suspicious, against (N,) bool.
-
-    Examples
-    --------
-    >>> average_precision(np.array([3.0, 2.0, 1.0]), np.array([True, False, True])) == (1 + 2 / 3) / 2
-    True
-    """
-    positives = int(truth.sum())
-    if not positives:
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    hits = np.cumsum(truth[order])
-    last_of_score = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    found = hits[last_of_score]
-    precision, recall = found / (last_of_score + 1), found / positives
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))

@@ -52,12 +52,14 @@ class FillMissing(Transform):
         For `constant`.
     elements : tuple of "observations", "actions" and "rewards"
         Where to look. Stored next observations belong to the observations.
+    hopeless : "error" or "drop"
+        What to do where a whole episode has no number to fill from, for `previous` and `interpolate`: raise, or leave it out.
 
     Raises
     ------
     DatasetError
-        When applied: if a dimension has no number in a whole episode to fill from, with the column and the episode; or if
-        no step would be left.
+        When applied: if a dimension has no number in a whole episode to fill from, with the column and the episode, unless such
+        episodes are left out; or if no step would be left.
 
     Examples
     --------
@@ -74,8 +76,14 @@ class FillMissing(Transform):
     method: Literal["previous", "interpolate", "constant", "drop", "split"] = "previous"
     value: float = Field(default=0.0, allow_inf_nan=False)
     elements: tuple[Element, ...] = ("observations", "actions", "rewards")
+    hopeless: Literal["error", "drop"] = "error"
 
     def apply(self, dataset: Dataset) -> Dataset:  # noqa: D102
+        if self.hopeless == "drop" and self.method in ("previous", "interpolate"):
+            lost = self._without_numbers(dataset)
+            if lost.all() and len(lost):
+                raise DatasetError("no episode has a number to fill every gap from; nothing is left to learn from")
+            dataset = dataset.select(~lost) if lost.any() else dataset
         if self.method == "split":
             return drop_steps(dataset, *self._missing_steps(dataset))
         if self.method == "drop":
@@ -117,6 +125,18 @@ class FillMissing(Transform):
             else:
                 steps |= of_rows
         return steps | rows[dataset.observation_rows], rows
+
+    def _without_numbers(self, dataset: Dataset) -> np.ndarray:
+        """Return the episodes that have no number at all in some dimension with gaps, (E,) bool."""
+        found = np.zeros(dataset.total_episodes, bool)
+        for _, name, missing in self._missing(dataset):
+            gaps = missing.reshape(len(missing), -1)
+            unknown = gaps | _without_label(dataset, name)[:, None]
+            lengths = dataset.episode_lengths + (len(missing) != dataset.total_steps)
+            starts = np.cumsum(lengths) - lengths
+            nothing, gap = np.logical_and.reduceat(unknown, starts), np.logical_or.reduceat(gaps, starts)
+            found |= (nothing & gap).any(axis=1)
+        return found
 
     def _filled(self, dataset: Dataset, name: str, missing: np.ndarray) -> np.ndarray:
         result = copy(dataset.column(name))

@@ -5,7 +5,7 @@
     step             0  1  2  3  4          5
     flagged                x                            (x: step 2)
     action="drop"    s0 s1 s2 | s3 s4 s5 sT             two episodes; s2 is the final observation of the first
-    action="weights" 1  1  0  1  1          1           the step stays, and is never drawn
+    action="weights" 1  1  0  1  1          1           the step stays, and is never drawn (weight=0.2: less often)
     action="flag"    as it is, with the column flagged/<element>
 
 To cut a step out and to join what is left would make a transition that never happened, so episodes are split there. The
@@ -61,10 +61,13 @@ class Filter(Transform):
     Parameters
     ----------
     action : "drop", "weights" or "flag"
-        Leave flagged steps out, splitting their episodes; set their weight to 0; or only say which they are.
+        Leave flagged steps out, splitting their episodes; multiply their weight; or only say which they are.
+    weight : float in [0, 1)
+        What `"weights"` multiplies by; at 0, the default, flagged steps are never drawn.
     """
 
     action: Literal["drop", "weights", "flag"] = "drop"
+    weight: float = Field(default=0.0, ge=0, lt=1, kw_only=True)
 
     @property
     @abstractmethod
@@ -96,10 +99,10 @@ class Filter(Transform):
             columns[f"suspicion/{self.label}"] = scores
         if self.action == "weights":
             undrawn = _touching(dataset, flagged, found.wrong_rows)
-            if undrawn.all() and len(undrawn):
+            if undrawn.all() and len(undrawn) and not self.weight:
                 raise DatasetError(f"{self.name} flags every step; nothing is left to learn from")
             before = np.ones(dataset.total_steps) if dataset.weights is None else dataset.weights
-            columns["weights"] = np.where(undrawn, before.dtype.type(0), before)
+            columns["weights"] = np.where(undrawn, before * before.dtype.type(self.weight), before)
         return dataset.replace(columns)
 
 

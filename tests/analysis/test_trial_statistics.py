@@ -104,6 +104,20 @@ def test_the_interval_excludes_what_the_test_rejects(seed, count, statistic):
     assert shifted == pytest.approx((low + 7, high + 7), abs=1e-4)
 
 
+def test_no_verdict_is_given_that_the_test_does_not_give_where_many_differences_are_0():
+    """Five seeds that differ have a p value of 1/16, however many others do not: 0 is an end of the interval, and not beyond it."""
+    values = np.array([31.0, 12, 7, 20, 4] + [0] * 7)
+    assert sign_flip_test(values) == 0.0625
+    assert sign_flip_interval(values)[0] <= 0 <= sign_flip_interval(-values)[1]
+    assert compare(np.zeros(12), values).verdict == "undecided" == compare(values, np.zeros(12)).verdict
+
+
+def test_differences_that_are_equal_up_to_rounding_have_an_interval_of_no_width():
+    values = 40.0 + np.array([0, 1, -1, 0, 1, 0, -1, 1]) * 1e-14
+    low, high = sign_flip_interval(values)
+    assert low == pytest.approx(40.0) == high
+
+
 @pytest.mark.parametrize(("noise", "center"), [("heavy tails", 3.0), ("success rates", 0.0), ("collapses", -2.0)])
 def test_the_interval_covers_the_center_as_often_as_stated(noise, center):
     generator, trials = np.random.default_rng(3), 400

@@ -23,6 +23,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "datasets.split": {"fractions": (0.5, 0.5), "part": 1},
     "datasets.tag": {"tags": {"best": [0, 3]}},
     "corruption.random": {"element": "observations"},
+    "corruption.repair.column": {"of": "infos/step", "share": 0.2},
     "corruption.repair.outliers": {"element": "observations"},
     "reweighting.density_ratio": {"updates": 2, "hidden": (4,)},
     "reweighting.column": {"of": "infos/step"},

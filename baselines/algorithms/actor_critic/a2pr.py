@@ -41,7 +41,7 @@ from assay.baselines.algorithms.algorithm import Losses, Phase, Setting
 from assay.baselines.algorithms.autoencoder import autoencoder_networks, divergence, reconstruct
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP
-from assay.datasets.registry import register
+from assay.datasets.registry import Widths, register
 
 __all__ = ["A2PR"]
 
@@ -60,9 +60,9 @@ class A2PR(TD3BC):
     reconstruction_weight: float = Field(default=1.0, ge=0)  # w, beside the divergence of the autoencoder
     value_learning_rate: float = Field(default=3e-4, gt=0)
     autoencoder_learning_rate: float = Field(default=1e-3, gt=0)
-    hidden: tuple[int, ...] = (256, 256, 256)  # widths of the actor's hidden layers
-    critic_hidden: tuple[int, ...] = (256, 256, 256, 256)  # of critics and V
-    autoencoder_hidden: tuple[int, ...] = (750, 750)  # of encoder and decoder
+    hidden: Widths = (256, 256, 256)  # widths of the actor's hidden layers
+    critic_hidden: Widths = (256, 256, 256, 256)  # of critics and V
+    autoencoder_hidden: Widths = (750, 750)  # of encoder and decoder
     variant: Literal["paper", "released"] = (
         "paper"  # whether the cloned action is a constant, or passes gradients to the actor
     )

@@ -54,7 +54,7 @@ from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork, Network
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
-from assay.datasets.registry import register
+from assay.datasets.registry import Widths, register
 
 __all__ = ["ODICE"]
 
@@ -82,8 +82,8 @@ class ODICE(Algorithm):
     actor_learning_rate: float = Field(default=2e-4, gt=0)
     actor_decay: float = Field(default=1e-4, ge=0)  # L2 of the policy, which Adam sees as a part of the gradient
     batch_size: int = Field(default=256, gt=0)  # transitions per update
-    hidden: tuple[int, ...] = (256, 256)  # widths of V's hidden layers
-    actor_hidden: tuple[int, ...] = (1024, 1024)
+    hidden: Widths = (256, 256)  # widths of V's hidden layers
+    actor_hidden: Widths = (1024, 1024)
     value_layer_norm: bool = True  # off for AntMaze
     values_in_parallel: int = Field(default=2, gt=0, le=2)  # twin V; one for AntMaze large and umaze-diverse
     gradient: Literal["orthogonal", "true", "semi"] = "orthogonal"
