@@ -114,7 +114,7 @@ SMALL_PLANS: dict[str, PerspectivePlan] = {
     "breakout": PerspectivePlan(
         "assay/MinAtar-Breakout-v0",
         DQNConfig(hidden=(128, 128), learning_rate=5e-4),
-        100_000,
+        50_000,
         "two layers of 128, learning rate 5e-4, replay of 50,000",
         runs=2,
     ),
