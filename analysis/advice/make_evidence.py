@@ -1,7 +1,7 @@
 """Make a table of evidence for `assay advise` from folders of a suite's runs.
 
-``python -m assay.analysis.advice.make_evidence runs/dataset-perspective-small --output analysis/advice/evidence.parquet`` makes the table that
-comes with Assay. With ``--keep OTHER.parquet`` the rows of that table come first, but those of datasets that the folders hold anew.
+``python -m assay.analysis.advice.make_evidence runs/mine-small --output mine.parquet`` does so for one suite; `evidence` says how the table that
+comes with Assay is made. With ``--keep OTHER.parquet`` that table's rows come first, but for those of datasets that the folders hold.
 """
 
 from __future__ import annotations
