@@ -1,8 +1,10 @@
 """Draw the quality plane of the Dataset Perspective study, and write the tables of docs/dataset-perspective.md.
 
-Usage: python -m assay.baselines.behaviour.perspective cartpole mountaincar --runs 2 --steps 50000
+Usage: python -m assay.baselines.behaviour.perspective cartpole mountaincar breakout --budget small
        assay run suites/dataset-perspective.yaml --budget small
-       python -m assay.analysis.advice.make_evidence runs/dataset-perspective-small --output analysis/advice/evidence.parquet
+       assay run suites/dataset-perspective.yaml --budget small-minatar
+       python -m assay.analysis.advice.make_evidence runs/dataset-perspective-small runs/dataset-perspective-small-minatar \\
+           --output analysis/advice/evidence.parquet
        python docs/make_perspective_table.py
 
 The figure and the tables come from the committed table of runs, analysis/advice/evidence.parquet, alone. All intervals are 95 % percentile

@@ -4,7 +4,8 @@ The table that comes with Assay is made from the folders of runs by
 
 ::
 
-    python -m assay.analysis.advice.make_evidence runs/dataset-perspective-small --output analysis/advice/evidence.parquet
+    python -m assay.analysis.advice.make_evidence runs/dataset-perspective-small runs/dataset-perspective-small-minatar \\
+        --output analysis/advice/evidence.parquet
 
 and every row holds the command that trained it. Evidence of one's own is made in the same way, and given to `assay.advise`.
 """

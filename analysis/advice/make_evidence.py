@@ -1,7 +1,7 @@
 """Make a table of evidence for `assay advise` from folders of a suite's runs.
 
-``python -m assay.analysis.advice.make_evidence runs/dataset-perspective-small --output analysis/advice/evidence.parquet`` makes the table that
-comes with Assay.
+``python -m assay.analysis.advice.make_evidence runs/mine-small --output mine.parquet`` does so for one suite; `evidence` says how the table that
+comes with Assay is made. With ``--keep OTHER.parquet`` that table's rows come first, but for those of datasets that the folders hold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from assay.analysis.advice.evidence import evidence_of
+from assay.analysis.advice.evidence import evidence_of, load_evidence
 from assay.datasets.atomic import atomic_write
 
 __all__: list[str] = []
@@ -23,9 +23,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("folders", nargs="+", metavar="RUNS", help="folders of a suite's runs")
     parser.add_argument("--actions", choices=("discrete", "continuous"), default="discrete")
+    parser.add_argument("--keep", type=Path, help="table whose rows of other datasets are kept")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
     arguments = parser.parse_args()
     table = pl.concat([evidence_of(folder, arguments.actions) for folder in arguments.folders])
+    if arguments.keep is not None:
+        table = pl.concat([load_evidence(arguments.keep).join(table, on=["suite", "dataset"], how="anti"), table])
     content = io.BytesIO()
     table.write_parquet(content, compression="zstd")
     atomic_write(arguments.output, content.getvalue())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import polars as pl
 import pytest
 
 from assay.analysis import load_runs
@@ -54,6 +55,17 @@ def test_the_command_writes_a_table_that_is_read_again(folder, tmp_path, monkeyp
     main()
     assert "4 runs on 2 datasets" in capsys.readouterr().out
     assert load_evidence(tmp_path / "e.parquet").equals(evidence_of(folder))
+
+
+def test_rows_of_datasets_that_were_not_run_again_are_kept(folder, tmp_path, monkeypatch):
+    found = evidence_of(folder)
+    other = found.with_columns(dataset=pl.lit("lake"), performance=pl.lit(0.5))
+    before = tmp_path / "before.parquet"
+    pl.concat([found.with_columns(performance=pl.lit(9.0)), other]).write_parquet(before)
+    output = tmp_path / "e.parquet"
+    monkeypatch.setattr(sys, "argv", ["evidence", str(folder), "--keep", str(before), "--output", str(output)])
+    main()
+    assert load_evidence(output).equals(pl.concat([other, found]))
 
 
 def test_runs_whose_datasets_have_no_place_are_no_evidence(tmp_path):

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import assay
+from assay.baselines import Suite
 from assay.baselines.behaviour.dqn import DQNConfig
-from assay.baselines.behaviour.perspective import PLANS, PerspectivePlan, make_perspective_data, run_seed, table_of
+from assay.baselines.behaviour.perspective import (
+    PLANS,
+    SMALL_PLANS,
+    PerspectivePlan,
+    main,
+    make_perspective_data,
+    run_seed,
+    table_of,
+)
 from assay.datasets.errors import ConfigError
 
 STEPS = 300
@@ -73,6 +83,35 @@ def test_what_is_there_is_not_made_again_and_the_table_says_what_was_changed(mad
 def test_datasets_of_another_size_are_not_mixed_in(made: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds datasets of 300 steps, not 400"):
         make_perspective_data("cartpole", made, lambda _: None, runs=3, steps=400)
+
+
+def test_the_small_budget_makes_what_the_suites_small_budgets_train_on() -> None:
+    suite = Suite.from_yaml(Path(__file__).parents[3] / "suites" / "dataset-perspective.yaml")
+    made = {
+        f"runs/perspective/{body}/run{run}/{scheme}"
+        for body, plan in SMALL_PLANS.items()
+        for run in range(plan.runs)
+        for scheme in SCHEMES
+    }
+    parts = [suite.part_of(suite.budget(name)).sources_by_label for name in ("small", "small-minatar")]
+    assert sorted(source for part in parts for source in part.values()) == sorted(made)
+    assert {plan.steps for plan in SMALL_PLANS.values()} == {50_000}
+    assert all(plan.changed or plan.config == PLANS[body].config for body, plan in SMALL_PLANS.items())
+
+
+def test_the_command_that_made_the_data_names_its_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = PerspectivePlan("CartPole-v1", DQNConfig(hidden=(4,), evaluation_episodes=1), 60, "tiny", runs=1)
+    monkeypatch.setitem(SMALL_PLANS, "cartpole", plan)
+    path = make_perspective_data("cartpole", tmp_path, lambda _: None, budget="small", workers=0)
+    content = json.loads(path.read_text())
+    assert content["command"].endswith("perspective cartpole --budget small --runs 1 --steps 60")
+    assert (content["settings"]["hidden"], content["changed"]) == ([4], "tiny")
+    monkeypatch.setattr(sys, "argv", ["perspective", "lavagap", "--budget", "small", "--output", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "unknown environment 'lavagap'" in capsys.readouterr().err
 
 
 def test_the_plans_are_the_published_ones_or_say_what_was_changed() -> None:

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from assay.baselines import IQL, TD3BC
+from assay.baselines import DQN, IQL, QRDQN, REM, TD3BC, Job
+from assay.baselines.algorithms.direct import DirectAlgorithm
+from assay.baselines.algorithms.registry import algorithms
 from assay.baselines.engine.population import Population, pieces
-from tests.baselines.engine.test_population import ALGORITHMS, SMALL, by_name, largest_difference
+from tests.baselines.engine.test_population import ALGORITHMS, HARD_COPIES, SMALL, by_name, largest_difference
+from tests.baselines.engine.test_shapes import pictures
 from tests.baselines.problems import population, training_data
 
 WAITS = (
@@ -151,6 +154,36 @@ def test_so_it_does_however_its_data_are_kept(options):
     first, second = twice(TD3BC(**SMALL, return_steps=3), **options)
     assert first.found == second.found
     assert not [name for name in first.operations if name.startswith(WAITS)]
+
+
+@pytest.mark.parametrize("make", [DQN, QRDQN, REM], ids=lambda make: make.name)
+def test_so_it_does_without_double_estimates_and_with_returns_of_several_steps(make):
+    first, second = twice(make(**HARD_COPIES, double=False, return_steps=3))
+    assert first.found == second.found
+    assert not [name for name in first.operations if name.startswith(WAITS)]
+
+
+SEEING = [each for each in ALGORITHMS if each.image_observations]
+
+
+@pytest.mark.parametrize("algorithm", SEEING, ids=lambda algorithm: algorithm.name)
+def test_so_it_does_where_there_are_images(algorithm):
+    seeing = type(algorithm)(**{**algorithm.parameters(), "filters": ((2, 3, 1),)})
+    job = Job(seeing, pictures(60))
+    first, second = twice(seeing, data=[seeing.training_data(job.dataset, job.action_scale)])
+    assert "convolution" in first.operations
+    assert first.found == second.found
+    assert first.operations == second.operations
+    assert not [name for name in first.operations if name.startswith(WAITS)]
+
+
+def test_no_algorithm_that_learns_by_gradients_is_left_out_of_these():
+    learning = {
+        name
+        for name, made in algorithms().items()
+        if made.__module__.startswith("assay.") and not issubclass(made, DirectAlgorithm)
+    }
+    assert learning <= {algorithm.name for algorithm in ALGORITHMS}
 
 
 def test_the_watch_sees_what_a_graph_could_not_hold():
