@@ -36,7 +36,7 @@ from assay.baselines.algorithms.algorithm import Losses, Phase, Setting
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.neighbours import nearest_rows
 from assay.datasets.dataset import Dataset
-from assay.datasets.registry import Widths, register
+from assay.datasets.registry import register
 
 __all__ = ["PRDC"]
 
