@@ -92,7 +92,7 @@ class ODICE(Algorithm):
     return_range: float = Field(
         default=1000.0, ge=0
     )  # what returns of the data span once rewards are scaled; 0 leaves rewards
-    reward_scale: float = 1.0  # of rewards after that; for AntMaze 3 r - 3
+    reward_factor: float = 1.0  # of rewards after that; for AntMaze 3 r - 3
     reward_shift: float = 0.0
     normalize_observations: bool = False  # (s - mean) / (std + 1e-3) over the dataset
     dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
@@ -134,11 +134,11 @@ class ODICE(Algorithm):
         return networks["actor"](observations, weights="frozen").clamp(-1.0, 1.0), {}
 
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:  # noqa: D102
-        scale = self.reward_scale * (self.return_range / _span_of_returns(dataset) if self.return_range else 1.0)
+        scale = self.reward_factor * (self.return_range / _span_of_returns(dataset) if self.return_range else 1.0)
         return super().training_data(dataset, action_scale).with_rewards(scale, self.reward_shift)
 
     def data_parameters(self) -> dict[str, Any]:  # noqa: D102
-        rewards = {name: getattr(self, name) for name in ("return_range", "reward_scale", "reward_shift")}
+        rewards = {name: getattr(self, name) for name in ("return_range", "reward_factor", "reward_shift")}
         return {**super().data_parameters(), **rewards}
 
 

@@ -19,7 +19,7 @@ Deviations from the paper and from github.com/LAMDA-RL/PRDC:
   it takes another one.
 - One neighbour, as published; the code can average several.
 - The settings are those of the README, in `prdc.json`; the code's own default of beta is 1 on the command line and 2 in the class.
-- Rewards become `reward_scale` r + `reward_shift` in training only (for AntMaze 10,000 r - 1): scores and returns stay those of
+- Rewards become `reward_factor` r + `reward_shift` in training only (for AntMaze 10,000 r - 1): scores and returns stay those of
   the environment, values are of the changed rewards.
 - Weights of a dataset change which rows are drawn, not which are neighbours: a row of weight zero can be one.
 """
@@ -52,17 +52,17 @@ class PRDC(TD3BC):
     """
 
     beta: float = Field(default=2.0, ge=0)  # weight of states in distances; large is TD3+BC, 0 forgets the state
-    reward_scale: float = 1.0
+    reward_factor: float = 1.0
     reward_shift: float = 0.0
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
         return Phase(critic_loss), Phase(actor_loss, every=self.policy_delay, follow=("actor", "critic"))
 
     def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:  # noqa: D102
-        return super().training_data(dataset, action_scale).with_rewards(self.reward_scale, self.reward_shift)
+        return super().training_data(dataset, action_scale).with_rewards(self.reward_factor, self.reward_shift)
 
     def data_parameters(self) -> dict[str, Any]:  # noqa: D102
-        return {**super().data_parameters(), "reward_scale": self.reward_scale, "reward_shift": self.reward_shift}
+        return {**super().data_parameters(), "reward_factor": self.reward_factor, "reward_shift": self.reward_shift}
 
 
 def actor_loss(setting: Setting) -> Losses:

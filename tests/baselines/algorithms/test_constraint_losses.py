@@ -90,7 +90,7 @@ def test_prdc_with_a_large_beta_is_td3_bc():
 
 def test_rewards_are_scaled_and_shifted_in_training_alone():
     dataset = pendulum_like()
-    plain, changed = PRDC(), PRDC(reward_scale=10.0, reward_shift=-1.0)
+    plain, changed = PRDC(), PRDC(reward_factor=10.0, reward_shift=-1.0)
     rewards = {}
     for algorithm in (plain, changed):
         data = algorithm.training_data(dataset, training_data().action_scale.of(-2 * np.ones(1), 2 * np.ones(1)))
@@ -297,7 +297,7 @@ def test_the_gradient_is_finite_where_the_forward_one_is_zero():
 def test_odice_scales_rewards_by_the_range_of_the_returns():
     dataset, scale = pendulum_like(), training_data().action_scale.of(-2 * np.ones(1), 2 * np.ones(1))
     returns = dataset.returns
-    found = ODICE(return_range=1000.0, reward_scale=2.0, reward_shift=-3.0).training_data(dataset, scale).rows[:, 4]
+    found = ODICE(return_range=1000.0, reward_factor=2.0, reward_shift=-3.0).training_data(dataset, scale).rows[:, 4]
     assert np.allclose(found, 2000.0 / (returns.max() - returns.min()) * dataset.rewards - 3.0, rtol=1e-4)
     same = dataset.replace({"rewards": np.ones(dataset.total_steps)})
     with pytest.raises(Exception, match="set return_range=0"):
@@ -322,7 +322,7 @@ def test_odice_acts_by_its_clipped_mean():
 
 def test_presets_are_those_of_the_repositories():
     assert presets_of(PRDC).find("halfcheetah") == {"alpha": 40.0, "beta": 2.0}
-    assert presets_of(PRDC).find("antmaze")["reward_scale"] == 10_000.0
+    assert presets_of(PRDC).find("antmaze")["reward_factor"] == 10_000.0
     expected = {"alpha": 2.5, "mask": 0.4, "reconstruction_weight": 1.0, "discount": 0.995}
     assert presets_of(A2PR).find("hopper", "medium") == expected
     assert presets_of(ODICE).find("antmaze", "large-play")["values_in_parallel"] == 1
