@@ -96,7 +96,7 @@ def detectors(result: CurationResult) -> str:
     for key, group in ordered:
         rows = {row["task"]: row for row in group.iter_rows(named=True)}
         cells = [
-            f"{rows[task]['auroc_beyond_length']:.2f}: {share(rows[task])}, {rows[task]['verdict']}"
+            f"{rows[task]['auroc_beyond_length']:.2f}: {share(rows[task])}; {rows[task]['verdict']}"
             if task in rows
             else ""
             for task in tasks
