@@ -19,6 +19,7 @@ from assay.analysis.figures.efficiency import plot_sample_efficiency, plot_tunin
 from assay.analysis.figures.episodes import plot_episodes
 from assay.analysis.figures.forest import plot_forest
 from assay.analysis.figures.frames import plot_frames
+from assay.analysis.figures.judges import plot_judge_quality
 from assay.analysis.figures.layout import LINE_HEIGHT, axes_at, canvas, line_count, wrapped, write_text
 from assay.analysis.figures.marginals import plot_marginals
 from assay.analysis.figures.profiles import plot_performance_profiles
@@ -26,6 +27,8 @@ from assay.analysis.figures.projection import plot_projection
 from assay.analysis.figures.quality import plot_quality
 from assay.analysis.figures.quality_plane import quality_plane
 from assay.analysis.figures.return_histograms import plot_return_histograms
+from assay.analysis.figures.robustness import plot_robustness
+from assay.analysis.figures.score_map import plot_score_map
 from assay.analysis.figures.scores import plot_scores
 from assay.analysis.figures.style import (
     FONT_POINTS,
@@ -68,12 +71,15 @@ __all__ = [
     "plot_episodes",
     "plot_forest",
     "plot_frames",
+    "plot_judge_quality",
     "plot_marginals",
     "plot_performance_profiles",
     "plot_projection",
     "plot_quality",
     "plot_return_histograms",
+    "plot_robustness",
     "plot_sample_efficiency",
+    "plot_score_map",
     "plot_scores",
     "plot_trajectories",
     "plot_tuning_curve",

@@ -16,17 +16,21 @@ from assay.analysis import (
     load_runs,
     performance_profiles,
     plot_cost,
+    plot_judge_quality,
     plot_performance_profiles,
     plot_return_histograms,
+    plot_robustness,
     plot_sample_efficiency,
+    plot_score_map,
     plot_tuning_curve,
     sample_efficiency,
+    score_table,
 )
-from assay.analysis.figures import SERIES
+from assay.analysis.figures import SERIES, number_text
 from assay.analysis.page import WIDTHS
 from assay.corruption import RandomCorruption
 from assay.datasets import Dataset
-from assay.datasets.errors import ConfigError
+from assay.datasets.errors import ConfigError, UnknownNameError
 from tests.baselines.problems import pendulum_like
 
 Make = Callable[..., Path]
@@ -133,11 +137,88 @@ def test_a_dataset_without_finite_returns_is_refused() -> None:
         plot_return_histograms(data, data)
 
 
+def test_a_map_of_scores_has_a_cell_per_algorithm_and_variant(shared_example: Path) -> None:
+    runs = load_runs(shared_example)
+    axes = plot_score_map(runs)
+    (mesh,) = axes.collections
+    table = score_table(runs, "score", ["label"])
+    colours = np.asarray(mesh.get_array()).ravel()
+    assert sorted(colours) == pytest.approx(sorted(table["mean"].to_list()))
+    cells = [item.get_text() for item in axes.texts]
+    assert len(cells) == table.height == 4
+    row = table.row(0, named=True)
+    assert any(f"{number_text(row['low'])} to {number_text(row['high'])}" in text for text in cells)
+    assert [item.get_text() for item in axes.get_xticklabels()] == ["BC", "TD3+BC"]
+    with pytest.raises(ConfigError, match="no run to plot"):
+        plot_score_map(runs.clear())
+
+
+def robustness_runs() -> pl.DataFrame:
+    rate = "transform/corruption.random/rate"
+    rows = [
+        {"variant": f"rewards {value}" if value else "clean", "seed": seed, "label": label, "algorithm": label.lower()}
+        | {rate: value or None, "transforms": int(value > 0), "score": 90.0 - drop * value + seed}
+        for label, drop in (("BC", 0.0), ("IQL", 100.0))
+        for value in (0.0, 0.3, 0.6)
+        for seed in range(3)
+    ]
+    constant = {
+        "dataset": "d",
+        "environment": "e",
+        "references": "D4RL",
+        "status": "finished",
+        "noise": None,
+        "episodes": 10,
+    }
+    return pl.DataFrame([row | constant for row in rows])
+
+
+def test_robustness_begins_at_the_untouched_data_and_follows_the_rate() -> None:
+    runs = robustness_runs()
+    axes = plot_robustness(runs)
+    assert [line.get_xdata().tolist() for line in axes.lines] == [[0.0, 0.3, 0.6]] * 2  # type: ignore[union-attr]
+    assert axes.lines[0].get_ydata() == pytest.approx([91.0, 91.0, 91.0])
+    assert axes.lines[1].get_ydata() == pytest.approx([91.0, 61.0, 31.0])
+    corners = band(axes, 1)
+    assert corners[:, 1].min() == pytest.approx(30.0)
+    assert "rate of corruption.random" in words(axes)
+    with pytest.raises(UnknownNameError, match=r"did you mean .transform/corruption\.random/rate"):
+        plot_robustness(runs, "transform/corruption.random/rat")
+    with pytest.raises(ConfigError, match="no run has"):
+        plot_robustness(runs.filter(transforms=0))
+    with pytest.raises(ConfigError, match="not numbers"):
+        plot_robustness(runs, "variant")
+
+
+def test_judges_stand_side_by_side_with_their_intervals() -> None:
+    def measured(value: float) -> pl.DataFrame:
+        rows = [("sensitivity", value, value - 0.1, value + 0.05), ("trials for one", 2.8, 2.0, 4.0)]
+        return pl.DataFrame(rows, schema=["measure", "value", "low", "high"], orient="row")
+
+    axes = plot_judge_quality({"teacher": measured(0.9), "model": measured(0.6)})
+    assert [line.get_xdata()[0] for line in axes.lines] == [0.9, 0.6]  # type: ignore[index]
+    spans = [np.asarray(item.get_segments()[0])[:, 0].tolist() for item in axes.collections]  # type: ignore[attr-defined]
+    assert spans == [pytest.approx([0.8, 0.95]), pytest.approx([0.5, 0.65])]
+    text = words(axes)
+    assert "sensitivity" in text
+    assert "trials" not in text  # no rate
+    assert "model" in text
+    with pytest.raises(ConfigError, match="no judge"):
+        plot_judge_quality({})
+    with pytest.raises(ConfigError, match="pass what judge_quality"):
+        plot_judge_quality({"model": pl.DataFrame({"a": [1]})})
+
+
 @pytest.mark.parametrize("width", WIDTHS.values())
 def test_no_text_is_cut_and_none_overlaps_the_panel(shared_example: Path, width: int) -> None:
     runs = load_runs(shared_example)
     profiles = performance_profiles(runs)
-    axes_of = [plot_performance_profiles(profiles, width_pixels=width), plot_cost(runs, width_pixels=width)]
+    axes_of = [
+        plot_performance_profiles(profiles, width_pixels=width),
+        plot_cost(runs, width_pixels=width),
+        plot_robustness(robustness_runs(), width_pixels=width),
+        plot_score_map(runs, width_pixels=width),
+    ]
     for axes in axes_of:
         figure = axes.figure
         assert isinstance(figure, Figure)
@@ -148,5 +229,5 @@ def test_no_text_is_cut_and_none_overlaps_the_panel(shared_example: Path, width:
         assert frame.y0 >= 0
         assert frame.x1 <= width / 100
         assert frame.y1 <= figure.get_size_inches()[1]
-        written = [*figure.texts, *figure.legends[0].get_texts(), axes.xaxis.label]
+        written = [*figure.texts, *(item for made in figure.legends for item in made.get_texts()), axes.xaxis.label]
         assert not [item.get_text() for item in written if item.get_window_extent().overlaps(panel)]
