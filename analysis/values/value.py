@@ -27,7 +27,7 @@ from assay.datasets.progress import Auto
 from assay.datasets.registry import check_seed
 from assay.datasets.wording import count_of
 
-__all__ = ["plan_values", "value"]
+__all__ = ["groups_of", "plan_values", "value"]
 
 
 def value(
@@ -96,7 +96,7 @@ def value(
     _check_seeds(seeds)
     first = check_seed(seed)
     training = Training.of(dataset, algorithm, steps, evaluation, runs, options, **changes)
-    names, groups = _groups(dataset, by)
+    names, groups = groups_of(dataset, by)
     members = draw_subsets(len(groups), subsets, first)
     jobs = []
     for number, inside in enumerate(members):
@@ -139,7 +139,7 @@ def plan_values(
     0.8
     """
     _check_seeds(seeds)
-    groups = len(_groups(dataset, by)[1])
+    groups = len(groups_of(dataset, by)[1])
     check_subsets(groups, subsets)
     return ValuePlan(groups, subsets, seeds, deviation)
 
@@ -190,7 +190,7 @@ def _result(
     )
 
 
-def _groups(dataset: Dataset, by: str | Sequence[Any]) -> tuple[list[str], list[tuple[int, ...]]]:
+def groups_of(dataset: Dataset, by: str | Sequence[Any]) -> tuple[list[str], list[tuple[int, ...]]]:
     """Return the names of the groups and their episodes."""
     if isinstance(by, str) and by == "episode":
         return [str(episode) for episode in range(dataset.total_episodes)], [

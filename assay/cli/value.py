@@ -40,6 +40,7 @@ def value(
     curve: tuple[float, ...] = (),
     curve_seeds: int = 8,
     deviation: float | None = None,
+    leave_one_out: bool = False,
     dry_run: bool = False,
     json: Path | None = None,
     figure: Path | None = None,
@@ -56,6 +57,8 @@ def value(
     Example: assay value demonstrations/ --algorithm bc --steps 5000 --subsets 512 --json values.json
 
     Example: assay value demonstrations/ --by tags/operator --subsets 64 --dry-run
+
+    Example: assay value demonstrations/ --by tags/operator --leave-one-out --seeds 8
 
     Example: assay value demonstrations/ --subsets 512 --curve 0.9 0.75 0.5 --curve-seeds 8 --figure curve.png
 
@@ -75,6 +78,8 @@ def value(
             length, with seeds that made no value.
         curve_seeds: Trainings of every share and order.
         deviation: Standard deviation of the subsets' scores, where a pilot told it; the plan is then in units of the score.
+        leave_one_out: Train without each group in turn instead, the cheap form: 8 seeds or more, no subsets. The verdicts are those
+            of a trial; "worse" without a group says that it is worth having.
         dry_run: Only print the plan.
         json: Also write the values, their validation and the curve to this file.
         figure: Also draw the curve to this file: .png, .svg or .pdf.
@@ -99,6 +104,30 @@ def value(
         raise Misuse("--figure draws the curve; say which shares to keep by --curve", USAGE)
     options = training.checked()
     dataset = load(name)
+    if leave_one_out:
+        from assay.analysis.values import leave_one_out as train_without_each
+        from assay.cli.trial import print_result
+        from assay.cli.trial import write as write_trial
+
+        if curve or dry_run or deviation is not None:
+            raise Misuse(
+                "--leave-one-out has no values to plan or to keep by", "assay value DATA --by COLUMN --leave-one-out"
+            )
+        with training_display() as (_, report_training):
+            without = train_without_each(
+                dataset,
+                algorithm=algorithm_named(algorithm, settings(set)),
+                steps=steps,
+                by=by,
+                seeds=range(seed, seed + seeds),
+                evaluation=Evaluation(episodes=episodes, environment=environment),
+                runs=runs,
+                progress=report_training,
+                options=options,
+            )
+        print_result(without)
+        write_trial(without, json, None)
+        return
     plan = plan_values(dataset, subsets=subsets, by=by, seeds=seeds, deviation=deviation)
     if curve:
         kept_groups(curve, plan.groups)  # refused before anything is trained

@@ -15,6 +15,7 @@ from assay.analysis.values import (
     banzhaf_values,
     draw_subsets,
     fit_datamodel,
+    leave_one_out,
     noise_ceiling,
     plan_values,
     subsets_needed,
@@ -334,3 +335,40 @@ def test_the_command_plans_and_draws_the_curve(spoiled, tmp_path, monkeypatch, c
     assert end.value.code == 1
     assert "keeps all" in capsys.readouterr().err
     assert not Path("other").exists()
+
+
+def test_leaving_out_the_spoiled_group_is_better_and_leaving_out_a_good_one_is_worse(spoiled, tmp_path):
+    data, bad = spoiled
+    groups = np.where(np.isin(np.arange(data.total_episodes), bad), "turned", "as recorded")
+    settings = SETTINGS | {"runs": tmp_path}
+    found = leave_one_out(data, by=groups, seeds=8, **settings)
+    assert set(found.variants) == {"without as recorded", "without turned"}
+    assert found.verdict["bc", "without turned"] == "better"
+    assert found.verdict["bc", "without as recorded"] == "worse"
+    with pytest.raises(ConfigError, match="all episodes belong to one group, 'x'"):
+        leave_one_out(data, by=["x"] * data.total_episodes, **settings)
+
+
+def test_the_command_leaves_groups_out_one_at_a_time(spoiled, tmp_path, monkeypatch, capsys):
+    data, bad = spoiled
+    monkeypatch.chdir(tmp_path)
+    tagged = data.replace(episode_columns={**data.episode_columns, "operator": np.isin(np.arange(20), bad).astype(int)})
+    assay.save(tagged, "data")
+    command = [
+        "value",
+        "data",
+        "--by",
+        "operator",
+        "--leave-one-out",
+        "--seeds",
+        "2",
+        "--steps",
+        "2",
+        "--episodes",
+        "1",
+    ]
+    main([*command, "--workers", "0", "--json", "found.json"])
+    assert "without 0" in capsys.readouterr().out
+    assert json.loads(Path("found.json").read_text())
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--curve", "0.5"])
