@@ -105,6 +105,9 @@ def read_folders(paths: Folders) -> list[StoredRun]:
     """Read every run.json below one or several folders of runs, folder by folder, each in its suite's order."""
     if isinstance(paths, str | os.PathLike):
         return read_runs(paths)
+    known = isinstance(paths, Sequence) and all(isinstance(item, str | os.PathLike | StoredRun) for item in paths)
+    if not known:
+        raise ConfigError(f"runs={paths!r}: expected a folder of runs, or a sequence of them")
     return [run for path in paths for run in ([path] if isinstance(path, StoredRun) else read_runs(path))]
 
 

@@ -124,11 +124,10 @@ def _references(
 ) -> tuple[ReferenceScores | None, str]:
     """Return the returns that TQ is relative to, and where they come from; None where they are not known."""
     if random_return is not None or best_return is not None:
-        low, high = quality_references(dataset, random_return, best_return)
-        return ReferenceScores(low, high, "given"), "as given"
+        return _ascending(*quality_references(dataset, random_return, best_return), "given"), "as given"
     if dataset.info.references is not None:
-        low, high = quality_references(dataset)
-        return ReferenceScores(low, high, dataset.info.references.source), dataset.info.references.source
+        source = dataset.info.references.source
+        return _ascending(*quality_references(dataset), source), source
     for kind in ("catalog", "d4rl"):
         try:
             low, high = quality_references(dataset, references=kind)
@@ -137,6 +136,15 @@ def _references(
         origin = f"{'the catalog' if kind == 'catalog' else 'D4RL'} for {dataset.info.environment_id}"
         return ReferenceScores(low, high, origin), origin
     return None, ""
+
+
+def _ascending(low: float, high: float, source: str) -> ReferenceScores:
+    """Refuse references the wrong way round: what was measured is returns, of which more is better."""
+    if low > high:
+        raise ConfigError(
+            f"advice needs a random return below the best one, not random_return={low:g} and best_return={high:g}"
+        )
+    return ReferenceScores(low, high, source)
 
 
 def _replay_of(dataset: Dataset) -> Dataset | None:

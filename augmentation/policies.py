@@ -54,6 +54,8 @@ def policy_for(path: str, dataset: Dataset) -> Callable[[Any], Any]:
         answer = np.asarray(policy(map_nested(lambda array: np.asarray(array[:1]), dataset.observations)))
     except (AssayError, TypeError, ValueError) as error:
         raise ConfigError(f"the policy {path} does not act on the observations of {dataset.name}: {error}") from error
+    if actions.dtype.kind in "iu" and np.array_equal(answer, np.rint(answer)):
+        answer = answer.astype(np.int64)  # a run answers categories as floats
     categories = [array.dtype.kind in "iu" for array in (answer, actions)]
     if answer.size != actions[:1].size or categories[0] != categories[1]:
         told = [

@@ -117,11 +117,8 @@ def quality_references(
             f"TQ needs reference returns and the dataset has none: pass {' and '.join(missing)}, "
             "or set reference_scores in the dataset's info"
         )
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ConfigError(
-            f"TQ needs two finite references, the random return below the best one, not random_return={low:g} and "
-            f"best_return={high:g}"
-        )
+    if not (math.isfinite(low) and math.isfinite(high)) or low == high:
+        raise ConfigError(f"TQ needs two finite and different references, not {low:g} and {high:g}")
     return float(low), float(high)
 
 

@@ -19,6 +19,7 @@ MASK = np.random.default_rng(0).random(STEPS) < 0.3
 LABELS = ("actions", "rewards")
 # What a transform must be given to be made, and needs no label.
 GIVEN: dict[str, dict[str, Any]] = {
+    "datasets.draw_episodes": {"episodes": 5},
     "datasets.named": {"variant": "a name"},
     "datasets.split": {"fractions": (0.5, 0.5), "part": 1},
     "datasets.tag": {"tags": {"best": [0, 3]}},

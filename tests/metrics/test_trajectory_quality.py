@@ -55,7 +55,7 @@ def test_missing_or_impossible_references_say_what_to_pass() -> None:
         tq(make([1.0], "t"))
     with pytest.raises(ConfigError, match="pass best_return"):
         tq(make([1.0], "t"), random_return=0.0)
-    with pytest.raises(ConfigError, match="not random_return=1 and best_return=1"):
+    with pytest.raises(ConfigError, match="two finite and different references, not 1 and 1"):
         tq(make([1.0], "t"), 1.0, 1.0)
     with pytest.raises(ConfigError, match="finite"):
         tq(make([1.0], "t"), 1.0, float("nan"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +70,10 @@ def test_one_dataset_has_the_same_presets_under_all_its_names():
     assert IQL.values_for(named("medium-replay", "HalfCheetah-v5")) == {}
 
 
+def as_tuples(value: Any) -> Any:
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
+
+
 def test_every_entry_of_every_table_builds_its_algorithm():
     seen = 0
     for algorithm in algorithms().values():
@@ -82,7 +87,7 @@ def test_every_entry_of_every_table_builds_its_algorithm():
         for entry in [*entries, presets.otherwise or {}]:
             made = algorithm(**entry)
             assert {name: getattr(made, name) for name in entry} == {
-                name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()
+                name: as_tuples(value) for name, value in entry.items()
             }
             seen += 1
     assert seen > 60

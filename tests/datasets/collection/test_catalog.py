@@ -139,5 +139,5 @@ def test_a_task_without_an_expert_has_random_data_and_no_scale() -> None:
     entry = find("breakout/random")
     assert entry.reference_scores is None
     assert [name for name in catalog() if name.startswith("breakout/")] == ["breakout/random"]
-    with pytest.raises(UnknownNameError, match="breakout/random"):
+    with pytest.raises(UnknownNameError, match="unknown catalog dataset 'breakout/expert'"):
         find("breakout/expert")
