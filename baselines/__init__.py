@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.generative.ifql import IFQL
     from assay.baselines.algorithms.imitation.bc import BC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
+    from assay.baselines.algorithms.model_based.mobile import MOBILE
+    from assay.baselines.algorithms.model_based.mopo import MOPO
+    from assay.baselines.algorithms.model_based.ravl import RAVL
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
     from assay.baselines.algorithms.theory.doc import TabularDoC
     from assay.baselines.algorithms.theory.drpvi import DRPVI
@@ -73,11 +76,14 @@ __all__ = [
     "IQL",
     "LCB",
     "MCE",
+    "MOBILE",
+    "MOPO",
     "ODICE",
     "PEVI",
     "PRDC",
     "QRDQN",
     "R2PVI",
+    "RAVL",
     "REM",
     "RIQL",
     "SACN",
@@ -129,6 +135,9 @@ _HOME_OF = {
     "DiscreteCQL": "assay.baselines.algorithms.discrete.cql",
     "FQL": "assay.baselines.algorithms.generative.fql",
     "IFQL": "assay.baselines.algorithms.generative.ifql",
+    "MOBILE": "assay.baselines.algorithms.model_based.mobile",
+    "MOPO": "assay.baselines.algorithms.model_based.mopo",
+    "RAVL": "assay.baselines.algorithms.model_based.ravl",
     "LCB": "assay.baselines.algorithms.theory.lcb",
     "DRPVI": "assay.baselines.algorithms.theory.drpvi",
     "DRVIL": "assay.baselines.algorithms.theory.drvi_l",

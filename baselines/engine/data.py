@@ -205,6 +205,7 @@ class TrainingData:
     shapes: Shapes = None  # type: ignore[assignment]  # those of the columns, where none are given
     scalars: tuple[str, ...] = ("rewards", "bootstraps")  # columns of one number, which batches hold as [P, B]
     frames: Mapping[str, Frames] = field(default_factory=dict)  # of the images, by part
+    environment: str | None = None  # its specification, JSON, where the dataset has one
 
     def __post_init__(self) -> None:
         if self.shapes is None:
@@ -362,7 +363,7 @@ class TrainingData:
                 [shapes.vector(transitions.observations), shapes.vector(transitions.next_observations)]
             )
             scale = ObservationScale.of(both, normalize, None if shapes.is_one_vector else shapes.measured)
-        return cls.of(
+        made = cls.of(
             transitions,
             action_scale,
             normalize=normalize,
@@ -374,6 +375,7 @@ class TrainingData:
             names=dataset.info.names,
             reward_scale=reward_scale,
         )
+        return replace(made, environment=dataset.info.env_spec)
 
     def with_rewards(self, scale: float, shift: float = 0.0) -> TrainingData:
         """Return the same rows with rewards scale * r + shift; `best_return` stays in the dataset's units."""
