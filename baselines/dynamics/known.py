@@ -14,14 +14,13 @@ from typing import TypeAlias
 
 import torch
 
-from assay.datasets.environments.edge_of_reach import BUMP, EDGE, SLOPE, WIDTH
-
 __all__ = ["KnownDynamics", "known_dynamics", "names_of_known"]
 
 KnownDynamics: TypeAlias = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """States [..., observation] and actions [..., action] in the environment's units -> next states and rewards [...]."""
 
 _GRAVITY, _STEP, _FASTEST = 10.0, 0.05, 8.0
+_BUMP, _WIDTH, _SLOPE, _EDGE = (0.5, 0.0), 0.3, 0.4, 2.0  # of the plane; a test compares its steps with the simulator's
 
 
 def pendulum(states: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,9 +36,9 @@ def pendulum(states: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor,
 def edge_of_reach(states: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """A point that an action moves; see `assay.datasets.environments.edge_of_reach`."""
     reached = states + actions.clamp(-1.0, 1.0)
-    away = (reached - reached.new_tensor(BUMP)).square().sum(-1)
-    rewards = torch.exp(-0.5 * away / WIDTH**2) + SLOPE * reached[..., 0]
-    return reached, torch.where(reached[..., 0].abs() <= EDGE, rewards, torch.zeros_like(rewards))
+    away = (reached - reached.new_tensor(_BUMP)).square().sum(-1)
+    rewards = torch.exp(-0.5 * away / _WIDTH**2) + _SLOPE * reached[..., 0]
+    return reached, torch.where(reached[..., 0].abs() <= _EDGE, rewards, torch.zeros_like(rewards))
 
 
 _KNOWN: dict[str, KnownDynamics] = {"Pendulum": pendulum, "assay/EdgeOfReach": edge_of_reach}
