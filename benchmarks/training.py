@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
-from assay.baselines import A2PR, BC, CQL, IQL, ODICE, PRDC, TD3BC
+from assay.baselines import A2PR, BC, CQL, IQL, MOBILE, MOPO, ODICE, PRDC, RAVL, TD3BC
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
 from assay.datasets.transitions import Transitions
@@ -290,7 +290,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     transitions = data()
     laid_out = TrainingData.of(transitions, ActionScale.of(-np.ones(ACTION), np.ones(ACTION)), normalize=True)
-    known = {item.name: item for item in (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)), PRDC(), A2PR(), ODICE())}
+    # the updates of the policy: one of the dynamics before them, and one refill of the rollouts
+    model = {"model_updates": 1, "rollout_batch": 1_000, "rollout_interval": 10**9, "terminations": "none"}
+    items = (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)), PRDC(), A2PR(), ODICE())
+    known = {item.name: item for item in (*items, MOPO(**model), MOBILE(**model), RAVL(**model))}
     names = ["plain", *(["jax"] if options.peers else []), *(["jax vmap"] if options.peers and cuda else [])]
     unit = "updates/s" if cuda else "updates/CPU-s"
     columns = f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}" + "".join(f"{name:>11}" for name in names)
@@ -335,6 +338,8 @@ def main() -> None:
             best["engine"] = max(best["engine"], rate(engine, options.device, options.seconds / options.rounds))
 
         eager = made(None)
+        eager.pauses = False
+        eager.enter_stage(eager.stages - 1)
         operations, moved, flops = count(eager)
         products, memory = limits(options.device)
         own = best["engine"]
