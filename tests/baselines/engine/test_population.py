@@ -201,7 +201,9 @@ def test_a_diverged_member_does_not_disturb_its_neighbour():
 
 # In the others a loss sees what the one before it in the same update did, and an earlier step of that update stays.
 @pytest.mark.parametrize(
-    "algorithm", [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, SACN, SMORe))], ids=lambda algorithm: algorithm.name
+    "algorithm",
+    [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, SACN, SMORe))],
+    ids=lambda algorithm: algorithm.name,
 )
 def test_a_member_whose_loss_is_not_finite_is_frozen_as_it_was_before(algorithm):
     data = [data_for(algorithm, number) for number in (0, 1)]
