@@ -49,7 +49,9 @@ class EvaluationGoals(gymnasium.Wrapper[Any, Any, Any, Any]):
         if number is None:
             return self.env.reset(seed=seed, options=options)
         if not 0 <= number < len(self.evaluation_goals):
-            raise ConfigError(f"there are {len(self.evaluation_goals)} evaluation goals, and none has the number {number}")
+            raise ConfigError(
+                f"there are {len(self.evaluation_goals)} evaluation goals, and none has the number {number}"
+            )
         return self.begin(self.evaluation_goals[number], seed)
 
     def begin(self, goal: Any, seed: int | None) -> Any:

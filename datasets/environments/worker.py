@@ -40,7 +40,10 @@ __all__ = ["EnvironmentGroup", "SlotColumns", "SlotError", "main", "row_layout"]
 LENGTH = struct.Struct("<I")
 REQUEST = struct.Struct("<cI")
 DONE, FAILED = b"\0", b"\1"
-GOALS, GOAL = "evaluation_goals", "goal"  # an attribute of environments with goals, and an option of their resets (`goals`)
+GOALS, GOAL = (
+    "evaluation_goals",
+    "goal",
+)  # an attribute of environments with goals, and an option of their resets (`goals`)
 NO_GOAL = -1
 
 

@@ -170,18 +170,29 @@ def critic_loss(setting: Setting, variant: Literal["released", "paper"], termina
         residuals = residuals * ~here.enters[:, None]
     bellman, alpha = 0.5 * residuals.mean(-1), h.score_decay  # [P, K], [P, 1]
     if variant == "released":
-        highest = (-_STEP_SCORE / (1.0 - h.discount))[..., None]  # [P, 1, 1]
-        contrast = (at_goal - highest).square().mean(-1)
         decay = (1.0 - h.discount) * alpha * elsewhere.square().mean(-1)
     else:
-        contrast, decay = -at_goal.mean(-1), alpha * elsewhere.mean(-1)
-    loss = (contrast + bellman + decay).sum(-1)
+        decay = alpha * elsewhere.mean(-1)
+    loss = (contrast(at_goal, h.discount, variant) + bellman + decay).sum(-1)
     metrics = {
         "critic_loss": loss,
         "score_at_goal": at_goal.mean((1, 2)),
         "score_elsewhere": elsewhere.mean((1, 2)),
     }
     return Losses({"critic": loss}, metrics)
+
+
+def contrast(at_goal: torch.Tensor, discount: torch.Tensor, variant: Literal["released", "paper"]) -> torch.Tensor:
+    """Return what pushes up the scores [P, K, B] of transitions that enter their goal, [P, K].
+
+    Examples
+    --------
+    >>> contrast(torch.full((1, 2, 4), 3.0), torch.tensor([[0.5]]), "released").tolist()
+    [[1.0, 1.0]]
+    """
+    if variant == "paper":
+        return -at_goal.mean(-1)
+    return (at_goal + _STEP_SCORE / (1.0 - discount)[..., None]).square().mean(-1)
 
 
 def slow_scores(setting: Setting, observations: torch.Tensor) -> torch.Tensor:
