@@ -71,8 +71,8 @@ def test_the_fixed_point_on_a_chain_solves_the_linear_equations_of_the_quadratic
     """
     setting = chain_setting()
     critic, value = setting.networks["critic"], setting.networks["value"]
-    optimizer = torch.optim.SGD([critic.numbers], lr=2.0)
-    for _ in range(4_000):
+    optimizer = torch.optim.SGD([critic.numbers], lr=3.0)
+    for _ in range(2_000):
         loss = smore.critic_loss(setting, "released", terminate_at_goal).of["critic"].sum()
         optimizer.zero_grad()
         loss.backward()
@@ -223,16 +223,27 @@ def successes(made: Population) -> list[float]:
     ]
 
 
+@functools.cache
+def ways() -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Return 300 places, and 50 goals with the length of the shortest way from each place."""
+    rng = np.random.default_rng(3)
+    places = anywhere(rng, 300)
+    return places, [(goal, steps_to(goal, places)) for goal in anywhere(rng, 50)]
+
+
 def ranks(made: Population) -> list[float]:
     """Each member's Spearman correlation of V(s, g) with the length of the shortest way, the mean over 50 goals."""
-    rng = np.random.default_rng(3)
-    places, found = anywhere(rng, 300), []
-    for goal in anywhere(rng, 50):
+    places, goals = ways()
+    found = []
+    for goal, away in goals:
         vectors = torch.tensor(SHAPES.vector(seen(places, np.repeat(goal[None], 300, 0))), dtype=torch.float32)
         values = made.networks["value"](vectors.expand(len(SEEDS), -1, -1), weights="frozen")[..., 0]
-        away = steps_to(goal, places)
         found.append([spearmanr(each, away).statistic for each in values.numpy()])
     return np.mean(found, 0).tolist()
+
+
+def no_contrast(at_goal: torch.Tensor, discount: torch.Tensor, variant: str) -> torch.Tensor:
+    return 0.0 * at_goal.mean(-1)
 
 
 @pytest.mark.slow
@@ -251,24 +262,23 @@ def test_smore_reaches_goals_where_hindsight_cloning_copies_detours():
 
 @pytest.mark.slow
 def test_without_the_transitions_that_enter_goals_scores_say_nothing(monkeypatch):
-    """The stub leaves the contrast out; 2,500 updates, three seeds.
+    """The stub leaves the contrast out; 1,500 updates, three seeds.
 
-    Measured: the score at goals less the mean score is 7.8, 8.6 and 8.7 with it and 0.0 without; success 0.83 to 0.905 with it and 0.355 to 0.43
-    without, where the policy clones what happened to reach any goal. 0.055 is what uniform random actions reach.
+    Measured: the score at goals less the mean score is 7.8, 8.6 and 8.7 with it (2,500 updates) and 0.01 to 0.02 without; success 0.83 to 0.905
+    with it and 0.315 to 0.365 without, where the policy clones what happened to reach any goal. Uniform random actions reach 0.055.
     """
-    monkeypatch.setattr(smore, "contrast", lambda at_goal, discount, variant: 0.0 * at_goal.mean(-1))
-    made = learned(SCORES)
+    monkeypatch.setattr(smore, "contrast", no_contrast)
+    made = learned(SCORES, 1_500)
     scores = made.metrics()
     assert (scores["score_at_goal"] < scores["score_elsewhere"] + 0.1).all()
     assert max(successes(made)) < 0.6
-    assert min(ranks(made)) > -0.6
 
 
 @pytest.mark.slow
 def test_values_of_random_walks_rank_places_by_the_length_of_the_way(monkeypatch):
-    """Spearman correlation of V(s, g) with the shortest way, the mean over 50 goals; 2,000 updates on uniform random actions, three seeds.
+    """Spearman correlation of V(s, g) with the shortest way, the mean over 50 goals; uniform random actions, three seeds.
 
-    Measured: SMORe -0.955, -0.954 and -0.960; without the contrast MISSING.
+    Measured: SMORe -0.955, -0.954 and -0.960 after 2,000 updates; without the contrast -0.39, -0.43 and -0.34 after 500.
     """
     data = walks(500)
     made = Population([Member(SCORES, seed, 0) for seed in SEEDS], [data], 2_000)
@@ -276,8 +286,7 @@ def test_values_of_random_walks_rank_places_by_the_length_of_the_way(monkeypatch
     assert max(ranks(made)) < -0.9
     scores = made.metrics()
     assert (scores["score_at_goal"] > scores["score_elsewhere"] + 3).all()
-    monkeypatch.setattr(smore, "contrast", lambda at_goal, discount, variant: 0.0 * at_goal.mean(-1))
+    monkeypatch.setattr(smore, "contrast", no_contrast)
     without = Population([Member(SCORES, seed, 0) for seed in SEEDS], [data], 500)
     without.advance(500)
-    print("without", ranks(without))
     assert min(ranks(without)) > -0.6
