@@ -90,7 +90,7 @@ def figure(table: pl.DataFrame) -> plt.Figure:
             rows = table.filter((pl.col("variant") == variant) & (pl.col("label") == label))
             goals = rows["goal"].fill_null(rows["goal"].max() + 1 if rows.height > 1 else 0).to_numpy()
             success = 100 * rows["success"].to_numpy()
-            low, high = (100 * rows[name].fill_null(pl.col("success")).to_numpy() for name in ("low", "high"))
+            low, high = (100 * rows[name].fill_null(rows["success"]).to_numpy() for name in ("low", "high"))
             spread = np.stack([success - low, high - success]).clip(min=0)
             axes.errorbar(
                 goals + 0.2 * (shift - 1), success, yerr=spread, fmt="o", color=colour, ms=4, lw=1.2, label=label
