@@ -381,7 +381,7 @@ def goal_table(
                     "high": high,
                 }
             )
-    numbers = {"goal": pl.Int64, "seeds": pl.Int64, "episodes": pl.Int64}
+    numbers: dict[str, Any] = {"goal": pl.Int64, "seeds": pl.Int64, "episodes": pl.Int64}
     numbers |= dict.fromkeys(("success", "low", "high"), pl.Float64)
     return pl.DataFrame(table, schema={**{name: returns.schema[name] for name in rows}, **numbers})
 

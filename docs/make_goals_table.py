@@ -1,7 +1,8 @@
 """Draw which evaluation goals each method reaches, and write the tables of docs/goals.md.
 
 Usage: assay run suites/goals.yaml --budget small
-       python docs/make_goals_table.py [RUNS]        (default runs/goals-small)
+       assay run suites/goals.yaml --budget longer
+       python docs/make_goals_table.py [RUNS [LONGER]]        (default runs/goals-small runs/goals-longer)
 
 One point is one source, algorithm and goal: the mean success of the seeds with its 95 % bootstrap interval; the last one of a panel is the mean of its
 goals. Whatever is not finished is said to be so.
@@ -27,7 +28,7 @@ COLOURS = {"SMORe": "#1f4e79", "GCBC": "#b4460b", "GCIQL": "#2c8c4a"}
 BESIDE = "SMORe"
 
 
-def main(folder: str = "runs/goals-small") -> None:
+def main(folder: str = "runs/goals-small", longer: str = "runs/goals-longer") -> None:
     """Write the figure and the tables."""
     runs = load_runs(folder)
     unfinished = runs.filter(pl.col("status") != "finished").height
@@ -38,6 +39,7 @@ def main(folder: str = "runs/goals-small") -> None:
     note = f"\n\n{unfinished} runs did not finish." if unfinished else ""
     replace_part(PAGE, "goals", f"{by_goal(table)}{note}\n\n![success by goal](images/{FIGURE.name})")
     replace_part(PAGE, "verdicts", verdicts(episodes))
+    replace_part(PAGE, "longer", by_updates(load_returns(longer)))
 
 
 def cell(row: dict[str, object] | None) -> str:
@@ -76,6 +78,24 @@ def verdicts(episodes: pl.DataFrame) -> str:
             theirs = of_seeds(episodes, label, variant)
             cells.append(verdict(own, theirs) if len(own) and len(theirs) else "not finished")
         lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def by_updates(episodes: pl.DataFrame) -> str:
+    """Return the mean success after so many updates, and the last less the first."""
+    updates = episodes["update"].unique().sort().to_list()
+    lines = [f"| updates | {' | '.join(f'{update:,}' for update in updates)} | last minus first |"]
+    lines.append("|---|" + "---|" * (len(updates) + 1))
+    for label in dict.fromkeys(episodes["label"]):
+        cells, of_seed = [], []
+        for update in updates:
+            chosen = episodes.filter((pl.col("label") == label) & (pl.col("update") == update))
+            row = (
+                goal_table(chosen.with_columns(final=pl.lit(True))).filter(pl.col("goal").is_null()).row(0, named=True)
+            )
+            cells.append(cell(row))
+            of_seed.append(of_seeds(chosen.with_columns(final=pl.lit(True)), label, chosen["variant"][0]))
+        lines.append(f"| {label} | {' | '.join(cells)} | {verdict(of_seed[-1], of_seed[0])} |")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from assay.baselines.algorithms.goal_conditioned.goals import relabelled
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.shapes import Part, Shapes
+from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from tests.baselines.algorithms.four_rooms import SHAPES, anywhere, seen, steps_to, success, walks
 from tests.baselines.problems import goal_data, pendulum_like, population
@@ -172,8 +174,6 @@ def test_achieved_and_desired_goals_are_normalized_alike():
     walk = walks(3)
     columns = {name: walk.rows[:, place] for name, place in (("achieved_goal", [0, 1]), ("desired_goal", [2, 3]))}
     columns |= {"observation": 5 + 3 * rng.normal(size=(len(walk.rows), 2))}
-    from assay.datasets.dataset import Dataset
-
     dataset = Dataset.from_arrays(
         observations={name: np.concatenate([array, array[:1]]) for name, array in columns.items()},
         actions=walk.rows[:, 6:8],
@@ -186,6 +186,23 @@ def test_achieved_and_desired_goals_are_normalized_alike():
     assert (means[:2] == means[2:4]).all()
     assert (scales[:2] == scales[2:4]).all()
     np.testing.assert_allclose(means[:2], columns["achieved_goal"].mean(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [SMORe, GCBC, GCIQL])
+def test_neither_rewards_nor_ends_of_episodes_nor_recorded_goals_are_read(kind):
+    data = goal_data()
+    names = [name for name, size in data.columns for _ in range(size)]
+    rows = data.rows.copy()
+    for unread in ("rewards", "bootstraps"):
+        rows[:, names.index(unread)] = np.nan
+    for part in ("observations", "next_observations"):
+        rows[:, names.index(part) + 2 : names.index(part) + 4] = np.nan  # achieved, desired, observation
+    made = [population(kind(hidden=(8,), batch_size=16), [0], data=[each]) for each in (data, replace(data, rows=rows))]
+    for each in made:
+        each.advance(5)
+    first, second = (each.state().tensors for each in made)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.isfinite(value).all() for value in second.values() if value.is_floating_point())
 
 
 @pytest.mark.parametrize("kind", [SMORe, GCBC, GCIQL])

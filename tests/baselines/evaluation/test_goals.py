@@ -43,6 +43,15 @@ def test_success_is_told_by_goal_and_as_the_mean_of_the_goals(runs):
     assert whole == pytest.approx(table.drop_nulls("goal")["success"].mean())  # each goal counts alike
 
 
+def test_a_report_shows_success_by_goal(runs):
+    from assay.analysis import write_report
+
+    page = write_report(runs[0].folder.parent).read_text()
+    assert "Success by evaluation goal" in page
+    goals = page.rsplit("Success by evaluation goal", 1)[1].split("</table>")[0]
+    assert goals.count("<tr") == 1 + 6  # five goals and their mean
+
+
 def test_episodes_without_goals_have_none_and_make_no_table(tmp_path):
     (run,) = train(
         [Job(assay.baselines.BC(hidden=(4,)), pendulum_like())], steps=2, runs=tmp_path, workers=0, progress=None
