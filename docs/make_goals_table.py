@@ -19,7 +19,7 @@ import polars as pl
 from page_parts import replace_part
 from score_parts import verdict
 
-from assay.analysis import goal_table, load_returns, load_runs
+from assay.analysis import goal_table, load_curves, load_returns, load_runs
 from assay.analysis.tables import format_interval
 
 HERE = Path(__file__).parent
@@ -39,7 +39,7 @@ def main(folder: str = "runs/goals-small", longer: str = "runs/goals-longer") ->
     note = f"\n\n{unfinished} runs did not finish." if unfinished else ""
     replace_part(PAGE, "goals", f"{by_goal(table)}{note}\n\n![success by goal](images/{FIGURE.name})")
     replace_part(PAGE, "verdicts", verdicts(episodes))
-    replace_part(PAGE, "longer", by_updates(load_returns(longer)))
+    replace_part(PAGE, "longer", by_updates(load_returns(longer), load_curves(longer)))
 
 
 def cell(row: dict[str, object] | None) -> str:
@@ -81,8 +81,8 @@ def verdicts(episodes: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def by_updates(episodes: pl.DataFrame) -> str:
-    """Return the mean success after so many updates, and the last less the first."""
+def by_updates(episodes: pl.DataFrame, curves: pl.DataFrame) -> str:
+    """Return the mean success after so many updates, the last less the first, and SMORe's mean score, of at most 200."""
     updates = episodes["update"].unique().sort().to_list()
     lines = [f"| updates | {' | '.join(f'{update:,}' for update in updates)} | last minus first |"]
     lines.append("|---|" + "---|" * (len(updates) + 1))
@@ -96,6 +96,9 @@ def by_updates(episodes: pl.DataFrame) -> str:
             cells.append(cell(row))
             of_seed.append(of_seeds(chosen.with_columns(final=pl.lit(True)), label, chosen["variant"][0]))
         lines.append(f"| {label} | {' | '.join(cells)} | {verdict(of_seed[-1], of_seed[0])} |")
+    scores = curves.filter(pl.col("metric") == "score_elsewhere").group_by("update").agg(pl.col("value").mean())
+    of_update = dict(scores.rows())
+    lines.append(f"| mean score of SMORe | {' | '.join(f'{of_update[update]:.0f}' for update in updates)} | |")
     return "\n".join(lines)
 
 
