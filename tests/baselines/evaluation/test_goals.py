@@ -43,6 +43,7 @@ def test_success_is_told_by_goal_and_as_the_mean_of_the_goals(runs):
     assert whole == pytest.approx(table.drop_nulls("goal")["success"].mean())  # each goal counts alike
 
 
+@pytest.mark.slow
 def test_a_report_shows_success_by_goal(runs):
     from assay.analysis import write_report
 
