@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.goal_conditioned.smore import SMORe
     from assay.baselines.algorithms.imitation.bc import BC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
+    from assay.baselines.algorithms.model_based.mobile import MOBILE
+    from assay.baselines.algorithms.model_based.mopo import MOPO
+    from assay.baselines.algorithms.model_based.ravl import RAVL
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
     from assay.baselines.algorithms.theory.doc import TabularDoC
     from assay.baselines.algorithms.theory.drpvi import DRPVI
@@ -78,11 +81,14 @@ __all__ = [
     "IQL",
     "LCB",
     "MCE",
+    "MOBILE",
+    "MOPO",
     "ODICE",
     "PEVI",
     "PRDC",
     "QRDQN",
     "R2PVI",
+    "RAVL",
     "REM",
     "RIQL",
     "SACN",
@@ -138,6 +144,9 @@ _HOME_OF = {
     "GCBC": "assay.baselines.algorithms.goal_conditioned.gcbc",
     "GCIQL": "assay.baselines.algorithms.goal_conditioned.gciql",
     "SMORe": "assay.baselines.algorithms.goal_conditioned.smore",
+    "MOBILE": "assay.baselines.algorithms.model_based.mobile",
+    "MOPO": "assay.baselines.algorithms.model_based.mopo",
+    "RAVL": "assay.baselines.algorithms.model_based.ravl",
     "LCB": "assay.baselines.algorithms.theory.lcb",
     "DRPVI": "assay.baselines.algorithms.theory.drpvi",
     "DRVIL": "assay.baselines.algorithms.theory.drvi_l",

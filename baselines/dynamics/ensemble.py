@@ -115,7 +115,7 @@ class DynamicsEnsemble:
         parts = []
         for some, done in zip(torch.split(states, together), torch.split(actions, together)):
             inputs = self._standardized(some, done)
-            mean, log_variance = gaussian(self.networks, inputs.expand(self.networks.members, -1, -1), frozen=True)
+            mean, log_variance = gaussian(self.networks, inputs.expand(self.networks.members, -1, -1), weights="frozen")
             parts.append(self._in_units(mean, log_variance, some))
         means, deviations = zip(*parts)
         return torch.cat(means, 1), torch.cat(deviations, 1)
@@ -143,7 +143,7 @@ class DynamicsEnsemble:
             share = -(-count // elites)
             dealt = torch.cat([order, order[: share * elites - count]]).view(elites, share)  # the last ones twice
             inputs = self._standardized(states, actions)[dealt]  # [E, B / E, in]
-            mean, log_variance = gaussian(self._elite_networks, inputs, frozen=True)
+            mean, log_variance = gaussian(self._elite_networks, inputs, weights="frozen")
             means, deviations = self._in_units(mean, log_variance, states[dealt])
             drawn = torch.empty_like(noise)
             drawn[dealt.flatten()] = (means + deviations * noise[dealt]).flatten(0, 1)
@@ -268,7 +268,7 @@ def held_out_count(count: int) -> int:
 
 def squared_error(networks: Networks, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the squared error of the means, [P, V]."""
-    mean, _ = gaussian(networks_of(networks), inputs, frozen=True)
+    mean, _ = gaussian(networks_of(networks), inputs, weights="frozen")
     return (mean - targets).square().mean(-1)
 
 
@@ -312,7 +312,7 @@ def clone_policy(
 
     @torch.no_grad()
     def act(found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        mean, log_variance = gaussian(network, input_scale.down_on_device(found)[None], frozen=True)
+        mean, log_variance = gaussian(network, input_scale.down_on_device(found)[None], weights="frozen")
         shift, scale = mean.new_tensor(output_scale.mean), mean.new_tensor(output_scale.deviation)
         return mean[0] * scale + shift, torch.exp(0.5 * log_variance[0]) * scale
 

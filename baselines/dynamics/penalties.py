@@ -26,7 +26,7 @@ import torch
 
 from assay.datasets.errors import ConfigError
 
-__all__ = ["PENALTIES", "penalty"]
+__all__ = ["DIVIDING", "PENALTIES", "penalty"]
 
 
 def aleatoric(means: torch.Tensor, deviations: torch.Tensor, released: bool) -> torch.Tensor:
@@ -84,6 +84,10 @@ PENALTIES: dict[str, Callable[[torch.Tensor, torch.Tensor, bool], torch.Tensor]]
     function.__name__: function
     for function in (aleatoric, pairwise_difference, ensemble_deviation, likelihood_variance, leave_one_out)
 }
+
+
+DIVIDING = ("likelihood_variance", "leave_one_out")
+"""Penalties that divide by standard deviations, which must not be zero."""
 
 
 def penalty(name: str, means: torch.Tensor, deviations: torch.Tensor, variant: str = "paper") -> torch.Tensor:

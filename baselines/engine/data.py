@@ -205,6 +205,7 @@ class TrainingData:
     shapes: Shapes = None  # type: ignore[assignment]  # those of the columns, where none are given
     scalars: tuple[str, ...] = ("rewards", "bootstraps")  # columns of one number, which batches hold as [P, B]
     frames: Mapping[str, Frames] = field(default_factory=dict)  # of the images, by part
+    environment: str | None = None  # its specification, JSON, where the dataset has one
 
     def __post_init__(self) -> None:
         if self.shapes is None:
@@ -368,7 +369,7 @@ class TrainingData:
             for part, other in scaled_as.items():
                 for numbers in (scale.mean, scale.scale):
                     numbers[shapes.place(part)] = numbers[shapes.place(other)]
-        return cls.of(
+        made = cls.of(
             transitions,
             action_scale,
             normalize=normalize,
@@ -380,6 +381,7 @@ class TrainingData:
             names=dataset.info.names,
             reward_scale=reward_scale,
         )
+        return replace(made, environment=dataset.info.env_spec)
 
     def with_rewards(self, scale: float, shift: float = 0.0) -> TrainingData:
         """Return the same rows with rewards scale * r + shift; `best_return` stays in the dataset's units."""

@@ -244,6 +244,7 @@ class Population:
         if self._use_graph and not on_cuda:
             raise ConfigError("a CUDA graph needs a CUDA device")
         self._compile, self._tracing = compile, False
+        self.pauses = True  # whether the host has its turns; not where only updates are measured
         self._captures = False  # whether the first capture was prepared
 
     # ---------------------------------------------------------------- stages
@@ -317,7 +318,7 @@ class Population:
         """Give the host its turn, where the coming update begins a segment."""
         done = self.completed - stage.start
         between, segment = stage.stage.between, stage.stage.segment
-        if between is None or done % (segment or stage.updates):
+        if between is None or not self.pauses or done % (segment or stage.updates):
             return
         between(Pause(self.networks, self.buffers, self.table, self.hyperparameters, stage.draws, done))
 

@@ -191,6 +191,22 @@ class Draws:
 
         return self._draw("integers", purpose, shape, to_integers, math.prod(shape))
 
+    def fixed_integers(self, purposes: Sequence[str], places: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
+        """Return an int64 in [0, limit) for each place: the same in every update, so that K purposes are K fixed tables.
+
+        Parameters
+        ----------
+        purposes : sequence of str
+            One per table.
+        places : [P, K, n] int64 tensor
+            Where in its table.
+        limits : [P] int64 tensor
+            Below 2**31.
+        """
+        keys = torch.stack([self._key(purpose) for purpose in purposes], 1)[..., None]
+        bits = _mix(_mix(keys) + (places + 1) * _signed(_GOLDEN))
+        return (_shift_right(bits, 32) * limits[:, None, None]) >> 32
+
     def fractions(self, purpose: str, *shape: int) -> torch.Tensor:
         """Return [P, *shape] float64 in [0, 1), multiples of 2**-53: for draws from a cumulative distribution."""
 

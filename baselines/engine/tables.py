@@ -48,6 +48,7 @@ class DatasetTable:
         lengths = np.array([len(item.rows) for item in data])
         offsets = np.cumsum(lengths) - lengths
         chosen = list(of_member)
+        self.members = tuple(data[number] for number in chosen)  # the dataset of each as it was laid out
         self.offsets = torch.tensor(offsets[chosen], dtype=torch.int64, device=device)
         self.lengths = torch.tensor(lengths[chosen], dtype=torch.int64, device=device)
         self.shared = tuple(  # first row, row behind the last, and the members of each dataset that some member has

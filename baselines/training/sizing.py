@@ -84,7 +84,7 @@ def like_population(
     bf16: bool = False,
     stored: Mapping[str, int] | None = None,
 ) -> Population:
-    """Make a population of an algorithm on a little made-up data of the same shapes.
+    """Make a population of an algorithm on a little made-up data of the same shapes; it trains without pauses.
 
     Parameters
     ----------
@@ -121,7 +121,9 @@ def like_population(
         transitions, scale, normalize=True, extra=algorithm.batch_columns, shapes=shapes, frames=frames or None
     )
     made = [Member(algorithm, seed, 0) for seed in range(members)]
-    return Population(made, [data], 1_000_000, device=device, bf16=bf16)
+    population = Population(made, [data], 1_000_000, device=device, bf16=bf16)
+    population.pauses = False  # a rollout is no part of an update, and its environment is not known here
+    return population
 
 
 def _made_up(shapes: Shapes, rng: np.random.Generator) -> Any:

@@ -1,6 +1,6 @@
 """Problems of the theory of offline RL, whose models are known, and FrozenLake.
 
-The simulators are `finite.FiniteEnvironment` and `american_put.AmericanPut`.
+The simulators are `finite.FiniteEnvironment` and `american_put.AmericanPut`, and `edge_of_reach.EdgeOfReach`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING
 from assay.datasets.environments.record import EnvironmentFamily, EnvironmentRecord, Expert, Registration
 
 if TYPE_CHECKING:
+    from assay.datasets.environments.edge_of_reach import BumpSeeker, Wanderer
     from assay.datasets.environments.finite import GreedyPolicy
 
-__all__ = ["FAMILY", "frozen_lake_planner", "greedy_on_features", "greedy_on_rewards", "put_seller"]
+__all__ = [
+    "FAMILY",
+    "bump_seeker",
+    "frozen_lake_planner",
+    "greedy_on_features",
+    "greedy_on_rewards",
+    "put_seller",
+    "wanderer",
+]
 
 _FINITE = "assay.datasets.environments.finite:FiniteEnvironment"
 
@@ -67,6 +76,20 @@ def put_seller(least: float | None) -> GreedyPolicy:
     return GreedyPolicy(np.append(np.full(TENTS, (least or 0.0) / STRIKE), -1.0 if least is None else 1.0))
 
 
+def bump_seeker() -> BumpSeeker:
+    """Make the best policy of the edge of reach."""
+    from assay.datasets.environments.edge_of_reach import BumpSeeker
+
+    return BumpSeeker()
+
+
+def wanderer() -> Wanderer:
+    """Make the policy that stays where the edge of reach starts."""
+    from assay.datasets.environments.edge_of_reach import Wanderer
+
+    return Wanderer()
+
+
 def _record(
     name: str, identifier: str, expert: Expert, detour: Expert | None = None, problem: str = "", **parameters: float
 ) -> EnvironmentRecord:
@@ -108,6 +131,13 @@ FAMILY = EnvironmentFamily(
             expert=Expert(functools.partial(put_seller, 6.0), "Selling at 94 or less"),
             detour=Expert(functools.partial(put_seller, None), "Waiting to the end", share=1.0),
             registration=Registration("assay.datasets.environments.american_put:AmericanPut"),
+        ),
+        EnvironmentRecord(
+            "edge-of-reach",
+            "assay/EdgeOfReach-v0",
+            expert=Expert(bump_seeker, "Straight to the bump"),
+            detour=Expert(wanderer, "Wandering inside the square of the starts", share=1.0),
+            registration=Registration("assay.datasets.environments.edge_of_reach:EdgeOfReach"),
         ),
         _record(
             "lucky-bandit",

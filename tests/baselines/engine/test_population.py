@@ -21,9 +21,12 @@ from assay.baselines import (
     IFQL,
     IQL,
     MCE,
+    MOBILE,
+    MOPO,
     ODICE,
     PRDC,
     QRDQN,
+    RAVL,
     REM,
     RIQL,
     SACN,
@@ -50,6 +53,21 @@ FEW = {**SMALL, "sampled_actions": 3}
 OFTEN = {**SMALL, "learning_rate": 1e-3}
 HARD_COPIES = {**OFTEN, "target_update_every": 3}
 CQL_CHOICES = {"lagrange": True, "max_target_backup": True, "backup_entropy": True, "importance_sampling": False}
+MODEL = {
+    "batch_size": 32,
+    "hidden": (16, 16),
+    "model_hidden": (12, 12),
+    "models": 3,
+    "elites": 2,
+    "model_batch_size": 8,
+    "model_updates": 41,
+    "rollout_interval": 7,
+    "rollout_batch": 10,
+    "rollout_length": 2,
+    "retained_rollouts": 3,
+    "real_percent": 25,
+    "terminations": "learned",
+}
 AUTOENCODER = {**SMALL, "critic_hidden": (16, 16), "autoencoder_hidden": (12, 12)}
 ALGORITHMS = [
     BC(**SMALL),
@@ -85,6 +103,9 @@ ALGORITHMS = [
     CRR(**HARD_COPIES),
     CRR(**HARD_COPIES, weighting="exponential", baseline_samples=4),
     DiscreteIQL(**HARD_COPIES),
+    MOPO(**MODEL, penalty="ensemble_deviation"),
+    MOBILE(**{**MODEL, "terminations": "none"}, samples=3, deterministic_backup=False),
+    RAVL(**MODEL, critics=3),
     RolloutCloning(**SMALL),
 ]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
