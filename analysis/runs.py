@@ -95,6 +95,7 @@ _RETURNS: dict[str, Any] = {
     "score": pl.Float64,
     "length": pl.Int64,
     "final": pl.Boolean,
+    "goal": pl.Int64,
 }
 _OUTCOME = ("updates", "return_mean", "score", "episodes", "best_score")  # what is read from the tables of a run
 _RUNS_AT_A_TIME = 1000  # of a lazy frame
@@ -424,7 +425,7 @@ def _curves(run: StoredRun) -> pl.DataFrame:
 
 
 def load_returns(runs: Folders | pl.DataFrame) -> pl.DataFrame:
-    """Read every evaluation episode of every run: the keys of the run, update, episode, return, score, length, final.
+    """Read every evaluation episode of every run: the keys of the run, update, episode, return, score, length, final, goal.
 
     Parameters
     ----------
@@ -436,7 +437,8 @@ def load_returns(runs: Folders | pl.DataFrame) -> pl.DataFrame:
     -------
     polars.DataFrame
         `update` is the number of gradient updates before the evaluation, `final` marks the one after the last update,
-        `episode_seed` is what the environment was reset with, `score` is null without references.
+        `episode_seed` is what the environment was reset with, `score` is null without references, `goal` is the number of the
+        evaluation goal, null where the environment has none.
 
     See Also
     --------

@@ -53,7 +53,8 @@ class Evaluation:
     Parameters
     ----------
     episodes : int
-        Per policy and evaluation.
+        Per policy and evaluation. An environment with G evaluation goals (`assay.datasets.environments.goals`) is given goal
+        k % G in episode k, so that a multiple of G tries all of them equally often.
     every : int, optional
         Updates between evaluations on the way; None evaluates once, after the last update.
     seed : int
@@ -133,6 +134,8 @@ class EvaluationResult:
         In steps.
     seeds : (episodes,) int64 array
         Of the episodes.
+    goals : (episodes,) int64 array, optional
+        Numbers of the evaluation goals, where the environment has some.
     restarts : int
         How many times a simulator failed and was started anew; the numbers do not depend on it.
     """
@@ -141,6 +144,7 @@ class EvaluationResult:
     lengths: np.ndarray
     seeds: np.ndarray
     restarts: int = 0
+    goals: np.ndarray | None = None
 
 
 def episode_seeds(seed: int, episodes: int) -> np.ndarray:
@@ -233,6 +237,7 @@ def evaluate(
     seeds = episode_seeds(evaluation.seed, evaluation.episodes)
     returns = np.zeros((actor.members, evaluation.episodes))
     lengths = np.zeros((actor.members, evaluation.episodes), np.int64)
+    goals = np.arange(evaluation.episodes) % pool.evaluation_goals if pool.evaluation_goals else None
     m, n = _members_at_a_time(actor.members, evaluation), _episodes_at_a_time(evaluation)
     done = 0
     for member in range(0, actor.members, m):
@@ -240,11 +245,12 @@ def evaluate(
             members = slice(member, min(member + m, actor.members))
             part = members, slice(episode, min(episode + n, evaluation.episodes))
             noise = evaluation.observation_noise
-            _run_part(pool, actor, members, seeds[part[1]], returns[part], lengths[part], noise)
+            towards = None if goals is None else goals[part[1]]
+            _run_part(pool, actor, members, seeds[part[1]], towards, returns[part], lengths[part], noise)
             done += returns[part].size
             if progress is not None:
                 progress(done, returns.size)
-    return EvaluationResult(returns, lengths, seeds, len(pool.failures) - failed_before)
+    return EvaluationResult(returns, lengths, seeds, len(pool.failures) - failed_before, goals)
 
 
 def _run_part(
@@ -252,6 +258,7 @@ def _run_part(
     actor: Actor,
     members: slice,
     seeds: np.ndarray,
+    goals: np.ndarray | None,
     returns: np.ndarray,
     lengths: np.ndarray,
     noise: ObservationNoise | None,
@@ -272,7 +279,7 @@ def _run_part(
                 if noise is None
                 else NoisyEpisodes(noise, actor, half_of, seeds)
             )
-            batches.append(_Batch(pool, begun, slots, seeds, wanted[rows]))
+            batches.append(_Batch(pool, begun, slots, seeds, goals, wanted[rows]))
         _take_turns(batches)
         totals = np.concatenate([batch.returns for batch in batches]).reshape(m, n)
         steps = np.concatenate([batch.lengths for batch in batches]).reshape(m, n)
@@ -309,6 +316,7 @@ class _Batch:
         episodes: Episodes,
         slots: np.ndarray,
         seeds: np.ndarray,
+        goals: np.ndarray | None,
         wanted: np.ndarray,
     ) -> None:
         self.pool, self.episodes, self.shape, self.slots = pool, episodes, slots.shape, slots.ravel()
@@ -316,7 +324,8 @@ class _Batch:
         self.ended = ~chosen
         self.observations = np.zeros((count, _row_size(pool.observation_space)))
         self.rewards, self.returns, self.lengths = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)
-        first = pool.reset(self.slots[chosen], np.broadcast_to(seeds, slots.shape)[wanted])
+        towards = None if goals is None else np.broadcast_to(goals, slots.shape)[wanted]
+        first = pool.reset(self.slots[chosen], np.broadcast_to(seeds, slots.shape)[wanted], towards)
         self.observations[chosen] = _flat_rows(first)
         self.sent = np.zeros(0, np.int64)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from assay.baselines.runs.integrity import read_json, read_verified
 from assay.baselines.runs.schema import (
     DESCRIPTION,
+    LATER_COLUMNS,
     QUALITY,
     QUALITY_FILE,
     RUN_SCHEMA,
@@ -152,7 +153,7 @@ class StoredRun:
 
     @property
     def evaluations(self) -> pl.DataFrame:
-        """Every evaluation episode: update, episode, seed, return, length, final."""
+        """Every evaluation episode: update, episode, seed, return, length, final, and the number of its evaluation goal."""
         return self._table("returns")
 
     @property
@@ -309,6 +310,8 @@ def read_table(file: Path, schema: Mapping[str, str], expected: str | None = Non
         raise DatasetIntegrityError(f"{file} is damaged; it cannot be read as Parquet: {reason}") from error
     if frame.schema == (types := _types(schema)):
         return frame
+    later = [name for name in LATER_COLUMNS if name in schema and name not in frame.columns]
+    frame = frame.with_columns(pl.lit(None, types[name]).alias(name) for name in later)
     missing = [name for name in schema if name not in frame.columns]
     if missing:
         raise FormatError(f"{file}: the column {missing[0]!r} is missing; found {', '.join(frame.columns) or 'none'}")

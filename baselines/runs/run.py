@@ -6,7 +6,7 @@
         run.json               the job, its dataset's fingerprint and history, versions, hardware, status; the hash of every
                                file of a finished run, and a digest of itself
         curves.parquet         update, metric, value: means of the training losses between log points
-        returns.parquet        update, episode, seed, return, length, final: every evaluation episode
+        returns.parquet        update, episode, seed, return, length, final, goal: every evaluation episode
         policy.safetensors     the networks and scales of the trained policy
         checkpoint/            while unfinished: <number>-<hash>.safetensors, with the policy whose evaluation is under way
     RUNS/.owners/<run>         while a process works on it: which one (see `lease.py`)

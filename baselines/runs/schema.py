@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from assay.datasets.errors import FormatError
 __all__ = [
     "CURVES",
     "JOB_VERSION",
+    "LATER_COLUMNS",
     "POLICY",
     "QUALITY",
     "QUALITY_FILE",
@@ -27,6 +28,7 @@ __all__ = [
     "SUITE_VERSION",
     "TABLES",
     "check_description",
+    "complete_row",
     "looks_like_run",
 ]
 
@@ -45,7 +47,9 @@ RETURNS = {
     "return": "Float64",
     "length": "Int64",
     "final": "Boolean",
+    "goal": "Int64",  # number of the evaluation goal, null where the environment has none
 }
+LATER_COLUMNS = ("goal",)  # null where a table was written before there were any
 TABLES: Mapping[str, Mapping[str, str]] = {"curves": CURVES, "returns": RETURNS}  # <name>.parquet
 QUALITY = {
     "variant": "String",
@@ -93,6 +97,17 @@ _OPTIONAL: Mapping[str, Any] = {
 }
 _NOT_FINITE_ALLOWED = ("dataset.return_mean", "dataset.behaviour_return")  # of data that cannot be learned from
 _REFERENCES: Mapping[str, Any] = {"references.random": _NUMBER, "references.expert": _NUMBER}
+
+
+def complete_row(table: str, row: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a row of a checkpoint with the columns that it was written without.
+
+    Examples
+    --------
+    >>> complete_row("returns", [100, 0, 7, 1.0, 50, True])
+    (100, 0, 7, 1.0, 50, True, None)
+    """
+    return (*row, *[None] * (len(TABLES[table]) - len(row)))
 
 
 def looks_like_run(folder: Path) -> bool:

@@ -372,4 +372,5 @@ def _record(work: list[Work], evaluated: tuple[int, EvaluationResult] | None, fi
         item.restarts += result.restarts
         for episode, seed in enumerate(result.seeds):
             total, length = float(result.returns[index, episode]), int(result.lengths[index, episode])
-            item.returns.append((update, episode, int(seed), total, length, final))
+            goal = None if result.goals is None else int(result.goals[episode])
+            item.returns.append((update, episode, int(seed), total, length, final, goal))

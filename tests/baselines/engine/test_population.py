@@ -16,6 +16,8 @@ from assay.baselines import (
     DQN,
     EDAC,
     FQL,
+    GCBC,
+    GCIQL,
     IFQL,
     IQL,
     MCE,
@@ -36,6 +38,7 @@ from assay.baselines import (
     DiscreteIQL,
     PercentBC,
     ReBRAC,
+    SMORe,
 )
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
@@ -85,6 +88,10 @@ ALGORITHMS = [
     PRDC(**SMALL, alpha=10.0),
     A2PR(**AUTOENCODER),
     ODICE(**SMALL, actor_hidden=(16,)),
+    SMORe(**SMALL),
+    SMORe(**SMALL, variant="paper", terminate_at_goal=True),
+    GCBC(**SMALL),
+    GCIQL(**SMALL),
     DiscreteCQL(**HARD_COPIES),
     DiscreteBC(**OFTEN),
     BVE(**OFTEN),
@@ -215,7 +222,9 @@ def test_a_diverged_member_does_not_disturb_its_neighbour():
 
 # In the others a loss sees what the one before it in the same update did, and an earlier step of that update stays.
 @pytest.mark.parametrize(
-    "algorithm", [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, SACN))], ids=lambda algorithm: algorithm.name
+    "algorithm",
+    [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, SACN, SMORe))],
+    ids=lambda algorithm: algorithm.name,
 )
 def test_a_member_whose_loss_is_not_finite_is_frozen_as_it_was_before(algorithm):
     data = [data_for(algorithm, number) for number in (0, 1)]

@@ -13,6 +13,7 @@ import torch
 from assay.baselines import BC, TD3BC, Job, PercentBC, algorithm_named, algorithms
 from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.algorithms.direct import DirectAlgorithm
+from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.runs.plan import Plan
 from assay.baselines.training.options import TrainingOptions
@@ -89,6 +90,11 @@ def incomplete(weighted: bool, kind: type[Algorithm]) -> Dataset:
         columns["actions"] = rng.integers(0, 3, steps)
     if kind.category_code == "index":
         columns["observations"] = rng.integers(0, 5, steps + episodes)
+    if issubclass(kind, GoalConditioned):
+        parts = np.split(columns.pop("observations"), [2, 4], axis=1)
+        columns |= {
+            f"observations/{name}": part for name, part in zip(("achieved_goal", "desired_goal", "observation"), parts)
+        }
     known = np.arange(episodes) % 4 > 1
     if weighted:
         columns["weights"] = rng.random(steps)
