@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from assay.datasets.environments.code_on_disk import mark_of_code
 from assay.datasets.environments.specification import EnvironmentSpec
 from assay.datasets.errors import CollectionError, ConfigError
 from assay.datasets.registry import imported_files
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from assay.datasets.environments.worker import EnvironmentGroup, SlotColumns, SlotError
 
 __all__ = ["EnvironmentPool", "PoolFailure"]
+
+_CODE = mark_of_code()  # when this process read it
 
 SECONDS_TO_END = 2.0
 """How long workers are given to end by themselves when the pool closes, all of them together."""
@@ -321,6 +324,7 @@ class EnvironmentPool:
             "slots": np.flatnonzero(self._worker_of == worker).tolist(),
             "environments": self.environments,
             "memory": self._memory,
+            "code": _CODE,
             "imports": [os.fspath(file) for file in imported_files()],
         }
         message = json.dumps(config).encode()

@@ -4,7 +4,7 @@ The worker is started as ``python -m assay.datasets.environments.worker``, so it
 works from notebooks, scripts and beside torch threads alike. Numbers pass through shared memory (`SlotColumns`), which the
 worker inherits as an open file without a name; its standard input and output say when they are ready::
 
-    start    pool -> worker    u32 length, JSON {environment_id, kwargs, wrappers, slots, environments, memory}
+    start    pool -> worker    u32 length, JSON {environment_id, kwargs, wrappers, slots, environments, memory, code, imports}
              worker -> pool    u8 0, u32 length, JSON {observation_space, action_space, spec_json, evaluation_goals}
     reset    pool -> worker    b"R", u32 n, i64[n] slots     reads seeds and goals, writes observations
              worker -> pool    u8 0
@@ -29,6 +29,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from assay.datasets.environments.code_on_disk import mark_of_code
 from assay.datasets.environments.record import family_of
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import import_file
@@ -282,6 +283,13 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until the pipe ends."""
     config = json.loads(read_exactly(requests, LENGTH.unpack(read_exactly(requests, LENGTH.size))[0]))
     try:
+        if config["code"] != mark_of_code():
+            raise SlotError(
+                config["slots"][0],
+                "start",
+                "Assay was changed or upgraded since this program began, and the simulator's process would run other code than "
+                "the program: start it again",
+            )
         group = EnvironmentGroup(
             config["environment_id"], config["kwargs"], config["slots"], config["wrappers"], config["imports"]
         )
