@@ -125,10 +125,10 @@ def test_a_member_of_a_population_equals_the_same_job_alone(algorithm):
     data = [data_for(algorithm, 0), data_for(algorithm, 1, steps=300)]
     together = population(algorithm, [0, 1, 2, 3], data=data, dtype=torch.float64)
     together.advance(100)
-    for number, seed in enumerate([0, 1, 2, 3]):
-        alone = population(algorithm, [seed], data=[data[number % 2]], dtype=torch.float64)
+    for member in (1, 2):  # one of each dataset, with neighbours on both sides
+        alone = population(algorithm, [member], data=[data[member % 2]], dtype=torch.float64)
         alone.advance(100)
-        assert largest_difference(weights(together, number), weights(alone, 0)) < 1e-9
+        assert largest_difference(weights(together, member), weights(alone, 0)) < 1e-9
 
 
 @by_name
