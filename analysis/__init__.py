@@ -41,6 +41,7 @@ from assay.analysis.runs import (
     scan_returns,
     with_metrics,
 )
+from assay.analysis.searches import load_search, search_table
 from assay.analysis.selection import bandit_tuning, rank_stability, selection_regret, tuning_curve
 from assay.analysis.statistics import (
     aggregate_iqm,
@@ -74,6 +75,7 @@ __all__ = [
     "load_quality",
     "load_returns",
     "load_runs",
+    "load_search",
     "load_suite",
     "load_values",
     "mixed_regression",
@@ -101,6 +103,7 @@ __all__ = [
     "scan_returns",
     "score_arrays",
     "score_table",
+    "search_table",
     "selection_regret",
     "tuning_curve",
     "uncited",

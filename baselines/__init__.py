@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from assay.baselines.evaluation.off_policy import fitted_q_evaluation, initial_value
     from assay.baselines.runs.job import Job
     from assay.baselines.runs.run import Run
+    from assay.baselines.suites.search import Proposal, search
     from assay.baselines.suites.suite import Suite, plan_suite, run_suite
     from assay.baselines.training.dry_run import TrainingPlan, plan_training
     from assay.baselines.training.options import TrainingOptions
@@ -106,6 +107,7 @@ __all__ = [
     "MemberProgress",
     "ObservationNoise",
     "PercentBC",
+    "Proposal",
     "ReBRAC",
     "Run",
     "RunVictim",
@@ -123,6 +125,7 @@ __all__ = [
     "plan_suite",
     "plan_training",
     "run_suite",
+    "search",
     "train",
     "train_victim",
 ]
@@ -171,6 +174,7 @@ _HOME_OF = {
     "RIQL": "assay.baselines.algorithms.actor_critic.riql",
     "ODICE": "assay.baselines.algorithms.actor_critic.odice",
     "PRDC": "assay.baselines.algorithms.actor_critic.prdc",
+    "Proposal": "assay.baselines.suites.search",
     "ReBRAC": "assay.baselines.algorithms.actor_critic.rebrac",
     "Run": "assay.baselines.runs.run",
     "RunVictim": "assay.baselines.training.run_victim",
@@ -185,6 +189,7 @@ _HOME_OF = {
     "plan_suite": "assay.baselines.suites.suite",
     "plan_training": "assay.baselines.training.dry_run",
     "run_suite": "assay.baselines.suites.suite",
+    "search": "assay.baselines.suites.search",
     "train": "assay.baselines.training.train",
     "train_victim": "assay.baselines.training.run_victim",
 }

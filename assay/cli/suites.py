@@ -77,6 +77,7 @@ def run(
             command=f"assay run {suite} --budget {budget}" + ("" if episodes is None else f" --episodes {episodes}"),
         )
     print_scores(root, finished)
+    print_search(root)
     out.print(f"results in {root}; `assay report {root}` makes a page of them", soft_wrap=True)
     check_runs(finished)
 
@@ -177,9 +178,33 @@ def print_plan(plan: TrainingPlan, source: str) -> None:
             f"{source} is not here yet: {plan.collects:,} steps would be collected first, and what is finished is"
         )
         out.print("not known before that; the populations were timed on a sample of it", highlight=False)
+    if plan.search is not None:
+        searching = timedelta(seconds=round(plan.search.seconds))
+        out.print(
+            f"before these, a search of {plan.search.trainings:,} trainings, {plan.search.finished:,} of them finished: about "
+            f"{searching}; and {plan.search.finals:,} more for what it finds",
+            soft_wrap=True,
+        )
     total = timedelta(seconds=round(plan.seconds))
     by = f" by {plan.processes} processes side by side" if plan.processes > 1 else ""
     out.print(f"about {total} of training{by}, as timed just now on this machine; evaluation is not included")
+
+
+def print_search(folder: Path) -> None:
+    """Print what a search of a suite found, where there was one; its scores are not, since they are the best of many."""
+    from assay.analysis import load_search
+    from assay.baselines.runs.schema import SEARCH_FILE, SEARCH_FOLDER
+
+    if not (folder / SEARCH_FOLDER / SEARCH_FILE).exists():
+        return
+    proposals = load_search(folder)
+    found = Table("algorithm", "variant", "proposals", "diverged", "found", title="Searched parameters")
+    for (algorithm, variant), part in proposals.group_by("algorithm", "variant", maintain_order=True):
+        best = part.filter(part["best"]).row(0, named=True)
+        values = [f"{name.partition('/')[2]}={best[name]}" for name in part.columns if "/" in name]
+        diverged = str(part["value"].null_count())
+        found.add_row(str(algorithm), str(variant), str(part.height), diverged, ", ".join(values))
+    out.print(found)
 
 
 def mebibytes(size: int) -> str:

@@ -23,6 +23,9 @@ __all__ = [
     "RETURNS",
     "RUN_SCHEMA",
     "RUN_VERSION",
+    "SEARCH_FILE",
+    "SEARCH_FOLDER",
+    "SEARCH_SCHEMA",
     "STATUSES",
     "SUITE_SCHEMA",
     "SUITE_VERSION",
@@ -35,6 +38,11 @@ __all__ = [
 RUN_SCHEMA, SUITE_SCHEMA = "assay-run", "assay-suite"
 RUN_VERSION, SUITE_VERSION = 2, 2  # version 1 of either has no hashes
 QUALITY_FILE = "quality.parquet"
+SEARCH_SCHEMA, SEARCH_FOLDER, SEARCH_FILE = (
+    "assay-search",
+    "search",
+    "search.json",
+)  # proposals of a suite and their runs
 JOB_VERSION = 1  # of what the hash of a job covers
 STATUSES = ("finished", "unfinished", "failed", "diverged")
 

@@ -23,6 +23,16 @@ An algorithm's key is its label in the tables; where that is not the algorithm's
 `preset: variant` takes what its authors chose for the environment and the corruption of each variant. One with
 `sources: [contextual, "graded *"]` is trained on those sources only, by patterns (fnmatch) of their labels.
 
+`search:` has parameters searched, per label of an algorithm, before it is trained on the suite's seeds (see `search.py`)::
+
+    search:
+      parameters:
+        td3_bc: {alpha: {low: 0.1, high: 10, log: true}, hidden: [[64, 64], [256, 256]]}
+      sampler: tpe
+      proposals: 25
+      batch: 5
+      seeds: [1000, 1001]                          # of each proposal, none of the suite's
+
 `imports:` lists Python files of your own, by their path from the suite's folder, that define algorithms, transforms, metrics
 or formats which the suite names.
 
@@ -41,14 +51,17 @@ an attack makes of the source.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, cast
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.baselines.algorithms.algorithm import Algorithm
@@ -58,8 +71,16 @@ from assay.baselines.runs.integrity import content_hash, write_json
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.reader import hashes_of_suite
 from assay.baselines.runs.run import Run
-from assay.baselines.runs.schema import QUALITY_FILE, SUITE_SCHEMA, SUITE_VERSION
-from assay.baselines.training.dry_run import TrainingPlan, plan_training
+from assay.baselines.runs.schema import (
+    QUALITY_FILE,
+    SEARCH_FILE,
+    SEARCH_FOLDER,
+    SEARCH_SCHEMA,
+    SUITE_SCHEMA,
+    SUITE_VERSION,
+)
+from assay.baselines.suites.search import Categories, Proposal, ProposalSequence, Range, Search, require_optuna
+from assay.baselines.training.dry_run import PlannedSearch, TrainingPlan, plan_training
 from assay.baselines.training.logging.logger import Logger
 from assay.baselines.training.options import OptionChanges, Precision, TrainingOptions
 from assay.baselines.training.progress import TrainingProgress, training_bar
@@ -77,6 +98,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "Suite", "plan_suite", "run_suite"]
 
+SEARCHED = ", searched"  # ends the name of what a search found
 _SAMPLE_STEPS = 2000  # stand for a source that is not collected yet, in a plan
 
 
@@ -110,6 +132,7 @@ class Budget(BaseModel):
     algorithm_parameters: dict[str, Any] = {}  # for every algorithm, such as a smaller batch
     algorithms: dict[str, dict[str, Any]] = {}  # for the algorithm of this label, over those of the suite
     only: Only = Only()  # of a large suite
+    search: dict[str, Any] = {}  # over that of the suite, such as fewer proposals
 
 
 class Quality(BaseModel):
@@ -156,6 +179,7 @@ class Suite(BaseModel):
     seeds: tuple[Seed, ...] = (0,)
     evaluation: Literal["final", "sparse", "published"] | Evaluation | None = Evaluation()  # a preset, or settings
     quality: Quality = Quality()
+    search: Search | None = None
     budgets: dict[str, Budget]
 
     @classmethod
@@ -186,6 +210,8 @@ class Suite(BaseModel):
             known["evaluation"] = _evaluation(known["evaluation"], where)
         if isinstance(known.get("variants"), Mapping):
             known["variants"] = variants_from_plain(known["variants"], where)
+        if known.get("search") is not None:
+            known["search"] = _search(known["search"], f"{where}: search")
         try:
             suite = cls.model_validate(known)
         except ValidationError as error:
@@ -204,6 +230,7 @@ class Suite(BaseModel):
         for budget in suite.budgets.values():
             suite.part_of(budget, where)
             suite.make_algorithms(budget, where)
+            suite.search_of(budget, where)
             for name, transforms in suite.transforms_of(budget, where).items():
                 transforms_from_plain(transforms, f"{where}: variant {name}")
                 with_victims(transforms, partial(suite._check_victim, budget, f"{where}: variant {name}"))
@@ -259,15 +286,68 @@ class Suite(BaseModel):
         for label in budget.algorithms:
             if label not in self.algorithms:
                 raise ConfigError(f"{where}: budget: {UnknownNameError('algorithm', label, self.algorithms)}")
-        return {
-            label: _algorithm(
-                label,
-                {**budget.algorithm_parameters, **(given or {}), **budget.algorithms.get(label, {})},
-                f"{where}: algorithm {label}",
-                dataset,
+        return {label: self._make_algorithm(budget, label, where, dataset) for label in self.algorithms}
+
+    def _make_algorithm(
+        self,
+        budget: Budget,
+        label: str,
+        where: str = "suite",
+        dataset: Dataset | None = None,
+        proposed: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Algorithm:
+        given = {**self._given(budget, label), **proposed}
+        return _algorithm(label, given, f"{where}: algorithm {label}", dataset)
+
+    def _given(self, budget: Budget, label: str) -> dict[str, Any]:
+        """Return what the suite and the budget say of an algorithm."""
+        return {**budget.algorithm_parameters, **(self.algorithms[label] or {}), **budget.algorithms.get(label, {})}
+
+    def search_of(self, budget: Budget, where: str = "suite") -> Search | None:
+        """Return the search with the budget's changes, of those algorithms that the budget runs; None where there is none.
+
+        Raises
+        ------
+        ConfigError
+            If a range or a value does not suit the algorithm, or the search leaves no seed for the final runs.
+        """
+        if self.search is None:
+            if budget.search:
+                raise ConfigError(f"{where}: search of a budget: the suite has no section search that it could change")
+            return None
+        search = _search({**dict(self.search), **budget.search}, f"{where}: search")
+        place = f"{where}: search"
+        used = sorted(set(search.seeds) & set(budget.seeds or self.seeds))
+        if used:
+            raise ConfigError(
+                f"{place}: seeds={list(search.seeds)}: {used[0]} is one of the suite's seeds, on which the result of the "
+                "search is evaluated; take others for the search"
             )
-            for label, given in self.algorithms.items()
-        }
+        if self.evaluation is None:
+            raise ConfigError(f"{place}: evaluation is null, so proposals have no scores to choose by")
+        spaces = {}
+        for label, space in search.parameters.items():
+            if label not in self.algorithms:
+                raise ConfigError(f"{place}: parameters: {UnknownNameError('algorithm', label, self.algorithms)}")
+            spaces[label] = {
+                name: self._checked(budget, label, name, entry, f"{place}: parameters") for name, entry in space.items()
+            }
+        only = _matching(budget.only.algorithms or list(self.algorithms), self.algorithms, "algorithm", f"({where})")
+        spaces = {label: space for label, space in spaces.items() if label in only}
+        return search.model_copy(update={"parameters": spaces}) if spaces else None
+
+    def _checked(
+        self, budget: Budget, label: str, name: str, entry: Range | Categories, where: str
+    ) -> Range | Categories:
+        """Return a range or values as the algorithm's field takes them, having built it with some of them."""
+        if name in ("algorithm", "preset", "sources"):
+            raise ConfigError(f"{where}: {label}: {name} is not a field of an algorithm, and cannot be searched")
+        kind = type(self._make_algorithm(budget, label, where))
+        if isinstance(entry, Range) and name in kind.member_fields():
+            entry = entry.model_copy(update={"low": float(entry.low), "high": float(entry.high)})
+        for value in entry.examples() if isinstance(entry, Range) else entry:
+            self._make_algorithm(budget, label, where, proposed={name: value})
+        return entry
 
     def transforms_of(self, budget: Budget | None, where: str = "suite") -> dict[str, list[Any]]:
         """Return the transforms of every variant as plain values, with what the budget says of them.
@@ -302,6 +382,16 @@ class Suite(BaseModel):
         if victim in self.victims or not os.path.isdir(victim):
             self.make_victim(budget, victim, where)
         return victim
+
+    def labels_of(self, budget: Budget) -> list[str]:
+        """Return what tables call the algorithms, in order, with what a search finds after each that is searched."""
+        search = self.search_of(budget)
+        labels = []
+        for label, algorithm in self.make_algorithms(budget).items():
+            labels.append(label)
+            if search is not None and label in search.parameters:
+                labels.append((algorithm.label if label == algorithm.name else label) + SEARCHED)
+        return labels
 
     def folder(self, budget: str, runs: str | os.PathLike[str] | None = None) -> Path:
         """Return the folder of the results: `runs`, or `runs/<suite>-<budget>`."""
@@ -390,26 +480,93 @@ class Suite(BaseModel):
         missing = [name for name in names if not cached_path(name, steps=steps).exists()]
         return steps if missing else None
 
-    def make_jobs(self, budget: Budget, variants: Sequence[Variant]) -> list[Job]:
-        """List the jobs: variants x algorithms x seeds, in that order."""
+    def make_jobs(
+        self,
+        budget: Budget,
+        variants: Sequence[Variant],
+        found: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType({}),
+    ) -> list[Job]:
+        """List the jobs: variants x algorithms x seeds, in that order.
+
+        Parameters
+        ----------
+        budget : Budget
+        variants : sequence of Variant
+        found : mapping
+            What a search found for (variant, algorithm), by their labels; each is trained as well, and called
+            `NAME, searched`.
+        """
+        seeds, jobs = budget.seeds or self.seeds, []
+        for variant in variants:
+            for label in self._trained_on(variant):
+                jobs += [self._job(budget, variant, label, seed) for seed in seeds]
+                if (variant.label, label) in found:
+                    proposed = found[variant.label, label]
+                    jobs += [self._job(budget, variant, label, seed, proposed, SEARCHED) for seed in seeds]
+        return jobs
+
+    def _trained_on(self, variant: Variant) -> list[str]:
+        """Return the labels of the algorithms that are trained on a variant."""
         return [
-            Job(
-                algorithm,
-                variant.dataset,
-                seed,
-                variant.label,
-                algorithm.label if label == algorithm.name else label,
-                float(variant.source.returns.mean()),  # of the clean data, whatever a variant did to the rewards
-                self._chosen_by_variant(budget, label, algorithm, variant.dataset),
-            )
-            for variant in variants
-            for label, algorithm in self.make_algorithms(budget, dataset=variant.dataset).items()
+            label
+            for label in self.algorithms
             if any(fnmatchcase(variant.source_label, pattern) for pattern in self.source_patterns(label))
-            for seed in budget.seeds or self.seeds
         ]
 
+    def _job(
+        self,
+        budget: Budget,
+        variant: Variant,
+        label: str,
+        seed: int,
+        proposed: Mapping[str, Any] = MappingProxyType({}),
+        suffix: str = "",
+    ) -> Job:
+        algorithm = self._make_algorithm(budget, label, dataset=variant.dataset, proposed=proposed)
+        chosen = self._chosen_by_variant(budget, label, algorithm, variant.dataset)
+        if suffix:  # tables have one row of it, whatever was found for each variant
+            chosen = tuple(dict.fromkeys([*chosen, *proposed]))
+        return Job(
+            algorithm,
+            variant.dataset,
+            seed,
+            variant.label,
+            (algorithm.label if label == algorithm.name else label) + suffix,
+            float(variant.source.returns.mean()),  # of the clean data, whatever a variant did to the rewards
+            chosen,
+        )
+
+    def make_searches(self, search: Search, variants: Sequence[Variant]) -> list[SuiteSearch]:
+        """List the searches: one for each variant and searched algorithm that is trained on it."""
+        return [
+            SuiteSearch(
+                variant,
+                label,
+                ProposalSequence(search.parameters[label], search.sampler, search.proposals, search.batch, search.seed),
+            )
+            for variant in variants
+            for label in self._trained_on(variant)
+            if label in search.parameters
+        ]
+
+    def make_search_jobs(self, budget: Budget, search: Search, batches: Sequence[Batch]) -> list[Job]:
+        """List the jobs of a batch of each search: searches x proposals x seeds, in that order."""
+        return [
+            self._job(budget, searched.variant, searched.label, seed, proposed)
+            for searched, asked in batches
+            for proposed in asked
+            for seed in search.seeds
+        ]
+
+    def make_search_evaluation(self, budget: Budget) -> Evaluation:
+        """Return how proposals are evaluated: once, on episodes that the final runs do not have."""
+        evaluation = self.make_evaluation(budget)
+        if evaluation is None:
+            raise ConfigError("search: evaluation is null, so proposals have no scores to choose by")
+        return replace(evaluation, every=None, seed=(evaluation.seed + 1) % 2**63)
+
     def _chosen_by_variant(self, budget: Budget, label: str, algorithm: Algorithm, dataset: Dataset) -> tuple[str, ...]:
-        given = {**budget.algorithm_parameters, **(self.algorithms[label] or {}), **budget.algorithms.get(label, {})}
+        given = self._given(budget, label)
         return tuple(key for key in algorithm.values_for(dataset) if key not in given) if "preset" in given else ()
 
 
@@ -443,6 +600,57 @@ class Variant:
     dataset: Dataset
     source: Dataset
     source_label: str = ""
+
+
+@dataclass
+class SuiteSearch:
+    """A search of a suite: of one algorithm on one variant, and the runs of each proposal that was told."""
+
+    variant: Variant
+    label: str
+    sequence: ProposalSequence
+    runs: list[list[Run]] = field(default_factory=list)
+
+    def tell(self, asked: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> None:
+        """Tell the runs of a batch, proposals x seeds."""
+        each = len(runs) // len(asked)
+        grouped = [list(runs[place : place + each]) for place in range(0, len(runs), each)]
+        self.sequence.tell(asked, [_value_of(group) for group in grouped])
+        self.runs += grouped
+
+
+Batch: TypeAlias = tuple[SuiteSearch, list[dict[str, Any]]]
+
+
+def _value_of(runs: Sequence[Run]) -> float | None:
+    """Return the mean final score of a proposal over its seeds, or return where there are no scores; None where one diverged."""
+    for run in runs:
+        if not run.ended:
+            raise ConfigError(
+                f"search: {run.folder} is {run.status}: {run.error or 'not trained to its end'}; run again, or leave out "
+                "what cannot be trained"
+            )
+        if run.status != "diverged" and not run.returns.size:
+            raise ConfigError(f"search: {run.folder} has no final episodes: its data names no environment to score in")
+    if any(run.status == "diverged" for run in runs):
+        return None
+    scores = [run.score for run in runs]
+    values = [float(run.returns.mean()) for run in runs] if None in scores else scores
+    return float(np.mean(cast(Any, values)))
+
+
+def _search(given: Any, where: str) -> Search:
+    """Build the section `search`."""
+    if isinstance(given, Search):
+        return given
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where}={given!r}: expected a mapping with the keys {', '.join(Search.model_fields)}")
+    try:
+        return Search.model_validate(checked_names(where, given))
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(where, error, known=Search.model_fields)) from error
+    except ConfigError as error:
+        raise ConfigError(f"{where}: parameters: {error}") from error
 
 
 def _import(files: Any, where: str, folder: Path) -> tuple[str, ...]:
@@ -548,12 +756,16 @@ def run_suite(
     Returns
     -------
     list of Run
-        Variants x algorithms x seeds, in that order.
+        Variants x algorithms x seeds, in that order; what a search found comes after its algorithm. The proposals lie in
+        `RUNS/search`, and `assay.analysis.load_search` reads them.
     """
     if not isinstance(suite, Suite):
         suite = Suite.from_yaml(suite)
     chosen = suite.budget(budget)
+    search = suite.search_of(chosen)
     suite = suite.part_of(chosen)
+    if search is not None and search.sampler != "random":
+        require_optuna()
     root = suite.folder(budget, runs)
     options = options.with_changes(changes).or_precision(chosen.precision)
     loaded = suite
@@ -589,7 +801,7 @@ def run_suite(
             "budget": budget,
             "budget_parameters": chosen.model_dump(),
             "variants": [variant.label for variant in variants],
-            "algorithms": list(suite.algorithms),
+            "algorithms": suite.labels_of(chosen),
             "seeds": list(chosen.seeds or suite.seeds),
             "source": ", ".join(suite.sources_by_label.values()),
             "command": command,
@@ -609,8 +821,13 @@ def run_suite(
                 draw,
             )
             write_json(root / "suite.json", {**described, "files": {QUALITY_FILE: quality_hash}})
+        found = {}
+        if search is not None:
+            further = {"loggers": loggers, "options": options}
+            searches = _run_search(suite, chosen, search, variants, root / SEARCH_FOLDER, report, further)
+            found = {(item.variant.label, item.label): item.sequence.best.parameters for item in searches}
         return train(
-            suite.make_jobs(chosen, variants),
+            suite.make_jobs(chosen, variants, found),
             steps=chosen.steps,
             runs=root,
             evaluation=suite.make_evaluation(chosen),
@@ -618,6 +835,92 @@ def run_suite(
             loggers=loggers,
             options=options,
         )
+
+
+def _run_search(
+    suite: Suite,
+    budget: Budget,
+    search: Search,
+    variants: Sequence[Variant],
+    folder: Path,
+    report: Callable[[TrainingProgress], None] | None,
+    further: Mapping[str, Any],
+) -> list[SuiteSearch]:
+    """Run the searches of a suite side by side: a batch of each is trained at a time."""
+    searches = suite.make_searches(search, variants)
+    evaluation = suite.make_search_evaluation(budget)
+    while batches := [(item, asked) for item in searches if (asked := item.sequence.ask())]:
+        first = len(searches[0].sequence.told)
+        where = f", proposals {first + 1} to {first + len(batches[0][1])} of {search.proposals}"
+
+        def told(state: TrainingProgress, where: str = where) -> None:
+            if report is not None:
+                report(replace(state, label=state.label + where))
+
+        jobs = suite.make_search_jobs(budget, search, batches)
+        watched = None if report is None else told
+        trained = train(jobs, steps=budget.steps, runs=folder, evaluation=evaluation, progress=watched, **further)
+        _tell(batches, trained, search)
+        write_json(folder / SEARCH_FILE, _describe_search(search, searches))
+    return searches
+
+
+def _tell(batches: Sequence[Batch], runs: Sequence[Run], search: Search) -> None:
+    for item, asked in batches:
+        count = len(asked) * len(search.seeds)
+        item.tell(asked, runs[:count])
+        runs = runs[count:]
+
+
+def _describe_search(search: Search, searches: Sequence[SuiteSearch]) -> dict[str, Any]:
+    """Return what `search.json` holds; scores are in the runs."""
+
+    def proposal(item: Proposal, runs: Sequence[Run]) -> dict[str, Any]:
+        return {
+            "number": item.number,
+            "batch": item.batch,
+            "parameters": item.parameters,
+            "runs": [run.folder.name for run in runs],
+        }
+
+    return {
+        "schema": SEARCH_SCHEMA,
+        "schema_version": 1,
+        **search.model_dump(exclude={"parameters"}),
+        "searches": [
+            {
+                "variant": item.variant.label,
+                "algorithm": item.label,
+                "space": {
+                    name: entry.model_dump() if isinstance(entry, Range) else entry
+                    for name, entry in item.sequence.space.items()
+                },
+                "proposals": [proposal(told, runs) for told, runs in zip(item.sequence.told, item.runs)],
+            }
+            for item in searches
+        ],
+    }
+
+
+def _plan_search(
+    suite: Suite, budget: Budget, variants: Sequence[Variant], folder: Path, search: Search, options: TrainingOptions
+) -> PlannedSearch:
+    """Plan what is left of the searches, by a timing of the next batch."""
+    searches = suite.make_searches(search, variants)
+    seeds = len(budget.seeds or suite.seeds)
+    trainings = len(searches) * search.proposals * len(search.seeds)
+    evaluation, seconds, done = suite.make_search_evaluation(budget), 0.0, 0
+    while batches := [(item, asked) for item in searches if (asked := item.sequence.ask())]:
+        jobs = suite.make_search_jobs(budget, search, batches)
+        plan = plan_training(jobs, steps=budget.steps, runs=folder, evaluation=evaluation, options=options)
+        if any(job.status not in ("finished", "diverged") for job in plan.jobs):
+            left = math.ceil((trainings - done) / len(jobs))
+            seconds = plan.seconds * left
+            done += sum(job.status in ("finished", "diverged") for job in plan.jobs)
+            break
+        _tell(batches, [Run(job.folder) for job in plan.jobs], search)
+        done += len(jobs)
+    return PlannedSearch(trainings, done, len(searches) * seeds, seconds)
 
 
 def _titled(report: Draw | Auto | None, draw: Draw | None, doing: str) -> Draw | None:
@@ -653,6 +956,7 @@ def plan_suite(
     if not isinstance(suite, Suite):
         suite = Suite.from_yaml(suite)
     chosen = suite.budget(budget)
+    search = suite.search_of(chosen)
     suite = suite.part_of(chosen)
     options = options.with_changes(changes).or_precision(chosen.precision)
     collects = suite.steps_to_collect(chosen)
@@ -673,14 +977,17 @@ def plan_suite(
         evaluation=suite.make_evaluation(chosen),
         options=options,
     )
+    if search is not None:
+        folder = suite.folder(budget, runs) / SEARCH_FOLDER
+        plan = replace(plan, search=_plan_search(suite, chosen, variants, folder, search, options))
     if collects is None:
         return plan
     share = collects / max(source.total_steps for source in sources.values())
-    return TrainingPlan(
-        tuple(replace(job, status="unknown") for job in plan.jobs),
-        tuple(replace(item, data_bytes=round(share * item.data_bytes)) for item in plan.populations),
-        plan.processes,
-        collects,
+    return replace(
+        plan,
+        jobs=tuple(replace(job, status="unknown") for job in plan.jobs),
+        populations=tuple(replace(item, data_bytes=round(share * item.data_bytes)) for item in plan.populations),
+        collects=collects,
     )
 
 

@@ -31,7 +31,7 @@ from assay.baselines.training.work import (
 )
 from assay.datasets.errors import ConfigError
 
-__all__ = ["PlannedJob", "PlannedPopulation", "TrainingPlan", "plan_training"]
+__all__ = ["PlannedJob", "PlannedPopulation", "PlannedSearch", "TrainingPlan", "plan_training"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,28 @@ class PlannedPopulation:
 
 
 @dataclass(frozen=True)
+class PlannedSearch:
+    """What a search would train besides the jobs of a plan.
+
+    Parameters
+    ----------
+    trainings : int
+        Of proposals, in all.
+    finished : int
+        Of those, known to be finished.
+    finals : int
+        Trainings of what it will have found.
+    seconds : float
+        Estimated time of the proposals that are left, as the next batch was timed.
+    """
+
+    trainings: int
+    finished: int
+    finals: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class TrainingPlan:
     """What a training would do.
 
@@ -114,12 +136,15 @@ class TrainingPlan:
     collects : int or None
         Steps of the source dataset that would be collected first. The populations were then timed on a sample, and what
         is finished is not known, because runs are recognized by their data.
+    search : PlannedSearch or None
+        Where the suite searches parameters.
     """
 
     jobs: tuple[PlannedJob, ...]
     populations: tuple[PlannedPopulation, ...]
     processes: int = 1
     collects: int | None = None
+    search: PlannedSearch | None = None
 
     @property
     def seconds(self) -> float:
