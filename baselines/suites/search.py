@@ -132,13 +132,6 @@ class Search(BaseModel):
     seeds: tuple[Seed, ...] = Field((1000,), min_length=1)
     seed: Seed = 0
 
-    @field_validator("parameters", mode="before")
-    @classmethod
-    def _spaces(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            raise ValueError("expected algorithms by label, each with its fields")
-        return {label: space_from_plain(space, str(label)) for label, space in given.items()}
-
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:

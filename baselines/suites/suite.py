@@ -79,7 +79,15 @@ from assay.baselines.runs.schema import (
     SUITE_SCHEMA,
     SUITE_VERSION,
 )
-from assay.baselines.suites.search import Categories, Proposal, ProposalSequence, Range, Search, require_optuna
+from assay.baselines.suites.search import (
+    Categories,
+    Proposal,
+    ProposalSequence,
+    Range,
+    Search,
+    require_optuna,
+    space_from_plain,
+)
 from assay.baselines.training.dry_run import PlannedSearch, TrainingPlan, plan_training
 from assay.baselines.training.logging.logger import Logger
 from assay.baselines.training.options import OptionChanges, Precision, TrainingOptions
@@ -645,12 +653,18 @@ def _search(given: Any, where: str) -> Search:
         return given
     if not isinstance(given, Mapping):
         raise ConfigError(f"{where}={given!r}: expected a mapping with the keys {', '.join(Search.model_fields)}")
+    made, spaces = checked_names(where, given), given.get("parameters")
+    if spaces is not None:
+        place = f"{where}: parameters"
+        if not isinstance(spaces, Mapping) or not spaces:
+            raise ConfigError(f"{place}={spaces!r}: expected labels of algorithms, each with the fields to search")
+        made["parameters"] = {
+            str(label): space_from_plain(space, f"{place}: {label}") for label, space in spaces.items()
+        }
     try:
-        return Search.model_validate(checked_names(where, given))
+        return Search.model_validate(made)
     except ValidationError as error:
         raise ConfigError(describe_validation_error(where, error, known=Search.model_fields)) from error
-    except ConfigError as error:
-        raise ConfigError(f"{where}: parameters: {error}") from error
 
 
 def _import(files: Any, where: str, folder: Path) -> tuple[str, ...]:
@@ -826,7 +840,7 @@ def run_suite(
             further = {"loggers": loggers, "options": options}
             searches = _run_search(suite, chosen, search, variants, root / SEARCH_FOLDER, report, further)
             found = {(item.variant.label, item.label): item.sequence.best.parameters for item in searches}
-        return train(
+        return _train_once(
             suite.make_jobs(chosen, variants, found),
             steps=chosen.steps,
             runs=root,
@@ -859,10 +873,20 @@ def _run_search(
 
         jobs = suite.make_search_jobs(budget, search, batches)
         watched = None if report is None else told
-        trained = train(jobs, steps=budget.steps, runs=folder, evaluation=evaluation, progress=watched, **further)
+        trained = _train_once(jobs, steps=budget.steps, runs=folder, evaluation=evaluation, progress=watched, **further)
         _tell(batches, trained, search)
         write_json(folder / SEARCH_FILE, _describe_search(search, searches))
     return searches
+
+
+def _train_once(jobs: Sequence[Job], **further: Any) -> list[Run]:
+    """Train jobs of which some may be the same: one proposed twice, or a search that found what is the default."""
+    keys = [(job.algorithm.name, repr(job.algorithm), job.label, job.seed) for job in jobs]
+    distinct: dict[Any, Job] = {}
+    for key, job in zip(keys, jobs):
+        distinct.setdefault(key, job)
+    runs = dict(zip(distinct, train(list(distinct.values()), **further)))
+    return [runs[key] for key in keys]
 
 
 def _tell(batches: Sequence[Batch], runs: Sequence[Run], search: Search) -> None:
