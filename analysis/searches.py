@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.baselines.runs.integrity import read_json
-from assay.baselines.runs.reader import StoredRun
-from assay.baselines.runs.schema import SEARCH_FILE, SEARCH_FOLDER, SEARCH_SCHEMA
-from assay.datasets.errors import ConfigError, FormatError
+from assay.baselines.runs.reader import StoredRun, read_search
+from assay.baselines.runs.schema import SEARCH_FOLDER
+from assay.datasets.errors import ConfigError
 
 __all__ = ["load_search", "search_table"]
 
@@ -56,13 +55,7 @@ def load_search(folder: str | os.PathLike[str]) -> pl.DataFrame:
     DatasetIntegrityError
         If it or a run is damaged.
     """
-    below = Path(folder) / SEARCH_FOLDER
-    try:
-        plain = read_json(below / SEARCH_FILE, SEARCH_SCHEMA, {1: True})
-    except FileNotFoundError as error:
-        raise FormatError(
-            f"{below / SEARCH_FILE} is missing: the suite of {folder} has searched nothing yet"
-        ) from error
+    plain, below = read_search(folder), Path(folder) / SEARCH_FOLDER
     tables = [_proposals(below, plain["sampler"], searched) for searched in plain["searches"]]
     return pl.concat(tables, how="diagonal_relaxed")
 

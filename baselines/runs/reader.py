@@ -20,6 +20,9 @@ from assay.baselines.runs.schema import (
     QUALITY_FILE,
     RUN_SCHEMA,
     RUN_VERSION,
+    SEARCH_FILE,
+    SEARCH_FOLDER,
+    SEARCH_SCHEMA,
     SUITE_SCHEMA,
     SUITE_VERSION,
     TABLES,
@@ -41,6 +44,7 @@ __all__ = [
     "mean_return",
     "normalized",
     "read_runs",
+    "read_search",
     "read_suite",
     "read_table",
     "run_folders",
@@ -344,6 +348,22 @@ def read_suite(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     if not isinstance(suite.get("seeds", []), list):
         raise FormatError(f"{file}: the field 'seeds' has to be a list of integers")
     return suite
+
+
+def read_search(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read `search.json` of a suite's results: sampler, seeds, and the searches with their proposals and runs.
+
+    Raises
+    ------
+    FormatError
+        If nothing was searched there, or the file is not one of a search.
+    DatasetIntegrityError
+        If it is damaged.
+    """
+    file = Path(folder) / SEARCH_FOLDER / SEARCH_FILE
+    if not file.exists():
+        raise FormatError(f"{file} is missing: the suite of {folder} has searched nothing yet")
+    return read_json(file, SEARCH_SCHEMA, {1: True})
 
 
 def hashes_of_suite(folder: str | os.PathLike[str]) -> dict[str, str]:

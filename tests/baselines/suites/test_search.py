@@ -18,7 +18,7 @@ from assay.analysis import load_runs, load_search, search_table
 from assay.baselines import Proposal, Suite, plan_suite, run_suite, search
 from assay.baselines.suites.search import Range, propose
 from assay.baselines.suites.suite import _train_once
-from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets.errors import ConfigError, FormatError, UnknownNameError
 
 SPACE = {
     "penalty": ["a", "b", "c", "d"],
@@ -395,3 +395,8 @@ def test_importance_is_what_ranks_say():
     assert table["kind"]["importance"] == pytest.approx(kruskal([1, 2], [3, 4, 5]).statistic / 4)
     assert table["kind"]["correlation"] is None
     assert table["kind"]["found"] == "b"
+
+
+def test_a_folder_without_a_search_is_named(tmp_path):
+    with pytest.raises(FormatError, match="has searched nothing yet"):
+        load_search(tmp_path)
