@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.goal_conditioned.smore import SMORe
     from assay.baselines.algorithms.imitation.bc import BC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
+    from assay.baselines.algorithms.model_based.cocoa import COCOA
     from assay.baselines.algorithms.model_based.mobile import MOBILE
     from assay.baselines.algorithms.model_based.mopo import MOPO
     from assay.baselines.algorithms.model_based.ravl import RAVL
@@ -69,6 +70,7 @@ __all__ = [
     "AWAC",
     "BC",
     "BVE",
+    "COCOA",
     "CQL",
     "CRR",
     "DQN",
@@ -147,6 +149,7 @@ _HOME_OF = {
     "GCBC": "assay.baselines.algorithms.goal_conditioned.gcbc",
     "GCIQL": "assay.baselines.algorithms.goal_conditioned.gciql",
     "SMORe": "assay.baselines.algorithms.goal_conditioned.smore",
+    "COCOA": "assay.baselines.algorithms.model_based.cocoa",
     "MOBILE": "assay.baselines.algorithms.model_based.mobile",
     "MOPO": "assay.baselines.algorithms.model_based.mopo",
     "RAVL": "assay.baselines.algorithms.model_based.ravl",

@@ -46,7 +46,7 @@ from assay.baselines.dynamics.penalties import PENALTIES
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.engine.streams import BufferLayout, Stream
-from assay.baselines.networks import Specification
+from assay.baselines.networks import FixedNetwork, Specification
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Widths
@@ -137,9 +137,10 @@ class ModelBased(SACN):
         starts = pause.data.draw(pause.draws, "starts of rollouts", self.rollout_batch)
         states = pause.data.column("observations", starts).to(dtype)
         going = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        seen = self.seen(pause.networks, states)
         for number in range(self.rollout_length):
             purpose = f"step {number} of rollouts"
-            distribution = policy(pause.networks["actor"](states, weights="frozen"))
+            distribution = policy(pause.networks["actor"](seen, weights="frozen"))
             actions, _ = distribution.sample(pause.draws, f"{purpose}: actions")
             step = self.step(pause, states, actions, purpose)
             going = going & torch.isfinite(step.states).all(-1) & torch.isfinite(step.rewards)
@@ -148,9 +149,14 @@ class ModelBased(SACN):
             rewards = step.rewards
             if self.rollout_penalty is not None:
                 rewards = rewards - pause.hyperparameters.penalty_weight * step.penalties
-            columns = {"observations": states, "actions": actions, "rewards": rewards, "next_observations": reached}
+            seen_next = self.seen(pause.networks, reached)
+            columns = {"observations": seen, "actions": actions, "rewards": rewards, "next_observations": seen_next}
             pause.buffers[MODEL].append({**columns, "bootstraps": 1.0 - ends.to(dtype)}, going)
-            states, going = reached, going & ~ends
+            states, seen, going = reached, seen_next, going & ~ends
+
+    def seen(self, networks: Mapping[str, FixedNetwork], states: torch.Tensor) -> torch.Tensor:
+        """Return what policy and critics see of states, [P, B, ...]; by default the states."""
+        return states
 
     def step(self, pause: Pause, states: torch.Tensor, actions: torch.Tensor, purpose: str) -> ModelStep:
         """Take one step of all rollouts, [P, B, ...]."""

@@ -46,10 +46,13 @@ __all__ = [
     "LOOKS",
     "BootstrapRows",
     "ModelStep",
+    "adopt_best",
     "dynamics_loss",
     "dynamics_networks",
+    "elite_networks",
     "elites_of",
     "keep_best",
+    "mean_of_elites",
     "measure_scale",
     "model_step",
     "predict",
@@ -238,6 +241,15 @@ def keep_best(pause: Pause) -> None:
     dynamics.target_buffer.copy_(torch.where(better.view(-1, 1), dynamics.buffer, dynamics.target_buffer))
 
 
+@torch.no_grad()
+def adopt_best(networks: Networks) -> None:
+    """Make the best weights those of the networks, once they are trained, for policies that act by them."""
+    dynamics = networks["dynamics"]
+    assert isinstance(dynamics, Network)
+    assert dynamics.target_buffer is not None
+    dynamics.buffer.copy_(dynamics.target_buffer)
+
+
 # -------------------------------------------------------------------------------------------------- stepping
 
 
@@ -327,11 +339,7 @@ def step_of_dealt_rows(
     share = -(-count // elites)
     order = draws.bits(f"{purpose}: elites", count).argsort(1)
     order = torch.cat([order, order[:, : share * elites - count]], 1)  # the first ones twice
-    models, scale = networks["dynamics"], _Scale.of(networks)
-    assert isinstance(models, Network)
-    assert models.target_buffer is not None
-    numbers = elites_of(networks, elites) + torch.arange(members, device=order.device)[:, None] * models.spec.ensemble
-    network = FixedNetwork(models.name, replace(models.spec, ensemble=elites), models.target_buffer[numbers.flatten()])
+    network, scale = elite_networks(networks, elites), _Scale.of(networks)
     inputs = rows_at(scale.inputs(states, actions), order).view(members, elites, share, -1)
     together, parts = max(1, _ROWS_AT_ONCE // (members * elites)), []
     for some in torch.split(inputs, together, 2):
@@ -345,6 +353,27 @@ def step_of_dealt_rows(
     drawn.scatter_(1, order[:, :count, None].expand_as(found), found)
     drawn[..., :-1] += states
     return drawn
+
+
+@torch.no_grad()
+def mean_of_elites(networks: Networks, states: torch.Tensor, actions: torch.Tensor, elites: int) -> torch.Tensor:
+    """Return the mean of the elites' means of the next state, [P, B, state]."""
+    network, scale = elite_networks(networks, elites), _Scale.of(networks)
+    mean, _ = gaussian(network, scale.inputs(states, actions), weights="frozen")
+    mean = (mean if elites == 1 else mean.mean(1)) * like(scale.target_deviation, states) + like(
+        scale.target_mean, states
+    )
+    return states + mean[..., :-1]
+
+
+def elite_networks(networks: Networks, elites: int) -> FixedNetwork:
+    """Return the best weights of the elites; of networks as they act, their weights (see `adopt_best`)."""
+    models = networks["dynamics"]
+    best = models.target_buffer if isinstance(models, Network) else models.buffer
+    assert best is not None
+    firsts = torch.arange(models.members, device=best.device)[:, None] * models.spec.ensemble
+    chosen = (elites_of(networks, elites) + firsts).flatten()
+    return FixedNetwork(models.name, replace(models.spec, ensemble=elites), best[chosen])
 
 
 def rows_at(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from assay.baselines import (
     AWAC,
     BC,
     BVE,
+    COCOA,
     CQL,
     CRR,
     DQN,
@@ -106,6 +107,7 @@ ALGORITHMS = [
     MOPO(**MODEL, penalty="ensemble_deviation"),
     MOBILE(**{**MODEL, "terminations": "none"}, samples=3, deterministic_backup=False),
     RAVL(**MODEL, critics=3),
+    COCOA(**MODEL, embedding=2, anchor_hidden=(12,), anchor_updates=12, reverse_rollouts=10, reverse_length=2),
     RolloutCloning(**SMALL),
 ]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
