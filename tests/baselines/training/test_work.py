@@ -14,6 +14,7 @@ from assay.baselines import BC, TD3BC, Job, PercentBC, algorithm_named, algorith
 from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.algorithms.direct import DirectAlgorithm
 from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
+from assay.baselines.algorithms.model_based.agent import ModelBased
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.runs.plan import Plan
 from assay.baselines.training.options import TrainingOptions
@@ -107,9 +108,12 @@ def test_the_estimate_of_the_data_is_what_is_allocated(name, storage, tmp_path):
     plan = Plan(10, None, "highest", storage)
     if issubclass(algorithms()[name], DirectAlgorithm):
         pytest.skip("its data stay where they were laid out")
+    model = {"terminations": "none", "model_updates": 1, "rollout_batch": 10}
+    parameters = model if issubclass(algorithms()[name], ModelBased) else {}
     for weighted in ([False], [True], [False, True]):
         items = [
-            Work(Job(algorithm_named(name), incomplete(each, algorithms()[name])), plan, tmp_path) for each in weighted
+            Work(Job(algorithm_named(name, parameters), incomplete(each, algorithms()[name])), plan, tmp_path)
+            for each in weighted
         ]
         estimate = sum(estimate_data_bytes(item, weighted=any(weighted)) for item in items)
         data, _ = lay_out(WorkGroup(items))
