@@ -10,7 +10,8 @@ nothing. Two ways to run it are counted:
   are those of the tensors that each operation reads and writes.
 - **compiled** (takes minutes each): the kernels that are left of one traced period of updates when Inductor has fused it, by Inductor's own
   list of nodes before it writes code. It plans for a CPU here; loops that only its CPU backend joins are counted apart. A GPU's plan differs
-  by a few kernels. How many bytes fusion saves is not counted.
+  by a few kernels. Bytes after fusion are not counted: for a product that reads a layer, Inductor reports the bytes of the whole
+  rows of weights in which the layer lies.
 
 FLOPs are those of matrix products (`torch.utils.flop_counter`). The table of data has as many rows as the members draw, so that a gather
 counts what it reads. Kernels are those of one update of all members, whatever their number; bytes and FLOPs are of one member.
