@@ -52,7 +52,7 @@ from assay.analysis.statistics import (
     no_interval_reason,
     probability_of_improvement,
 )
-from assay.analysis.tables import change_table, pivot, score_table
+from assay.analysis.tables import change_table, cost_table, pivot, score_table
 from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "bibliography",
     "change_table",
     "comparison_table",
+    "cost_table",
     "create_performance_profile",
     "detection_against_benefit",
     "format_table",

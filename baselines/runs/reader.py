@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from assay.baselines.runs.integrity import read_json, read_verified
 from assay.baselines.runs.schema import (
     DESCRIPTION,
+    LATER_COLUMNS,
     QUALITY,
     QUALITY_FILE,
     RUN_SCHEMA,
@@ -152,7 +153,7 @@ class StoredRun:
 
     @property
     def evaluations(self) -> pl.DataFrame:
-        """Every evaluation episode: update, episode, seed, return, length, final."""
+        """Every evaluation episode: update, episode, seed, return, length, final, cost (null where there is none)."""
         return self._table("returns")
 
     @property
@@ -307,6 +308,8 @@ def read_table(file: Path, schema: Mapping[str, str], expected: str | None = Non
     except (Exception, pl.exceptions.PanicException) as error:  # polars raises many kinds on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DatasetIntegrityError(f"{file} is damaged; it cannot be read as Parquet: {reason}") from error
+    absent = [name for name in LATER_COLUMNS if name in schema and name not in frame.columns]
+    frame = frame.with_columns(pl.lit(None, getattr(pl, schema[name])).alias(name) for name in absent)
     if frame.schema == (types := _types(schema)):
         return frame
     missing = [name for name in schema if name not in frame.columns]

@@ -16,6 +16,7 @@ from assay.datasets.errors import FormatError
 __all__ = [
     "CURVES",
     "JOB_VERSION",
+    "LATER_COLUMNS",
     "POLICY",
     "QUALITY",
     "QUALITY_FILE",
@@ -45,7 +46,9 @@ RETURNS = {
     "return": "Float64",
     "length": "Int64",
     "final": "Boolean",
+    "cost": "Float64",
 }
+LATER_COLUMNS = ("cost",)  # left out where they hold nothing, as in runs from before there were any
 TABLES: Mapping[str, Mapping[str, str]] = {"curves": CURVES, "returns": RETURNS}  # <name>.parquet
 QUALITY = {
     "variant": "String",
@@ -75,6 +78,7 @@ _OPTIONAL: Mapping[str, Any] = {
     "job.evaluation": dict,
     "job.evaluation.episodes": int,
     "job.evaluation.observation_noise": dict,
+    "job.evaluation.cost_limit": _NUMBER,
     "dataset.id": str,
     "dataset.fingerprint": str,
     "dataset.history": list,

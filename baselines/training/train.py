@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -372,4 +373,5 @@ def _record(work: list[Work], evaluated: tuple[int, EvaluationResult] | None, fi
         item.restarts += result.restarts
         for episode, seed in enumerate(result.seeds):
             total, length = float(result.returns[index, episode]), int(result.lengths[index, episode])
-            item.returns.append((update, episode, int(seed), total, length, final))
+            cost = math.nan if result.costs is None else float(result.costs[index, episode])
+            item.returns.append((update, episode, int(seed), total, length, final, None if math.isnan(cost) else cost))
