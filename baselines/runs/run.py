@@ -325,7 +325,7 @@ class Run(StoredRun):
 
         data = population.data[population.members[member].data]
         tensors = {
-            f"{name}/parameters": network.buffer[network.rows(member)].cpu().contiguous()
+            f"{name}/parameters": network.acting_buffer[network.rows(member)].cpu().contiguous()
             for name, network in population.networks.items()
         }
         for name, scale in (

@@ -104,7 +104,7 @@ class LateBraker:
 
     Examples
     --------
-    >>> LateBraker()(np.array([[0.0, 1.0], [1.0, 1.95]])).tolist()
+    >>> LateBraker()(np.array([[0.0, 1.0], [1.2, 1.95]])).tolist()
     [[1.0], [-1.0]]
     """
 

@@ -15,6 +15,7 @@ from assay.baselines import (
     CRR,
     DQN,
     EDAC,
+    FISOR,
     FQL,
     IFQL,
     IQL,
@@ -29,6 +30,7 @@ from assay.baselines import (
     RIQL,
     SACN,
     TD3BC,
+    BCSafe,
     DecisionTransformer,
     DiscreteBC,
     DiscreteBCQ,
@@ -100,6 +102,8 @@ ALGORITHMS = [
     MOBILE(**{**MODEL, "terminations": "none"}, samples=3, deterministic_backup=False),
     RAVL(**MODEL, critics=3),
     RolloutCloning(**SMALL),
+    FISOR(**SMALL, critic_batch_size=20, width=8, blocks=2, diffusion_steps=3, samples=4),
+    BCSafe(**SMALL),
 ]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
 
