@@ -52,7 +52,7 @@ from assay.analysis.statistics import (
     no_interval_reason,
     probability_of_improvement,
 )
-from assay.analysis.tables import change_table, cost_table, pivot, score_table
+from assay.analysis.tables import change_table, cost_table, goal_table, pivot, score_table
 from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "detection_against_benefit",
     "format_table",
     "get_interval_estimates",
+    "goal_table",
     "load_curves",
     "load_quality",
     "load_returns",

@@ -32,7 +32,7 @@ from assay.analysis.report_statistics import (
     verdicts_section,
 )
 from assay.analysis.run_labels import variant_labels
-from assay.analysis.runs import load_quality, load_suite, read_folders, table_of_runs
+from assay.analysis.runs import load_quality, load_returns, load_suite, read_folders, table_of_runs
 from assay.analysis.selection import rank_stability
 from assay.analysis.tables import (
     change_table,
@@ -40,6 +40,7 @@ from assay.analysis.tables import (
     cost_table,
     counts_text,
     format_interval,
+    goal_table,
     score_table,
     verdict,
 )
@@ -325,6 +326,26 @@ def _stability_table(stability: pl.DataFrame) -> str:
     return table_block(header, rows, escape(caption), text=(1, 2))
 
 
+def _goal_section(records: Sequence[StoredRun], runs: pl.DataFrame) -> str:
+    """Return success by evaluation goal; "" where no environment of the runs has such goals."""
+    known = {item.folder.name for item in records if item.ended and item.evaluations["goal"].is_not_null().any()}
+    if not known:
+        return ""
+    table = goal_table(load_returns(runs.filter(pl.col("run").is_in(known))))
+    cells = {(row["variant"], row["goal"], row["label"]): row for row in table.iter_rows(named=True)}
+    labels, rows = list(dict.fromkeys(table["label"])), []
+    for variant in dict.fromkeys(table["variant"]):
+        goals = table.filter(pl.col("variant") == variant)["goal"].unique().sort(nulls_last=True)
+        for goal in goals:
+            found = [cells.get((variant, goal, label)) for label in labels]
+            texts = [
+                "–" if row is None else format_interval(row["success"], row["low"], row["high"], 2) for row in found
+            ]
+            rows.append([escape(variant), "mean" if goal is None else str(goal), *texts])
+    caption = "Success by evaluation goal: mean over seeds [95 % interval]; each goal counts alike in the mean."
+    return "<h2>Goals</h2>\n" + table_block(["Variant", "Goal", *map(escape, labels)], rows, caption)
+
+
 def _quality_section(quality: pl.DataFrame) -> str:
     variants = quality["variant"].unique(maintain_order=True).to_list()
     metrics = quality["metric"].unique(maintain_order=True).to_list()
@@ -552,6 +573,7 @@ def report_body(path: Path) -> tuple[str, str]:
             parts.append(figure_block("scores", lambda width: plot_scores(runs, metric, width_pixels=width), text))
             parts.append(_score_section(runs, metric))
             if runs[metric].is_not_null().any():
+                parts.append(_goal_section(records, runs))
                 parts.append(verdicts_section(records, runs))
                 parts += [algorithms_section(runs, metric), profiles_figure(runs, metric)]
             parts.append(_cost_section(runs, metric))

@@ -151,11 +151,11 @@ def _as_float(value: Any) -> float | None:
 
 
 def algorithm_labels(runs: Sequence[RunFacts]) -> list[str]:
-    """Return display names, with the difference where runs of one algorithm differ in parameters or budget, and any noise.
+    """Return display names, with the difference where runs of one algorithm and label differ in parameters or budget, and any noise.
 
     What was chosen for the variant (`by_variant`) is not told: the choosing is part of the algorithm.
     """
-    told = _differences([run.algorithm for run in runs], [run.setting for run in runs])
+    told = _differences([(run.algorithm, run.label) for run in runs], [run.setting for run in runs])
     labels = []
     for run, text in zip(runs, told, strict=True):
         label = f"{run.label} ({text})" if text else run.label

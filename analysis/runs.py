@@ -98,6 +98,7 @@ _RETURNS: dict[str, Any] = {
     "score": pl.Float64,
     "length": pl.Int64,
     "final": pl.Boolean,
+    "goal": pl.Int64,
     "cost": pl.Float64,
 }
 _COSTS = ("cost_return", "normalized_cost", "over_limit")
@@ -452,7 +453,7 @@ def _curves(run: StoredRun) -> pl.DataFrame:
 
 
 def load_returns(runs: Folders | pl.DataFrame) -> pl.DataFrame:
-    """Read every evaluation episode of every run: the keys of the run, update, episode, return, score, length, final, cost.
+    """Read every evaluation episode of every run: the keys of the run, update, episode, return, score, length, final, goal, cost.
 
     Parameters
     ----------
@@ -464,7 +465,8 @@ def load_returns(runs: Folders | pl.DataFrame) -> pl.DataFrame:
     -------
     polars.DataFrame
         `update` is the number of gradient updates before the evaluation, `final` marks the one after the last update,
-        `episode_seed` is what the environment was reset with, `score` is null without references, `cost` where the environment says none.
+        `episode_seed` is what the environment was reset with, `score` is null without references, `goal` is the number of the
+        evaluation goal, null where the environment has none, and `cost` null where it says none.
 
     See Also
     --------

@@ -27,6 +27,7 @@ __all__ = [
     "cost_table",
     "counts_text",
     "format_interval",
+    "goal_table",
     "pivot",
     "range_text",
     "score_table",
@@ -350,6 +351,83 @@ def cost_table(runs: pl.DataFrame, rows: Sequence[str] = ("algorithm",), **optio
             found["mean"].alias(metric), found["low"].alias(f"{metric}/low"), found["high"].alias(f"{metric}/high")
         )
     return table.filter(pl.col("cost_return").is_not_null())
+
+
+def goal_table(
+    returns: pl.DataFrame,
+    rows: Sequence[str] = ("label", "variant"),
+    *,
+    confidence: float = 0.95,
+    reps: int = 2000,
+    random_state: int = 0,
+) -> pl.DataFrame:
+    """Summarize success by evaluation goal: the mean over seeds with its interval, for each goal and for all of them.
+
+    In environments with evaluation goals (`assay.datasets.environments.goals`) the return of an episode is its success.
+
+    Parameters
+    ----------
+    returns : polars.DataFrame
+        From `load_returns`; the final episodes that have a goal count.
+    rows : sequence of str
+        Columns that tell the rows apart.
+    confidence, reps, random_state
+        As for `score_table`.
+
+    Returns
+    -------
+    polars.DataFrame
+        The `rows`, goal (null: the mean of all goals, each of which counts alike), seeds, episodes (of each seed; the fewest), success
+        with low and high (null with fewer than two seeds).
+
+    Raises
+    ------
+    ConfigError
+        If no final episode has an evaluation goal, or a seed occurs in two runs of a row.
+
+    Examples
+    --------
+    >>> returns = pl.DataFrame({"label": "SMORe", "variant": "maze", "run": ["a", "a", "b", "b"], "seed": [0, 0, 1, 1],
+    ...                         "goal": [0, 1, 0, 1], "final": True, "return": [1.0, 0.0, 1.0, 1.0]})
+    >>> goal_table(returns).select("goal", "seeds", "success", "low", "high").rows()
+    [(0, 2, 1.0, 1.0, 1.0), (1, 2, 0.5, 0.0, 1.0), (None, 2, 0.75, 0.5, 1.0)]
+    """
+    _need(returns, [*rows, "run", "seed", "goal", "final", "return"])
+    check_confidence(confidence, reps)
+    final = returns.filter(pl.col("final") & pl.col("goal").is_not_null())
+    if final.is_empty():
+        raise ConfigError(
+            "no final episode has an evaluation goal; environments such as assay/PointMaze-Medium-MultiGoal-v0 have some"
+        )
+    table = []
+    for group in final.partition_by(list(rows), maintain_order=True):
+        names = group.select(rows).row(0, named=True)
+        if group["run"].n_unique() != group["seed"].n_unique():
+            told = ", ".join(f"{key} {value}" for key, value in names.items())
+            raise ConfigError(
+                f"{told}: a seed occurs in several runs, which differ in something else; filter them first"
+            )
+        each = group.group_by("seed", "goal").agg(pl.col("return").mean(), pl.len()).sort("seed", "goal")
+        for goal in [*each["goal"].unique().sort(), None]:
+            chosen = each if goal is None else each.filter(pl.col("goal") == goal)
+            of_seeds = chosen.group_by("seed").agg(pl.col("return").mean(), pl.col("len").sum()).sort("seed")
+            successes = of_seeds["return"].to_numpy()[:, None]
+            low, high, _ = _interval(successes, confidence, reps, random_state)
+            counts: Any = of_seeds["len"].min()
+            table.append(
+                {
+                    **names,
+                    "goal": goal,
+                    "seeds": len(successes),
+                    "episodes": int(counts),
+                    "success": float(successes.mean()),
+                    "low": low,
+                    "high": high,
+                }
+            )
+    numbers: dict[str, Any] = {"goal": pl.Int64, "seeds": pl.Int64, "episodes": pl.Int64}
+    numbers |= dict.fromkeys(("success", "low", "high"), pl.Float64)
+    return pl.DataFrame(table, schema={**{name: returns.schema[name] for name in rows}, **numbers})
 
 
 def verdict(row: dict[str, Any], other: dict[str, Any]) -> str:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.discrete.rem import REM
     from assay.baselines.algorithms.generative.fql import FQL
     from assay.baselines.algorithms.generative.ifql import IFQL
+    from assay.baselines.algorithms.goal_conditioned.gcbc import GCBC
+    from assay.baselines.algorithms.goal_conditioned.gciql import GCIQL
+    from assay.baselines.algorithms.goal_conditioned.smore import SMORe
     from assay.baselines.algorithms.imitation.bc import BC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
     from assay.baselines.algorithms.model_based.mobile import MOBILE
@@ -75,6 +78,8 @@ __all__ = [
     "EDAC",
     "FISOR",
     "FQL",
+    "GCBC",
+    "GCIQL",
     "IFQL",
     "IQL",
     "LCB",
@@ -108,6 +113,7 @@ __all__ = [
     "ReBRAC",
     "Run",
     "RunVictim",
+    "SMORe",
     "Suite",
     "TabularDoC",
     "TabularRCSL",
@@ -139,6 +145,9 @@ _HOME_OF = {
     "DiscreteCQL": "assay.baselines.algorithms.discrete.cql",
     "FQL": "assay.baselines.algorithms.generative.fql",
     "IFQL": "assay.baselines.algorithms.generative.ifql",
+    "GCBC": "assay.baselines.algorithms.goal_conditioned.gcbc",
+    "GCIQL": "assay.baselines.algorithms.goal_conditioned.gciql",
+    "SMORe": "assay.baselines.algorithms.goal_conditioned.smore",
     "MOBILE": "assay.baselines.algorithms.model_based.mobile",
     "MOPO": "assay.baselines.algorithms.model_based.mopo",
     "RAVL": "assay.baselines.algorithms.model_based.ravl",

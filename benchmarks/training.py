@@ -19,6 +19,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,12 +28,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
-from assay.baselines import A2PR, BC, CQL, IQL, ODICE, PRDC, TD3BC
+from assay.baselines import A2PR, BC, CQL, GCBC, GCIQL, IQL, MOBILE, MOPO, ODICE, PRDC, RAVL, TD3BC, SMORe
+from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
+from assay.baselines.engine.shapes import Part, Shapes
 from assay.datasets.transitions import Transitions
 
 OBSERVATION, ACTION, BATCH, STEPS = 17, 6, 256, 200_000
+PARTS = (Part("achieved_goal", (3,)), Part("desired_goal", (3,)), Part("observation", (OBSERVATION - 6,)))
+GOALS = Shapes(PARTS, ACTION)  # the same rows, as goal-conditioned algorithms see them
 Work = Callable[[], int]  # does some updates and says how many
 
 
@@ -290,7 +295,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     transitions = data()
     laid_out = TrainingData.of(transitions, ActionScale.of(-np.ones(ACTION), np.ones(ACTION)), normalize=True)
-    known = {item.name: item for item in (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)), PRDC(), A2PR(), ODICE())}
+    with_goals = replace(laid_out, shapes=GOALS)
+    # the updates of the policy: one of the dynamics before them, and one refill of the rollouts
+    model = {"model_updates": 1, "rollout_batch": 1_000, "rollout_interval": 10**9, "terminations": "none"}
+    items = (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)), PRDC(), A2PR(), ODICE(), SMORe(), GCBC(), GCIQL())
+    known = {item.name: item for item in (*items, MOPO(**model), MOBILE(**model), RAVL(**model))}
     names = ["plain", *(["jax"] if options.peers else []), *(["jax vmap"] if options.peers and cuda else [])]
     unit = "updates/s" if cuda else "updates/CPU-s"
     columns = f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}" + "".join(f"{name:>11}" for name in names)
@@ -306,7 +315,7 @@ def main() -> None:
         def made(compile: str | None, algorithm=algorithm, precision=precision, members=members) -> Population:
             return Population(
                 [Member(algorithm, seed, 0) for seed in range(members)],
-                [laid_out],
+                [with_goals if isinstance(algorithm, GoalConditioned) else laid_out],
                 1_000_000,
                 device=options.device,
                 bf16=precision == "bf16",
@@ -335,6 +344,8 @@ def main() -> None:
             best["engine"] = max(best["engine"], rate(engine, options.device, options.seconds / options.rounds))
 
         eager = made(None)
+        eager.pauses = False
+        eager.enter_stage(eager.stages - 1)
         operations, moved, flops = count(eager)
         products, memory = limits(options.device)
         own = best["engine"]

@@ -212,6 +212,8 @@ class Setting:
         Equal purposes in one update are equal numbers.
     data : DatasetTable, optional
         The members' whole datasets, to look things up in. They are in the host's memory where they do not fit on the device.
+    shapes : Shapes, optional
+        Of the data: `shapes.place("desired_goal")` are the entries of an observation that are this part.
     """
 
     networks: Mapping[str, Network]
@@ -219,6 +221,7 @@ class Setting:
     hyperparameters: Any
     draws: Draws
     data: DatasetTable | None = None
+    shapes: Shapes | None = None
 
     @property
     def batch(self) -> Batch:
@@ -345,6 +348,7 @@ class Algorithm(ABC):
     continuous_actions: ClassVar[bool] = True
     image_observations: ClassVar[bool] = False  # whether it has an encoder for images
     category_code: ClassVar[CategoryCode] = "one_hot"  # of observations that are one of several
+    scaled_as: ClassVar[Mapping[str, str]] = {}  # parts of observations that are normalized as another one is
     looks_back: ClassVar[bool] = False  # whether `act` uses its memory
     later_fields: ClassVar[
         tuple[str, ...]
@@ -455,6 +459,7 @@ class Algorithm(ABC):
             episodes=episodes,
             labels=self.labels,
             reward_scale=self.reward_scale,
+            scaled_as=self.scaled_as,
         )
         return data if self.dataset_weights == "draws" else replace(data, weights=None)
 
@@ -466,7 +471,8 @@ class Algorithm(ABC):
         """Return what `training_data` depends on; jobs that agree in it share the laid out dataset."""
         weights = {} if self.dataset_weights == "draws" else {"dataset_weights": self.dataset_weights}
         rewards = {} if self.reward_scale == "recorded" else {"reward_scale": self.reward_scale}
-        return {"normalize_observations": self.normalize_observations, **weights, **rewards}
+        scales = {"scaled_as": dict(self.scaled_as)} if self.scaled_as else {}
+        return {"normalize_observations": self.normalize_observations, **weights, **rewards, **scales}
 
     @classmethod
     def learner(cls, members: Sequence[Member], data: Sequence[TrainingData], steps: int, **options: Any) -> Learner:

@@ -323,6 +323,7 @@ class TrainingData:
         measure_next: bool = False,
         labels: Sequence[str] = LABELS,
         reward_scale: RewardScale = "recorded",
+        scaled_as: Mapping[str, str] = {},
     ) -> TrainingData:
         """Lay a dataset out: its usable transitions, the extra columns it has, and its images.
 
@@ -343,6 +344,8 @@ class TrainingData:
         labels : sequence of str
             What is learned from: "actions", "rewards".
         reward_scale : RewardScale
+        scaled_as : mapping
+            Parts of the observations that are normalized as another one is, such as desired goals as achieved ones.
 
         Raises
         ------
@@ -358,11 +361,14 @@ class TrainingData:
             transitions = _take(transitions, np.isin(dataset.episode_of_step[transitions.steps], episodes))
         frames = _frames_of(dataset, shapes, transitions.steps) if shapes.images else None
         scale = None
-        if measure_next:
-            both = np.concatenate(
-                [shapes.vector(transitions.observations), shapes.vector(transitions.next_observations)]
-            )
-            scale = ObservationScale.of(both, normalize, None if shapes.is_one_vector else shapes.measured)
+        if measure_next or (scaled_as and normalize):
+            measured = [shapes.vector(transitions.observations)]
+            measured += [shapes.vector(transitions.next_observations)] if measure_next else []
+            measurable = None if shapes.is_one_vector else shapes.measured
+            scale = ObservationScale.of(np.concatenate(measured), normalize, measurable)
+            for part, other in scaled_as.items():
+                for numbers in (scale.mean, scale.scale):
+                    numbers[shapes.place(part)] = numbers[shapes.place(other)]
         made = cls.of(
             transitions,
             action_scale,

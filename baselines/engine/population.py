@@ -331,7 +331,8 @@ class Population:
             if (number + 1) % phase.every:
                 continue
             with self._activations():
-                losses = phase.losses(Setting(self.networks, batches, self.hyperparameters, stage.draws, self.table))
+                setting = Setting(self.networks, batches, self.hyperparameters, stage.draws, self.table, self.shapes)
+                losses = phase.losses(setting)
             self._descend(stage, phase, losses)
             if losses.metrics:
                 sums.add(losses.metrics)

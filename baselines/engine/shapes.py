@@ -162,6 +162,27 @@ class Shapes:
         kinds = np.array([part.kind == "vector" for part in self.in_vector], bool)
         return np.repeat(kinds, np.array([self._width(part) for part in self.in_vector], int))
 
+    def place(self, name: str) -> slice:
+        """Return which entries of the vector a part is.
+
+        Raises
+        ------
+        ConfigError
+            If the vector has no such part.
+
+        Examples
+        --------
+        >>> Shapes((Part("achieved_goal", (2,)), Part("desired_goal", (2,))), 4).place("desired_goal")
+        slice(2, 4, None)
+        """
+        start = 0
+        for part in self.in_vector:
+            if part.name == name:
+                return slice(start, start + self._width(part))
+            start += self._width(part)
+        have = ", ".join(part.name for part in self.parts if part.name) or "no named parts"
+        raise ConfigError(f"the observations have no vector {name!r}; they have {have}")
+
     def vector(self, observations: Any) -> np.ndarray:
         """Return the vectors (M, n) of a dataset's observations: an array, or a nested dict of them.
 

@@ -4,7 +4,7 @@
 
     stream      table                     rows
     "batch"     the member's dataset      256, uniform or by the dataset's weights
-    "goals"     the member's dataset      one for each row of "batch", later in its episode
+    "goals"     the member's dataset      one for each row of "batch", later in its episode, or of any episode
     "model"     a buffer of rollouts      256 of those that are filled
 
 Each stream draws under a purpose of its own, so that adding one changes no number of the others.
@@ -24,7 +24,7 @@ from assay.baselines.engine.randomness import Draws
 if TYPE_CHECKING:
     from assay.baselines.engine.tables import Buffer, DatasetTable
 
-__all__ = ["DATA", "BufferLayout", "DrawnRows", "FutureRows", "RowSampler", "Stream"]
+__all__ = ["DATA", "BufferLayout", "DrawnRows", "FutureRows", "HindsightRows", "RowSampler", "Stream"]
 
 DATA = "data"
 """Name of the table that holds the members' datasets."""
@@ -111,6 +111,65 @@ class FutureRows(RowSampler):
             discount = getattr(hyperparameters, self.discount).double()
             steps = (torch.log1p(-fractions) / torch.log(discount)).long()
         return first + torch.minimum(steps, left - 1)
+
+
+@dataclass(frozen=True)
+class HindsightRows(RowSampler):
+    """For each row of another stream the transition that enters its goal: of the same episode's future, else any row.
+
+    ::
+
+        of         | ... s_t  a_t  s_t+1 ............. s_j  a_j  s_j+1 ... |      an episode
+                         row t of the other stream     row j, chosen           goal: what s_j+1 achieves
+
+    What the chosen row's `next_observations` achieve is the goal, and the row is a transition that enters it. Goals in hindsight
+    are never taken from another episode.
+
+    Parameters
+    ----------
+    of : str
+        The other stream, on the same table.
+    share : str, optional
+        Name of the field with the probability of a goal in hindsight (Andrychowicz et al. 2017, arXiv 1707.01495); the other
+        goals are those of rows drawn as `DrawnRows` draws. None is always in hindsight.
+    own_share : str, optional
+        Name of the field with the probability that the row itself is chosen, whose goal is reached by its own step; None is 0. It
+        is a part of what `share` leaves.
+    discount : str, optional
+        Of the future, as in `FutureRows`; None is uniform.
+
+    Examples
+    --------
+    >>> HindsightRows(share="hindsight_share").of
+    'batch'
+    """
+
+    of: str = "batch"
+    share: str | None = None
+    own_share: str | None = None
+    discount: str | None = None
+
+    def choose(  # noqa: D102
+        self,
+        table: DatasetTable | Buffer,
+        rows: int,
+        purpose: str,
+        draws: Draws,
+        drawn: Mapping[str, torch.Tensor],
+        hyperparameters: Any,
+    ) -> torch.Tensor:
+        future = FutureRows(self.of, self.discount)
+        chosen = future.choose(table, rows, f"{purpose}/future", draws, drawn, hyperparameters)
+        if self.share is None:
+            return chosen
+        fractions = draws.fractions(f"{purpose}/kind", chosen.shape[1])
+        share = getattr(hyperparameters, self.share).double()
+        elsewhere = table.draw(draws, f"{purpose}/any", chosen.shape[1])
+        chosen = torch.where(fractions < share, chosen, elsewhere)
+        if self.own_share is not None:
+            own = getattr(hyperparameters, self.own_share).double()
+            chosen = torch.where(fractions >= 1.0 - own, drawn[self.of], chosen)
+        return chosen
 
 
 @dataclass(frozen=True)

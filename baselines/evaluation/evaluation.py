@@ -53,7 +53,8 @@ class Evaluation:
     Parameters
     ----------
     episodes : int
-        Per policy and evaluation.
+        Per policy and evaluation. An environment with G evaluation goals (`assay.datasets.environments.goals`) is given goal
+        k % G in episode k, so that a multiple of G tries all of them equally often.
     every : int, optional
         Updates between evaluations on the way; None evaluates once, after the last update.
     seed : int
@@ -139,6 +140,8 @@ class EvaluationResult:
         In steps.
     seeds : (episodes,) int64 array
         Of the episodes.
+    goals : (episodes,) int64 array, optional
+        Numbers of the evaluation goals, where the environment has some.
     restarts : int
         How many times a simulator failed and was started anew; the numbers do not depend on it.
     costs : (P, episodes) float64 array, optional
@@ -150,6 +153,7 @@ class EvaluationResult:
     lengths: np.ndarray
     seeds: np.ndarray
     restarts: int = 0
+    goals: np.ndarray | None = None
     costs: np.ndarray | None = None
 
 
@@ -243,6 +247,7 @@ def evaluate(
     seeds = episode_seeds(evaluation.seed, evaluation.episodes)
     returns = np.zeros((actor.members, evaluation.episodes))
     lengths = np.zeros((actor.members, evaluation.episodes), np.int64)
+    goals = np.arange(evaluation.episodes) % pool.evaluation_goals if pool.evaluation_goals else None
     costs = np.full((actor.members, evaluation.episodes), np.nan)
     m, n = _members_at_a_time(actor.members, evaluation), _episodes_at_a_time(evaluation)
     done = 0
@@ -251,7 +256,9 @@ def evaluate(
             members = slice(member, min(member + m, actor.members))
             part = members, slice(episode, min(episode + n, evaluation.episodes))
             noise = evaluation.observation_noise
-            _run_part(pool, actor, members, seeds[part[1]], (returns[part], lengths[part], costs[part]), noise)
+            towards = None if goals is None else goals[part[1]]
+            outcomes = returns[part], lengths[part], costs[part]
+            _run_part(pool, actor, members, seeds[part[1]], towards, outcomes, noise)
             done += returns[part].size
             if progress is not None:
                 progress(done, returns.size)
@@ -262,7 +269,9 @@ def evaluate(
             AssayWarning,
             stacklevel=2,
         )
-    return EvaluationResult(returns, lengths, seeds, len(pool.failures) - failed_before, costs if known else None)
+    return EvaluationResult(
+        returns, lengths, seeds, len(pool.failures) - failed_before, goals, costs if known else None
+    )
 
 
 def _run_part(
@@ -270,6 +279,7 @@ def _run_part(
     actor: Actor,
     members: slice,
     seeds: np.ndarray,
+    goals: np.ndarray | None,
     outcomes: tuple[np.ndarray, np.ndarray, np.ndarray],
     noise: ObservationNoise | None,
 ) -> None:
@@ -289,7 +299,7 @@ def _run_part(
                 if noise is None
                 else NoisyEpisodes(noise, actor, half_of, seeds)
             )
-            batches.append(_Batch(pool, begun, slots, seeds, wanted[rows]))
+            batches.append(_Batch(pool, begun, slots, seeds, goals, wanted[rows]))
         _take_turns(batches)
         complete = wanted & ~pool.lost[: m * n].reshape(m, n)
         for number, outcome in enumerate(outcomes):
@@ -326,6 +336,7 @@ class _Batch:
         episodes: Episodes,
         slots: np.ndarray,
         seeds: np.ndarray,
+        goals: np.ndarray | None,
         wanted: np.ndarray,
     ) -> None:
         self.pool, self.episodes, self.shape, self.slots = pool, episodes, slots.shape, slots.ravel()
@@ -334,7 +345,8 @@ class _Batch:
         self.observations = np.zeros((count, _row_size(pool.observation_space)))
         self.rewards, self.returns, self.lengths = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)
         self.costs = np.full(count, np.nan)  # of episodes in which no step had one
-        first = pool.reset(self.slots[chosen], np.broadcast_to(seeds, slots.shape)[wanted])
+        towards = None if goals is None else np.broadcast_to(goals, slots.shape)[wanted]
+        first = pool.reset(self.slots[chosen], np.broadcast_to(seeds, slots.shape)[wanted], towards)
         self.observations[chosen] = _flat_rows(first)
         self.sent = np.zeros(0, np.int64)
 

@@ -153,7 +153,7 @@ class StoredRun:
 
     @property
     def evaluations(self) -> pl.DataFrame:
-        """Every evaluation episode: update, episode, seed, return, length, final, cost (null where there is none)."""
+        """Every evaluation episode: update, episode, seed, return, length, final, the number of its evaluation goal, and cost."""
         return self._table("returns")
 
     @property
@@ -308,10 +308,10 @@ def read_table(file: Path, schema: Mapping[str, str], expected: str | None = Non
     except (Exception, pl.exceptions.PanicException) as error:  # polars raises many kinds on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DatasetIntegrityError(f"{file} is damaged; it cannot be read as Parquet: {reason}") from error
-    absent = [name for name in LATER_COLUMNS if name in schema and name not in frame.columns]
-    frame = frame.with_columns(pl.lit(None, getattr(pl, schema[name])).alias(name) for name in absent)
     if frame.schema == (types := _types(schema)):
         return frame
+    later = [name for name in LATER_COLUMNS if name in schema and name not in frame.columns]
+    frame = frame.with_columns(pl.lit(None, types[name]).alias(name) for name in later)
     missing = [name for name in schema if name not in frame.columns]
     if missing:
         raise FormatError(f"{file}: the column {missing[0]!r} is missing; found {', '.join(frame.columns) or 'none'}")

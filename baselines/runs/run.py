@@ -6,8 +6,8 @@
         run.json               the job, its dataset's fingerprint and history, versions, hardware, status; the hash of every
                                file of a finished run, and a digest of itself
         curves.parquet         update, metric, value: means of the training losses between log points
-        returns.parquet        update, episode, seed, return, length, final, and cost where there is one: every evaluation
-                               episode
+        returns.parquet        update, episode, seed, return, length, final, goal, and cost where there is one: every
+                               evaluation episode
         policy.safetensors     the networks and scales of the trained policy
         checkpoint/            while unfinished: <number>-<hash>.safetensors, with the policy whose evaluation is under way
     RUNS/.owners/<run>         while a process works on it: which one (see `lease.py`)
@@ -44,7 +44,7 @@ from assay.baselines.runs.reader import StoredRun
 from assay.baselines.runs.schema import (
     CHECKPOINTS,
     DESCRIPTION,
-    LATER_COLUMNS,
+    OMITTED_COLUMNS,
     POLICY,
     RUN_SCHEMA,
     RUN_VERSION,
@@ -239,7 +239,7 @@ class Run(StoredRun):
         types = {column: getattr(pl, kind) for column, kind in TABLES[name].items()}
         content = io.BytesIO()
         frame = pl.DataFrame(rows, schema=types, orient="row")
-        unused = [column for column in LATER_COLUMNS if column in types and frame[column].is_null().all()]
+        unused = [column for column in OMITTED_COLUMNS if column in types and frame[column].is_null().all()]
         frame.drop(unused).write_parquet(content)
         self._write(f"{name}.parquet", content.getvalue())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = [
     "CURVES",
     "JOB_VERSION",
     "LATER_COLUMNS",
+    "OMITTED_COLUMNS",
     "POLICY",
     "QUALITY",
     "QUALITY_FILE",
@@ -28,6 +29,7 @@ __all__ = [
     "SUITE_VERSION",
     "TABLES",
     "check_description",
+    "complete_row",
     "looks_like_run",
 ]
 
@@ -46,9 +48,11 @@ RETURNS = {
     "return": "Float64",
     "length": "Int64",
     "final": "Boolean",
-    "cost": "Float64",
+    "goal": "Int64",  # number of the evaluation goal, null where the environment has none
+    "cost": "Float64",  # null where the environment says none
 }
-LATER_COLUMNS = ("cost",)  # left out where they hold nothing, as in runs from before there were any
+LATER_COLUMNS = ("goal", "cost")  # null where a table was written before there were any
+OMITTED_COLUMNS = ("cost",)  # left out of a table that has nothing in them
 TABLES: Mapping[str, Mapping[str, str]] = {"curves": CURVES, "returns": RETURNS}  # <name>.parquet
 QUALITY = {
     "variant": "String",
@@ -97,6 +101,17 @@ _OPTIONAL: Mapping[str, Any] = {
 }
 _NOT_FINITE_ALLOWED = ("dataset.return_mean", "dataset.behaviour_return")  # of data that cannot be learned from
 _REFERENCES: Mapping[str, Any] = {"references.random": _NUMBER, "references.expert": _NUMBER}
+
+
+def complete_row(table: str, row: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a row of a checkpoint with the columns that it was written without.
+
+    Examples
+    --------
+    >>> complete_row("returns", [100, 0, 7, 1.0, 50, True])
+    (100, 0, 7, 1.0, 50, True, None)
+    """
+    return (*row, *[None] * (len(TABLES[table]) - len(row)))
 
 
 def looks_like_run(folder: Path) -> bool:

@@ -373,5 +373,7 @@ def _record(work: list[Work], evaluated: tuple[int, EvaluationResult] | None, fi
         item.restarts += result.restarts
         for episode, seed in enumerate(result.seeds):
             total, length = float(result.returns[index, episode]), int(result.lengths[index, episode])
+            goal = None if result.goals is None else int(result.goals[episode])
             cost = math.nan if result.costs is None else float(result.costs[index, episode])
-            item.returns.append((update, episode, int(seed), total, length, final, None if math.isnan(cost) else cost))
+            found = None if math.isnan(cost) else cost
+            item.returns.append((update, episode, int(seed), total, length, final, goal, found))

@@ -26,7 +26,7 @@ from assay.baselines.runs.job import Job
 from assay.baselines.runs.lease import Lease
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import PendingEvaluation, Run
-from assay.baselines.runs.schema import DESCRIPTION, RETURNS
+from assay.baselines.runs.schema import DESCRIPTION, complete_row
 from assay.baselines.training.grouping import GroupCandidate, even_share, form_groups
 from assay.baselines.training.options import TrainingOptions
 from assay.baselines.training.sending import can_be_sent
@@ -115,8 +115,7 @@ class Work:
         self.number = number
         self.state, self.pending, progress = self.run.read_checkpoint(number)
         self.curves = [tuple(row) for row in progress["curves"]]
-        width = len(RETURNS)  # a checkpoint from before a column came lacks it at the ends of its rows
-        self.returns = [(*row, *[None] * (width - len(row))) for row in progress["returns"]]
+        self.returns = [complete_row("returns", row) for row in progress["returns"]]
         self.seconds, self.diverged_at = progress["seconds"], progress["diverged_at"]
         self.restarts = progress["restarts"]
 

@@ -290,7 +290,7 @@ def scripted_entries(body: str) -> list[CatalogEntry]:
     expert = replace(random, name=f"{body}/expert", blocks=(("expert", 1.0),), noise=task.noise, description=text)
     if task.detour is not None:
         return [random, expert, detour_entry(random, task)]
-    discrete = not body.startswith("pointmaze")
+    discrete = not body.startswith(("pointmaze", "fetch"))
     return [random, expert, *(perspective_entries(random, "expert", "the expert", 0.0) if discrete else [])]
 
 

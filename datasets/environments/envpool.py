@@ -37,11 +37,18 @@ class EnvPoolEnvironments:
     workers
         Threads of a batch; default one per usable core.
 
+    Attributes
+    ----------
+    evaluation_goals
+        0: EnvPool's environments draw their own goals.
+
     Raises
     ------
     ConfigError
         If EnvPool is not installed, has no such environment, or cannot make it as the spec says.
     """
+
+    evaluation_goals = 0
 
     def __init__(self, environment_id: str | EnvironmentSpec, environments: int, workers: int | None = None) -> None:
         self._limit: dict[str, int] = {}
@@ -78,8 +85,10 @@ class EnvPoolEnvironments:
             self.environment_id, num_envs=len(seeds), seed=list(seeds), num_threads=threads, **self._limit
         )
 
-    def reset(self, slots: ArrayLike, seeds: ArrayLike) -> NDArray[Any]:
+    def reset(self, slots: ArrayLike, seeds: ArrayLike, goals: ArrayLike | None = None) -> NDArray[Any]:
         """Start an episode in some slots, each from its seed; returns first observations ``[n, ...]``."""
+        if goals is not None:
+            raise ConfigError(f"EnvPool's {self.environment_id} has no evaluation goals")
         chosen = np.asarray(slots)
         batch = self._make(np.asarray(seeds).tolist())
         self._batches[self._made] = batch

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from assay.datasets.environments.code_on_disk import mark_of_code
 from assay.datasets.environments.specification import EnvironmentSpec
 from assay.datasets.errors import CollectionError, ConfigError
 from assay.datasets.registry import imported_files
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from assay.datasets.environments.worker import EnvironmentGroup, SlotColumns, SlotError
 
 __all__ = ["EnvironmentPool", "PoolFailure"]
+
+_CODE = mark_of_code()  # when this process read it
 
 SECONDS_TO_END = 2.0
 """How long workers are given to end by themselves when the pool closes, all of them together."""
@@ -83,6 +86,8 @@ class EnvironmentPool:
         then rows of a structured array, with one field for each part: ``observations["desired_goal"]`` is ``[n, 2]``.
     spec_json
         ``EnvSpec.to_json()`` of one copy; None where the environment's entry point has no JSON form.
+    evaluation_goals
+        How many evaluation goals the environment has (see `assay.datasets.environments.goals`); 0 for most.
     lost
         bool ``[environments]``: slots whose episode ended with their worker; what `step` returns for them means
         nothing, and they have to be reset.
@@ -139,13 +144,14 @@ class EnvironmentPool:
             self.observation_space = space_to_gymnasium(space_from_json(description["observation_space"]))
             self.action_space = space_to_gymnasium(space_from_json(description["action_space"]))
             self.spec_json: str | None = description["spec_json"]
+            self.evaluation_goals: int = description["evaluation_goals"]
             self._action_shape = tuple(self.action_space.shape)
             self._columns = self._lay_out()
         except BaseException:
             self.close()
             raise
 
-    def reset(self, slots: ArrayLike, seeds: ArrayLike) -> NDArray[Any]:
+    def reset(self, slots: ArrayLike, seeds: ArrayLike, goals: ArrayLike | None = None) -> NDArray[Any]:
         """Start an episode in some slots.
 
         Parameters
@@ -154,19 +160,26 @@ class EnvironmentPool:
             Distinct slot numbers, int ``[n]``.
         seeds
             Reset seed of each, non-negative int ``[n]``.
+        goals
+            Number of the evaluation goal of each, int ``[n]`` below `evaluation_goals`; None leaves goals to the environment.
 
         Returns
         -------
         numpy.ndarray
             First observations ``[n, ...]``, in the dtype of the observation space.
         """
+        from assay.datasets.environments.worker import NO_GOAL
+
         chosen = self._check_slots(slots)
         seeds = np.asarray(seeds, np.int64)
         if seeds.shape != chosen.shape or (seeds < 0).any():
             raise ConfigError(f"seeds must be {len(chosen)} non-negative integers, one for each slot")
+        if goals is not None and not self.evaluation_goals:
+            raise ConfigError(f"{self.environment_id} has no evaluation goals")
         if self._asked:
             raise ConfigError(f"call step_wait before more slots of {self.environment_id} are reset")
         self._columns.seeds[chosen] = seeds
+        self._columns.goals[chosen] = NO_GOAL if goals is None else np.asarray(goals, np.int64)
         self._running[chosen], self.lost[chosen] = True, False
         self._ask(b"R", chosen)
         self._wait()
@@ -324,6 +337,7 @@ class EnvironmentPool:
             "slots": np.flatnonzero(self._worker_of == worker).tolist(),
             "environments": self.environments,
             "memory": self._memory,
+            "code": _CODE,
             "imports": [os.fspath(file) for file in imported_files()],
         }
         message = json.dumps(config).encode()

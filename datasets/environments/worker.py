@@ -4,9 +4,9 @@ The worker is started as ``python -m assay.datasets.environments.worker``, so it
 works from notebooks, scripts and beside torch threads alike. Numbers pass through shared memory (`SlotColumns`), which the
 worker inherits as an open file without a name; its standard input and output say when they are ready::
 
-    start    pool -> worker    u32 length, JSON {environment_id, kwargs, wrappers, slots, environments, memory}
-             worker -> pool    u8 0, u32 length, JSON {observation_space, action_space, spec_json}
-    reset    pool -> worker    b"R", u32 n, i64[n] slots     reads seeds, writes observations
+    start    pool -> worker    u32 length, JSON {environment_id, kwargs, wrappers, slots, environments, memory, code, imports}
+             worker -> pool    u8 0, u32 length, JSON {observation_space, action_space, spec_json, evaluation_goals}
+    reset    pool -> worker    b"R", u32 n, i64[n] slots     reads seeds and goals, writes observations
              worker -> pool    u8 0
     step     pool -> worker    b"S", u32 n, i64[n] slots     reads actions, writes the five outcomes
              worker -> pool    u8 0
@@ -29,6 +29,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from assay.datasets.environments.code_on_disk import mark_of_code
 from assay.datasets.environments.record import family_of
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import import_file
@@ -40,6 +41,11 @@ __all__ = ["EnvironmentGroup", "SlotColumns", "SlotError", "main", "row_layout"]
 LENGTH = struct.Struct("<I")
 REQUEST = struct.Struct("<cI")
 DONE, FAILED = b"\0", b"\1"
+GOALS, GOAL = (
+    "evaluation_goals",
+    "goal",
+)  # an attribute of environments with goals, and an option of their resets (`goals`)
+NO_GOAL = -1
 
 
 class SlotError(Exception):
@@ -130,7 +136,7 @@ class SlotColumns:
 
     ::
 
-        seeds [E]      actions [E, ...]                                       written by the pool
+        seeds, goals [E]      actions [E, ...]                                written by the pool
         observations [E, ...]      rewards, terminations, truncations, costs [E]     written by the slot's worker
 
     A cost is ``info["cost"]`` of the step; NaN where the environment says none.
@@ -154,6 +160,7 @@ class SlotColumns:
     ) -> None:
         kinds: list[tuple[np.dtype[Any], tuple[int, ...]]] = [
             (np.dtype(np.int64), ()),
+            (np.dtype(np.int64), ()),
             action,
             observation,
             (np.dtype(np.float64), ()),
@@ -173,9 +180,8 @@ class SlotColumns:
             np.frombuffer(buffer, dtype, environments * math.prod(shape), start).reshape(environments, *shape)
             for (dtype, shape), start in zip(kinds, starts)
         ]
-        self.seeds, self.actions, self.observations, self.rewards, self.terminations, self.truncations, self.costs = (
-            arrays
-        )
+        self.seeds, self.goals, self.actions, self.observations, self.rewards = arrays[:5]
+        self.terminations, self.truncations, self.costs = arrays[5:]
 
 
 class EnvironmentGroup:
@@ -227,6 +233,7 @@ class EnvironmentGroup:
             "observation_space": describe_space(first.observation_space, "observation", slots[0]),
             "action_space": describe_space(first.action_space, "action", slots[0]),
             "spec_json": spec_json,
+            "evaluation_goals": len(first.get_wrapper_attr(GOALS)) if first.has_wrapper_attr(GOALS) else 0,
         }
         self.discrete_actions = type(first.action_space).__name__ == "Discrete"
 
@@ -236,10 +243,11 @@ class EnvironmentGroup:
         return SlotColumns(environments, row_layout(first.observation_space), row_layout(first.action_space), memory)
 
     def reset(self, columns: SlotColumns, slots: Sequence[int]) -> None:
-        """Reset each slot with its seed."""
-        for slot, seed in zip(slots, columns.seeds[slots].tolist()):
+        """Reset each slot with its seed, and towards its evaluation goal where it is given one."""
+        for slot, seed, goal in zip(slots, columns.seeds[slots].tolist(), columns.goals[slots].tolist()):
+            options = {} if goal == NO_GOAL else {"options": {GOAL: goal}}
             try:
-                observation = self.environments[slot].reset(seed=seed)[0]
+                observation = self.environments[slot].reset(seed=seed, **options)[0]
                 columns.observations[slot] = as_row(observation, self.observation_space) if self.nested else observation
             except Exception as error:
                 raise SlotError(slot, "reset", f"{type(error).__name__}: {error}") from error
@@ -279,6 +287,13 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until the pipe ends."""
     config = json.loads(read_exactly(requests, LENGTH.unpack(read_exactly(requests, LENGTH.size))[0]))
     try:
+        if config["code"] != mark_of_code():
+            raise SlotError(
+                config["slots"][0],
+                "start",
+                "Assay was changed or upgraded since this program began, and the simulator's process would run other code than "
+                "the program: start it again",
+            )
         group = EnvironmentGroup(
             config["environment_id"], config["kwargs"], config["slots"], config["wrappers"], config["imports"]
         )

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from assay.baselines.algorithms.algorithm import Algorithm
+from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
+from assay.baselines.engine.shapes import Part, Shapes
 from assay.datasets.dataset import Dataset
 from assay.datasets.info import DatasetInfo
 from assay.datasets.spaces import Box
@@ -46,8 +48,23 @@ def discrete_data(seed: int = 0, steps: int = 500, extra: Sequence[str] = ()) ->
     return TrainingData.of(made, ActionScale.of_discrete(3, 0), normalize=True, extra=extra)
 
 
+GOAL_SHAPES = Shapes((Part("achieved_goal", (2,)), Part("desired_goal", (2,)), Part("observation", (3,))), 2)
+
+
+def goal_data(seed: int = 0, steps: int = 500) -> TrainingData:
+    """Episodes with goals, a tenth of whose steps end one."""
+    rng = np.random.default_rng(seed)
+    made = transitions(seed, steps)
+    sizes = {part.name: part.size for part in GOAL_SHAPES.parts}
+    now, after = ({name: rng.normal(size=(steps, size)) for name, size in sizes.items()} for _ in range(2))
+    made = Transitions(**{**made.__dict__, "observations": now, "next_observations": after})
+    return TrainingData.of(made, ActionScale.of(-np.ones(2), np.ones(2)), normalize=False, shapes=GOAL_SHAPES)
+
+
 def data_for(algorithm: Algorithm, seed: int = 0, steps: int = 500) -> TrainingData:
     """Data of the kind of actions that an algorithm takes, with its extra columns."""
+    if isinstance(algorithm, GoalConditioned):
+        return goal_data(seed, steps)
     make = training_data if algorithm.continuous_actions else discrete_data
     return make(seed, steps, extra=algorithm.extra_columns)
 

@@ -14,14 +14,15 @@ errors are the elites. Everything that is learned lies in networks, so that chec
 
 Deviations from OfflineRL-Kit's `ensemble_dynamics.py`: held-out rows are evenly spaced in the data and not drawn; targets are standardized
 too; training takes `model_updates` and keeps the best of forty looks, where there it ends after five epochs without an improvement by a
-hundredth; weights of a dataset do not change what the model is trained on.
+hundredth; weights of a dataset do not change what the model is trained on; where no penalty asks all networks, each elite takes
+the same number of rows of a step, drawn without replacement.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,7 +36,7 @@ from assay.baselines.engine.randomness import Draws
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.engine.streams import RowSampler
 from assay.baselines.engine.tables import Buffer, DatasetTable
-from assay.baselines.networks import MLP, FixedNetwork, Scalars, Specification
+from assay.baselines.networks import MLP, FixedNetwork, Network, Scalars, Specification
 from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -302,19 +303,53 @@ def model_step(
     variant : "paper" or "released"
         Of the penalty.
     """
+    members, count = states.shape[:2]
+    if uncertainty is None:
+        drawn = step_of_dealt_rows(networks, states, actions, draws, purpose, elites)
+        return ModelStep(drawn[..., :-1], drawn[..., -1], torch.zeros_like(drawn[..., 0]))
     means, deviations = predict(networks, states, actions)  # [P, N, B, D]
-    members, _, count, size = means.shape
     limits = torch.full((members,), elites, dtype=torch.int64, device=means.device)
     chosen = elites_of(networks, elites).gather(1, draws.integers(f"{purpose}: elites", limits, count))  # [P, B]
-    taken = chosen[:, None, :, None].expand(-1, 1, -1, size)
-    noise = draws.normal(f"{purpose}: noise", count, size)
+    taken = chosen[:, None, :, None].expand(-1, 1, -1, means.shape[-1])
+    noise = draws.normal(f"{purpose}: noise", count, means.shape[-1])
     drawn = means.gather(1, taken)[:, 0] + deviations.gather(1, taken)[:, 0] * noise
-    unsure = torch.zeros_like(drawn[..., 0])
-    if uncertainty is not None:
-        if uncertainty in DIVIDING:  # of a column that never changes all networks are sure alike
-            deviations = deviations.masked_fill(like(_Scale.of(networks).target_deviation, deviations) == 0, 1.0)
-        unsure = penalty(uncertainty, means.transpose(0, 1), deviations.transpose(0, 1), variant)
+    if uncertainty in DIVIDING:  # of a column that never changes all networks are sure alike
+        deviations = deviations.masked_fill(like(_Scale.of(networks).target_deviation, deviations) == 0, 1.0)
+    unsure = penalty(uncertainty, means.transpose(0, 1), deviations.transpose(0, 1), variant)
     return ModelStep(drawn[..., :-1], drawn[..., -1], unsure)
+
+
+def step_of_dealt_rows(
+    networks: Networks, states: torch.Tensor, actions: torch.Tensor, draws: Draws, purpose: str, elites: int
+) -> torch.Tensor:
+    """Draw what follows each row, [P, B, state + 1], where nobody asks all networks: each elite takes as many rows as any other."""
+    members, count = states.shape[:2]
+    share = -(-count // elites)
+    order = draws.bits(f"{purpose}: elites", count).argsort(1)
+    order = torch.cat([order, order[:, : share * elites - count]], 1)  # the first ones twice
+    models, scale = networks["dynamics"], _Scale.of(networks)
+    assert isinstance(models, Network)
+    assert models.target_buffer is not None
+    numbers = elites_of(networks, elites) + torch.arange(members, device=order.device)[:, None] * models.spec.ensemble
+    network = FixedNetwork(models.name, replace(models.spec, ensemble=elites), models.target_buffer[numbers.flatten()])
+    inputs = rows_at(scale.inputs(states, actions), order).view(members, elites, share, -1)
+    together, parts = max(1, _ROWS_AT_ONCE // (members * elites)), []
+    for some in torch.split(inputs, together, 2):
+        mean, log_variance = gaussian(network, some, weights="frozen", repeated=True)
+        parts.append((mean, torch.exp(0.5 * log_variance)))
+    mean, deviation = (torch.cat(each, 2).flatten(1, 2) for each in zip(*parts))  # [P, E share, D], standardized
+    noise = rows_at(draws.normal(f"{purpose}: noise", count, mean.shape[-1]), order)
+    found = (mean + deviation * noise) * like(scale.target_deviation, mean) + like(scale.target_mean, mean)
+    drawn = torch.empty(members, count, mean.shape[-1], dtype=mean.dtype, device=mean.device)
+    found = found[:, :count]  # without those that were dealt twice
+    drawn.scatter_(1, order[:, :count, None].expand_as(found), found)
+    drawn[..., :-1] += states
+    return drawn
+
+
+def rows_at(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return rows [P, B, D] at places [P, n]: [P, n, D]."""
+    return rows.gather(1, places[..., None].expand(-1, -1, rows.shape[-1]))
 
 
 @torch.no_grad()

@@ -159,6 +159,28 @@ def test_steps_of_the_model_have_the_mean_and_the_variance_of_the_system(linear_
     assert not step.penalties.any()
 
 
+def test_every_elite_gets_its_share_of_the_rows_where_nobody_asks_all_networks(linear_model):
+    states, actions = torch.full((2, 9, 1), 2.0), torch.full((2, 9, 1), 0.3)
+
+    class Silent:
+        def bits(self, purpose, count):
+            return torch.stack([torch.arange(count), -torch.arange(count)])
+
+        def normal(self, purpose, *shape):
+            return torch.zeros(2, *shape)
+
+    step = model_step(
+        linear_model.networks, states, actions, Silent(), "test", elites=2, uncertainty=None, variant="paper"
+    )
+    means, _ = predict(linear_model.networks, states, actions)
+    found = torch.cat([step.states, step.rewards[..., None]], -1)
+    for member in range(2):
+        first, second = elites_of(linear_model.networks, 2)[member].tolist()
+        rows = (slice(0, 5), slice(5, 9)) if member == 0 else (slice(4, 9), slice(0, 4))  # dealt in the other order
+        assert torch.allclose(found[member, rows[0]], means[member, first, rows[0]], atol=1e-5)
+        assert torch.allclose(found[member, rows[1]], means[member, second, rows[1]], atol=1e-5)
+
+
 def test_elites_are_the_networks_with_the_least_errors_and_a_broken_one_is_none_of_them(linear_model):
     errors = linear_model.networks["dynamics_errors"].buffer.view(2, 3)
     for member in range(2):

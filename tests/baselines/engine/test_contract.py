@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Annotated, ClassVar
 
 import numpy as np
 import pydantic
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from assay.baselines import BC, FQL, IFQL, TD3BC, DecisionTransformer, DiscreteCQL
@@ -18,7 +21,7 @@ from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.derivations import DERIVATIONS, Rows, derivation
 from assay.baselines.engine.population import Member, Population, stage_lengths
 from assay.baselines.engine.randomness import Draws
-from assay.baselines.engine.streams import BufferLayout, FutureRows, Stream
+from assay.baselines.engine.streams import BufferLayout, FutureRows, HindsightRows, Stream
 from assay.baselines.engine.tables import Buffer, DatasetTable
 from assay.baselines.networks import MLP
 from assay.datasets import Dataset
@@ -73,6 +76,50 @@ def test_future_rows_stay_in_their_episode_and_come_as_often_as_stated():
     assert chisquare(np.bincount(chosen[0].numpy(), minlength=4), expected).pvalue > 1e-3
     last = FutureRows().choose(table, 7, "goals", draws, {FIRST: torch.full((1, 7), 9)}, None)
     assert set(last[0].tolist()) == {9}
+
+
+def hindsight(table: DatasetTable, first: torch.Tensor, update: int = 0, **shares: float) -> torch.Tensor:
+    """Rows that enter goals, for shares of goals in hindsight and of the rows themselves."""
+    h = SimpleNamespace(**{name: torch.tensor([[value]] * len(first)) for name, value in shares.items()})
+    draws = Draws(list(range(len(first))), torch.full((1,), update), torch.float64)
+    sampler = HindsightRows(**{name: name for name in shares})
+    return sampler.choose(table, first.shape[1], "goals", draws, {FIRST: first}, h)
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=12), update=st.integers(0, 1_000))
+def test_no_goal_in_hindsight_is_of_another_episode_or_of_the_past(lengths, update):
+    table = table_of(lengths)
+    first = torch.arange(sum(lengths))[None]
+    episode = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+    for shares in ({}, {"share": 1.0}):
+        chosen = hindsight(table, first, update, **shares)
+        assert (chosen >= first).all()
+        assert (episode[chosen] == episode[first]).all()
+
+
+def test_goals_come_as_often_from_the_future_from_anywhere_and_from_the_row_itself_as_their_shares_say():
+    table, count = table_of([4, 96]), 40_000
+    first = torch.zeros(1, count, dtype=torch.int64)
+    chosen = hindsight(table, first, share=0.5, own_share=0.2)[0].numpy()
+    expected = np.full(100, 0.3 / 100)  # anywhere
+    expected[:4] += 0.5 / 4  # the future of row 0
+    expected[0] += 0.2
+    assert chisquare(np.bincount(chosen, minlength=100), count * expected).pvalue > 1e-3
+
+
+def test_a_goal_that_is_not_from_anywhere_is_the_one_that_hindsight_alone_would_choose():
+    table, first = table_of([30] * 10), torch.arange(300)[None]
+    future, mixed = hindsight(table, first), hindsight(table, first, share=0.8)
+    assert 0.7 < float((future == mixed).double().mean()) < 0.9
+
+
+def test_goals_from_anywhere_are_of_the_members_own_data():
+    data = [training_data(seed, 50) for seed in (0, 1)]
+    table = DatasetTable(data, [0, 1], torch.float64, CPU)
+    first = table.offsets[:, None].expand(-1, 2_000)
+    chosen = hindsight(table, first, share=0.0)
+    assert set(chosen[0].tolist()) == set(range(50))
+    assert set(chosen[1].tolist()) == set(range(50, 100))
 
 
 def test_a_stream_names_what_is_there():

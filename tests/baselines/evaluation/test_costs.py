@@ -76,7 +76,7 @@ def test_the_report_has_a_table_of_costs_where_there_are_some(driven: Path, tmp_
 def test_runs_without_costs_are_as_before(tmp_path: Path) -> None:
     job, evaluation = Job(BC(**SMALL), pendulum_like()), Evaluation(episodes=1)
     (run,) = train([job], steps=5, runs=tmp_path / "runs", evaluation=evaluation, workers=0)
-    columns = ["update", "episode", "seed", "return", "length", "final"]
+    columns = ["update", "episode", "seed", "return", "length", "final", "goal"]
     assert pl.read_parquet(run.folder / "returns.parquet").columns == columns
     assert run.evaluations.columns == [*columns, "cost"]
     described = Plan(5, evaluation, "highest").describe(job)["evaluation"]

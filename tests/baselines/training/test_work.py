@@ -13,6 +13,8 @@ import torch
 from assay.baselines import BC, TD3BC, Job, PercentBC, algorithm_named, algorithms
 from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.algorithms.direct import DirectAlgorithm
+from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
+from assay.baselines.algorithms.model_based.agent import ModelBased
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.runs.plan import Plan
 from assay.baselines.training.options import TrainingOptions
@@ -89,6 +91,11 @@ def incomplete(weighted: bool, kind: type[Algorithm]) -> Dataset:
         columns["actions"] = rng.integers(0, 3, steps)
     if kind.category_code == "index":
         columns["observations"] = rng.integers(0, 5, steps + episodes)
+    if issubclass(kind, GoalConditioned):
+        parts = np.split(columns.pop("observations"), [2, 4], axis=1)
+        columns |= {
+            f"observations/{name}": part for name, part in zip(("achieved_goal", "desired_goal", "observation"), parts)
+        }
     known = np.arange(episodes) % 4 > 1
     if weighted:
         columns["weights"] = rng.random(steps)
@@ -101,9 +108,12 @@ def test_the_estimate_of_the_data_is_what_is_allocated(name, storage, tmp_path):
     plan = Plan(10, None, "highest", storage)
     if issubclass(algorithms()[name], DirectAlgorithm):
         pytest.skip("its data stay where they were laid out")
+    model = {"terminations": "none", "model_updates": 1, "rollout_batch": 10}
+    parameters = model if issubclass(algorithms()[name], ModelBased) else {}
     for weighted in ([False], [True], [False, True]):
         items = [
-            Work(Job(algorithm_named(name), incomplete(each, algorithms()[name])), plan, tmp_path) for each in weighted
+            Work(Job(algorithm_named(name, parameters), incomplete(each, algorithms()[name])), plan, tmp_path)
+            for each in weighted
         ]
         estimate = sum(estimate_data_bytes(item, weighted=any(weighted)) for item in items)
         data, _ = lay_out(WorkGroup(items))

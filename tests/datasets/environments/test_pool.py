@@ -261,3 +261,10 @@ def test_workers_are_bounded_by_environments() -> None:
             EnvironmentPool("CartPole-v1", **wrong)
     with pytest.raises(ConfigError, match="survive JSON"):
         EnvironmentPool(MISBEHAVING, 1, workers=1, kwargs={"fault": object()})
+
+
+def test_a_worker_of_other_code_than_the_pools_is_refused(monkeypatch) -> None:
+    """Assay may be upgraded while a program runs; shared memory need not mean the same to both."""
+    monkeypatch.setattr("assay.datasets.environments.pool._CODE", 1)
+    with pytest.raises(CollectionError, match="upgraded since this program began"):
+        EnvironmentPool("Pendulum-v1", 1, workers=1)

@@ -1,0 +1,1 @@
+"""Goal-conditioned methods: policies that are told which goal to reach, learned from data without rewards."""

@@ -1,0 +1,109 @@
+"""Draw what model-based algorithms earn and what they think it is worth, and write the tables of docs/model-based.md.
+
+Usage: assay run suites/model-based.yaml --budget small
+       python docs/make_model_based_table.py [RUNS]        (default runs/model-based-small)
+
+One cell is one source and algorithm: the mean over seeds with its 95 % bootstrap interval. Whatever is not finished is said to be so.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+from page_parts import replace_part
+from score_parts import difference, scores, verdict
+
+from assay.analysis import load_curves, load_runs
+from assay.analysis.tables import format_interval
+from assay.datasets.bootstrap import bootstrap, percentile_interval
+
+HERE = Path(__file__).parent
+PAGE, FIGURE = HERE / "model-based.md", HERE / "images" / "model-based.png"
+PAIRS = (
+    ("MOPO", "no penalty"),
+    ("MOBILE", "no penalty"),
+    ("RAVL", "no penalty"),
+    ("no penalty (true dynamics)", "no penalty"),
+    ("RAVL (true dynamics)", "RAVL"),
+    ("RAVL (true dynamics)", "no penalty (true dynamics)"),
+)
+COLOURS = {"pendulum": "#1f4e79", "edge of reach": "#b4460b"}
+
+
+def main(folder: str = "runs/model-based-small") -> None:
+    """Write the figure and the tables."""
+    runs = load_runs(folder).filter(pl.col("status") == "finished")
+    runs = runs.with_columns(pl.col("variant").str.strip_suffix(" clean"))
+    replace_part(PAGE, "scores", scores(runs))
+    replace_part(PAGE, "values", values(runs, folder))
+    figure(runs).savefig(FIGURE, dpi=144, facecolor="white")
+    replace_part(PAGE, "verdicts", f"{verdicts(runs)}\n\n![difference](images/{FIGURE.name})")
+
+
+def of(runs: pl.DataFrame, label: str, variant: str, column: str = "score") -> np.ndarray:
+    """Return a number of every seed."""
+    return runs.filter((pl.col("label") == label) & (pl.col("variant") == variant)).sort("seed")[column].to_numpy()
+
+
+def verdicts(runs: pl.DataFrame) -> str:
+    """Return a table of differences of scores."""
+    variants = list(dict.fromkeys(runs["variant"]))
+    lines = [f"| difference of scores | {' | '.join(variants)} |", "|---|" + "---|" * len(variants)]
+    for one, other in PAIRS:
+        cells = []
+        for variant in variants:
+            own, theirs = of(runs, one, variant), of(runs, other, variant)
+            cells.append(verdict(own, theirs) if len(own) and len(theirs) else "not finished")
+        lines.append(f"| {one} minus {other} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def values(runs: pl.DataFrame, folder: str) -> str:
+    """Return a table of the critics' mean value at the end."""
+    curves = load_curves(folder).filter(pl.col("metric") == "q_mean")
+    last = curves.sort("update").group_by("run").last().select("run", pl.col("value").alias("q_mean"))
+    runs = runs.join(last, on="run", how="left")
+    variants = list(dict.fromkeys(runs["variant"]))
+    lines = [f"| mean value | {' | '.join(variants)} |", "|---|" + "---|" * len(variants)]
+    for label in dict.fromkeys(runs["label"]):
+        cells = []
+        for variant in variants:
+            own = of(runs, label, variant, "q_mean").astype(float)
+            known = own[np.isfinite(own)]
+            cells.append(with_interval(known) if len(known) else "not finished")
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def with_interval(numbers: np.ndarray) -> str:
+    """Return a mean with its 95 % bootstrap interval."""
+    low, high = percentile_interval(bootstrap([numbers], lambda a: a.mean(1), 10_000, np.random.default_rng(0)))
+    return format_interval(float(numbers.mean()), float(low), float(high))
+
+
+def figure(runs: pl.DataFrame) -> plt.Figure:
+    """Draw the differences."""
+    made, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
+    axes.axvline(0, color="#999", linewidth=0.8)
+    for place, (one, other) in enumerate(PAIRS):
+        for offset, (variant, colour) in zip((-0.12, 0.12), COLOURS.items()):
+            own, theirs = of(runs, one, variant), of(runs, other, variant)
+            if len(own) and len(theirs):
+                value, low, high = difference(own, theirs)
+                label = variant if place == 0 else None
+                error = [[value - low], [high - value]]
+                axes.errorbar(value, place + offset, xerr=error, fmt="o", color=colour, ms=5, lw=1.4, label=label)
+    axes.set(yticks=range(len(PAIRS)), yticklabels=[f"{one}\nminus {other}" for one, other in PAIRS])
+    axes.set(xlabel="difference of scores")
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return made
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
