@@ -53,7 +53,7 @@ from assay.analysis.statistics import (
     no_interval_reason,
     probability_of_improvement,
 )
-from assay.analysis.tables import change_table, goal_table, pivot, score_table
+from assay.analysis.tables import change_table, cost_table, goal_table, pivot, score_table
 from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "bibliography",
     "change_table",
     "comparison_table",
+    "cost_table",
     "create_performance_profile",
     "detection_against_benefit",
     "format_table",

@@ -37,6 +37,7 @@ from assay.analysis.selection import rank_stability
 from assay.analysis.tables import (
     change_table,
     clean_variant,
+    cost_table,
     counts_text,
     format_interval,
     goal_table,
@@ -200,6 +201,38 @@ def _score_section(runs: pl.DataFrame, metric: str) -> str:
         )
         text += "\n" + table_block(["Variant", *names], change_rows, caption)
     return text
+
+
+def _cost_section(runs: pl.DataFrame, metric: str) -> str:
+    """Return the table of costs beside what was earned; nothing where no run has costs."""
+    table = cost_table(runs, ["label"])
+    if table.is_empty():
+        return ""
+    columns = {
+        ("Score" if metric == "score" else "Return"): metric,
+        "Cost": "cost_return",
+        "Cost / limit": "normalized_cost",
+        "Episodes over the limit": "over_limit",
+    }
+    rows = []
+    for row in table.iter_rows(named=True):
+        cells = [escape(row["variant"]), escape(row["label"])]
+        for name in columns.values():
+            share = name == "over_limit" and row[name] is not None
+            mean, low, high = (
+                None if row[key] is None else (100.0 if share else 1.0) * row[key]
+                for key in (name, f"{name}/low", f"{name}/high")
+            )
+            digits = 0 if share else _digits(name, [{"mean": mean}])
+            text = format_interval(mean, low, high, digits)
+            cells.append(f"{text} %" if share else text)
+        rows.append(cells)
+    caption = (
+        f"What final policies cost: mean over {counts_text(table['seeds'], table['episodes'])} [95 % interval]. The cost of an "
+        "episode is the sum over its steps; above 1, the limit is exceeded on average. Return and cost are two numbers: "
+        "neither makes up for the other."
+    )
+    return "<h2>Costs</h2>\n" + table_block(["Variant", "Algorithm", *columns], rows, caption, text=[0, 1])
 
 
 def _score_cell(cell: dict[str, Any] | None, digits: int) -> str:
@@ -543,6 +576,7 @@ def report_body(path: Path) -> tuple[str, str]:
                 parts.append(_goal_section(records, runs))
                 parts.append(verdicts_section(records, runs))
                 parts += [algorithms_section(runs, metric), profiles_figure(runs, metric)]
+            parts.append(_cost_section(runs, metric))
         else:
             parts.append("<h2>Values estimated from data</h2>")
             source = (suite or {}).get("source") or runs["dataset"][0] or "DATASET"

@@ -75,6 +75,9 @@ _RUNS: dict[str, Any] = {
     "episodes": pl.Int64,
     "noise": pl.String,
     "best_score": pl.Float64,
+    "cost_return": pl.Float64,
+    "normalized_cost": pl.Float64,
+    "over_limit": pl.Float64,
     "behaviour_return": pl.Float64,
     "behaviour_score": pl.Float64,
     "seconds": pl.Float64,
@@ -96,8 +99,17 @@ _RETURNS: dict[str, Any] = {
     "length": pl.Int64,
     "final": pl.Boolean,
     "goal": pl.Int64,
+    "cost": pl.Float64,
 }
-_OUTCOME = ("updates", "return_mean", "score", "episodes", "best_score")  # what is read from the tables of a run
+_COSTS = ("cost_return", "normalized_cost", "over_limit")
+_OUTCOME = (
+    "updates",
+    "return_mean",
+    "score",
+    "episodes",
+    "best_score",
+    *_COSTS,
+)  # what is read from the tables of a run
 _RUNS_AT_A_TIME = 1000  # of a lazy frame
 _CURVES: dict[str, Any] = {**_KEYS, **{name: getattr(pl, kind) for name, kind in CURVES.items()}}
 
@@ -175,7 +187,20 @@ def _outcome(run: StoredRun) -> dict[str, Any]:
         "score": normalized(run.references, mean),
         "episodes": count,
         "best_score": normalized(run.references, best),
+        **_costs(run, episodes),
     }
+
+
+def _costs(run: StoredRun, episodes: pl.DataFrame) -> dict[str, float | None]:
+    """Return what the episodes of the final evaluation cost, and how that is to the limit; all None where it is not known."""
+    costs = episodes["cost"].filter(episodes["final"]) if run.ended else episodes["cost"].clear()
+    if not len(costs) or not costs.is_finite().fill_null(value=False).all():
+        return dict.fromkeys(_COSTS)
+    mean = mean_return(costs)
+    limit = (run.job.get("evaluation") or {}).get("cost_limit")
+    if mean is None or limit is None:
+        return {**dict.fromkeys(_COSTS), "cost_return": mean}
+    return {"cost_return": mean, "normalized_cost": mean / limit, "over_limit": float((costs > limit).mean() or 0.0)}
 
 
 def _best_mean(episodes: pl.DataFrame) -> float | None:
@@ -205,7 +230,7 @@ def load_runs(
         The folder that holds the run folders (`runs/quickstart-small`), or one run folder; or several of these.
     where : polars.Expr, optional
         Which runs to read the results of. It sees every column but those that come from results: `updates`, `return_mean`,
-        `score`, `episodes`, `best_score`. The other runs are left out, though labels still tell all of them apart.
+        `score`, `episodes`, `best_score` and the costs. The other runs are left out, though labels still tell all of them apart.
     progress : callable, optional
         Called with (runs read, runs in all); by default a bar is shown where somebody looks; None is silent.
 
@@ -229,6 +254,9 @@ def load_runs(
         score               the same on D4RL's scale, 0 = random and 100 = expert; null without references
         best_score          mean score of the best evaluation along the way: a diagnostic, chosen with
                             hindsight, never to be reported as a result; null when only the final one exists
+        cost_return         mean cost of the final evaluation's episodes (sum of `info["cost"]`); null where one has none
+        normalized_cost     the same over the evaluation's `cost_limit`; above 1 is too much. Null without a limit
+        over_limit          share of the final evaluation's episodes that cost more than the limit
         behaviour_return    mean true return of the policies behind the data (null where corrupted rewards hide it);
                             `behaviour_score` on D4RL's scale
         seconds             wall-clock time of the run
@@ -425,7 +453,7 @@ def _curves(run: StoredRun) -> pl.DataFrame:
 
 
 def load_returns(runs: Folders | pl.DataFrame) -> pl.DataFrame:
-    """Read every evaluation episode of every run: the keys of the run, update, episode, return, score, length, final, goal.
+    """Read every evaluation episode of every run: the keys of the run, update, episode, return, score, length, final, goal, cost.
 
     Parameters
     ----------
@@ -438,7 +466,7 @@ def load_returns(runs: Folders | pl.DataFrame) -> pl.DataFrame:
     polars.DataFrame
         `update` is the number of gradient updates before the evaluation, `final` marks the one after the last update,
         `episode_seed` is what the environment was reset with, `score` is null without references, `goal` is the number of the
-        evaluation goal, null where the environment has none.
+        evaluation goal, null where the environment has none, and `cost` null where it says none.
 
     See Also
     --------

@@ -24,6 +24,7 @@ from assay.datasets.errors import ConfigError
 __all__ = [
     "change_table",
     "clean_variant",
+    "cost_table",
     "counts_text",
     "format_interval",
     "goal_table",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _MOST_DIGITS = 15  # a float64 has no more
+_WITH_COSTS = ("return_mean", "score", "cost_return", "normalized_cost", "over_limit")
 _BEHAVIOUR = {"score": "behaviour_score", "best_score": "behaviour_score", "return_mean": "behaviour_return"}
 
 
@@ -307,6 +309,48 @@ def change_table(
     }
     schema |= dict.fromkeys(("clean", "mean", "change", "low", "high", "percent"), pl.Float64) | {"verdict": pl.String}
     return pl.DataFrame(table, schema=schema)
+
+
+def cost_table(runs: pl.DataFrame, rows: Sequence[str] = ("algorithm",), **options: Any) -> pl.DataFrame:
+    """Put what runs earned beside what they cost, for every row and variant; the two are never made one number.
+
+    Parameters
+    ----------
+    runs : polars.DataFrame
+        From `load_runs`, filtered or not.
+    rows : sequence of str
+        As for `score_table`.
+    **options
+        `confidence`, `reps` and `random_state`, as for `score_table`.
+
+    Returns
+    -------
+    polars.DataFrame
+        The `rows`, variant, and of each of `return_mean`, `score`, `cost_return`, `normalized_cost` (1 is the limit) and
+        `over_limit` (share of episodes above the limit, 0 to 1) its mean over the seeds, and as `.../low` and `.../high` its
+        interval; `seeds` and `episodes` with a cost. Rows without costs are left out.
+
+    Raises
+    ------
+    ConfigError
+        As for `score_table`.
+
+    Examples
+    --------
+    >>> runs = pl.DataFrame({"algorithm": "bc", "variant": "clean", "seed": [0, 1], "return_mean": [9.0, 11.0],
+    ...     "score": None, "cost_return": [4.0, 8.0], "normalized_cost": [0.4, 0.8], "over_limit": [0.0, 0.1]})
+    >>> cost_table(runs).select("algorithm", "return_mean", "cost_return", "normalized_cost", "over_limit").row(0)
+    ('bc', 10.0, 6.0, 0.6000000000000001, 0.05)
+    """
+    rows = [name for name in ([rows] if isinstance(rows, str) else list(rows)) if name != "variant"]
+    _need(runs, [*rows, *_WITH_COSTS])
+    table = score_table(runs, "cost_return", rows, **options).select([*rows, "variant", "seeds", "episodes"])
+    for metric in _WITH_COSTS:
+        found = score_table(runs.with_columns(pl.col(metric).cast(pl.Float64)), metric, rows, **options)
+        table = table.with_columns(
+            found["mean"].alias(metric), found["low"].alias(f"{metric}/low"), found["high"].alias(f"{metric}/high")
+        )
+    return table.filter(pl.col("cost_return").is_not_null())
 
 
 def goal_table(

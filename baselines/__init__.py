@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.model_based.mobile import MOBILE
     from assay.baselines.algorithms.model_based.mopo import MOPO
     from assay.baselines.algorithms.model_based.ravl import RAVL
+    from assay.baselines.algorithms.safe.bc_safe import BCSafe
+    from assay.baselines.algorithms.safe.fisor import FISOR
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
     from assay.baselines.algorithms.theory.doc import TabularDoC
     from assay.baselines.algorithms.theory.drpvi import DRPVI
@@ -77,6 +79,7 @@ __all__ = [
     "DRPVI",
     "DRVIL",
     "EDAC",
+    "FISOR",
     "FQL",
     "GCBC",
     "GCIQL",
@@ -98,6 +101,7 @@ __all__ = [
     "TD3BC",
     "VILCB",
     "Algorithm",
+    "BCSafe",
     "DecisionTransformer",
     "DirectAlgorithm",
     "DiscreteBC",
@@ -153,6 +157,8 @@ _HOME_OF = {
     "MOBILE": "assay.baselines.algorithms.model_based.mobile",
     "MOPO": "assay.baselines.algorithms.model_based.mopo",
     "RAVL": "assay.baselines.algorithms.model_based.ravl",
+    "BCSafe": "assay.baselines.algorithms.safe.bc_safe",
+    "FISOR": "assay.baselines.algorithms.safe.fisor",
     "LCB": "assay.baselines.algorithms.theory.lcb",
     "DRPVI": "assay.baselines.algorithms.theory.drpvi",
     "DRVIL": "assay.baselines.algorithms.theory.drvi_l",

@@ -456,6 +456,7 @@ def _assemble(collected: CollectedEpisodes, info: DatasetInfo, *, tagged: bool =
             **unpacked("observations", collected.observations),
             "actions": collected.actions,
             "rewards": collected.rewards,
+            **({} if collected.costs is None else {"costs": collected.costs}),
             "terminations": collected.terminations,
             "truncations": collected.truncations,
         },

@@ -300,4 +300,4 @@ def _takes_memory(kind: Any) -> bool:
 def _copy(network: FixedNetwork, members: slice) -> FixedNetwork:
     """Copy some members' weights into a network of their own on the CPU."""
     rows = slice(network.rows(members.start).start, network.rows(members.stop - 1).stop)
-    return FixedNetwork(network.name, network.spec, network.buffer[rows].to("cpu", copy=True))
+    return FixedNetwork(network.name, network.spec, network.acting_buffer[rows].to("cpu", copy=True))

@@ -66,6 +66,9 @@ class Evaluation:
         What simulates it. EnvPool is faster and has other random streams and another simulator version: scores of the two
         do not compare exactly. "exact" computes the expected return where the environment's model is known (bandits, tables,
         linear processes), for policies that neither draw nor remember: one number, which is one episode, and no simulation.
+    cost_limit : float, optional
+        What an episode's costs, the sum of `info["cost"]`, may come to. It changes no episode: tables normalize by it and
+        count the episodes above it.
     observation_noise : ObservationNoise, optional
         Disturbs what policies see. Such returns are labelled wherever they are shown; they are no clean scores.
 
@@ -85,12 +88,15 @@ class Evaluation:
     environment: str | None = None
     engine: Literal["gymnasium", "envpool", "exact"] = "gymnasium"
     observation_noise: ObservationNoise | None = None
+    cost_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def __post_init__(self) -> None:
         if self.engine == "exact" and (self.episodes != 1 or self.observation_noise is not None):
             raise ConfigError(
                 "engine exact computes one number and draws nothing: it takes episodes 1 and no observation_noise"
             )
+        if self.engine == "exact" and self.cost_limit is not None:
+            raise ConfigError("engine exact computes returns and no costs: it takes no cost_limit")
 
     def environment_of(self, info: DatasetInfo) -> EnvironmentSpec | None:
         """Return where policies learned from a dataset are evaluated; None where nothing says it.
@@ -138,6 +144,9 @@ class EvaluationResult:
         Numbers of the evaluation goals, where the environment has some.
     restarts : int
         How many times a simulator failed and was started anew; the numbers do not depend on it.
+    costs : (P, episodes) float64 array, optional
+        Sums of `info["cost"]`, undiscounted; NaN for an episode in which no step has one, None where no episode has. A step
+        without one in an episode with others costs nothing.
     """
 
     returns: np.ndarray
@@ -145,6 +154,7 @@ class EvaluationResult:
     seeds: np.ndarray
     restarts: int = 0
     goals: np.ndarray | None = None
+    costs: np.ndarray | None = None
 
 
 def episode_seeds(seed: int, episodes: int) -> np.ndarray:
@@ -238,6 +248,7 @@ def evaluate(
     returns = np.zeros((actor.members, evaluation.episodes))
     lengths = np.zeros((actor.members, evaluation.episodes), np.int64)
     goals = np.arange(evaluation.episodes) % pool.evaluation_goals if pool.evaluation_goals else None
+    costs = np.full((actor.members, evaluation.episodes), np.nan)
     m, n = _members_at_a_time(actor.members, evaluation), _episodes_at_a_time(evaluation)
     done = 0
     for member in range(0, actor.members, m):
@@ -246,11 +257,21 @@ def evaluate(
             part = members, slice(episode, min(episode + n, evaluation.episodes))
             noise = evaluation.observation_noise
             towards = None if goals is None else goals[part[1]]
-            _run_part(pool, actor, members, seeds[part[1]], towards, returns[part], lengths[part], noise)
+            outcomes = returns[part], lengths[part], costs[part]
+            _run_part(pool, actor, members, seeds[part[1]], towards, outcomes, noise)
             done += returns[part].size
             if progress is not None:
                 progress(done, returns.size)
-    return EvaluationResult(returns, lengths, seeds, len(pool.failures) - failed_before, goals)
+    known = bool(np.isfinite(costs).any())
+    if evaluation.cost_limit is not None and not known:
+        warnings.warn(
+            f"{pool.environment_id} says no cost of its steps (info['cost']), so cost_limit={evaluation.cost_limit:g} means nothing",
+            AssayWarning,
+            stacklevel=2,
+        )
+    return EvaluationResult(
+        returns, lengths, seeds, len(pool.failures) - failed_before, goals, costs if known else None
+    )
 
 
 def _run_part(
@@ -259,12 +280,11 @@ def _run_part(
     members: slice,
     seeds: np.ndarray,
     goals: np.ndarray | None,
-    returns: np.ndarray,
-    lengths: np.ndarray,
+    outcomes: tuple[np.ndarray, np.ndarray, np.ndarray],
     noise: ObservationNoise | None,
 ) -> None:
-    """Run one episode per member and seed; fills the (m, n) returns and lengths."""
-    m, n = returns.shape
+    """Run one episode per member and seed; fills the outcomes, (m, n) each: returns, lengths and costs."""
+    m, n = outcomes[0].shape
     half = members.start + math.ceil(m / 2) if pool.workers < usable_cores() else members.stop
     halves = [part for part in (slice(members.start, half), slice(half, members.stop)) if part.start < part.stop]
     wanted, failures = np.ones((m, n), bool), np.zeros(pool.environments, np.int64)
@@ -281,10 +301,10 @@ def _run_part(
             )
             batches.append(_Batch(pool, begun, slots, seeds, goals, wanted[rows]))
         _take_turns(batches)
-        totals = np.concatenate([batch.returns for batch in batches]).reshape(m, n)
-        steps = np.concatenate([batch.lengths for batch in batches]).reshape(m, n)
         complete = wanted & ~pool.lost[: m * n].reshape(m, n)
-        returns[complete], lengths[complete] = totals[complete], steps[complete]
+        for number, outcome in enumerate(outcomes):
+            found = np.concatenate([(batch.returns, batch.lengths, batch.costs)[number] for batch in batches])
+            outcome[complete] = found.reshape(m, n)[complete]
         wanted &= ~complete
         for failure in pool.failures[seen:]:
             failures[failure.slots] += 1
@@ -324,6 +344,7 @@ class _Batch:
         self.ended = ~chosen
         self.observations = np.zeros((count, _row_size(pool.observation_space)))
         self.rewards, self.returns, self.lengths = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)
+        self.costs = np.full(count, np.nan)  # of episodes in which no step had one
         towards = None if goals is None else np.broadcast_to(goals, slots.shape)[wanted]
         first = pool.reset(self.slots[chosen], np.broadcast_to(seeds, slots.shape)[wanted], towards)
         self.observations[chosen] = _flat_rows(first)
@@ -347,6 +368,8 @@ class _Batch:
         self.observations[self.sent] = _flat_rows(observations)
         self.rewards[self.sent] = rewards
         self.returns[self.sent] += rewards
+        before, costs = self.costs[self.sent], self.pool.costs(self.slots[self.sent])
+        self.costs[self.sent] = np.where(np.isnan(costs), before, np.nan_to_num(before) + costs)
         self.lengths[self.sent] += 1
         self.ended[self.sent] = terminations | truncations
         if self.lengths.max() > _LONGEST_EPISODE:

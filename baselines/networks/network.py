@@ -109,6 +109,8 @@ class Specification(ABC):
         Name of the algorithm's field with the decoupled weight decay (AdamW).
     gradient_clip : str, optional
         Name of the algorithm's field with the largest norm of a member's gradient.
+    acts_by : "learned" or "target"
+        Which of the two acts, and is kept of a finished run.
     """
 
     learning_rate: str
@@ -120,6 +122,7 @@ class Specification(ABC):
     warmup: int = 0
     weight_decay: str | None = None
     gradient_clip: str | None = None
+    acts_by: Literal["learned", "target"] = "learned"
 
     @abstractmethod
     def parameters(self) -> tuple[Parameter, ...]:
@@ -200,6 +203,11 @@ class FixedNetwork:
         outputs = self.spec.forward(chosen, *inputs, **options).to(self.buffer.dtype)
         return outputs if copies == 1 else outputs.view(self.members, copies, *outputs.shape[1:])
 
+    @property
+    def acting_buffer(self) -> torch.Tensor:
+        """The weights [R, n] that act: `Specification.acts_by`."""
+        return self.buffer
+
     def rows(self, member: int) -> slice:
         """Return the rows of one member."""
         return slice(member * self.spec.ensemble, (member + 1) * self.spec.ensemble)
@@ -234,6 +242,13 @@ class Network(FixedNetwork):
         self._padding = self._rows.new_zeros(rows, padded - spec.size)
         self.optimizer = Adam(self._rows, fused=fused)
         self.renew_views()
+
+    @property
+    def acting_buffer(self) -> torch.Tensor:  # noqa: D102
+        if self.spec.acts_by == "learned":
+            return self.buffer
+        assert self.target_buffer is not None, f"{self.name} acts by a target copy, which it does not keep"
+        return self.target_buffer
 
     def renew_views(self) -> None:
         """Make the tensors of the layers anew as views of the buffers."""

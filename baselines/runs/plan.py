@@ -98,8 +98,6 @@ class Plan:
 
 
 def _evaluation_as_plain(evaluation: Evaluation) -> dict[str, Any]:
-    """Return it as JSON values; without noise it is described as before there was any, and keeps its job's hash."""
-    plain = asdict(evaluation)
-    if evaluation.observation_noise is None:
-        del plain["observation_noise"]
-    return plain
+    """Return it as JSON values; what came later is said only where it is used, so that other jobs keep their hash."""
+    later = ("observation_noise", "cost_limit")
+    return {name: value for name, value in asdict(evaluation).items() if name not in later or value is not None}

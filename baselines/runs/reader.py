@@ -157,7 +157,7 @@ class StoredRun:
 
     @property
     def evaluations(self) -> pl.DataFrame:
-        """Every evaluation episode: update, episode, seed, return, length, final, and the number of its evaluation goal."""
+        """Every evaluation episode: update, episode, seed, return, length, final, the number of its evaluation goal, and cost."""
         return self._table("returns")
 
     @property

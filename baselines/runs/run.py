@@ -6,7 +6,8 @@
         run.json               the job, its dataset's fingerprint and history, versions, hardware, status; the hash of every
                                file of a finished run, and a digest of itself
         curves.parquet         update, metric, value: means of the training losses between log points
-        returns.parquet        update, episode, seed, return, length, final, goal: every evaluation episode
+        returns.parquet        update, episode, seed, return, length, final, goal, and cost where there is one: every
+                               evaluation episode
         policy.safetensors     the networks and scales of the trained policy
         checkpoint/            while unfinished: <number>-<hash>.safetensors, with the policy whose evaluation is under way
     RUNS/.owners/<run>         while a process works on it: which one (see `lease.py`)
@@ -40,7 +41,15 @@ from assay.baselines.runs.machine import versions
 from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.policy import TrainedPolicy
 from assay.baselines.runs.reader import StoredRun
-from assay.baselines.runs.schema import CHECKPOINTS, DESCRIPTION, POLICY, RUN_SCHEMA, RUN_VERSION, TABLES
+from assay.baselines.runs.schema import (
+    CHECKPOINTS,
+    DESCRIPTION,
+    OMITTED_COLUMNS,
+    POLICY,
+    RUN_SCHEMA,
+    RUN_VERSION,
+    TABLES,
+)
 from assay.datasets.atomic import atomic_write
 from assay.datasets.errors import AssayError, DatasetIntegrityError
 from assay.datasets.registry import imported_files
@@ -229,7 +238,9 @@ class Run(StoredRun):
 
         types = {column: getattr(pl, kind) for column, kind in TABLES[name].items()}
         content = io.BytesIO()
-        pl.DataFrame(rows, schema=types, orient="row").write_parquet(content)
+        frame = pl.DataFrame(rows, schema=types, orient="row")
+        unused = [column for column in OMITTED_COLUMNS if column in types and frame[column].is_null().all()]
+        frame.drop(unused).write_parquet(content)
         self._write(f"{name}.parquet", content.getvalue())
 
     def write_checkpoint(
@@ -314,7 +325,7 @@ class Run(StoredRun):
 
         data = population.data[population.members[member].data]
         tensors = {
-            f"{name}/parameters": network.buffer[network.rows(member)].cpu().contiguous()
+            f"{name}/parameters": network.acting_buffer[network.rows(member)].cpu().contiguous()
             for name, network in population.networks.items()
         }
         for name, scale in (

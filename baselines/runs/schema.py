@@ -17,6 +17,7 @@ __all__ = [
     "CURVES",
     "JOB_VERSION",
     "LATER_COLUMNS",
+    "OMITTED_COLUMNS",
     "POLICY",
     "QUALITY",
     "QUALITY_FILE",
@@ -56,8 +57,10 @@ RETURNS = {
     "length": "Int64",
     "final": "Boolean",
     "goal": "Int64",  # number of the evaluation goal, null where the environment has none
+    "cost": "Float64",  # null where the environment says none
 }
-LATER_COLUMNS = ("goal",)  # null where a table was written before there were any
+LATER_COLUMNS = ("goal", "cost")  # null where a table was written before there were any
+OMITTED_COLUMNS = ("cost",)  # left out of a table that has nothing in them
 TABLES: Mapping[str, Mapping[str, str]] = {"curves": CURVES, "returns": RETURNS}  # <name>.parquet
 QUALITY = {
     "variant": "String",
@@ -87,6 +90,7 @@ _OPTIONAL: Mapping[str, Any] = {
     "job.evaluation": dict,
     "job.evaluation.episodes": int,
     "job.evaluation.observation_noise": dict,
+    "job.evaluation.cost_limit": _NUMBER,
     "dataset.id": str,
     "dataset.fingerprint": str,
     "dataset.history": list,

@@ -126,7 +126,7 @@ class WorkInProgress(Protocol):
     job: Job
     run: Run
     curves: list[tuple[Any, ...]]  # update, metric, value
-    returns: list[tuple[Any, ...]]  # update, episode, seed, return, length, final, goal
+    returns: list[tuple[Any, ...]]  # the columns of `schema.RETURNS`
 
 
 class _Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -373,4 +374,6 @@ def _record(work: list[Work], evaluated: tuple[int, EvaluationResult] | None, fi
         for episode, seed in enumerate(result.seeds):
             total, length = float(result.returns[index, episode]), int(result.lengths[index, episode])
             goal = None if result.goals is None else int(result.goals[episode])
-            item.returns.append((update, episode, int(seed), total, length, final, goal))
+            cost = math.nan if result.costs is None else float(result.costs[index, episode])
+            found = None if math.isnan(cost) else cost
+            item.returns.append((update, episode, int(seed), total, length, final, goal, found))

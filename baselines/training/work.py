@@ -323,7 +323,7 @@ def estimate_data_bytes(item: Work, *, weighted: bool) -> int:
 
 def stored_columns(job: Job) -> dict[str, int]:
     """Return the sizes of those extra columns of the algorithm that the dataset has."""
-    names = [name for name in job.algorithm.extra_columns if name in job.dataset.columns]
+    names = [name for name in job.algorithm.batch_columns if name in job.dataset.columns]
     return {name: math.prod(job.dataset.column(name).shape[1:]) for name in names}
 
 

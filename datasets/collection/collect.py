@@ -47,6 +47,8 @@ class CollectedEpisodes:
         ``[N, ...]``: executed actions, after noise and clipping.
     rewards
         float64 ``[N]``.
+    costs
+        float64 ``[N]``, ``info["cost"]`` of the steps; None where no step has one.
     terminations, truncations
         bool ``[N]``; a cut by the end of a block is a truncation.
     episode_lengths
@@ -73,6 +75,7 @@ class CollectedEpisodes:
     observation_space: Any
     action_space: Any
     environment_spec: str | None
+    costs: NDArray[np.float64] | None = None
 
 
 def collect(
@@ -174,7 +177,20 @@ def collect(
             observation_space=pool.observation_space,
             action_space=pool.action_space,
             environment_spec=pool.spec_json,
+            costs=costs_of(np.concatenate([episode.costs for episode in first])),
         )
+
+
+def costs_of(costs: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return the costs of steps, 0 where a step has none; None where no step has one.
+
+    Examples
+    --------
+    >>> costs_of(np.array([np.nan, 1.0])).tolist(), costs_of(np.array([np.nan]))
+    ([0.0, 1.0], None)
+    """
+    absent = np.isnan(costs)
+    return None if absent.all() else np.where(absent, 0.0, costs)
 
 
 def report_block(progress: Progress, before: int, steps: int, now: int) -> None:
@@ -210,6 +226,7 @@ class _Episode:
     observations: NDArray[Any]
     actions: NDArray[Any]
     rewards: NDArray[np.float64]
+    costs: NDArray[np.float64]
     terminations: NDArray[np.bool_]
     truncations: NDArray[np.bool_]
 
@@ -229,7 +246,8 @@ class _Block:
         kind, shape = row_layout(pool.observation_space)
         observations = np.empty((slots, capacity + 1, *shape), kind)
         actions = np.empty((slots, capacity, *pool.action_space.shape), pool.action_space.dtype)
-        rewards, ends = np.empty((slots, capacity)), np.zeros((slots, capacity, 2), bool)
+        rewards, costs = np.empty((slots, capacity)), np.empty((slots, capacity))
+        ends = np.zeros((slots, capacity, 2), bool)
         length_of = np.zeros(slots, np.int64)
         episode_of = np.full(slots, -1)  # -1: nothing runs in the slot
         seeds: list[int] = []
@@ -245,6 +263,7 @@ class _Block:
                 observations[slot, : length + 1].copy(),
                 actions[slot, :length].copy(),
                 rewards[slot, :length].copy(),
+                costs[slot, :length].copy(),
                 termination,
                 truncation,
             )
@@ -263,14 +282,15 @@ class _Block:
             steps = length_of[active]
             if steps.max() == capacity:
                 capacity *= 2
-                observations, actions, rewards, ends = (
+                observations, actions, rewards, costs, ends = (
                     np.concatenate([each, np.zeros((slots, capacity // 2, *each.shape[2:]), each.dtype)], axis=1)
-                    for each in (observations, actions, rewards, ends)
+                    for each in (observations, actions, rewards, costs, ends)
                 )
             chosen = self.behaviour.act(active, observations[active, steps])
             after, reward, termination, truncation = pool.step(active, chosen)
             observations[active, steps + 1] = after
             actions[active, steps], rewards[active, steps] = chosen, reward
+            costs[active, steps] = pool.costs(active)
             ends[active, steps, 0], ends[active, steps, 1] = termination, truncation
             length_of[active] += 1
             taken += len(active)
@@ -309,7 +329,7 @@ class _Block:
         last = self.episodes[-1]
         length = len(last.rewards) - surplus
         last.observations = last.observations[: length + 1]
-        last.actions, last.rewards = last.actions[:length], last.rewards[:length]
+        last.actions, last.rewards, last.costs = last.actions[:length], last.rewards[:length], last.costs[:length]
         last.terminations, last.truncations = last.terminations[:length], last.truncations[:length]
         if not last.terminations[-1]:
             last.truncations[-1] = True

@@ -70,9 +70,10 @@ class EnvPoolEnvironments:
         self.lost = np.zeros(environments, bool)
         self._batch_of = np.full(environments, -1)
         self._place = np.zeros(environments, np.int32)  # of a slot in its batch
+        self._costs = np.full(environments, np.nan)
         self._batches: dict[int, Any] = {}
         self._made = 0
-        self._under_way: deque[tuple[Any, NDArray[np.int32]]] = deque()
+        self._under_way: deque[tuple[Any, NDArray[np.int32], NDArray[np.int64]]] = deque()
         self._closed = False
         one = self._make([0])
         self.observation_space, self.action_space = one.observation_space, one.action_space
@@ -107,14 +108,20 @@ class EnvPoolEnvironments:
         (number,) = set(self._batch_of[chosen].tolist())
         batch, places = self._batches[number], self._place[chosen]
         batch.send(np.asarray(actions).astype(self.action_space.dtype), places)
-        self._under_way.append((batch, places))
+        self._under_way.append((batch, places, chosen))
 
     def step_wait(self) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Return what the longest begun step came to, in the order of its slots."""
-        batch, places = self._under_way.popleft()
+        batch, places, slots = self._under_way.popleft()
         observations, rewards, terminations, truncations, info = batch.recv()
         order = np.argsort(info["env_id"])[np.argsort(np.argsort(places))]
+        self._costs[slots] = info["cost"][order] if "cost" in info else np.nan
         return observations[order], rewards[order].astype(np.float64), terminations[order], truncations[order]
+
+    def costs(self, slots: ArrayLike) -> NDArray[np.float64]:
+        """Return what the last step of some slots cost, float64 ``[n]``; NaN where there is none."""
+        costs: NDArray[np.float64] = self._costs[np.asarray(slots)]
+        return costs
 
     def abort(self) -> None:
         """Let a thread that steps these environments come to an error."""

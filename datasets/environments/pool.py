@@ -233,6 +233,19 @@ class EnvironmentPool:
         self._running[chosen] &= ~(terminations | truncations)
         return columns.observations[chosen], columns.rewards[chosen], terminations, truncations
 
+    def costs(self, slots: ArrayLike) -> NDArray[np.float64]:
+        """Return what the last step of some slots cost, float64 ``[n]``: ``info["cost"]``, NaN where there is none.
+
+        Examples
+        --------
+        >>> with EnvironmentPool("CartPole-v1", environments=1, workers=0) as pool:
+        ...     _ = pool.reset([0], seeds=[0])
+        ...     _ = pool.step([0], actions=[1])
+        ...     pool.costs([0]).tolist()
+        [nan]
+        """
+        return self._columns.costs[self._check_slots(slots)]
+
     def abort(self) -> None:
         """Kill the workers, so that a call that waits for them ends with an error; for any other thread than its own.
 

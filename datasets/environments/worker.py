@@ -8,7 +8,7 @@ worker inherits as an open file without a name; its standard input and output sa
              worker -> pool    u8 0, u32 length, JSON {observation_space, action_space, spec_json, evaluation_goals}
     reset    pool -> worker    b"R", u32 n, i64[n] slots     reads seeds and goals, writes observations
              worker -> pool    u8 0
-    step     pool -> worker    b"S", u32 n, i64[n] slots     reads actions, writes the four outcomes
+    step     pool -> worker    b"S", u32 n, i64[n] slots     reads actions, writes the five outcomes
              worker -> pool    u8 0
     failure  worker -> pool    u8 1, u32 length, JSON {slot, doing, cause}; the worker then ends
     end      pool closes the pipe; the worker ends, also when the pool's process was killed
@@ -137,7 +137,9 @@ class SlotColumns:
     ::
 
         seeds, goals [E]      actions [E, ...]                                written by the pool
-        observations [E, ...]      rewards, terminations, truncations [E]     written by the slot's worker
+        observations [E, ...]      rewards, terminations, truncations, costs [E]     written by the slot's worker
+
+    A cost is ``info["cost"]`` of the step; NaN where the environment says none.
 
     Parameters
     ----------
@@ -164,6 +166,7 @@ class SlotColumns:
             (np.dtype(np.float64), ()),
             (np.dtype(bool), ()),
             (np.dtype(bool), ()),
+            (np.dtype(np.float64), ()),
         ]
         sizes = [environments * math.prod(shape) * dtype.itemsize for dtype, shape in kinds]
         # Workers write beside each other: every column begins on a cache line of its own.
@@ -178,7 +181,7 @@ class SlotColumns:
             for (dtype, shape), start in zip(kinds, starts)
         ]
         self.seeds, self.goals, self.actions, self.observations, self.rewards = arrays[:5]
-        self.terminations, self.truncations = arrays[5:]
+        self.terminations, self.truncations, self.costs = arrays[5:]
 
 
 class EnvironmentGroup:
@@ -254,12 +257,13 @@ class EnvironmentGroup:
         # Copied, because some environments keep the action that they are given, or clip it in place.
         actions = columns.actions[slots]
         observations, rewards = columns.observations, columns.rewards
-        terminations, truncations = columns.terminations, columns.truncations
+        terminations, truncations, costs = columns.terminations, columns.truncations, columns.costs
         for slot, action in zip(slots, actions.tolist() if self.discrete_actions else actions):
             try:
                 observation, *outcome = self.environments[slot].step(action)
                 observations[slot] = as_row(observation, self.observation_space) if self.nested else observation
                 rewards[slot], terminations[slot], truncations[slot] = outcome[:3]
+                costs[slot] = outcome[3].get("cost", math.nan)
             except Exception as error:
                 raise SlotError(slot, "stepped", f"{type(error).__name__}: {error}") from error
 

@@ -27,6 +27,7 @@ def transitions(seed: int = 0, steps: int = 500, observation: int = 3, action: i
         terminations=rng.random(steps) < 0.1,
         truncations=np.zeros(steps, bool),
         steps=np.arange(steps),
+        columns={"costs": (np.random.default_rng((seed, 1)).random(steps) < 0.3).astype(float)},
     )
 
 

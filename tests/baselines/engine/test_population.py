@@ -16,6 +16,7 @@ from assay.baselines import (
     CRR,
     DQN,
     EDAC,
+    FISOR,
     FQL,
     GCBC,
     GCIQL,
@@ -32,6 +33,7 @@ from assay.baselines import (
     RIQL,
     SACN,
     TD3BC,
+    BCSafe,
     DecisionTransformer,
     DiscreteBC,
     DiscreteBCQ,
@@ -109,6 +111,8 @@ ALGORITHMS = [
     RAVL(**MODEL, critics=3),
     COCOA(**MODEL, embedding=2, anchor_hidden=(12,), anchor_updates=12, reverse_rollouts=10, reverse_length=2),
     RolloutCloning(**SMALL),
+    FISOR(**SMALL, critic_batch_size=20, width=8, blocks=2, diffusion_steps=3, samples=4),
+    BCSafe(**SMALL),
 ]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
 

@@ -11,7 +11,11 @@ from assay.datasets.collection.policy_returns import episode_returns
 from assay.datasets.environments.pool import EnvironmentPool
 from assay.datasets.errors import CollectionError, ConfigError
 
-COLUMNS = [field.name for field in dataclasses.fields(CollectedEpisodes) if field.type.startswith("NDArray")]
+COLUMNS = [
+    field.name
+    for field in dataclasses.fields(CollectedEpisodes)
+    if field.type.startswith("NDArray") and field.name != "costs"  # which Hopper does not have
+]
 
 
 def hopper_policy() -> LinearPolicy:

@@ -1,0 +1,1 @@
+"""Methods that learn from costs beside rewards: what must not happen is a constraint, not a weight."""
