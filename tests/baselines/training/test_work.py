@@ -84,6 +84,7 @@ def incomplete(weighted: bool, kind: type[Algorithm]) -> Dataset:
         "observations": rng.normal(size=(steps + episodes, 5)).astype(np.float32),
         "actions": rng.uniform(-1, 1, (steps, 4)).astype(np.float32),
         "rewards": rng.normal(size=steps),
+        "costs": rng.integers(0, 2, steps).astype(np.float64),
         "terminations": np.isin(np.arange(steps), lasts[::2]),
         "truncations": np.isin(np.arange(steps), lasts[1::2]),
     }
@@ -110,6 +111,7 @@ def test_the_estimate_of_the_data_is_what_is_allocated(name, storage, tmp_path):
         pytest.skip("its data stay where they were laid out")
     model = {"terminations": "none", "model_updates": 1, "rollout_batch": 10}
     parameters = model if issubclass(algorithms()[name], ModelBased) else {}
+    parameters |= {"anchor_updates": 1} if name == "cocoa" else {}
     for weighted in ([False], [True], [False, True]):
         items = [
             Work(Job(algorithm_named(name, parameters), incomplete(each, algorithms()[name])), plan, tmp_path)
