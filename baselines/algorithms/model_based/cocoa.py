@@ -76,7 +76,7 @@ _OTHER_END = {"observations": "next_observations", "next_observations": "observa
 
 @register("cocoa", label="MOPO+COCOA")
 class COCOA(MOPO):
-    """MOPO on anchors near the data and differences from them, with the published defaults.
+    """MOPO on anchors near the data and differences from them, with the published networks; how long the seeker trains is a choice of this project.
 
     Examples
     --------
