@@ -16,6 +16,17 @@ from assay.datasets.info import DatasetInfo
 from assay.datasets.spaces import Box
 from assay.datasets.transitions import Transitions
 
+SMALL_MODEL = {
+    "batch_size": 32,
+    "hidden": (16, 16),
+    "model_hidden": (12, 12),
+    "models": 3,
+    "elites": 2,
+    "model_batch_size": 8,
+    "real_percent": 25,
+}
+"""Settings of model-based algorithms that train in no time."""
+
 
 def transitions(seed: int = 0, steps: int = 500, observation: int = 3, action: int = 2) -> Transitions[np.ndarray]:
     rng = np.random.default_rng(seed)

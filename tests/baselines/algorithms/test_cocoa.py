@@ -18,14 +18,12 @@ from assay.baselines.networks import MLP, FixedNetwork, Network, Specification
 from assay.baselines.networks.bilinear import Bilinear
 from assay.datasets.errors import ConfigError
 from assay.datasets.transitions import Transitions
-from tests.baselines.problems import population
+from tests.baselines.problems import SMALL_MODEL, population
 
 SMALL = {
+    **SMALL_MODEL,
     "batch_size": 64,
-    "hidden": (16, 16),
     "model_hidden": (24, 24),
-    "models": 3,
-    "elites": 2,
     "model_batch_size": 64,
     "model_updates": 400,
     "model_learning_rate": 3e-3,

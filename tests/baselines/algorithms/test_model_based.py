@@ -28,21 +28,15 @@ from assay.baselines.engine.population import Member, Population
 from assay.datasets.environments.edge_of_reach import EdgeOfReach
 from assay.datasets.errors import ConfigError
 from assay.datasets.transitions import Transitions
-from tests.baselines.problems import pendulum_like, population, training_data
+from tests.baselines.problems import SMALL_MODEL, pendulum_like, population, training_data
 
 SMALL = {
-    "batch_size": 32,
-    "hidden": (16, 16),
-    "model_hidden": (12, 12),
-    "models": 3,
-    "elites": 2,
-    "model_batch_size": 8,
+    **SMALL_MODEL,
     "model_updates": 40,
     "rollout_interval": 10,
     "rollout_batch": 12,
     "rollout_length": 3,
     "retained_rollouts": 2,
-    "real_percent": 25,
     "terminations": "none",
 }
 PENDULUM, PLANE = '{"id": "Pendulum-v1"}', '{"id": "assay/EdgeOfReach-v0"}'

@@ -48,7 +48,7 @@ from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.shapes import Shapes
 from assay.datasets.errors import ConfigError
 from tests.baselines.engine.toys import RolloutCloning
-from tests.baselines.problems import data_for, population, training_data, transitions
+from tests.baselines.problems import SMALL_MODEL, data_for, population, training_data, transitions
 
 SMALL = {"hidden": (16, 16), "batch_size": 32}
 TINY = {"batch_size": 8, "sequence_length": 4, "width": 8, "heads": 2, "blocks": 2, "longest_episode": 30, "warmup": 9}
@@ -57,18 +57,12 @@ OFTEN = {**SMALL, "learning_rate": 1e-3}
 HARD_COPIES = {**OFTEN, "target_update_every": 3}
 CQL_CHOICES = {"lagrange": True, "max_target_backup": True, "backup_entropy": True, "importance_sampling": False}
 MODEL = {
-    "batch_size": 32,
-    "hidden": (16, 16),
-    "model_hidden": (12, 12),
-    "models": 3,
-    "elites": 2,
-    "model_batch_size": 8,
+    **SMALL_MODEL,
     "model_updates": 41,
     "rollout_interval": 7,
     "rollout_batch": 10,
     "rollout_length": 2,
     "retained_rollouts": 3,
-    "real_percent": 25,
     "terminations": "learned",
 }
 AUTOENCODER = {**SMALL, "critic_hidden": (16, 16), "autoencoder_hidden": (12, 12)}
