@@ -25,7 +25,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from assay.baselines.algorithms.actor_critic.sac_n import policy
+from assay.baselines.algorithms.actor_critic.sac_n import actor_loss, policy, temperature, temperature_loss
 from assay.baselines.algorithms.algorithm import FIRST, Losses, Phase, Setting
 from assay.baselines.algorithms.model_based.agent import ModelBased, mixed, on_both
 from assay.baselines.algorithms.model_based.dynamics import elites_of, predict
@@ -118,32 +118,3 @@ def penalized_targets(setting: Setting, unsure: torch.Tensor, deterministic: boo
         next_values = next_values - temperature(setting) * log_probability
     targets = batch.rewards - h.penalty_weight * unsure + h.discount * batch.bootstraps * next_values
     return torch.maximum(targets, h.lowest_target)
-
-
-def actor_loss(setting: Setting) -> Losses:
-    """Smallest critic of the policy's actions, and its entropy."""
-    networks, batch = setting.networks, setting.batch
-    actions, log_probability = policy(networks["actor"](batch.observations)).sample(setting.draws, "policy actions")
-    values = networks["critic"](torch.cat([batch.observations, actions], -1), weights="frozen").squeeze(-1)
-    loss = (temperature(setting) * log_probability - values.amin(1)).mean(-1)
-    return Losses({"actor": loss}, {"actor_loss": loss})
-
-
-def temperature_loss(setting: Setting) -> Losses:
-    """Raise the temperature where the policy's entropy is below -|A|, and lower it where it is above."""
-    networks, batch = setting.networks, setting.batch
-    with torch.no_grad():
-        distribution = policy(networks["actor"](batch.observations, weights="frozen"))
-        _, log_probability = distribution.sample(setting.draws, "temperature actions")
-    log_temperature = networks["temperature"].state_independent[:, 0]
-    loss = -(log_temperature * (log_probability - batch.actions.shape[-1])).mean(-1)
-    return Losses(
-        {"temperature": loss}, {"temperature": temperature(setting)[:, 0], "entropy": -log_probability.mean(-1)}
-    )
-
-
-def temperature(setting: Setting) -> torch.Tensor:
-    """Return alpha [P, 1], without gradients."""
-    alpha = setting.networks["temperature"].state_independent.detach()[:, 0].exp()
-    limited: torch.Tensor = torch.minimum(alpha, setting.hyperparameters.highest_temperature)
-    return limited

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from assay.baselines import MOBILE, MOPO, RAVL, SACN
-from assay.baselines.algorithms.actor_critic.sac_n import critic_loss
+from assay.baselines.algorithms.actor_critic.sac_n import critic_loss, temperature
 from assay.baselines.algorithms.algorithm import Pause, Setting
 from assay.baselines.algorithms.model_based import mobile
 from assay.baselines.algorithms.model_based.agent import mixed
@@ -333,6 +333,13 @@ def test_mobiles_targets_are_penalized_on_rows_of_the_model_alone_and_bounded_fr
     assert torch.allclose(plain - costly, 2.0 * unsure)
     made.hyperparameters.lowest_target.fill_(0.0)
     assert (mobile.penalized_targets(both, unsure, deterministic=True) >= 0).all()
+
+
+def test_mobiles_temperature_has_a_limit_and_that_of_the_others_has_none():
+    for kind, expected in ((MOBILE, 0.5), (MOPO, 2.0)):
+        made = population(kind(**SMALL, **({"highest_temperature": 0.5} if kind is MOBILE else {})), [0])
+        made.networks["temperature"].buffer.fill_(float(np.log(2.0)))
+        assert temperature(setting_of(made)).item() == pytest.approx(expected)
 
 
 # -------------------------------------------------------------------------------------------------- known dynamics
