@@ -11,6 +11,7 @@ from assay.datasets.arguments import name_wrong_arguments
 if TYPE_CHECKING:
     from assay.baselines.algorithms.actor_critic.a2pr import A2PR
     from assay.baselines.algorithms.actor_critic.awac import AWAC
+    from assay.baselines.algorithms.actor_critic.bcq import BCQ
     from assay.baselines.algorithms.actor_critic.cql import CQL
     from assay.baselines.algorithms.actor_critic.edac import EDAC
     from assay.baselines.algorithms.actor_critic.iql import IQL
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.goal_conditioned.gciql import GCIQL
     from assay.baselines.algorithms.goal_conditioned.smore import SMORe
     from assay.baselines.algorithms.imitation.bc import BC
+    from assay.baselines.algorithms.imitation.mixture_bc import MixtureBC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
     from assay.baselines.algorithms.model_based.cocoa import COCOA
     from assay.baselines.algorithms.model_based.mobile import MOBILE
@@ -71,6 +73,7 @@ __all__ = [
     "A2PR",
     "AWAC",
     "BC",
+    "BCQ",
     "BVE",
     "COCOA",
     "CQL",
@@ -111,6 +114,7 @@ __all__ = [
     "Evaluation",
     "Job",
     "MemberProgress",
+    "MixtureBC",
     "ObservationNoise",
     "PercentBC",
     "Proposal",
@@ -171,6 +175,7 @@ _HOME_OF = {
     "AWAC": "assay.baselines.algorithms.actor_critic.awac",
     "Algorithm": "assay.baselines.algorithms.algorithm",
     "BC": "assay.baselines.algorithms.imitation.bc",
+    "BCQ": "assay.baselines.algorithms.actor_critic.bcq",
     "CQL": "assay.baselines.algorithms.actor_critic.cql",
     "DecisionTransformer": "assay.baselines.algorithms.sequence.decision_transformer",
     "EDAC": "assay.baselines.algorithms.actor_critic.edac",
@@ -179,6 +184,7 @@ _HOME_OF = {
     "Job": "assay.baselines.runs.job",
     "MemberProgress": "assay.baselines.training.progress",
     "ObservationNoise": "assay.baselines.evaluation.observation_noise",
+    "MixtureBC": "assay.baselines.algorithms.imitation.mixture_bc",
     "PercentBC": "assay.baselines.algorithms.imitation.percent_bc",
     "RIQL": "assay.baselines.algorithms.actor_critic.riql",
     "ODICE": "assay.baselines.algorithms.actor_critic.odice",

@@ -28,7 +28,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
-from assay.baselines import A2PR, BC, CQL, GCBC, GCIQL, IQL, MOBILE, MOPO, ODICE, PRDC, RAVL, TD3BC, SMORe
+from assay.baselines import (
+    A2PR,
+    BC,
+    BCQ,
+    CQL,
+    GCBC,
+    GCIQL,
+    IQL,
+    MOBILE,
+    MOPO,
+    ODICE,
+    PRDC,
+    RAVL,
+    TD3BC,
+    MixtureBC,
+    SMORe,
+)
 from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
@@ -299,6 +315,7 @@ def main() -> None:
     # the updates of the policy: one of the dynamics before them, and one refill of the rollouts
     model = {"model_updates": 1, "rollout_batch": 1_000, "rollout_interval": 10**9, "terminations": "none"}
     items = (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)), PRDC(), A2PR(), ODICE(), SMORe(), GCBC(), GCIQL())
+    items = (*items, BCQ(), MixtureBC())
     known = {item.name: item for item in (*items, MOPO(**model), MOBILE(**model), RAVL(**model))}
     names = ["plain", *(["jax"] if options.peers else []), *(["jax vmap"] if options.peers and cuda else [])]
     unit = "updates/s" if cuda else "updates/CPU-s"
