@@ -94,7 +94,7 @@ def by_updates(episodes: pl.DataFrame, curves: pl.DataFrame) -> str:
                 goal_table(chosen.with_columns(final=pl.lit(True))).filter(pl.col("goal").is_null()).row(0, named=True)
             )
             cells.append(cell(row))
-            of_seed.append(of_seeds(chosen.with_columns(final=pl.lit(True)), label, chosen["variant"][0]))
+            of_seed.append(successes(chosen.with_columns(final=pl.lit(True)), label, chosen["variant"][0]))
         lines.append(f"| {label} | {' | '.join(cells)} | {verdict(of_seed[-1], of_seed[0])} |")
     scores = curves.filter(pl.col("metric") == "score_elsewhere").group_by("update").agg(pl.col("value").mean())
     of_update = dict(scores.rows())
