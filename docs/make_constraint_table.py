@@ -22,7 +22,14 @@ from assay.analysis import load_runs
 HERE = Path(__file__).parent
 PAGE, FIGURE = HERE / "constraint.md", HERE / "images" / "constraint-difference.png"
 BESIDE = "TD3+BC"
-OTHERS = {"IQL": "#8a8a8a", "ReBRAC": "#b0a080", "PRDC": "#1f4e79", "A2PR": "#b4460b", "ODICE": "#2c8c4a"}
+OTHERS = {
+    "IQL": "#8a8a8a",
+    "ReBRAC": "#b0a080",
+    "PRDC": "#1f4e79",
+    "A2PR": "#b4460b",
+    "ODICE": "#2c8c4a",
+    "BCQ": "#7a4fa3",
+}
 
 
 def main(folder: str = "runs/constraint-small") -> None:
