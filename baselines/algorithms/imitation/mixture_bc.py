@@ -91,7 +91,7 @@ class MixtureBC(BC):
         """Return means and log standard deviations [P, B, M, action] and logits [P, B, M]."""
         outputs = actor(observations, weights="learned" if learned else "frozen")
         logits, outputs = torch.split(outputs, [self.modes, outputs.shape[-1] - self.modes], -1)
-        means, widths = outputs.unflatten(-1, (self.modes, -1)).chunk(2, -1)
+        means, widths = outputs.reshape(*outputs.shape[:-1], self.modes, -1).chunk(2, -1)
         first, least = (
             tensor[..., None, None] for tensor in (hyperparameters.initial_deviation, hyperparameters.minimum_deviation)
         )
