@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.model_based.mopo import MOPO
     from assay.baselines.algorithms.model_based.ravl import RAVL
     from assay.baselines.algorithms.safe.bc_safe import BCSafe
+    from assay.baselines.algorithms.safe.cpq import CPQ
     from assay.baselines.algorithms.safe.fisor import FISOR
+    from assay.baselines.algorithms.safe.iql_lag import IQLLag
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
     from assay.baselines.algorithms.theory.doc import TabularDoC
     from assay.baselines.algorithms.theory.drpvi import DRPVI
@@ -73,6 +75,7 @@ __all__ = [
     "BC",
     "BVE",
     "COCOA",
+    "CPQ",
     "CQL",
     "CRR",
     "DQN",
@@ -109,6 +112,7 @@ __all__ = [
     "DiscreteCQL",
     "DiscreteIQL",
     "Evaluation",
+    "IQLLag",
     "Job",
     "MemberProgress",
     "ObservationNoise",
@@ -158,7 +162,9 @@ _HOME_OF = {
     "MOPO": "assay.baselines.algorithms.model_based.mopo",
     "RAVL": "assay.baselines.algorithms.model_based.ravl",
     "BCSafe": "assay.baselines.algorithms.safe.bc_safe",
+    "CPQ": "assay.baselines.algorithms.safe.cpq",
     "FISOR": "assay.baselines.algorithms.safe.fisor",
+    "IQLLag": "assay.baselines.algorithms.safe.iql_lag",
     "LCB": "assay.baselines.algorithms.theory.lcb",
     "DRPVI": "assay.baselines.algorithms.theory.drpvi",
     "DRVIL": "assay.baselines.algorithms.theory.drvi_l",

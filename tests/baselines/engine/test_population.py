@@ -12,6 +12,7 @@ from assay.baselines import (
     BC,
     BVE,
     COCOA,
+    CPQ,
     CQL,
     CRR,
     DQN,
@@ -39,6 +40,7 @@ from assay.baselines import (
     DiscreteBCQ,
     DiscreteCQL,
     DiscreteIQL,
+    IQLLag,
     PercentBC,
     ReBRAC,
     SMORe,
@@ -107,6 +109,8 @@ ALGORITHMS = [
     RolloutCloning(**SMALL),
     FISOR(**SMALL, critic_batch_size=20, width=8, blocks=2, diffusion_steps=3, samples=4),
     BCSafe(**SMALL),
+    CPQ(**SMALL, actor_hidden=(12,), autoencoder_hidden=(12,), sampled_actions=3),
+    IQLLag(**SMALL, cost_limit=0.1),  # which the data breaks, so that the multiplier moves
 ]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
 
@@ -223,7 +227,7 @@ def test_a_diverged_member_does_not_disturb_its_neighbour():
 # In the others a loss sees what the one before it in the same update did, and an earlier step of that update stays.
 @pytest.mark.parametrize(
     "algorithm",
-    [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, SACN, SMORe))],
+    [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, CPQ, SACN, SMORe))],
     ids=lambda algorithm: algorithm.name,
 )
 def test_a_member_whose_loss_is_not_finite_is_frozen_as_it_was_before(algorithm):
