@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "FASTEST",
     "GOAL",
     "HAZARDS",
     "HORIZON",
@@ -91,7 +92,7 @@ def over(states: ArrayLike) -> NDArray[np.bool_]:
     """
     places = np.asarray(states, np.float64)[..., :2]
     at_goal = np.square(places - GOAL).sum(-1) <= GOAL_RADIUS**2
-    ended: NDArray[np.bool_] = at_goal | (np.abs(places) > ARENA).any(-1)
+    ended: NDArray[np.bool_] = np.asarray(at_goal | (np.abs(places) > ARENA).any(-1))
     return ended
 
 
@@ -121,8 +122,8 @@ def avoidable(states: ArrayLike, margin: float = 0.0) -> NDArray[np.bool_]:
     for _ in range(_BRAKING_STEPS):
         driven = advanced(driven, actions)
         kept = kept & (ended | (violation(driven) + margin <= 0))
-        ended = ended | over(driven)
-    found: NDArray[np.bool_] = kept.any(-1)
+        ended |= over(driven)
+    found: NDArray[np.bool_] = np.asarray(kept).any(-1)
     return found
 
 

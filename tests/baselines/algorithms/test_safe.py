@@ -14,11 +14,13 @@ import assay
 from assay.baselines import CPQ, FISOR, IQL, BCSafe, IQLLag
 from assay.baselines.algorithms.algorithm import Batch, Setting
 from assay.baselines.algorithms.generative.ddpm import diffused_actions, vp_alphas
+from assay.baselines.algorithms.safe import fisor
 from assay.baselines.algorithms.safe.fisor import asymmetric, backup
 from assay.baselines.algorithms.safe.multiplier import multiplier_loss
 from assay.baselines.engine.data import ActionScale, TrainingData
+from assay.datasets.environments import point_robot
 from assay.datasets.errors import ConfigError
-from tests.baselines.algorithms.braking import LEARNER, accuracy, learned_values
+from tests.baselines.algorithms.braking import LEARNER, accuracy, learned_values, robot_data, robot_states
 from tests.baselines.problems import pendulum_like, population, transitions
 
 TINY = {"hidden": (8,), "batch_size": 32}
@@ -191,3 +193,45 @@ def test_what_is_feasible_is_found_and_by_no_stub() -> None:
     assert false_safe <= 0.005
     assert middle < right - 0.04
     assert swapped < right - 0.1
+
+
+@pytest.mark.slow
+def test_costs_alone_tell_less_than_a_signed_distance_and_the_less_the_larger_their_scale() -> None:
+    """The braking car as above, h made of costs. Measured with seed 0: scale 1 .887, 5 .692, 25 .576, 100 .492; no state is called safe that is lost."""
+    learners = [LEARNER(discount=0.96, cost_scale=scale) for scale in (1.0, 25.0)]
+    (small, small_false), (published, published_false) = map(accuracy, learned_values(learners, seed=0, updates=3_000))
+    assert small >= 0.84
+    assert published <= small - 0.2
+    assert max(small_false, published_false) <= 0.005
+
+
+@pytest.mark.slow
+def test_what_a_fast_robot_can_avoid_is_found_better_than_by_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The robot at full speed against `avoidable`: intersection over union of the feasible states, and of the lost ones.
+
+    4,000 updates, discount 0.96, 40,000 transitions. Measured with seed 0: expectile 0.9 .929 and .721; the hazards themselves (h <= 0) .928 and .644;
+    the stub 0.5 .809 and .503, the swapped 0.1 .631 and .347; after 6,000 updates .935 and .739, and the stub of discounted costs below 0.1 .735
+    and .433. It calls 1.0 % of the states safe that are not, FISOR's region 2.3 %: what it does worse is to give up states. The two regions differ little as sets of safe states here, since the hazards cover a ninth of the arena;
+    so the lost states are asserted too.
+    """
+    states = robot_states(9, 20_000)
+    states[:, 2] = point_robot.FASTEST
+    true = point_robot.avoidable(states)
+    learners = [LEARNER(expectile=expectile, discount=0.96, violation="infos/violation") for expectile in (0.9, 0.5)]
+    right, stub = learned_values(learners, 0, 4_000, robot_data(), point_robot.observed(states)) <= 0
+    hazards = point_robot.violation(states) <= 0
+    assert overlap(right, true) >= 0.88
+    assert overlap(~right, ~true) >= overlap(~hazards, ~true) + 0.03
+    assert overlap(stub, true) <= overlap(right, true) - 0.08
+    assert overlap(~stub, ~true) <= overlap(~right, ~true) - 0.12
+    monkeypatch.setattr(
+        fisor, "backup", lambda h, following, bootstraps, discount: h + discount * bootstraps * following
+    )
+    summed = [LEARNER(discount=0.96, violation="costs")]
+    (costs,) = learned_values(summed, 0, 4_000, robot_data(), point_robot.observed(states))
+    assert overlap(costs <= 0.1, true) <= overlap(right, true) - 0.1
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union."""
+    return float((one & other).sum() / (one | other).sum())
