@@ -109,7 +109,9 @@ def figure(table: pl.DataFrame) -> plt.Figure:
             axes.errorbar(row["cost_return"], row["score"], **spreads, fmt="o", color=colour, ms=5, lw=1.2, label=label)
         limits = [row["cost_return"] / row["normalized_cost"] for row in rows.values() if row["normalized_cost"]]
         if limits:
-            axes.axvspan(limits[0], axes.get_xlim()[1], color="#f2e3e0", zorder=0)
+            right = axes.get_xlim()[1]
+            axes.axvspan(limits[0], right, color="#f2e3e0", zorder=0)
+            axes.set_xlim(right=right)
         axes.set(title=variant, xlabel="cost of an episode")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].set_ylabel("score")

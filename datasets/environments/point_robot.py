@@ -123,7 +123,7 @@ def avoidable(states: ArrayLike, margin: float = 0.0) -> NDArray[np.bool_]:
         driven = advanced(driven, actions)
         kept = kept & (ended | (violation(driven) + margin <= 0))
         ended |= over(driven)
-    found: NDArray[np.bool_] = np.asarray(kept).any(-1)
+    found: NDArray[np.bool_] = np.asarray(kept.any(-1))
     return found
 
 
