@@ -17,8 +17,11 @@ import polars as pl
 from page_parts import replace_part
 from score_parts import verdict
 
-from assay.analysis import cost_table, load_runs
+import assay
+from assay.analysis import cost_table, load_curves, load_runs
 from assay.analysis.tables import format_interval
+from assay.baselines import Run
+from assay.datasets.environments import braking_car, point_robot
 
 HERE = Path(__file__).parent
 PAGE, FIGURE = HERE / "safety.md", HERE / "images" / "safety.png"
@@ -44,6 +47,7 @@ def main(folder: str = "runs/safety-small") -> None:
     note = f"\n\n{unfinished} runs did not finish." if unfinished else ""
     replace_part(PAGE, "costs", f"{costs(table)}{note}\n\n![scores and costs](images/{FIGURE.name})")
     replace_part(PAGE, "verdicts", verdicts(runs))
+    replace_part(PAGE, "regions", regions(runs))
 
 
 def costs(table: pl.DataFrame) -> str:
@@ -88,6 +92,47 @@ def verdicts(runs: pl.DataFrame) -> str:
                 cells.append(verdict(*pair) if all(map(len, pair)) else "not finished")
             lines.append(f"| {variant if place == 0 else ''} | {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def regions(runs: pl.DataFrame) -> str:
+    """Return which share of the data's states FISOR calls feasible, which one is, and how its episodes end on the robot."""
+    data = {
+        name: assay.load(f"{name}/detours", steps=20_000).transitions().observations
+        for name in ("braking-car", "point-robot")
+    }
+    true = {
+        "car detours": braking_car.viable(data["braking-car"]).mean(),
+        "robot detours": point_robot.avoidable(point_robot.state_of(data["point-robot"])).mean(),
+    }
+    lines = [
+        "| data | seed | called feasible, % | feasible, % | reach the goal, % | leave the arena, % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in runs.filter(pl.col("label") == BESIDE).sort("variant", "seed").iter_rows(named=True):
+        logged = load_curves(runs.filter(pl.col("path") == run["path"])).filter(pl.col("metric") == "feasible_share")
+        called = logged.sort("update")["value"].tail(3).mean()
+        ends = (
+            " | ".join(f"{100 * share:.0f}" for share in robot_ends(run["path"]))
+            if run["variant"].startswith("robot")
+            else " | "
+        )
+        lines.append(
+            f"| {run['variant']} | {run['seed']} | {100 * called:.0f} | {100 * true[run['variant']]:.0f} | {ends} |"
+        )
+    return "\n".join(lines)
+
+
+def robot_ends(path: str) -> tuple[float, float]:
+    """Drive 100 episodes and return which shares of them reach the goal and leave the arena."""
+    policy, robot = Run(Path(path)).policy, point_robot.PointRobot()
+    state = point_robot.state_of(np.stack([robot.reset(seed=seed)[0] for seed in range(100)]))
+    ended = np.zeros(len(state), bool)
+    for _ in range(point_robot.HORIZON):
+        actions = policy(point_robot.observed(state).astype(np.float32))
+        state = np.where(ended[:, None], state, point_robot.advanced(state, actions))
+        ended |= point_robot.over(state)
+    reached = ended & (np.abs(state[:, :2]) <= point_robot.ARENA).all(1)
+    return float(reached.mean()), float((ended & ~reached).mean())
 
 
 def figure(table: pl.DataFrame) -> plt.Figure:

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "ARENA",
     "FASTEST",
     "GOAL",
     "HAZARDS",
@@ -40,6 +41,7 @@ __all__ = [
     "avoidable",
     "observed",
     "over",
+    "state_of",
     "violation",
 ]
 
