@@ -49,7 +49,7 @@ class IQLLag(IQL):
     discrete_actions: ClassVar[bool] = False
     later_fields: ClassVar[tuple[str, ...]] = ()
 
-    discount: float = Field(default=0.99, ge=0, lt=1)
+    discount: float = Field(0.99, ge=0, lt=1)
     cost_limit: float = Field(default=10.0, ge=0)  # of an episode, undiscounted
     episode_length: int = Field(default=300, gt=0)  # T, steps of an episode that the limit is spread over
     multiplier_learning_rate: float = Field(default=1e-3, gt=0)
