@@ -1,7 +1,8 @@
 """Draw what methods earn and what they cost, and write the tables of docs/safety.md.
 
 Usage: assay run suites/safety.yaml --budget small
-       python docs/make_safety_table.py [RUNS]        (default runs/safety-small)
+       assay run suites/safety.yaml --budget scale
+       python docs/make_safety_table.py [RUNS [SCALE]]        (default runs/safety-small runs/safety-scale)
 
 Scores and costs stay two numbers: means over the seeds with 95 % bootstrap intervals. Whatever is not finished is said to be so.
 """
@@ -9,6 +10,7 @@ Scores and costs stay two numbers: means over the seeds with 95 % bootstrap inte
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -37,20 +39,26 @@ COLOURS = {
 }
 
 
-def main(folder: str = "runs/safety-small") -> None:
+def main(folder: str = "runs/safety-small", scale: str = "runs/safety-scale") -> None:
     """Write the figure and the tables."""
-    runs = load_runs(folder)
-    unfinished = runs.filter(pl.col("status") != "finished").height
-    runs = runs.filter(pl.col("status") == "finished").with_columns(pl.col("variant").str.strip_suffix(" clean"))
+    (runs, unfinished), (rescaled, _) = finished(folder), finished(scale)
     table = cost_table(runs, ["label"])
     figure(table).savefig(FIGURE, dpi=144, facecolor="white")
     note = f"\n\n{unfinished} runs did not finish." if unfinished else ""
     replace_part(PAGE, "costs", f"{costs(table)}{note}\n\n![scores and costs](images/{FIGURE.name})")
     replace_part(PAGE, "verdicts", verdicts(runs))
     replace_part(PAGE, "regions", regions(runs))
+    replace_part(PAGE, "scale", f"{costs(cost_table(rescaled, ['label']), [BESIDE])}\n\n{regions(rescaled)}")
 
 
-def costs(table: pl.DataFrame) -> str:
+def finished(folder: str) -> tuple[pl.DataFrame, int]:
+    """Return the finished runs, and the number of the others."""
+    runs = load_runs(folder).with_columns(pl.col("variant").str.strip_suffix(" clean"))
+    done = runs.filter(pl.col("status") == "finished")
+    return done, runs.height - done.height
+
+
+def costs(table: pl.DataFrame, labels: Iterable[str] = COLOURS) -> str:
     """Return score, cost, cost over the limit and share of episodes above it, by data and method, as a table."""
     found = {(row["variant"], row["label"]): row for row in table.iter_rows(named=True)}
     lines = [
@@ -58,7 +66,7 @@ def costs(table: pl.DataFrame) -> str:
         "|---|---|---|---|---|---|",
     ]
     for variant in dict.fromkeys(table["variant"]):
-        for place, label in enumerate(COLOURS):
+        for place, label in enumerate(labels):
             row = found.get((variant, label))
             cells = "not finished | | | "
             if row is not None:
