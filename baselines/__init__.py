@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.model_based.morec_mobile import MORECMOBILE
     from assay.baselines.algorithms.model_based.ravl import RAVL
     from assay.baselines.algorithms.safe.bc_safe import BCSafe
+    from assay.baselines.algorithms.safe.cpq import CPQ
     from assay.baselines.algorithms.safe.fisor import FISOR
+    from assay.baselines.algorithms.safe.iql_lag import IQLLag
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
     from assay.baselines.algorithms.theory.doc import TabularDoC
     from assay.baselines.algorithms.theory.drpvi import DRPVI
@@ -82,6 +84,7 @@ __all__ = [
     "COCOA",
     "COCOAMOBILE",
     "COCOARAVL",
+    "CPQ",
     "CQL",
     "CRR",
     "DQN",
@@ -120,6 +123,7 @@ __all__ = [
     "DiscreteCQL",
     "DiscreteIQL",
     "Evaluation",
+    "IQLLag",
     "Job",
     "MemberProgress",
     "MixtureBC",
@@ -174,7 +178,9 @@ _HOME_OF = {
     "MORECMOBILE": "assay.baselines.algorithms.model_based.morec_mobile",
     "RAVL": "assay.baselines.algorithms.model_based.ravl",
     "BCSafe": "assay.baselines.algorithms.safe.bc_safe",
+    "CPQ": "assay.baselines.algorithms.safe.cpq",
     "FISOR": "assay.baselines.algorithms.safe.fisor",
+    "IQLLag": "assay.baselines.algorithms.safe.iql_lag",
     "LCB": "assay.baselines.algorithms.theory.lcb",
     "DRPVI": "assay.baselines.algorithms.theory.drpvi",
     "DRVIL": "assay.baselines.algorithms.theory.drvi_l",

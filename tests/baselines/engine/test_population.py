@@ -14,6 +14,7 @@ from assay.baselines import (
     BVE,
     COCOA,
     COCOAMOBILE,
+    CPQ,
     CQL,
     CRR,
     DQN,
@@ -43,6 +44,7 @@ from assay.baselines import (
     DiscreteBCQ,
     DiscreteCQL,
     DiscreteIQL,
+    IQLLag,
     MixtureBC,
     PercentBC,
     ReBRAC,
@@ -134,6 +136,10 @@ ALGORITHMS = [
     RolloutCloning(**SMALL),
     FISOR(**SMALL, critic_batch_size=20, width=8, blocks=2, diffusion_steps=3, samples=4),
     BCSafe(**SMALL),
+    CPQ(**SMALL, actor_hidden=(12,), autoencoder_hidden=(12,), sampled_actions=3),
+    IQLLag(
+        **SMALL, cost_limit=0.0, critic_learning_rate=1e-2
+    ),  # the data breaks the limit, so the multiplier moves soon
 ]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
 
@@ -250,7 +256,7 @@ def test_a_diverged_member_does_not_disturb_its_neighbour():
 # In the others a loss sees what the one before it in the same update did, and an earlier step of that update stays.
 @pytest.mark.parametrize(
     "algorithm",
-    [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, BCQ, SACN, SMORe))],
+    [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, BCQ, CPQ, SACN, SMORe))],
     ids=lambda algorithm: algorithm.name,
 )
 def test_a_member_whose_loss_is_not_finite_is_frozen_as_it_was_before(algorithm):
