@@ -56,6 +56,7 @@ __all__ = [
     "measure_scale",
     "model_step",
     "predict",
+    "standardized_states",
     "terminations_of",
     "true_step",
 ]
@@ -175,6 +176,11 @@ def divisor(deviation: torch.Tensor) -> torch.Tensor:
     return torch.where(deviation > 0, deviation, torch.ones_like(deviation))
 
 
+def standardized_states(networks: Networks, states: torch.Tensor) -> torch.Tensor:
+    """Return states [P, B, observation] in the scale of the model's inputs."""
+    return _Scale.of(networks).next_states(states)
+
+
 # -------------------------------------------------------------------------------------------------- training
 
 
@@ -200,12 +206,12 @@ def dynamics_loss(setting: Setting, models: int) -> Losses:
 
 
 @torch.no_grad()
-def measure_scale(pause: Pause) -> None:
-    """Set the scale of each member's model to that of its dataset."""
+def measure_scale(pause: Pause, only: Sequence[torch.Tensor] | None = None) -> None:
+    """Set the scale of each member's model to that of its dataset, or of some rows of the table, (n,) for each member."""
     data, rows = pause.data, []
     for member, item in enumerate(data.members):
         first = int(data.offsets[member])
-        own = data.rows[first : first + len(item.rows)].double()
+        own = (data.rows[first : first + len(item.rows)] if only is None else data.rows[only[member]]).double()
         parts = dict(zip((name for name, _ in data.columns), torch.split(own, [size for _, size in data.columns], 1)))
         change = parts["next_observations"] - parts["observations"]
         numbers = []

@@ -16,6 +16,7 @@ from assay.baselines import (
     CRR,
     DQN,
     EDAC,
+    ER,
     FISOR,
     FQL,
     GCBC,
@@ -26,6 +27,7 @@ from assay.baselines import (
     MOBILE,
     MOPO,
     ODICE,
+    OER,
     PRDC,
     QRDQN,
     RAVL,
@@ -66,6 +68,8 @@ MODEL = {
     "terminations": "learned",
 }
 AUTOENCODER = {**SMALL, "critic_hidden": (16, 16), "autoencoder_hidden": (12, 12)}
+TASKS = {**SMALL, "tasks": 8, "buffer_size": 6, "replay_batch_size": 8}
+TASK_MODEL = {"models": 3, "model_hidden": (12, 12), "model_batch_size": 8, "rollout_length": 4, "action_weight": 0.5}
 ALGORITHMS = [
     BC(**SMALL),
     TD3BC(**SMALL),
@@ -107,6 +111,9 @@ ALGORITHMS = [
     RolloutCloning(**SMALL),
     FISOR(**SMALL, critic_batch_size=20, width=8, blocks=2, diffusion_steps=3, samples=4),
     BCSafe(**SMALL),
+    ER(**TASKS),
+    ER(**TASKS, selection="reward"),
+    OER(**TASKS, **TASK_MODEL),
 ]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
 
@@ -469,8 +476,9 @@ def test_the_cosine_schedule_ends_at_zero():
     assert made._learning_rate("critic").item() == pytest.approx(3e-4)
 
 
-# Of discrete actions one is compiled, since Inductor takes half a minute for each.
-INDUCTOR = [each for each in ALGORITHMS if each.continuous_actions or each.name == "discrete_cql"]
+# Of discrete actions one is compiled, since Inductor takes half a minute for each; of tasks in order the one without a model.
+COMPILED = [each for each in ALGORITHMS if each.continuous_actions or each.name == "discrete_cql"]
+INDUCTOR = [each for each in COMPILED if getattr(each, "selection", "random") == "random"]
 
 
 @pytest.mark.slow  # ten to thirty seconds each
