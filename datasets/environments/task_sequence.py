@@ -25,7 +25,7 @@ from assay.datasets.errors import ConfigError
 
 __all__ = ["PointGoal", "PointScript", "TaskSequence", "point_tasks"]
 
-HORIZON, SPEED, NEAR, START = 15, 0.1, 0.15, 0.2
+HORIZON, SPEED, NEAR, START = 11, 0.1, 0.15, 0.2
 
 
 class TaskSequence(gymnasium.Env[Any, Any]):
@@ -104,7 +104,7 @@ class PointGoal(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         start       uniform in [-0.2, 0.2] x [-0.2, 0.2]
         step        s' = s + 0.1 a, a in [-1, 1] x [-1, 1], kept in the square
         reward      1 within 0.15 of the goal, which ends the episode; else 0
-        15 steps    then a truncation; the goals of `point-tasks` are 7 to 8 steps away
+        11 steps    then a truncation; the goals of `point-tasks` are 7 to 8 steps away
 
     Parameters
     ----------

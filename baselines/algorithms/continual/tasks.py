@@ -75,7 +75,7 @@ class TasksInOrder(TD3BC):
     model_batch_size: int = Field(default=256, gt=0, kw_only=True)  # of each network
     rollout_length: int = Field(default=100, gt=0, kw_only=True)  # most steps of a rollout
     reanchor: bool = Field(default=True, kw_only=True)  # go on from the chosen state, not from the imagined one
-    action_weight: float = Field(default=0.0, ge=0, kw_only=True)  # of actions in the distance; 0 compares states alone
+    action_weight: float = Field(default=1.0, ge=0, kw_only=True)  # of actions in the distance; 0 compares states alone
     normalize_observations: bool = Field(default=False, kw_only=True)
 
     # ---------------------------------------------------------------- training
