@@ -39,6 +39,7 @@ from assay.baselines.engine.learner import Member, State
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.engine.tables import Buffer, DatasetTable
 from assay.baselines.networks.network import Network
+from assay.datasets import memory
 from assay.datasets.device import check_device
 from assay.datasets.errors import ConfigError
 
@@ -214,6 +215,8 @@ class Population:
         check_device(device)
         self.members, self.data, self.steps = tuple(members), tuple(data), steps
         self.device, self.dtype, self.bf16 = torch.device(device), dtype, bf16
+        if self.device.type == "cpu":
+            memory.keep_freed()  # every update makes the activations of all members anew
         self.algorithm = self.members[0].algorithm
         for member in self.members:
             if (
