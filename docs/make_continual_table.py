@@ -60,7 +60,7 @@ def measures(episodes: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def of_seeds(episodes: pl.DataFrame, label: str) -> np.ndarray:
+def successes(episodes: pl.DataFrame, label: str) -> np.ndarray:
     """Return the mean success of each seed over all tasks in the end."""
     chosen = episodes.filter(pl.col("final") & (pl.col("label") == label))
     return chosen.group_by("seed").agg(pl.col("return").mean()).sort("seed")["return"].to_numpy()
@@ -70,7 +70,7 @@ def verdicts(episodes: pl.DataFrame) -> str:
     """Return a table of differences."""
     lines = ["| | difference |", "|---|---|"]
     for one, other in PAIRS:
-        own, theirs = of_seeds(episodes, one), of_seeds(episodes, other)
+        own, theirs = successes(episodes, one), successes(episodes, other)
         said = verdict(own, theirs) if len(own) and len(theirs) else "not finished"
         lines.append(f"| {one} minus {other} | {said} |")
     return "\n".join(lines)
