@@ -27,6 +27,7 @@ MULTITASK = "multitask"
 OER, STATES, RANDOM = ("OER (reconstruction)", "OER (reconstruction), by states alone", "OER (reconstruction), random")
 PAIRS = (
     (OER, "ER, random"),
+    (OER, "ER, reward"),
     (OER, RANDOM),
     (OER, STATES),
     (RANDOM, "ER, random"),
@@ -41,7 +42,7 @@ def main(folder: str = "runs/continual-small") -> None:
     """Write the figure and the tables."""
     runs = load_runs(folder)
     unfinished = runs.filter(pl.col("status") != "finished").height
-    episodes = load_returns(runs.filter(pl.col("status") == "finished")).with_columns(100 * pl.col("return"))
+    episodes = load_returns(runs.filter(pl.col("status") == "finished")).with_columns(pl.col("return") * 100)
     note = f"\n\n{unfinished} runs did not finish." if unfinished else ""
     figure(episodes).savefig(FIGURE, dpi=144, facecolor="white")
     replace_part(PAGE, "measures", f"{measures(episodes)}{note}\n\n![success in each task](images/{FIGURE.name})")
@@ -80,7 +81,7 @@ def figure(episodes: pl.DataFrame) -> plt.Figure:
     """Draw success in each task by the updates, a panel for each algorithm."""
     labels = list(dict.fromkeys(episodes["label"]))
     updates = episodes["update"].unique().sort().to_list()
-    made, panels = plt.subplots(1, len(labels), figsize=(1.9 * len(labels), 2.6), sharey=True, layout="constrained")
+    made, panels = plt.subplots(1, len(labels), figsize=(1.6 * len(labels), 2.8), sharey=True, layout="constrained")
     for axes, label in zip(panels, labels, strict=True):
         for task, colour in enumerate(COLOURS):
             rows = []

@@ -119,14 +119,16 @@ class ExperienceSelection(Weighting):
     ) -> np.ndarray:
         """Return chosen rows of a group; of model-based selection some come several times."""
         if self.select == "model":
-            return rows[self._near_policy(dataset, transitions, rows, group)]
+            near: np.ndarray = rows[self._near_policy(dataset, transitions, rows, group)]
+            return near
         if self.size > len(rows):
             raise DatasetError(f"{self.name}: size={self.size:,} is more than the {len(rows):,} steps to choose from")
         order = block_generator(self.seed, self.name, "order", group).permutation(len(rows))
         if self.select == "reward":
             require_labels(dataset, "rewards", by=self.name)
             order = order[np.argsort(-transitions.rewards[rows][order], kind="stable")]
-        return rows[order[: self.size]]
+        kept: np.ndarray = rows[order[: self.size]]
+        return kept
 
     def _near_policy(
         self, dataset: Dataset, transitions: Transitions[np.ndarray], rows: np.ndarray, group: int

@@ -84,8 +84,12 @@ class TasksInOrder(TD3BC):
         self._check_tasks(shapes)
         networks: dict[str, Any] = {**super().networks(shapes)}
         if self.selection == "model":
-            model = dynamics_networks(shapes, models=self.models, hidden=self.model_hidden, learned_terminations=False)
-            networks |= {**model, "dynamics": replace(model["dynamics"], target=False)}  # the last weights count
+            model: dict[str, Any] = {
+                **dynamics_networks(shapes, models=self.models, hidden=self.model_hidden, learned_terminations=False)
+            }
+            # The last weights count, and those of all networks alike.
+            networks |= {**model, "dynamics": replace(model["dynamics"], target=False)}
+            networks["dynamics_errors"] = replace(model["dynamics_errors"], value=0.0)
         return networks
 
     def _check_tasks(self, shapes: Shapes) -> None:

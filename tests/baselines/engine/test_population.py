@@ -246,7 +246,8 @@ def test_a_member_whose_loss_is_not_finite_is_frozen_as_it_was_before(algorithm)
     assert other is None
     assert 0 < frozen_at < 10
     for name, value in together.state().tensors.items():
-        if name.endswith(("/parameters", "/target")):
+        # What a pause measures of the data of the next task is no step of a loss, and OER's networks of the model are not compared.
+        if name.endswith(("/parameters", "/target")) and not (algorithm.name == "oer" and name.startswith("dynamics_")):
             rows = len(value) // 2
             assert torch.equal(value[:rows], states[frozen_at].tensors[name][:rows])
             assert torch.isfinite(value[:rows]).all()
