@@ -42,8 +42,12 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.imitation.bc import BC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
     from assay.baselines.algorithms.model_based.cocoa import COCOA
+    from assay.baselines.algorithms.model_based.cocoa_mobile import COCOAMOBILE
+    from assay.baselines.algorithms.model_based.cocoa_ravl import COCOARAVL
     from assay.baselines.algorithms.model_based.mobile import MOBILE
     from assay.baselines.algorithms.model_based.mopo import MOPO
+    from assay.baselines.algorithms.model_based.morec import MOREC
+    from assay.baselines.algorithms.model_based.morec_mobile import MORECMOBILE
     from assay.baselines.algorithms.model_based.ravl import RAVL
     from assay.baselines.algorithms.safe.bc_safe import BCSafe
     from assay.baselines.algorithms.safe.fisor import FISOR
@@ -75,6 +79,8 @@ __all__ = [
     "BC",
     "BVE",
     "COCOA",
+    "COCOAMOBILE",
+    "COCOARAVL",
     "CQL",
     "CRR",
     "DQN",
@@ -92,6 +98,8 @@ __all__ = [
     "MCE",
     "MOBILE",
     "MOPO",
+    "MOREC",
+    "MORECMOBILE",
     "ODICE",
     "OER",
     "PEVI",
@@ -160,8 +168,12 @@ _HOME_OF = {
     "GCIQL": "assay.baselines.algorithms.goal_conditioned.gciql",
     "SMORe": "assay.baselines.algorithms.goal_conditioned.smore",
     "COCOA": "assay.baselines.algorithms.model_based.cocoa",
+    "COCOAMOBILE": "assay.baselines.algorithms.model_based.cocoa_mobile",
+    "COCOARAVL": "assay.baselines.algorithms.model_based.cocoa_ravl",
     "MOBILE": "assay.baselines.algorithms.model_based.mobile",
     "MOPO": "assay.baselines.algorithms.model_based.mopo",
+    "MOREC": "assay.baselines.algorithms.model_based.morec",
+    "MORECMOBILE": "assay.baselines.algorithms.model_based.morec_mobile",
     "RAVL": "assay.baselines.algorithms.model_based.ravl",
     "BCSafe": "assay.baselines.algorithms.safe.bc_safe",
     "FISOR": "assay.baselines.algorithms.safe.fisor",

@@ -38,10 +38,10 @@ def of_seeds(runs: pl.DataFrame, label: str, variant: str, column: str = "score"
     return runs.filter((pl.col("label") == label) & (pl.col("variant") == variant)).sort("seed")[column].to_numpy()
 
 
-def with_interval(numbers: np.ndarray) -> str:
+def with_interval(numbers: np.ndarray, digits: int = 1) -> str:
     """Return a mean with its 95 % bootstrap interval."""
     low, high = percentile_interval(bootstrap([numbers], lambda a: a.mean(1), RESAMPLES, np.random.default_rng(0)))
-    return format_interval(float(numbers.mean()), float(low), float(high))
+    return format_interval(float(numbers.mean()), float(low), float(high), digits)
 
 
 def against(low: float, high: float, reference: float, name: str) -> str:

@@ -310,7 +310,9 @@ def inconsistency_with(means: torch.Tensor, slope: float) -> torch.Tensor:
     with pytest.MonkeyPatch.context() as patch:
         for name, function in patched.items():
             patch.setattr(mobile, name, function)
-        return mobile.inconsistency(setting, torch.zeros(1, 1, 2), torch.zeros(1, 1, 1), count, samples=4)
+        return mobile.inconsistency(
+            setting, torch.zeros(1, 1, 2), torch.zeros(1, 1, 1), count, 4, lambda _, states: states
+        )
 
 
 def test_mobiles_penalty_is_zero_for_equal_networks_and_blind_to_what_the_value_does_not_depend_on():

@@ -12,6 +12,7 @@ from assay.baselines import (
     BC,
     BVE,
     COCOA,
+    COCOAMOBILE,
     CQL,
     CRR,
     DQN,
@@ -26,6 +27,8 @@ from assay.baselines import (
     MCE,
     MOBILE,
     MOPO,
+    MOREC,
+    MORECMOBILE,
     ODICE,
     OER,
     PRDC,
@@ -67,6 +70,21 @@ MODEL = {
     "retained_rollouts": 3,
     "terminations": "learned",
 }
+ANCHORS = {
+    "embedding": 2,
+    "anchor_hidden": (12,),
+    "anchor_updates": 12,
+    "reverse_rollouts": 10,
+    "reverse_length": 2,
+}
+GAME = {
+    "reward_updates": 9,
+    "reward_batch_size": 8,
+    "discriminators": 3,
+    "discriminator_hidden": (8,),
+    "transition_hidden": (8,),
+    "lowest_dynamics_reward": 0.69,
+}
 AUTOENCODER = {**SMALL, "critic_hidden": (16, 16), "autoencoder_hidden": (12, 12)}
 TASKS = {**SMALL, "tasks": 8, "buffer_size": 6, "replay_batch_size": 8}
 TASK_MODEL = {"models": 3, "model_hidden": (12, 12), "model_batch_size": 8, "rollout_length": 4, "action_weight": 0.5}
@@ -107,7 +125,10 @@ ALGORITHMS = [
     MOPO(**MODEL, penalty="ensemble_deviation"),
     MOBILE(**{**MODEL, "terminations": "none"}, samples=3, deterministic_backup=False),
     RAVL(**MODEL, critics=3),
-    COCOA(**MODEL, embedding=2, anchor_hidden=(12,), anchor_updates=12, reverse_rollouts=10, reverse_length=2),
+    COCOA(**MODEL, **ANCHORS),
+    COCOAMOBILE(**MODEL, **ANCHORS, samples=2),
+    MOREC(**MODEL, **GAME, variant="released"),
+    MORECMOBILE(**MODEL, **GAME, samples=2, selection="best"),
     RolloutCloning(**SMALL),
     FISOR(**SMALL, critic_batch_size=20, width=8, blocks=2, diffusion_steps=3, samples=4),
     BCSafe(**SMALL),

@@ -111,7 +111,8 @@ def test_the_estimate_of_the_data_is_what_is_allocated(name, storage, tmp_path):
         pytest.skip("its data stay where they were laid out")
     model = {"terminations": "none", "model_updates": 1, "rollout_batch": 10}
     parameters = model if issubclass(algorithms()[name], ModelBased) else {}
-    parameters |= {"anchor_updates": 1} if name == "cocoa" else {}
+    parameters |= {"anchor_updates": 1} if name.startswith("cocoa") else {}
+    parameters |= {"reward_updates": 1, "discriminators": 1} if name.startswith("morec") else {}
     for weighted in ([False], [True], [False, True]):
         items = [
             Work(Job(algorithm_named(name, parameters), incomplete(each, algorithms()[name])), plan, tmp_path)
