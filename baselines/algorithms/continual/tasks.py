@@ -36,11 +36,11 @@ from assay.baselines.algorithms.actor_critic import td3_bc
 from assay.baselines.algorithms.actor_critic.td3_bc import TD3BC
 from assay.baselines.algorithms.algorithm import FIRST, Losses, LossFunction, Pause, Phase, Setting, Stage
 from assay.baselines.algorithms.model_based.dynamics import (
+    ModelScale,
     dynamics_loss,
     dynamics_networks,
     measure_scale,
     model_step,
-    standardized_states,
 )
 from assay.baselines.dynamics.experience import follow_policy
 from assay.baselines.engine.neighbours import nearest_of
@@ -206,13 +206,11 @@ class TasksInOrder(TD3BC):
                 model, states, act(states), draws, purpose, elites=elites, uncertainty=None, variant=variant
             ).states
 
-        rows = torch.nn.utils.rnn.pad_sequence(own, batch_first=True)
-        keys = torch.cat(
-            [standardized_states(networks, states_of(rows)), weight * data.column("actions", rows).to(dtype)], -1
-        )
+        rows, scale = torch.nn.utils.rnn.pad_sequence(own, batch_first=True), ModelScale.of(networks)
+        keys = torch.cat([scale.next_states(states_of(rows)), weight * data.column("actions", rows).to(dtype)], -1)
 
         def nearest(states: torch.Tensor) -> torch.Tensor:
-            asked, acted = standardized_states(networks, states), weight * act(states)
+            asked, acted = scale.next_states(states), weight * act(states)
             ones = torch.ones_like(asked[0, :, :1])
             found = [
                 some[nearest_of(keys[member, : len(some)], asked[member], acted[member], ones)]

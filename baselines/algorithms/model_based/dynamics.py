@@ -57,7 +57,6 @@ __all__ = [
     "measure_scale",
     "model_step",
     "predict",
-    "standardized_states",
     "terminations_of",
     "true_step",
     "unsureness",
@@ -182,11 +181,6 @@ def like(numbers: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 def divisor(deviation: torch.Tensor) -> torch.Tensor:
     """Return what to divide by: a column that never changes is only shifted."""
     return torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-
-
-def standardized_states(networks: Networks, states: torch.Tensor) -> torch.Tensor:
-    """Return states [P, B, observation] in the scale of the model's inputs."""
-    return _Scale.of(networks).next_states(states)
 
 
 # -------------------------------------------------------------------------------------------------- training
