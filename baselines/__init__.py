@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.actor_critic.sac_n import SACN
     from assay.baselines.algorithms.actor_critic.td3_bc import TD3BC
     from assay.baselines.algorithms.algorithm import Algorithm
+    from assay.baselines.algorithms.continual.er import ER
+    from assay.baselines.algorithms.continual.oer import OER
     from assay.baselines.algorithms.direct import DirectAlgorithm
     from assay.baselines.algorithms.discrete.bc import DiscreteBC
     from assay.baselines.algorithms.discrete.bcq import DiscreteBCQ
@@ -91,6 +93,7 @@ __all__ = [
     "DRPVI",
     "DRVIL",
     "EDAC",
+    "ER",
     "FISOR",
     "FQL",
     "GCBC",
@@ -104,6 +107,7 @@ __all__ = [
     "MOREC",
     "MORECMOBILE",
     "ODICE",
+    "OER",
     "PEVI",
     "PRDC",
     "QRDQN",
@@ -153,6 +157,8 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "ER": "assay.baselines.algorithms.continual.er",
+    "OER": "assay.baselines.algorithms.continual.oer",
     "DirectAlgorithm": "assay.baselines.algorithms.direct",
     "BVE": "assay.baselines.algorithms.discrete.bve",
     "MCE": "assay.baselines.algorithms.discrete.mce",

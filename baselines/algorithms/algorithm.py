@@ -293,7 +293,7 @@ class Stage:
     streams : mapping
         Sources of rows; the first is called `"batch"`.
     updates : int, optional
-        Of this stage; None takes what the others leave, for one stage at most.
+        Of this stage; those that say None share evenly what the others leave.
     segment : int, optional
         Updates from one pause to the next; the first pause comes before the first update.
     between : callable, optional

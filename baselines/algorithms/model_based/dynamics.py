@@ -208,12 +208,12 @@ def dynamics_loss(setting: Setting, models: int) -> Losses:
 
 
 @torch.no_grad()
-def measure_scale(pause: Pause) -> None:
-    """Set the scale of each member's model to that of its dataset."""
+def measure_scale(pause: Pause, only: Sequence[torch.Tensor] | None = None) -> None:
+    """Set the scale of each member's model to that of its dataset, or of some rows of the table, (n,) for each member."""
     data, rows = pause.data, []
     for member, item in enumerate(data.members):
         first = int(data.offsets[member])
-        own = data.rows[first : first + len(item.rows)].double()
+        own = (data.rows[first : first + len(item.rows)] if only is None else data.rows[only[member]]).double()
         parts = dict(zip((name for name, _ in data.columns), torch.split(own, [size for _, size in data.columns], 1)))
         change = parts["next_observations"] - parts["observations"]
         numbers = []

@@ -230,7 +230,7 @@ def test_a_schedule_runs_over_its_own_stage():
 
 @pytest.mark.parametrize(
     ("updates", "steps", "message"),
-    [((5, None), 5, "too few"), ((5, 6), 10, "too few"), ((5, 6), 12, "more than"), ((None, None), 9, "both take")],
+    [((5, None), 5, "too few"), ((5, 6), 10, "too few"), ((5, 6), 12, "more than"), ((None, None), 1, "need one each")],
 )
 def test_stages_must_fit_into_the_training(updates, steps, message):
     stages = [Stage(name, (), {}, updates=count) for name, count in zip(("one", "two"), updates)]
