@@ -54,6 +54,7 @@ from assay.analysis.statistics import (
     probability_of_improvement,
 )
 from assay.analysis.tables import change_table, cost_table, goal_table, pivot, score_table
+from assay.analysis.transfer import transfer_table
 from assay.datasets.arguments import name_wrong_arguments
 
 __all__ = [
@@ -106,6 +107,7 @@ __all__ = [
     "score_table",
     "search_table",
     "selection_regret",
+    "transfer_table",
     "tuning_curve",
     "uncited",
     "with_metrics",

@@ -38,7 +38,8 @@ _WITH_COSTS = ("return_mean", "score", "cost_return", "normalized_cost", "over_l
 _BEHAVIOUR = {"score": "behaviour_score", "best_score": "behaviour_score", "return_mean": "behaviour_return"}
 
 
-def _need(frame: pl.DataFrame, columns: Iterable[str]) -> None:
+def need_columns(frame: pl.DataFrame, columns: Iterable[str]) -> None:
+    """Raise ConfigError where a column is missing."""
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ConfigError(f"the runs have no column {missing[0]!r}; they have {', '.join(frame.columns)}")
@@ -124,7 +125,16 @@ def _fewest_episodes(group: pl.DataFrame, metric: str) -> int | None:
     return None if fewest is None else int(fewest)
 
 
-def _interval(scores: np.ndarray, confidence: float, reps: int, seed: int) -> tuple[float | None, float | None, Any]:
+def one_run_per_seed(group: pl.DataFrame, told: str) -> None:
+    """Raise ConfigError where a seed occurs in two runs of what `told` names."""
+    if group["run"].n_unique() != group["seed"].n_unique():
+        raise ConfigError(f"{told}: a seed occurs in several runs, which differ in something else; filter them first")
+
+
+def interval_of_seeds(
+    scores: np.ndarray, confidence: float, reps: int, seed: int
+) -> tuple[float | None, float | None, Any]:
+    """Return low and high of the mean of scores [seeds, tasks], or None twice and why."""
     reason = no_interval_reason(scores)
     if reason is not None:
         return None, None, "a single seed" if reason.startswith("a single") else "no scored run"
@@ -179,7 +189,7 @@ def score_table(
     ('bc', 'clean', 3, 2, 45.0, 40.0, 50.0)
     """
     rows = [name for name in ([rows] if isinstance(rows, str) else list(rows)) if name != "variant"]
-    _need(runs, [*rows, "variant", "seed", metric])
+    need_columns(runs, [*rows, "variant", "seed", metric])
     if not runs.schema[metric].is_numeric() and runs[metric].is_not_null().any():
         raise ConfigError(f"metric={metric!r} is no number of a run; {_numbers_of(runs)} are")
     check_confidence(confidence, reps)
@@ -198,7 +208,7 @@ def score_table(
     for group in runs.partition_by([*rows, "variant"], maintain_order=True):
         names = group.select([*rows, "variant"]).row(0, named=True)
         scores = _tasks(group, metric, ", ".join(f"{key} {value}" for key, value in names.items()))
-        low, high, reason = _interval(scores, confidence, reps, random_state)
+        low, high, reason = interval_of_seeds(scores, confidence, reps, random_state)
         behaviour = _BEHAVIOUR.get(metric)
         table.append(
             {
@@ -343,7 +353,7 @@ def cost_table(runs: pl.DataFrame, rows: Sequence[str] = ("algorithm",), **optio
     ('bc', 10.0, 6.0, 0.6000000000000001, 0.05)
     """
     rows = [name for name in ([rows] if isinstance(rows, str) else list(rows)) if name != "variant"]
-    _need(runs, [*rows, *_WITH_COSTS])
+    need_columns(runs, [*rows, *_WITH_COSTS])
     table = score_table(runs, "cost_return", rows, **options).select([*rows, "variant", "seeds", "episodes"])
     for metric in _WITH_COSTS:
         found = score_table(runs.with_columns(pl.col(metric).cast(pl.Float64)), metric, rows, **options)
@@ -392,7 +402,7 @@ def goal_table(
     >>> goal_table(returns).select("goal", "seeds", "success", "low", "high").rows()
     [(0, 2, 1.0, 1.0, 1.0), (1, 2, 0.5, 0.0, 1.0), (None, 2, 0.75, 0.5, 1.0)]
     """
-    _need(returns, [*rows, "run", "seed", "goal", "final", "return"])
+    need_columns(returns, [*rows, "run", "seed", "goal", "final", "return"])
     check_confidence(confidence, reps)
     final = returns.filter(pl.col("final") & pl.col("goal").is_not_null())
     if final.is_empty():
@@ -402,17 +412,13 @@ def goal_table(
     table = []
     for group in final.partition_by(list(rows), maintain_order=True):
         names = group.select(rows).row(0, named=True)
-        if group["run"].n_unique() != group["seed"].n_unique():
-            told = ", ".join(f"{key} {value}" for key, value in names.items())
-            raise ConfigError(
-                f"{told}: a seed occurs in several runs, which differ in something else; filter them first"
-            )
+        one_run_per_seed(group, ", ".join(f"{key} {value}" for key, value in names.items()))
         each = group.group_by("seed", "goal").agg(pl.col("return").mean(), pl.len()).sort("seed", "goal")
         for goal in [*each["goal"].unique().sort(), None]:
             chosen = each if goal is None else each.filter(pl.col("goal") == goal)
             of_seeds = chosen.group_by("seed").agg(pl.col("return").mean(), pl.col("len").sum()).sort("seed")
             successes = of_seeds["return"].to_numpy()[:, None]
-            low, high, _ = _interval(successes, confidence, reps, random_state)
+            low, high, _ = interval_of_seeds(successes, confidence, reps, random_state)
             counts: Any = of_seeds["len"].min()
             table.append(
                 {
@@ -492,7 +498,7 @@ def pivot(
     {'variant': 'clean', 'bc': '45.0 [40.0, 50.0]', 'iql': '48.0', 'behaviour': '43.0', 'seeds': '1–2'}
     """
     check_digits(digits)
-    _need(table, [index, columns, "mean", "low", "high"])
+    need_columns(table, [index, columns, "mean", "low", "high"])
     if table.select(index, columns).is_duplicated().any():
         raise ConfigError(f"several rows share one {index} and {columns}; filter the table, or pivot other columns")
     names = table[columns].unique(maintain_order=True).to_list()

@@ -31,9 +31,9 @@ import numpy as np
 from pydantic import Field
 
 from assay.augmentation.extension import Extension, original_steps
-from assay.augmentation.policies import policy_for
 from assay.augmentation.segments import SegmentReader, Segments
 from assay.augmentation.vectors import ActionVectors, ObservationVectors
+from assay.datasets.collection.policies_by_path import policy_for
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError, DatasetError
 from assay.datasets.generators import block_generator

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from assay.augmentation.extension import Extension, original_steps
-from assay.augmentation.policies import policy_for
 from assay.augmentation.vectors import ActionVectors, ObservationVectors
 from assay.baselines.dynamics.ensemble import clone_categories, clone_policy, train_dynamics, train_terminations
 from assay.baselines.dynamics.gaussian import GaussianModel
 from assay.baselines.dynamics.terminations import Termination, known_termination
+from assay.datasets.collection.policies_by_path import policy_for
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import DatasetError
 from assay.datasets.missing import require_labels

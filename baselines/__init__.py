@@ -11,6 +11,7 @@ from assay.datasets.arguments import name_wrong_arguments
 if TYPE_CHECKING:
     from assay.baselines.algorithms.actor_critic.a2pr import A2PR
     from assay.baselines.algorithms.actor_critic.awac import AWAC
+    from assay.baselines.algorithms.actor_critic.bcq import BCQ
     from assay.baselines.algorithms.actor_critic.cql import CQL
     from assay.baselines.algorithms.actor_critic.edac import EDAC
     from assay.baselines.algorithms.actor_critic.iql import IQL
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.actor_critic.sac_n import SACN
     from assay.baselines.algorithms.actor_critic.td3_bc import TD3BC
     from assay.baselines.algorithms.algorithm import Algorithm
+    from assay.baselines.algorithms.continual.er import ER
+    from assay.baselines.algorithms.continual.oer import OER
     from assay.baselines.algorithms.direct import DirectAlgorithm
     from assay.baselines.algorithms.discrete.bc import DiscreteBC
     from assay.baselines.algorithms.discrete.bcq import DiscreteBCQ
@@ -38,13 +41,20 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.goal_conditioned.gciql import GCIQL
     from assay.baselines.algorithms.goal_conditioned.smore import SMORe
     from assay.baselines.algorithms.imitation.bc import BC
+    from assay.baselines.algorithms.imitation.mixture_bc import MixtureBC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
     from assay.baselines.algorithms.model_based.cocoa import COCOA
+    from assay.baselines.algorithms.model_based.cocoa_mobile import COCOAMOBILE
+    from assay.baselines.algorithms.model_based.cocoa_ravl import COCOARAVL
     from assay.baselines.algorithms.model_based.mobile import MOBILE
     from assay.baselines.algorithms.model_based.mopo import MOPO
+    from assay.baselines.algorithms.model_based.morec import MOREC
+    from assay.baselines.algorithms.model_based.morec_mobile import MORECMOBILE
     from assay.baselines.algorithms.model_based.ravl import RAVL
     from assay.baselines.algorithms.safe.bc_safe import BCSafe
+    from assay.baselines.algorithms.safe.cpq import CPQ
     from assay.baselines.algorithms.safe.fisor import FISOR
+    from assay.baselines.algorithms.safe.iql_lag import IQLLag
     from assay.baselines.algorithms.sequence.decision_transformer import DecisionTransformer
     from assay.baselines.algorithms.theory.doc import TabularDoC
     from assay.baselines.algorithms.theory.drpvi import DRPVI
@@ -71,14 +81,19 @@ __all__ = [
     "A2PR",
     "AWAC",
     "BC",
+    "BCQ",
     "BVE",
     "COCOA",
+    "COCOAMOBILE",
+    "COCOARAVL",
+    "CPQ",
     "CQL",
     "CRR",
     "DQN",
     "DRPVI",
     "DRVIL",
     "EDAC",
+    "ER",
     "FISOR",
     "FQL",
     "GCBC",
@@ -89,7 +104,10 @@ __all__ = [
     "MCE",
     "MOBILE",
     "MOPO",
+    "MOREC",
+    "MORECMOBILE",
     "ODICE",
+    "OER",
     "PEVI",
     "PRDC",
     "QRDQN",
@@ -109,8 +127,10 @@ __all__ = [
     "DiscreteCQL",
     "DiscreteIQL",
     "Evaluation",
+    "IQLLag",
     "Job",
     "MemberProgress",
+    "MixtureBC",
     "ObservationNoise",
     "PercentBC",
     "Proposal",
@@ -137,6 +157,8 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "ER": "assay.baselines.algorithms.continual.er",
+    "OER": "assay.baselines.algorithms.continual.oer",
     "DirectAlgorithm": "assay.baselines.algorithms.direct",
     "BVE": "assay.baselines.algorithms.discrete.bve",
     "MCE": "assay.baselines.algorithms.discrete.mce",
@@ -154,11 +176,17 @@ _HOME_OF = {
     "GCIQL": "assay.baselines.algorithms.goal_conditioned.gciql",
     "SMORe": "assay.baselines.algorithms.goal_conditioned.smore",
     "COCOA": "assay.baselines.algorithms.model_based.cocoa",
+    "COCOAMOBILE": "assay.baselines.algorithms.model_based.cocoa_mobile",
+    "COCOARAVL": "assay.baselines.algorithms.model_based.cocoa_ravl",
     "MOBILE": "assay.baselines.algorithms.model_based.mobile",
     "MOPO": "assay.baselines.algorithms.model_based.mopo",
+    "MOREC": "assay.baselines.algorithms.model_based.morec",
+    "MORECMOBILE": "assay.baselines.algorithms.model_based.morec_mobile",
     "RAVL": "assay.baselines.algorithms.model_based.ravl",
     "BCSafe": "assay.baselines.algorithms.safe.bc_safe",
+    "CPQ": "assay.baselines.algorithms.safe.cpq",
     "FISOR": "assay.baselines.algorithms.safe.fisor",
+    "IQLLag": "assay.baselines.algorithms.safe.iql_lag",
     "LCB": "assay.baselines.algorithms.theory.lcb",
     "DRPVI": "assay.baselines.algorithms.theory.drpvi",
     "DRVIL": "assay.baselines.algorithms.theory.drvi_l",
@@ -171,6 +199,7 @@ _HOME_OF = {
     "AWAC": "assay.baselines.algorithms.actor_critic.awac",
     "Algorithm": "assay.baselines.algorithms.algorithm",
     "BC": "assay.baselines.algorithms.imitation.bc",
+    "BCQ": "assay.baselines.algorithms.actor_critic.bcq",
     "CQL": "assay.baselines.algorithms.actor_critic.cql",
     "DecisionTransformer": "assay.baselines.algorithms.sequence.decision_transformer",
     "EDAC": "assay.baselines.algorithms.actor_critic.edac",
@@ -179,6 +208,7 @@ _HOME_OF = {
     "Job": "assay.baselines.runs.job",
     "MemberProgress": "assay.baselines.training.progress",
     "ObservationNoise": "assay.baselines.evaluation.observation_noise",
+    "MixtureBC": "assay.baselines.algorithms.imitation.mixture_bc",
     "PercentBC": "assay.baselines.algorithms.imitation.percent_bc",
     "RIQL": "assay.baselines.algorithms.actor_critic.riql",
     "ODICE": "assay.baselines.algorithms.actor_critic.odice",

@@ -28,7 +28,25 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
-from assay.baselines import A2PR, BC, CQL, GCBC, GCIQL, IQL, MOBILE, MOPO, ODICE, PRDC, RAVL, TD3BC, SMORe
+from assay.baselines import (
+    A2PR,
+    BC,
+    BCQ,
+    COCOA,
+    CQL,
+    GCBC,
+    GCIQL,
+    IQL,
+    MOBILE,
+    MOPO,
+    MOREC,
+    ODICE,
+    PRDC,
+    RAVL,
+    TD3BC,
+    MixtureBC,
+    SMORe,
+)
 from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
@@ -299,7 +317,11 @@ def main() -> None:
     # the updates of the policy: one of the dynamics before them, and one refill of the rollouts
     model = {"model_updates": 1, "rollout_batch": 1_000, "rollout_interval": 10**9, "terminations": "none"}
     items = (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)), PRDC(), A2PR(), ODICE(), SMORe(), GCBC(), GCIQL())
-    known = {item.name: item for item in (*items, MOPO(**model), MOBILE(**model), RAVL(**model))}
+    items = (*items, BCQ(), MixtureBC())
+    anchors = {"anchor_updates": 1, "reverse_rollouts": 1_000}
+    game = {"reward_updates": 1, "discriminators": 1, "rollout_length": 5}
+    on_models = MOPO(**model), MOBILE(**model), RAVL(**model), COCOA(**model, **anchors), MOREC(**model, **game)
+    known = {item.name: item for item in (*items, *on_models)}
     names = ["plain", *(["jax"] if options.peers else []), *(["jax vmap"] if options.peers and cuda else [])]
     unit = "updates/s" if cuda else "updates/CPU-s"
     columns = f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}" + "".join(f"{name:>11}" for name in names)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 from page_parts import replace_part
-from score_parts import scores, verdict
+from score_parts import of_seeds, scores, verdict
 
 from assay.analysis import load_runs, plot_scores
 
@@ -48,10 +48,7 @@ def difference(runs: pl.DataFrame, better: str, than: str, source: str) -> str:
     """Say by how much one variant is better than another, for each algorithm."""
     parts = []
     for label in dict.fromkeys(runs["label"]):
-        own, theirs = (
-            runs.filter((pl.col("label") == label) & (pl.col("variant") == name))["score"].to_numpy()
-            for name in (better, than)
-        )
+        own, theirs = (of_seeds(runs, label, variant) for variant in (better, than))
         if len(own) and len(theirs):
             parts.append(f"{label} {verdict(own, theirs)}")
     return f"- {better} minus {than.removeprefix(source)}: {'; '.join(parts)}."

@@ -13,17 +13,23 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import polars as pl
 from page_parts import replace_part
-from score_parts import difference, scores, verdict
+from score_parts import difference, of_seeds, scores, verdict
 
 from assay.analysis import load_runs
 
 HERE = Path(__file__).parent
 PAGE, FIGURE = HERE / "constraint.md", HERE / "images" / "constraint-difference.png"
 BESIDE = "TD3+BC"
-OTHERS = {"IQL": "#8a8a8a", "ReBRAC": "#b0a080", "PRDC": "#1f4e79", "A2PR": "#b4460b", "ODICE": "#2c8c4a"}
+OTHERS = {
+    "IQL": "#8a8a8a",
+    "ReBRAC": "#b0a080",
+    "PRDC": "#1f4e79",
+    "A2PR": "#b4460b",
+    "ODICE": "#2c8c4a",
+    "BCQ": "#7a4fa3",
+}
 
 
 def main(folder: str = "runs/constraint-small") -> None:
@@ -35,19 +41,13 @@ def main(folder: str = "runs/constraint-small") -> None:
     replace_part(PAGE, "verdicts", f"{verdicts(runs)}\n\n![difference](images/{FIGURE.name})")
 
 
-def of(runs: pl.DataFrame, label: str, variant: str) -> np.ndarray:
-    """Return the scores of the seeds."""
-    chosen = runs.filter((pl.col("label") == label) & (pl.col("variant") == variant)).sort("seed")
-    return chosen["score"].to_numpy()
-
-
 def verdicts(runs: pl.DataFrame) -> str:
     """Return a table of the differences to TD3+BC."""
     lines = [f"| minus {BESIDE} | {' | '.join(OTHERS)} |", "|---|" + "---|" * len(OTHERS)]
     for variant in dict.fromkeys(runs["variant"]):
-        theirs, cells = of(runs, BESIDE, variant), []
+        theirs, cells = of_seeds(runs, BESIDE, variant), []
         for label in OTHERS:
-            own = of(runs, label, variant)
+            own = of_seeds(runs, label, variant)
             cells.append(verdict(own, theirs) if len(own) and len(theirs) else "not finished")
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -61,9 +61,9 @@ def figure(runs: pl.DataFrame) -> plt.Figure:
     )
     for axes, variant in zip(panels[0], variants, strict=True):
         axes.axvline(0, color="#999", linewidth=0.8)
-        theirs = of(runs, BESIDE, variant)
+        theirs = of_seeds(runs, BESIDE, variant)
         for place, (label, colour) in enumerate(OTHERS.items()):
-            own = of(runs, label, variant)
+            own = of_seeds(runs, label, variant)
             if len(own) and len(theirs):
                 value, low, high = difference(own, theirs)
                 axes.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", color=colour, ms=5, lw=1.4)

@@ -62,7 +62,7 @@ def by_goal(table: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def of_seeds(episodes: pl.DataFrame, label: str, variant: str) -> np.ndarray:
+def successes(episodes: pl.DataFrame, label: str, variant: str) -> np.ndarray:
     """Return the mean success of each seed, in percent."""
     chosen = episodes.filter(pl.col("final") & (pl.col("label") == label) & (pl.col("variant") == variant))
     return 100 * chosen.group_by("seed").agg(pl.col("return").mean()).sort("seed")["return"].to_numpy()
@@ -73,9 +73,9 @@ def verdicts(episodes: pl.DataFrame) -> str:
     others = [label for label in COLOURS if label != BESIDE]
     lines = [f"| {BESIDE} minus | {' | '.join(others)} |", "|---|" + "---|" * len(others)]
     for variant in dict.fromkeys(episodes["variant"]):
-        own, cells = of_seeds(episodes, BESIDE, variant), []
+        own, cells = successes(episodes, BESIDE, variant), []
         for label in others:
-            theirs = of_seeds(episodes, label, variant)
+            theirs = successes(episodes, label, variant)
             cells.append(verdict(own, theirs) if len(own) and len(theirs) else "not finished")
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -94,7 +94,7 @@ def by_updates(episodes: pl.DataFrame, curves: pl.DataFrame) -> str:
                 goal_table(chosen.with_columns(final=pl.lit(True))).filter(pl.col("goal").is_null()).row(0, named=True)
             )
             cells.append(cell(row))
-            of_seed.append(of_seeds(chosen.with_columns(final=pl.lit(True)), label, chosen["variant"][0]))
+            of_seed.append(successes(chosen.with_columns(final=pl.lit(True)), label, chosen["variant"][0]))
         lines.append(f"| {label} | {' | '.join(cells)} | {verdict(of_seed[-1], of_seed[0])} |")
     scores = curves.filter(pl.col("metric") == "score_elsewhere").group_by("update").agg(pl.col("value").mean())
     of_update = dict(scores.rows())

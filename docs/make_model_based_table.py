@@ -15,11 +15,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from page_parts import replace_part
-from score_parts import difference, scores, verdict
+from score_parts import difference, of_seeds, scores, verdict, with_interval
 
 from assay.analysis import load_curves, load_runs
-from assay.analysis.tables import format_interval
-from assay.datasets.bootstrap import bootstrap, percentile_interval
 
 HERE = Path(__file__).parent
 PAGE, FIGURE = HERE / "model-based.md", HERE / "images" / "model-based.png"
@@ -44,11 +42,6 @@ def main(folder: str = "runs/model-based-small") -> None:
     replace_part(PAGE, "verdicts", f"{verdicts(runs)}\n\n![difference](images/{FIGURE.name})")
 
 
-def of(runs: pl.DataFrame, label: str, variant: str, column: str = "score") -> np.ndarray:
-    """Return a number of every seed."""
-    return runs.filter((pl.col("label") == label) & (pl.col("variant") == variant)).sort("seed")[column].to_numpy()
-
-
 def verdicts(runs: pl.DataFrame) -> str:
     """Return a table of differences of scores."""
     variants = list(dict.fromkeys(runs["variant"]))
@@ -56,7 +49,7 @@ def verdicts(runs: pl.DataFrame) -> str:
     for one, other in PAIRS:
         cells = []
         for variant in variants:
-            own, theirs = of(runs, one, variant), of(runs, other, variant)
+            own, theirs = of_seeds(runs, one, variant), of_seeds(runs, other, variant)
             cells.append(verdict(own, theirs) if len(own) and len(theirs) else "not finished")
         lines.append(f"| {one} minus {other} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -72,17 +65,11 @@ def values(runs: pl.DataFrame, folder: str) -> str:
     for label in dict.fromkeys(runs["label"]):
         cells = []
         for variant in variants:
-            own = of(runs, label, variant, "q_mean").astype(float)
+            own = of_seeds(runs, label, variant, "q_mean").astype(float)
             known = own[np.isfinite(own)]
             cells.append(with_interval(known) if len(known) else "not finished")
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def with_interval(numbers: np.ndarray) -> str:
-    """Return a mean with its 95 % bootstrap interval."""
-    low, high = percentile_interval(bootstrap([numbers], lambda a: a.mean(1), 10_000, np.random.default_rng(0)))
-    return format_interval(float(numbers.mean()), float(low), float(high))
 
 
 def figure(runs: pl.DataFrame) -> plt.Figure:
@@ -91,7 +78,7 @@ def figure(runs: pl.DataFrame) -> plt.Figure:
     axes.axvline(0, color="#999", linewidth=0.8)
     for place, (one, other) in enumerate(PAIRS):
         for offset, (variant, colour) in zip((-0.12, 0.12), COLOURS.items()):
-            own, theirs = of(runs, one, variant), of(runs, other, variant)
+            own, theirs = of_seeds(runs, one, variant), of_seeds(runs, other, variant)
             if len(own) and len(theirs):
                 value, low, high = difference(own, theirs)
                 label = variant if place == 0 else None

@@ -14,22 +14,20 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 from page_parts import replace_part
+from score_parts import ratio
 
 from assay.analysis import load_runs, plot_scores, score_table
 from assay.analysis.tables import format_interval
 from assay.baselines import Suite
 from assay.datasets import Dataset
-from assay.datasets.bootstrap import bootstrap, percentile_interval
 from assay.relabeling import label_error
 
 HERE = Path(__file__).parent
 PAGE, FIGURE = HERE / "relabeling.md", HERE / "images" / "relabeling-proxy-actions.png"
 ORACLE, PROXY, LABELLED = "oracle", "proxy", "labelled only"
 WANTED = 0.9  # share of the oracle's score that proxy actions are to reach
-RESAMPLES = 10_000
 
 
 def main(folder: str = "runs/semi-supervised-small") -> None:
@@ -72,7 +70,7 @@ def scores(runs: pl.DataFrame) -> str:
                 runs.filter((pl.col("label") == label) & (pl.col("variant") == name))["score"].to_numpy()
                 for name in (variant, oracle)
             )
-            shares[variant, label] = share(own, best)
+            shares[variant, label] = ratio(own, best)
             cells.append("1" if variant == oracle else "{:.2f} ({:.2f} to {:.2f})".format(*shares[variant, label]))
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\n" + "\n".join(verdicts(shares, algorithms))
@@ -94,13 +92,6 @@ def verdicts(shares: dict[tuple[str, str], tuple[float, float, float]], algorith
                     )
                     said.append(f"- {label}, {kind}: {middle:.2f} of the oracle, {word} {WANTED:g}.")
     return said
-
-
-def share(own: np.ndarray, best: np.ndarray) -> tuple[float, float, float]:
-    """Return the ratio of two means with its 95 % bootstrap interval, over the seeds of both."""
-    ratios = bootstrap([own, best], lambda a, b: a.mean(1) / b.mean(1), RESAMPLES, np.random.default_rng(0))
-    low, high = percentile_interval(ratios)
-    return float(own.mean() / best.mean()), float(low), float(high)
 
 
 def errors(filled: dict[str, Dataset]) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from page_parts import replace_part
+from score_parts import ratio
 
 from assay.analysis import load_runs, plot_scores, score_table
 from assay.analysis.tables import format_interval
@@ -66,9 +67,8 @@ def share(own: np.ndarray, true: np.ndarray) -> str:
     low, _ = percentile_interval(bootstrap([true], lambda a: a.mean(1), RESAMPLES, np.random.default_rng(0)))
     if low <= 0:
         return "none was shown"
-    ratios = bootstrap([own, true], lambda a, b: a.mean(1) / b.mean(1), RESAMPLES, np.random.default_rng(0))
-    low, high = percentile_interval(ratios)
-    return f"{own.mean() / true.mean():.2f} ({low:.2f} to {high:.2f})"
+    value, low, high = ratio(own, true)
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def quality_of(suite: Suite, budget_name: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from page_parts import replace_part
 from scipy.stats import spearmanr
-from score_parts import difference, scores, verdict
+from score_parts import difference, of_seeds, scores, verdict
 
 from assay.analysis import load_quality, load_runs
 
@@ -38,12 +38,6 @@ def main(folder: str = "runs/trajectory-weighting-small") -> None:
     replace_part(PAGE, "gain", f"![gain](images/{FIGURE.name})\n\n{correlations(found)}")
 
 
-def of(runs: pl.DataFrame, label: str, variant: str) -> np.ndarray:
-    """Return the scores of the seeds."""
-    found: np.ndarray = runs.filter((pl.col("label") == label) & (pl.col("variant") == variant))["score"].to_numpy()
-    return found
-
-
 def sources(runs: pl.DataFrame) -> list[str]:
     """Return the names of the sources, in order."""
     return [name.removesuffix(f" {UNIFORM}") for name in dict.fromkeys(runs["variant"]) if name.endswith(f" {UNIFORM}")]
@@ -55,9 +49,9 @@ def gains(runs: pl.DataFrame, quality: pl.DataFrame) -> list[tuple[str, str, flo
     spread = dict(quality.filter(pl.col("metric") == "psv_score").select("variant", "value").iter_rows())
     for source in sources(runs):
         for label in dict.fromkeys(runs["label"]):
-            theirs = of(runs, label, f"{source} {UNIFORM}")
+            theirs = of_seeds(runs, label, f"{source} {UNIFORM}")
             for weighting in WEIGHTINGS:
-                own = of(runs, label, f"{source} {weighting}")
+                own = of_seeds(runs, label, f"{source} {weighting}")
                 if len(own) and len(theirs):
                     found.append((weighting, label, spread[f"{source} {UNIFORM}"], *difference(own, theirs)))
     return found
@@ -103,7 +97,10 @@ def verdicts(runs: pl.DataFrame) -> str:
         for weighting in WEIGHTINGS:
             cells = []
             for label in labels:
-                own, theirs = of(runs, label, f"{source} {weighting}"), of(runs, label, f"{source} {UNIFORM}")
+                own, theirs = (
+                    of_seeds(runs, label, f"{source} {weighting}"),
+                    of_seeds(runs, label, f"{source} {UNIFORM}"),
+                )
                 cells.append(verdict(own, theirs) if len(own) and len(theirs) else "not finished")
             lines.append(f"| {source}, {weighting} | {' | '.join(cells)} |")
     return "\n".join(lines)

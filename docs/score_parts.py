@@ -9,7 +9,7 @@ from assay.analysis import score_table
 from assay.analysis.tables import format_interval
 from assay.datasets.bootstrap import bootstrap, percentile_interval
 
-__all__ = ["against", "difference", "scores", "verdict"]
+__all__ = ["against", "difference", "of_seeds", "ratio", "scores", "verdict", "with_interval"]
 
 RESAMPLES = 10_000
 
@@ -33,6 +33,17 @@ def scores(runs: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def of_seeds(runs: pl.DataFrame, label: str, variant: str, column: str = "score") -> np.ndarray:
+    """Return a number of every seed of one algorithm on one variant."""
+    return runs.filter((pl.col("label") == label) & (pl.col("variant") == variant)).sort("seed")[column].to_numpy()
+
+
+def with_interval(numbers: np.ndarray, digits: int = 1) -> str:
+    """Return a mean with its 95 % bootstrap interval."""
+    low, high = percentile_interval(bootstrap([numbers], lambda a: a.mean(1), RESAMPLES, np.random.default_rng(0)))
+    return format_interval(float(numbers.mean()), float(low), float(high), digits)
+
+
 def against(low: float, high: float, reference: float, name: str) -> str:
     """Return on which side of a number the interval of a score lies; one that contains it shows neither.
 
@@ -49,6 +60,13 @@ def difference(own: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float
     found = bootstrap([own, theirs], lambda a, b: a.mean(1) - b.mean(1), RESAMPLES, np.random.default_rng(0))
     low, high = percentile_interval(found)
     return float(own.mean() - theirs.mean()), float(low), float(high)
+
+
+def ratio(own: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
+    """Return the ratio of two means and its 95 % bootstrap interval."""
+    found = bootstrap([own, theirs], lambda a, b: a.mean(1) / b.mean(1), RESAMPLES, np.random.default_rng(0))
+    low, high = percentile_interval(found)
+    return float(own.mean() / theirs.mean()), float(low), float(high)
 
 
 def verdict(own: np.ndarray, theirs: np.ndarray) -> str:

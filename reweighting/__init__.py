@@ -7,6 +7,7 @@ from assay.datasets.arguments import name_wrong_arguments
 from assay.reweighting.column import ColumnWeighting
 from assay.reweighting.coverage import CoverageWeighting
 from assay.reweighting.density_ratio import DensityRatioWeighting
+from assay.reweighting.experience import ExperienceSelection
 from assay.reweighting.materialize import Materialize, materialize
 from assay.reweighting.mixture import MixtureWeighting
 from assay.reweighting.tags import TagWeighting
@@ -17,6 +18,7 @@ __all__ = [
     "ColumnWeighting",
     "CoverageWeighting",
     "DensityRatioWeighting",
+    "ExperienceSelection",
     "Materialize",
     "MixtureWeighting",
     "TagWeighting",

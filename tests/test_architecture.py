@@ -39,7 +39,7 @@ OPENED_BY_NAME = {  # what is imported only when it is asked for, and through a 
     ("analysis/trials/trial.py", "baselines"): "a trial is trained by the room that trains, when it is started",
     ("analysis/values/training.py", "baselines"): "subsets are trained by the room that trains",
     (
-        "augmentation/policies.py",
+        "datasets/collection/policies_by_path.py",
         "baselines",
     ): "a run folder, given as a policy, is opened by the room that writes them",
     (

@@ -41,7 +41,8 @@ def reweight(
         name: Catalog name, minari:<id> or path.
         fields: Parameters of the method, such as score=advantage, of=infos/progress or shares='{expert: 0.5}'; values are YAML.
         output: Folder to write.
-        method: What stands behind "reweighting." in recipes: trajectory, column, tags, coverage, density_ratio, mixture.
+        method: What stands behind "reweighting." in recipes: trajectory, column, tags, coverage,
+            density_ratio, experience, mixture.
         materialize: Write a resampled dataset without weights, for learners that draw uniformly.
         seed: Of the resampling.
         format: "assay" keeps the weights.

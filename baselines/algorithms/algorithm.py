@@ -293,7 +293,7 @@ class Stage:
     streams : mapping
         Sources of rows; the first is called `"batch"`.
     updates : int, optional
-        Of this stage; None takes what the others leave, for one stage at most.
+        Of this stage; those that say None share evenly what the others leave.
     segment : int, optional
         Updates from one pause to the next; the first pause comes before the first update.
     between : callable, optional
@@ -484,15 +484,15 @@ class Algorithm(ABC):
     # ---------------------------------------------------------------- configuration
 
     @classmethod
-    def values_for(cls, dataset: Dataset) -> dict[str, Any]:
-        """Return the fields that the authors chose for a dataset like this one.
+    def values_for(cls, dataset: Dataset, study: str | None = None) -> dict[str, Any]:
+        """Return the fields that the authors, or a study such as `"robomimic"`, chose for a dataset like this one.
 
         Raises
         ------
         ConfigError
-            If there is no table of presets beside the algorithm's file, or it has nothing for the dataset.
+            If there is no table of presets beside the algorithm's file, or it has no such study, or nothing for the dataset.
         """
-        return presets_of(cls).values_for(dataset)
+        return presets_of(cls, study).values_for(dataset)
 
     def parameters(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""

@@ -12,21 +12,24 @@ means over batch and entries.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 
 from assay.baselines.engine.shapes import Shapes
-from assay.baselines.networks import MLP
+from assay.baselines.networks import MLP, FixedNetwork
 from assay.baselines.networks.network import Network
 
-__all__ = ["autoencoder_networks", "divergence", "encode", "reconstruct"]
+__all__ = ["autoencoder_networks", "decode", "divergence", "encode", "latent_size", "reconstruct"]
 
 _LOG_STD_RANGE = (-4.0, 15.0)
 
 
-def autoencoder_networks(shapes: Shapes, hidden: tuple[int, ...], learning_rate: str) -> dict[str, MLP]:
-    """Describe the networks `"encoder"` and `"decoder"`, with twice as many latent numbers as an action has entries."""
-    latent, known = 2 * shapes.action_size, shapes.observation_size
+def autoencoder_networks(
+    shapes: Shapes, hidden: tuple[int, ...], learning_rate: str, latent: int | None = None
+) -> dict[str, MLP]:
+    """Describe the networks `"encoder"` and `"decoder"`; by default with twice as many latent numbers as an action has entries."""
+    latent, known = latent or 2 * shapes.action_size, shapes.observation_size
     return {
         "encoder": MLP(known + shapes.action_size, 2 * latent, hidden, learning_rate=learning_rate),
         "decoder": MLP(known + latent, shapes.action_size, hidden, learning_rate=learning_rate, output="tanh"),
@@ -61,6 +64,23 @@ def reconstruct(
     latent = mean + log_std.exp() * noise
     decoded = networks["decoder"](torch.cat([observations, latent], -1), weights="frozen" if frozen else "learned")
     return decoded, mean, log_std
+
+
+def latent_size(decoder: FixedNetwork, observations: torch.Tensor) -> int:
+    """Return how many latent numbers a decoder takes beside observations [..., observation]."""
+    return cast(MLP, decoder.spec).inputs - observations.shape[-1]
+
+
+def decode(
+    decoder: FixedNetwork, observations: torch.Tensor, noise: torch.Tensor, clip: float | None = None
+) -> torch.Tensor:
+    """Return actions [P, n, B, action] of standard normal noise [P, n, B, latent], n for each state; gradients stop at the decoder.
+
+    Noise within +-`clip` gives actions like those that the data has often.
+    """
+    latent = noise if clip is None else noise.clamp(-clip, clip)
+    found: torch.Tensor = decoder(observations, latent, weights="frozen")
+    return found
 
 
 def divergence(mean: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:

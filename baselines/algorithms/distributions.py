@@ -1,4 +1,4 @@
-r"""Gaussian policies, as they are and squashed by tanh (Haarnoja et al. 2018, arXiv 1812.05905, appendix C).
+r"""Gaussian policies: as they are, in mixtures, and squashed by tanh (Haarnoja et al. 2018, arXiv 1812.05905, appendix C).
 
 An unbounded Gaussian number `u` becomes an action `a = tanh(u)` in (-1, 1), so that
 
@@ -18,7 +18,7 @@ import torch
 
 from assay.baselines.engine.randomness import Draws
 
-__all__ = ["TanhGaussian", "gaussian_log_probability", "squashed"]
+__all__ = ["TanhGaussian", "gaussian_log_probability", "mixture_log_probability", "squashed"]
 
 
 def gaussian_log_probability(values: torch.Tensor, mean: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:
@@ -31,6 +31,21 @@ def gaussian_log_probability(values: torch.Tensor, mean: torch.Tensor, log_std: 
     """
     standardized = (values - mean) * torch.exp(-log_std)
     return (-0.5 * standardized.square() - log_std - 0.5 * math.log(2.0 * math.pi)).sum(-1)
+
+
+def mixture_log_probability(
+    values: torch.Tensor, means: torch.Tensor, log_std: torch.Tensor, logits: torch.Tensor
+) -> torch.Tensor:
+    """Log density [...] at `values` [..., action] of a mixture of M Gaussians [..., M, action], chosen by a softmax of logits [..., M].
+
+    Examples
+    --------
+    >>> value, means = torch.zeros(1), torch.tensor([[0.0], [9.0]])
+    >>> round(mixture_log_probability(value, means, torch.zeros(2, 1), torch.zeros(2)).exp().item(), 4)  # half of 0.3989
+    0.1995
+    """
+    each = gaussian_log_probability(values.unsqueeze(-2), means, log_std)  # [..., M]
+    return torch.logsumexp(torch.log_softmax(logits, -1) + each, -1)
 
 
 def squashed(mean: torch.Tensor, log_std: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,6 +19,9 @@
 
 The entry `"*"` of a level stands for all that the level does not name. `otherwise` is for datasets that are not in the table;
 without it they are an error. `{}` is an entry like others: the fields stay at their defaults.
+
+Others may have run the algorithm with settings of their own. `"studies"` holds a table like this one for each of them, by name:
+`"studies": {"robomimic": {"source": ..., "keys": ..., "presets": ...}}`.
 """
 
 from __future__ import annotations
@@ -134,13 +137,15 @@ class Presets:
             return dict(self.otherwise)
 
 
-def presets_of(algorithm: type[Algorithm]) -> Presets:
-    """Read the presets beside the file that defines an algorithm.
+def presets_of(algorithm: type[Algorithm], study: str | None = None) -> Presets:
+    """Read the presets beside the file that defines an algorithm; with a study, those that this study ran it with.
 
     Raises
     ------
     ConfigError
         If there is no such file, or it is not a table of presets.
+    UnknownNameError
+        If it has no such study.
     """
     file = Path(str(sys.modules[algorithm.__module__].__file__)).with_suffix(".json")
     try:
@@ -149,7 +154,14 @@ def presets_of(algorithm: type[Algorithm]) -> Presets:
         raise ConfigError(f"{algorithm.label} has no presets by dataset: there is no {file}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} is not a JSON file: {error}") from error
-    return _checked(algorithm, plain, str(file))
+    return _checked(algorithm, plain if study is None else _study(algorithm, plain, study), str(file))
+
+
+def _study(algorithm: type[Algorithm], plain: Any, study: str) -> Any:
+    studies = plain.get("studies", {}) if isinstance(plain, dict) else {}
+    if study not in studies:
+        raise UnknownNameError(f"study of {algorithm.label}", study, studies)
+    return studies[study]
 
 
 def _checked(algorithm: type[Algorithm], plain: Any, where: str) -> Presets:

@@ -289,7 +289,8 @@ class TrainingData:
         rows_so_far = Rows(transitions, scaled_actions, remaining)
         for name in extra:
             if name in transitions.columns:
-                parts[name] = _numbers(name, transitions.columns[name])
+                stored = _numbers(name, transitions.columns[name])
+                parts[name] = stored[:, 0] if stored.shape[1:] == (1,) else stored  # one number per row is [P, B]
             else:
                 parts |= DERIVATIONS.find(name)(rows_so_far)
         scalars = tuple(name for name, part in parts.items() if part.ndim == 1)

@@ -26,7 +26,7 @@ from torch.nn import functional
 from assay.baselines.engine.tables import DatasetTable
 from assay.datasets.errors import ConfigError
 
-__all__ = ["nearest_rows"]
+__all__ = ["nearest_of", "nearest_rows"]
 
 _BLOCK = 128  # rows
 _CACHED = 1 << 18  # distances of a piece that stay in a core's cache (1 MiB)
@@ -77,15 +77,25 @@ def nearest_rows(
     found = torch.zeros(states.shape[:2], dtype=torch.int64, device=states.device)
     for first, behind, members in table.shared:
         asked, acted, weighed = (tensor.index_select(0, members).flatten(0, 1) for tensor in (states, acts, weights))
-        nearest = first + _nearest(table.rows[first:behind], asked, acted, weighed, together)
+        nearest = first + nearest_of(table.rows[first:behind], asked, acted, weighed, together)
         found.index_copy_(0, members, nearest.view(len(members), -1))
     return found
 
 
-def _nearest(
-    rows: torch.Tensor, states: torch.Tensor, actions: torch.Tensor, weights: torch.Tensor, together: int | None
+def nearest_of(
+    rows: torch.Tensor, states: torch.Tensor, actions: torch.Tensor, weights: torch.Tensor, together: int | None = None
 ) -> torch.Tensor:
-    """Return [Q] places among rows [M, ...] that begin with a state and an action, for queries [Q, ...]."""
+    """Return [Q] places among rows [M, ...] that begin with a state and an action, for queries [Q, ...].
+
+    Parameters
+    ----------
+    rows : [M, observation + action + ...] tensor
+    states, actions : [Q, observation] and [Q, action] tensors
+    weights : [Q, 1] tensor
+        What squared differences of observations are multiplied by.
+    together : int, optional
+        As of `nearest_rows`.
+    """
     sizes = [states.shape[1], actions.shape[1]]
     keys = rows[:, : sum(sizes)]
     queries = torch.cat([-2.0 * weights * states, -2.0 * actions, weights, torch.ones_like(weights)], -1)

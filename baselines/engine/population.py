@@ -39,6 +39,7 @@ from assay.baselines.engine.learner import Member, State
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.engine.tables import Buffer, DatasetTable
 from assay.baselines.networks.network import Network
+from assay.datasets import memory
 from assay.datasets.device import check_device
 from assay.datasets.errors import ConfigError
 
@@ -120,6 +121,8 @@ class _Sums:
 def stage_lengths(stages: Sequence[Stage], steps: int) -> list[int]:
     """Return the updates of each stage of a training.
 
+    Stages without a number of updates share what the others leave evenly; what does not divide goes to the last of them.
+
     Raises
     ------
     ConfigError
@@ -129,6 +132,8 @@ def stage_lengths(stages: Sequence[Stage], steps: int) -> list[int]:
     --------
     >>> stage_lengths([Stage("dynamics", (), {}, updates=300), Stage("policy", (), {})], 1_000)
     [300, 700]
+    >>> stage_lengths([Stage(f"task {number}", (), {}) for number in range(3)], 100)
+    [33, 33, 34]
     """
     for stage in stages:
         for what, count in (("updates", stage.updates), ("segment", stage.segment)):
@@ -138,8 +143,10 @@ def stage_lengths(stages: Sequence[Stage], steps: int) -> list[int]:
         raise ConfigError(f"{twice} stages have the name of another one, and would draw the same numbers")
     open_ones = [stage.name for stage in stages if stage.updates is None]
     fixed = sum(stage.updates or 0 for stage in stages)
-    if len(open_ones) > 1:
-        raise ConfigError(f"the stages {' and '.join(open_ones)} both take the updates that the others leave")
+    if len(open_ones) > 1 and 0 <= steps - fixed < len(open_ones):
+        raise ConfigError(
+            f"{steps:,} updates are too few: the stages {', '.join(open_ones)} share {steps - fixed} and need one each"
+        )
     if fixed > steps or (open_ones and fixed == steps):
         named = ", ".join(f"{stage.name} {stage.updates}" for stage in stages if stage.updates is not None)
         raise ConfigError(
@@ -147,7 +154,9 @@ def stage_lengths(stages: Sequence[Stage], steps: int) -> list[int]:
         )
     if not open_ones and fixed < steps:
         raise ConfigError(f"{steps:,} updates are more than the {fixed:,} that the stages take; set their updates")
-    return [steps - fixed if stage.updates is None else stage.updates for stage in stages]
+    share, rest = divmod(steps - fixed, max(1, len(open_ones)))
+    shares = {name: share + rest * (name == open_ones[-1]) for name in open_ones}
+    return [shares[stage.name] if stage.updates is None else stage.updates for stage in stages]
 
 
 class _StageAtWork:
@@ -206,6 +215,8 @@ class Population:
         check_device(device)
         self.members, self.data, self.steps = tuple(members), tuple(data), steps
         self.device, self.dtype, self.bf16 = torch.device(device), dtype, bf16
+        if self.device.type == "cpu":
+            memory.keep_freed()  # every update makes the activations of all members anew
         self.algorithm = self.members[0].algorithm
         for member in self.members:
             if (

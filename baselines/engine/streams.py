@@ -24,7 +24,7 @@ from assay.baselines.engine.randomness import Draws
 if TYPE_CHECKING:
     from assay.baselines.engine.tables import Buffer, DatasetTable
 
-__all__ = ["DATA", "BufferLayout", "DrawnRows", "FutureRows", "HindsightRows", "RowSampler", "Stream"]
+__all__ = ["DATA", "BufferLayout", "CategoryRows", "DrawnRows", "FutureRows", "HindsightRows", "RowSampler", "Stream"]
 
 DATA = "data"
 """Name of the table that holds the members' datasets."""
@@ -72,6 +72,38 @@ class DrawnRows(RowSampler):
         hyperparameters: Any,
     ) -> torch.Tensor:
         return table.draw(draws, purpose, rows)
+
+
+@dataclass(frozen=True)
+class CategoryRows(RowSampler):
+    """Rows whose observations have one category in a part, such as those of one task; drawn as `DrawnRows` draws.
+
+    Parameters
+    ----------
+    part : str
+        Of the observations, one of several categories.
+    category : int
+        From 0.
+
+    Examples
+    --------
+    >>> CategoryRows("task", 1).category
+    1
+    """
+
+    part: str
+    category: int
+
+    def choose(  # noqa: D102
+        self,
+        table: DatasetTable | Buffer,
+        rows: int,
+        purpose: str,
+        draws: Draws,
+        drawn: Mapping[str, torch.Tensor],
+        hyperparameters: Any,
+    ) -> torch.Tensor:
+        return table.by_category(self.part).draw(self.category, draws, purpose, rows)
 
 
 @dataclass(frozen=True)

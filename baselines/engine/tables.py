@@ -24,7 +24,7 @@ from assay.baselines.engine.streams import BufferLayout
 from assay.datasets.errors import ConfigError
 from assay.datasets.sampling.windows import window
 
-__all__ = ["Buffer", "DatasetTable", "data_bytes", "place_rows"]
+__all__ = ["Buffer", "CategoryTable", "DatasetTable", "data_bytes", "place_rows"]
 
 
 class DatasetTable:
@@ -58,6 +58,8 @@ class DatasetTable:
         )
         self.remaining = torch.from_numpy(np.concatenate([item.remaining for item in data])).to(device)
         self.frames = {name: _Frames([item.frames[name] for item in data], device) for name in data[0].frames}
+        self._data = tuple(data)
+        self._by_category: dict[str, CategoryTable] = {}
         self._cumulative: torch.Tensor | None = None
         if any(item.weights is not None for item in data):
             # One increasing array for all datasets: dataset d covers (d, d + 1], so a draw u in [0, 1) of one of its
@@ -86,6 +88,12 @@ class DatasetTable:
         found = torch.searchsorted(self._cumulative, wanted, right=True)
         # d + u rounds up to d + 1 when u is within 2**-52 of 1; stay inside the member's own dataset.
         return torch.minimum(found, (self.offsets + self.lengths - 1)[:, None])
+
+    def by_category(self, part: str) -> CategoryTable:
+        """Return the rows of the datasets by a part of their observations that is one of several categories."""
+        if part not in self._by_category:
+            self._by_category[part] = CategoryTable(self, self._data, part)
+        return self._by_category[part]
 
     def column(self, name: str, indices: torch.Tensor) -> torch.Tensor:
         """Return a column at rows [P, B]: [P, B, size], of one number too."""
@@ -119,6 +127,76 @@ class DatasetTable:
             {name: frames.at(frames.rows, indices) for name, frames in self.frames.items()},
             {name: frames.at(frames.next_rows, last) for name, frames in self.frames.items()},
         )
+
+
+class CategoryTable:
+    """The rows of a `DatasetTable` in the order of a category, such as the task that they are of.
+
+    ::
+
+        order      | dataset 0: rows of category 0 | of category 1 | ... | dataset 1: ... |
+        member p     firsts[p, c] .. firsts[p, c] + counts[p, c]     are places in it
+
+    Parameters
+    ----------
+    table : DatasetTable
+    data : sequence of TrainingData
+        Those of the table.
+    part : str
+        Of the observations, coded as one entry for each category.
+
+    Raises
+    ------
+    ConfigError
+        If the observations have no such part, or it is no category; or a dataset has no row of one of them that may be drawn.
+    """
+
+    def __init__(self, table: DatasetTable, data: Sequence[TrainingData], part: str) -> None:
+        self.part, device = part, table.rows.device
+        place = data[0].shapes.place(part)
+        if not any(each.name == part and each.kind == "category" for each in data[0].shapes.parts):
+            raise ConfigError(
+                f"observations/{part} is not one of several categories, so that rows cannot be told apart by it"
+            )
+        groups = place.stop - place.start
+        orders, firsts, counts, start = [], {}, {}, 0
+        for number, item in enumerate(data):
+            categories = item.rows[:, place].argmax(1)
+            weights = np.ones(len(item.rows)) if item.weights is None else item.weights
+            of_each = np.bincount(categories, weights, minlength=groups)
+            if not (of_each > 0).all():
+                raise ConfigError(f"the data has no step of {part} {int(of_each.argmin())} to draw")
+            orders.append(start + np.argsort(categories, kind="stable"))
+            counts[number] = np.bincount(categories, minlength=groups)
+            firsts[number] = start + np.cumsum(counts[number]) - counts[number]
+            start += len(item.rows)
+        chosen = [next(number for number, item in enumerate(data) if item is own) for own in table.members]
+        self.order = torch.from_numpy(np.concatenate(orders)).to(device)
+        self.firsts, self.counts = (
+            torch.tensor(np.stack([of[number] for number in chosen]), dtype=torch.int64, device=device)
+            for of in (firsts, counts)
+        )
+        self._cumulative: torch.Tensor | None = None
+        if any(item.weights is not None for item in data):
+            all_weights = [np.ones(len(item.rows)) if item.weights is None else item.weights for item in data]
+            ordered = np.concatenate(all_weights).astype(np.float64)[np.concatenate(orders)]
+            self._cumulative = torch.from_numpy(np.concatenate([[0.0], np.cumsum(ordered)])).to(device)
+
+    def rows(self, member: int, category: int) -> torch.Tensor:
+        """Return the rows of a category in the dataset of a member, (n,) int64, in the order of the data."""
+        first, count = (int(of[member, category]) for of in (self.firsts, self.counts))
+        return self.order[first : first + count]
+
+    def draw(self, category: int, draws: Draws, purpose: str, count: int) -> torch.Tensor:
+        """Return [P, count] numbers of rows of a category, uniform or by the weights of each member's dataset."""
+        first, rows = self.firsts[:, category], self.counts[:, category]
+        if self._cumulative is None:
+            return self.order[first[:, None] + draws.integers(purpose, rows, count)]
+        below, above = (self._cumulative[place][:, None] for place in (first, first + rows))
+        wanted = below + draws.fractions(purpose, count) * (above - below)
+        found = torch.searchsorted(self._cumulative, wanted, right=True) - 1
+        # Rounding must not lead out of the category.
+        return self.order[torch.maximum(torch.minimum(found, (first + rows - 1)[:, None]), first[:, None])]
 
 
 class _Frames:
@@ -178,6 +256,10 @@ class Buffer:
     def rows_left(self, indices: torch.Tensor) -> torch.Tensor:
         """Return [P, B] ones: rows of a buffer belong to no episode."""
         return torch.ones_like(indices)
+
+    def by_category(self, part: str) -> CategoryTable:
+        """Raise ConfigError."""
+        raise ConfigError("rows of a buffer are not told apart by categories; streams by category are for the dataset")
 
     def gather(self, indices: torch.Tensor, span: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """Return rows [P, B, 1, width]."""

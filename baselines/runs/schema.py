@@ -117,7 +117,7 @@ def complete_row(table: str, row: Sequence[Any]) -> tuple[Any, ...]:
     Examples
     --------
     >>> complete_row("returns", [100, 0, 7, 1.0, 50, True])
-    (100, 0, 7, 1.0, 50, True, None)
+    (100, 0, 7, 1.0, 50, True, None, None)
     """
     return (*row, *[None] * (len(TABLES[table]) - len(row)))
 

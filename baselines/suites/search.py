@@ -150,8 +150,8 @@ def space_from_plain(given: Any, where: str = "space") -> dict[str, Range | Cate
 
     Examples
     --------
-    >>> space_from_plain({"penalty": ["aleatoric", "ensemble_std"], "penalty_weight": {"low": 0.1, "high": 10, "log": True}})
-    {'penalty': ('aleatoric', 'ensemble_std'), 'penalty_weight': Range(low=0.1, high=10, log=True)}
+    >>> space_from_plain({"penalty": ["aleatoric", "ensemble_deviation"], "penalty_weight": {"low": 0.1, "high": 10, "log": True}})
+    {'penalty': ('aleatoric', 'ensemble_deviation'), 'penalty_weight': Range(low=0.1, high=10, log=True)}
     """
     if not isinstance(given, Mapping) or not given:
         raise ConfigError(f"{where}: expected fields, each with a list of values or with low and high")

@@ -20,8 +20,9 @@
       paper: {steps: 1000000, dataset_steps: 1000000}
 
 An algorithm's key is its label in the tables; where that is not the algorithm's name, `algorithm:` names it. One with
-`preset: variant` takes what its authors chose for the environment and the corruption of each variant. One with
-`sources: [contextual, "graded *"]` is trained on those sources only, by patterns (fnmatch) of their labels.
+`preset: variant` takes what its authors chose for the environment and the corruption of each variant, with `preset: robomimic`
+what that study ran it with. One with `sources: [contextual, "graded *"]` is trained on those sources only, by patterns (fnmatch)
+of their labels.
 
 `search:` has parameters searched, per label of an algorithm, before it is trained on the suite's seeds (see `search.py`)::
 
@@ -65,6 +66,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.baselines.algorithms.algorithm import Algorithm
+from assay.baselines.algorithms.presets import presets_of
 from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.evaluation.evaluation import Evaluation
 from assay.baselines.runs.integrity import content_hash, write_json
@@ -575,7 +577,9 @@ class Suite(BaseModel):
 
     def _chosen_by_variant(self, budget: Budget, label: str, algorithm: Algorithm, dataset: Dataset) -> tuple[str, ...]:
         given = self._given(budget, label)
-        return tuple(key for key in algorithm.values_for(dataset) if key not in given) if "preset" in given else ()
+        if "preset" not in given:
+            return ()
+        return tuple(key for key in algorithm.values_for(dataset, _study(given["preset"])) if key not in given)
 
 
 def _matching(patterns: Sequence[str], labels: Mapping[str, Any], kind: str, where: str) -> list[str]:
@@ -698,17 +702,24 @@ def _evaluation(given: Any, where: str) -> Any:
 
 
 def _algorithm(label: str, parameters: dict[str, Any], where: str, dataset: Dataset | None = None) -> Algorithm:
-    """Build an algorithm as suites write them: `algorithm` is its name, `preset` asks for its authors' values."""
+    """Build an algorithm as suites write them: `algorithm` is its name, `preset` asks for its authors' or a study's values."""
     try:
         name, preset = str(parameters.pop("algorithm", label)), parameters.pop("preset", None)
         parameters.pop("sources", None)
-        if preset not in (None, "variant"):
-            raise ConfigError(f"preset={preset!r} is not 'variant'")
-        if preset is not None and dataset is not None:
-            parameters = {**type(algorithm_named(name)).values_for(dataset), **parameters}
+        kind = type(algorithm_named(name))
+        if preset is not None:
+            presets_of(kind, _study(preset))
+            parameters = {**(kind.values_for(dataset, _study(preset)) if dataset is not None else {}), **parameters}
         return algorithm_named(name, parameters)
     except AssayError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _study(preset: Any) -> str | None:
+    """Return the study whose values a preset asks for; `variant` are those of the algorithm's authors."""
+    if not isinstance(preset, str):
+        raise ConfigError(f"preset={preset!r} is neither 'variant' nor the name of a study")
+    return None if preset == "variant" else preset
 
 
 def _named(entry: Any) -> tuple[str, Mapping[str, Any]]:

@@ -57,7 +57,7 @@ class EdgeOfReach(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._step += 1
         away = float(np.square(self._state - np.array(BUMP)).sum())
         inside = abs(self._state[0]) <= EDGE
-        reward = (math.exp(-0.5 * away / WIDTH**2) + SLOPE * float(self._state[0])) * inside
+        reward = (math.exp(-0.5 * away / WIDTH**2) + SLOPE * float(self._state[0])) * float(inside)
         return self._state.astype(np.float32), reward, False, self._step == HORIZON, {}
 
 

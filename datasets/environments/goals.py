@@ -13,6 +13,7 @@ step alone, as the methods on that robot count it. So the return of an episode i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from assay.datasets.errors import ConfigError
 __all__ = ["EvaluationGoals", "FetchGoals", "MazeGoals", "fetch_with_goals", "maze_with_goals"]
 
 
-class EvaluationGoals(gymnasium.Wrapper[Any, Any, Any, Any]):
+class EvaluationGoals(gymnasium.Wrapper[Any, Any, Any, Any], ABC):
     """Base of environments with evaluation goals.
 
     Parameters
@@ -54,9 +55,9 @@ class EvaluationGoals(gymnasium.Wrapper[Any, Any, Any, Any]):
             )
         return self.begin(self.evaluation_goals[number], seed)
 
+    @abstractmethod
     def begin(self, goal: Any, seed: int | None) -> Any:
         """Begin an episode towards a goal."""
-        raise NotImplementedError
 
 
 class MazeGoals(EvaluationGoals):

@@ -64,7 +64,7 @@ def test_a_change_for_the_worse_is_called_and_one_without_effect_is_not(trained)
 
 
 def test_the_numbers_are_those_of_the_returns_in_the_run_folders(trained, good):
-    runs = load_runs(trained.folder).filter(pl.col("label").str.starts_with("small ")).sort("seed")
+    runs = load_runs(trained.folder).filter(pl.col("label") == "small").sort("seed")
     sides = [runs.filter(variant=variant)["score"].to_numpy() for variant in ("good", "bad")]
     assert sides[0] == pytest.approx(
         good.info.references.normalize(runs.filter(variant="good")["return_mean"].to_numpy())

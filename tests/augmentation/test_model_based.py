@@ -214,8 +214,8 @@ def test_a_penalty_beyond_the_range_of_numbers_is_an_error():
 
 
 def test_a_run_is_a_policy_too(tmp_path):
-    from assay.augmentation.policies import policy_at
     from assay.baselines import BC, Job, train
+    from assay.datasets.collection.policies_by_path import policy_at
 
     flat = linear()
     nested = linear(observations={"z": flat.observations, "a": -2.0 * flat.observations})

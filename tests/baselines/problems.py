@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from assay.baselines.algorithms.algorithm import Algorithm
+from assay.baselines.algorithms.continual.tasks import TasksInOrder
 from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
@@ -15,6 +16,17 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.info import DatasetInfo
 from assay.datasets.spaces import Box
 from assay.datasets.transitions import Transitions
+
+SMALL_MODEL = {
+    "batch_size": 32,
+    "hidden": (16, 16),
+    "model_hidden": (12, 12),
+    "models": 3,
+    "elites": 2,
+    "model_batch_size": 8,
+    "real_percent": 25,
+}
+"""Settings of model-based algorithms that train in no time."""
 
 
 def transitions(seed: int = 0, steps: int = 500, observation: int = 3, action: int = 2) -> Transitions[np.ndarray]:
@@ -61,10 +73,24 @@ def goal_data(seed: int = 0, steps: int = 500) -> TrainingData:
     return TrainingData.of(made, ActionScale.of(-np.ones(2), np.ones(2)), normalize=False, shapes=GOAL_SHAPES)
 
 
+TASK_SHAPES = Shapes((Part("observation", (3,)), Part("task", (), "category", 8)), 2)
+
+
+def task_data(seed: int = 0, steps: int = 500) -> TrainingData:
+    """Eight tasks, whose steps stand in no order."""
+    rng, made = np.random.default_rng((seed, 2)), transitions(seed, steps)
+    tasks = np.concatenate([np.arange(8), rng.integers(8, size=steps - 8)])
+    now, after = ({"observation": part, "task": tasks} for part in (made.observations, made.next_observations))
+    made = Transitions(**{**made.__dict__, "observations": now, "next_observations": after})
+    return TrainingData.of(made, ActionScale.of(-np.ones(2), np.ones(2)), normalize=False, shapes=TASK_SHAPES)
+
+
 def data_for(algorithm: Algorithm, seed: int = 0, steps: int = 500) -> TrainingData:
     """Data of the kind of actions that an algorithm takes, with its extra columns."""
     if isinstance(algorithm, GoalConditioned):
         return goal_data(seed, steps)
+    if isinstance(algorithm, TasksInOrder):
+        return task_data(seed, steps)
     make = training_data if algorithm.continuous_actions else discrete_data
     return make(seed, steps, extra=algorithm.extra_columns)
 

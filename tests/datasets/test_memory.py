@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -86,3 +87,32 @@ def test_a_limit_on_the_process_lowers_the_available_memory():
     before, after = map(int, done.stdout.split())
     assert 0 < after < before <= 1 << 30
     assert abs((before - after) - (300 << 20)) < 32 << 20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of another C library")
+def test_memory_that_was_freed_is_used_again_without_page_faults():
+    program = """if True:
+        import ctypes, resource, sys
+        from assay.datasets import memory
+
+        library = ctypes.CDLL(None)
+        library.malloc.restype = ctypes.c_void_p
+
+        def use():
+            block = ctypes.c_void_p(library.malloc(64 << 20))
+            ctypes.memset(block, 1, 64 << 20)
+            library.free(block)
+
+        if sys.argv[1] == "kept":
+            assert memory.keep_freed()
+        use()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(8):
+            use()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    kept, returned = (
+        int(subprocess.run([sys.executable, "-c", program, side], check=True, capture_output=True, text=True).stdout)
+        for side in ("kept", "returned")
+    )
+    assert 10 * kept < returned

@@ -12,13 +12,14 @@ distribution on [-1, 1], from the policy at s and from the policy at s', drawn w
     L(\beta) &= -\log \beta \; E \, (\log \pi(\tilde a | s) - |A|)
 
 The choices among the published variants are fields. `importance_sampling=False` leaves the densities out and takes the
-action in the data into the pool. `max_target_backup` bootstraps on the best of n actions at s', `backup_entropy` subtracts
+action in the data into the pool. `max_target_backup` bootstraps on the best of n actions at s', by the smaller critic
+(JaxCQL, CORL), or with `backup_order="max_first"` on the smaller of the critics' own best (robomimic); `backup_entropy` subtracts
 :math:`\beta \log \pi(a' | s')` from the target. `lagrange` learns a factor :math:`\alpha'` beside alpha, by descent on
 :math:`-\frac{1}{2} \sum_k \alpha' \alpha \, (\Delta_k - g)`, with the `target_action_gap` g, and takes
 :math:`\alpha' \alpha \, (\Delta_k - g)` into the critics' loss. `automatic_entropy=False` keeps the entropy's weight fixed.
 
 The policy is a tanh-Gaussian; its log standard deviation is w x + b, clipped to [-20, 2], with x the network's output and
-w = 1, b = -1 at first, both learned. It acts by the tanh of its mean.
+w = 1, b = -1 at first, both learned; with `plain_deviation` it is x, clipped to [log 0.007, log 7.5]. It acts by the tanh of its mean.
 
 Deviations. As in CORL's `cql.py`: all losses use the networks as they were before the update; the pool is each critic's
 own; the policy's learning rate is that of the temperature too; the orthogonal initialization is the critics' only (CORL's
@@ -39,13 +40,18 @@ hands with alpha = 1 and 1e-4 for the policy. Antmaze has `lagrange` with a gap 
 layers, a conservative term clipped at -200, 1e-4 for the policy, observations as they are and rewards 10 r - 5, of which the
 different depths, the clipping and the rewards are not offered.
 Elsewhere alpha is 5 (OfflineRL-Kit, JAX-CORL, d3rlpy), and d3rlpy learns alpha' by default. A truncation bootstraps.
+
+robomimic's CQL (Mandlekar et al. 2021, arXiv 2108.03298; github.com/ARISE-Initiative/robomimic, commit d309eae) has `lagrange` with a gap
+of 5 and alpha = 1: `CQL.values_for(dataset, study="robomimic")`. Beyond its settings, its critics see the policy after this update's step
+of it, its alpha' begins at 1 and not at e, its policy's means are limited to +-9, and it may clone at first (`bc_start_steps`, for
+locomotion), which is not offered. Its `init_std` has no effect with the exponential that it takes for standard deviations.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -56,12 +62,14 @@ from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.data import RewardScale
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.networks import MLP, FixedNetwork, Network, Scalars, Specification
+from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Widths, register
 
 __all__ = ["CQL"]
 
 _LOG_STD_RANGE = (-20.0, 2.0)
 _LOG_STD_OFFSET = -1.0
+_PLAIN_LOG_STD_RANGE = (math.log(0.007), math.log(7.5))
 _HEAD_GAIN = 1e-2
 _LARGEST_MULTIPLIER = 1e6
 
@@ -77,7 +85,7 @@ class CQL(Algorithm):
     """
 
     valued_by: ClassVar[tuple[str, ...]] = ("critic",)
-    later_fields: ClassVar[tuple[str, ...]] = ("reward_scale",)
+    later_fields: ClassVar[tuple[str, ...]] = ("reward_scale", "backup_order", "plain_deviation")
 
     alpha: float = Field(10.0, ge=0)  # weight of the conservative term
     softmax_temperature: float = Field(1.0, gt=0)  # T of the log-sum-exp
@@ -95,20 +103,29 @@ class CQL(Algorithm):
     automatic_entropy: bool = True  # learn beta so that the entropy is -|A|
     backup_entropy: bool = False  # subtract beta log pi in the target
     max_target_backup: bool = False  # bootstrap on the best of n actions
+    backup_order: Literal["min_first", "max_first"] = (
+        "min_first"  # over critics or actions first, with max_target_backup
+    )
     lagrange: bool = False  # learn alpha'
+    plain_deviation: bool = False  # whether the policy's log std is x and not w x + b
     orthogonal: bool = True  # initial weights of the critics
     reward_scale: RewardScale = "recorded"  # what rewards are learned from: recorded, return_range or minus_one
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
     dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 
     def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
+        if self.backup_order == "max_first" and (self.backup_entropy or not self.max_target_backup):
+            raise ConfigError(
+                "backup_order='max_first' is an order of max_target_backup=True; each critic then has a best action of its own, so "
+                "backup_entropy must be off"
+            )
         actor = MLP(
             shapes.observation_size,
             2 * shapes.action_size,
             self.hidden,
             learning_rate="actor_learning_rate",
             output_bound=_HEAD_GAIN * math.sqrt(6.0 / (self.hidden[-1] + 2 * shapes.action_size)),
-            state_independent=2,  # w - 1 and b + 1
+            state_independent=0 if self.plain_deviation else 2,  # w - 1 and b + 1
         )
         critic = MLP(
             shapes.observation_size + shapes.action_size,
@@ -197,8 +214,10 @@ class CQL(Algorithm):
         batch, h = setting.batch, setting.hyperparameters
         count = self.sampled_actions if self.max_target_backup else 1
         actions, log_probability = there.samples(count, setting.draws, "target actions")
-        values = setting.networks["critic"](batch.next_observations, actions, weights="target").squeeze(-1).amin(1)
-        values, best = values.max(1, keepdim=True)  # [P, n, B] -> [P, 1, B]
+        values = setting.networks["critic"](batch.next_observations, actions, weights="target").squeeze(-1)
+        if self.backup_order == "max_first":
+            values = values.amax(2, keepdim=True)  # [P, K, n, B] -> [P, K, 1, B]
+        values, best = values.amin(1).max(1, keepdim=True)  # [P, n, B] -> [P, 1, B]
         next_values = values[:, 0]
         if self.backup_entropy:
             next_values = next_values - temperature * log_probability.gather(1, best)[:, 0]
@@ -222,6 +241,8 @@ class CQL(Algorithm):
 def policy(actor: Network, observations: torch.Tensor) -> TanhGaussian:
     """Return the distribution of the actions at the observations [P, B, observation]."""
     mean, log_std = actor(observations).chunk(2, -1)
+    if not cast(MLP, actor.spec).state_independent:
+        return TanhGaussian(mean, log_std.clamp(*_PLAIN_LOG_STD_RANGE))
     scale, offset = actor.state_independent.chunk(2, -1)  # [P, 1, 1], zero at first
     log_std = (1.0 + scale) * log_std + (_LOG_STD_OFFSET + offset)
     return TanhGaussian(mean, log_std.clamp(*_LOG_STD_RANGE))

@@ -29,6 +29,11 @@ Deviations from CORL's `iql.py`:
 - Its dropout, 0.1 in the configurations of the hands, is not offered. It reaches CORL's deterministic policy only, which those
   configurations do not use.
 - A truncation bootstraps, where CORL's loader leaves the step of a time limit out; a termination does not.
+
+`IQL.values_for(dataset, study="robomimic")` has the settings of robomimic's code (Mandlekar et al. 2021, arXiv 2108.03298;
+github.com/ARISE-Initiative/robomimic, commit d309eae). Its `beta` divides the advantages, so that 3, which it takes for locomotion from
+the paper, is a temperature of 1/3 here. Beyond its settings, its policy's standard deviations depend on the state and its
+learning rate is constant.
 """
 
 from __future__ import annotations

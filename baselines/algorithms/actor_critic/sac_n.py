@@ -33,7 +33,7 @@ from assay.baselines.algorithms.algorithm import Algorithm, Losses, Memory, Phas
 from assay.baselines.algorithms.distributions import TanhGaussian
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.shapes import Shapes
-from assay.baselines.networks import MLP, FixedNetwork, Network, Scalars, Specification
+from assay.baselines.networks import MLP, FixedNetwork, Scalars, Specification
 from assay.datasets.registry import Widths, register
 
 __all__ = ["SACN"]
@@ -117,7 +117,7 @@ def temperature_loss(setting: Setting) -> Losses:
     log_temperature = networks["temperature"].state_independent[:, 0]  # [P, 1]
     loss = -(log_temperature * (log_probability - batch.actions.shape[-1])).mean(-1)
     return Losses(
-        {"temperature": loss}, {"temperature": log_temperature[:, 0].exp(), "entropy": -log_probability.mean(-1)}
+        {"temperature": loss}, {"temperature": temperature(setting)[:, 0], "entropy": -log_probability.mean(-1)}
     )
 
 
@@ -127,7 +127,7 @@ def actor_loss(setting: Setting) -> Losses:
     actions, log_probability = policy(networks["actor"](batch.observations)).sample(setting.draws, "policy actions")
     inputs = torch.cat([batch.observations, actions], -1)
     values = networks["critic"](inputs, weights="frozen").squeeze(-1)  # [P, K, B]
-    loss = (_temperature(networks) * log_probability - values.amin(1)).mean(-1)
+    loss = (temperature(setting) * log_probability - values.amin(1)).mean(-1)
     return Losses({"actor": loss}, {"actor_loss": loss, "q_policy_std": values.detach().std(1).mean(-1)})
 
 
@@ -147,11 +147,13 @@ def soft_targets(setting: Setting) -> torch.Tensor:
     next_actions, log_probability = distribution.sample(setting.draws, "target actions")
     next_inputs = torch.cat([batch.next_observations, next_actions], -1)
     next_values = networks["critic"](next_inputs, weights="target").squeeze(-1).amin(1)  # [P, K, B] -> [P, B]
-    next_values = next_values - _temperature(networks) * log_probability
+    next_values = next_values - temperature(setting) * log_probability
     targets: torch.Tensor = batch.rewards + h.discount * batch.bootstraps * next_values
     return targets
 
 
-def _temperature(networks: Mapping[str, Network]) -> torch.Tensor:
-    """Return alpha [P, 1], without gradients."""
-    return networks["temperature"].state_independent.detach()[:, 0].exp()
+def temperature(setting: Setting) -> torch.Tensor:
+    """Return alpha [P, 1], without gradients; at most `highest_temperature`, where an algorithm has that field."""
+    alpha = setting.networks["temperature"].state_independent.detach()[:, 0].exp()
+    highest = getattr(setting.hyperparameters, "highest_temperature", None)
+    return alpha if highest is None else torch.minimum(alpha, highest)

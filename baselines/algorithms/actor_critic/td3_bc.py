@@ -12,7 +12,8 @@ Critics, two of them, regress the target of clipped double Q-learning with targe
 
 Deviations: none from CORL's `td3_bc.py`, whose configurations differ only in AntMaze's rewards (`td3_bc.json`); a step is one critic update and, every `policy_delay`-th, one actor update
 and the target updates (Unifloral counts two critic updates and one actor update as one). JAX-CORL's layer normalization
-and its treatment of time limits as terminations are not followed: a truncation bootstraps.
+and its treatment of time limits as terminations are not followed: a truncation bootstraps. robomimic's (commit d309eae of
+github.com/ARISE-Initiative/robomimic) has the same settings and losses; the first critic alone leads its actor too.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ def diffusion_errors(setting: Setting, network: str, steps: int, dropout: Dropou
     limits = torch.full((members,), steps, dtype=torch.int64, device=batch.actions.device)
     times = draws.integers("diffusion time", limits, rows)  # [P, B], t - 1
     noise = draws.normal("diffusion noise", rows, size)
-    kept = torch.tensor(vp_alphas(steps), dtype=noise.dtype, device=noise.device).cumprod(0)[times].unsqueeze(-1)
+    share = (times + 1).to(noise.dtype).unsqueeze(-1) / steps
+    kept = torch.exp(-_LEAST * share - 0.5 * (_MOST - _LEAST) * share.square())  # the product of alpha up to t
     noisy = kept.sqrt() * batch.actions + (1.0 - kept).sqrt() * noise
     level = times.to(noise.dtype).unsqueeze(-1)
     predicted = setting.networks[network](batch.observations, noisy, level, dropout=dropout)

@@ -128,6 +128,11 @@ class ModelBased(SACN):
         """Name of what is subtracted from the rewards of rollouts, `penalty_weight` times; None subtracts nothing."""
         return None
 
+    @property
+    def stops_are_ends(self) -> bool:
+        """Whether nothing is earned behind a step that stops a rollout (`ModelStep.stopped`)."""
+        return False
+
     @torch.no_grad()
     def roll_out(self, pause: Pause) -> None:
         """Refill a part of the buffer by rollouts of the present policy."""
@@ -150,13 +155,19 @@ class ModelBased(SACN):
             if self.rollout_penalty is not None:
                 rewards = rewards - pause.hyperparameters.penalty_weight * step.penalties
             seen_next = self.seen(pause.networks, reached)
+            stopped = ends if step.stopped is None else ends | step.stopped
+            final = stopped if self.stops_are_ends else ends
             columns = {"observations": seen, "actions": actions, "rewards": rewards, "next_observations": seen_next}
-            pause.buffers[MODEL].append({**columns, "bootstraps": 1.0 - ends.to(dtype)}, going)
-            states, seen, going = reached, seen_next, going & ~ends
+            pause.buffers[MODEL].append({**columns, "bootstraps": 1.0 - final.to(dtype)}, going)
+            states, seen, going = reached, seen_next, going & ~stopped
 
     def seen(self, networks: Mapping[str, FixedNetwork], states: torch.Tensor) -> torch.Tensor:
         """Return what policy and critics see of states, [P, B, ...]; by default the states."""
         return states
+
+    def states(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return the states of what policy and critics see of them, [P, B, ...]; the inverse of `seen`."""
+        return seen
 
     def step(self, pause: Pause, states: torch.Tensor, actions: torch.Tensor, purpose: str) -> ModelStep:
         """Take one step of all rollouts, [P, B, ...]."""

@@ -1,4 +1,4 @@
-r"""COCOA: compositional conservatism (Song et al. 2024, arXiv 2404.04682), on MOPO.
+r"""COCOA: compositional conservatism (Song et al. 2024, arXiv 2404.04682), on MOPO, MOBILE and RAVL.
 
 A state that is not in the data may be the sum of an anchor near the data and a difference that was seen elsewhere. Policy and critics are
 functions of the two, :math:`\Delta = s - \hat s`, bilinear in what is made of them, with the action joined to both for critics:
@@ -14,11 +14,12 @@ The anchor is where n steps of a policy lead that seeks the data. It is cloned f
     stage "dynamics"    models of s' - s and, of the same rows, of s - s' given (s', a)
     stage "anchors"     rollouts of the second from next states of the data, each along one direction d, an action of the data:
                         a = clip(`reverse_scale` d + `reverse_noise` e);  L(seek) = E |seek(s) - a|^2 over all their steps
-    stage "policy"      MOPO on pairs (Delta, anchor)
+    stage "policy"      the base on pairs (Delta, anchor)
 
-With `anchor_steps=0` the anchor is the state itself, and nothing is gained.
+With `anchor_steps=0` the anchor is the state itself, and nothing is gained. This file has it on MOPO; `cocoa_mobile` and `cocoa_ravl` have it on
+others, the last of which was not tried by the authors.
 
-Deviations from github.com/runamu/compositional-conservatism: its bases CQL, IQL and MOBILE are not offered; the entries of h are the outputs
+Deviations from github.com/runamu/compositional-conservatism: its bases CQL and IQL, which know no model, are not offered; the entries of h are the outputs
 themselves, without a layer behind them; a step towards the anchor takes the mean over the elites; directions are drawn and not
 chosen for being dissimilar; the seeker takes `anchor_updates`, where there it ends when it gains less than half a percent; anchors of
 rows of the data are computed with each batch and not stored. No gradient passes through the seeker or the model.
@@ -29,10 +30,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+import pydantic
 import torch
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from assay.baselines.algorithms.algorithm import (
     FIRST,
@@ -64,7 +67,12 @@ from assay.baselines.networks.bilinear import Bilinear
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Widths, register
 
-__all__ = ["COCOA"]
+if TYPE_CHECKING:
+    from assay.baselines.algorithms.model_based.agent import ModelBased as Base
+else:
+    Base = object  # fields of a base with defaults of its own would hide those of MOPO, MOBILE and RAVL
+
+__all__ = ["COCOA", "Compositional"]
 
 REVERSED = "reversed"
 """Name of the buffer of rollouts against time."""
@@ -74,30 +82,24 @@ Kind = TypeVar("Kind", bound=FixedNetwork)
 _OTHER_END = {"observations": "next_observations", "next_observations": "observations"}
 
 
-@register("cocoa", label="MOPO+COCOA")
-class COCOA(MOPO):
-    """MOPO on anchors near the data and differences from them, with the published networks; how long the seeker trains is a choice of this project.
-
-    Examples
-    --------
-    >>> COCOA(penalty_weight=0.5).anchor_steps
-    1
-    """
+@dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
+class Compositional(Base):
+    """What COCOA adds to an algorithm of this room: anchors near the data, and policies and critics of pairs."""
 
     acting: ClassVar[tuple[str, ...]] = ("actor", *_SEEKING)
     valued_by: ClassVar[tuple[str, ...]] = ("critic", *_SEEKING)
 
-    hidden: Widths = (64, 64)  # of f and of g
-    embedding: int = Field(default=4, gt=0)  # terms of the bilinear sum
-    anchor_steps: int = Field(default=1, ge=0)  # n, from the state to its anchor
-    anchor_hidden: Widths = (100, 100)
-    anchor_learning_rate: float = Field(default=1e-3, gt=0)
-    anchor_updates: int = Field(default=10_000, gt=0)  # of a training's updates, those of the seeker
-    anchor_batch_size: int = Field(default=256, gt=0)
-    reverse_rollouts: int = Field(default=50_000, gt=0)
-    reverse_length: int = Field(default=5, gt=0)  # steps of each
-    reverse_scale: float = Field(default=0.8, ge=0)  # of its direction
-    reverse_noise: float = Field(default=0.1, ge=0)  # deviation of its actions
+    hidden: Widths = Field(default=(64, 64), kw_only=True)  # of f and of g
+    embedding: int = Field(default=4, gt=0, kw_only=True)  # terms of the bilinear sum
+    anchor_steps: int = Field(default=1, ge=0, kw_only=True)  # n, from the state to its anchor
+    anchor_hidden: Widths = Field(default=(100, 100), kw_only=True)
+    anchor_learning_rate: float = Field(default=1e-3, gt=0, kw_only=True)
+    anchor_updates: int = Field(default=10_000, gt=0, kw_only=True)  # of a training's updates, those of the seeker
+    anchor_batch_size: int = Field(default=256, gt=0, kw_only=True)
+    reverse_rollouts: int = Field(default=50_000, gt=0, kw_only=True)
+    reverse_length: int = Field(default=5, gt=0, kw_only=True)  # steps of each
+    reverse_scale: float = Field(default=0.8, ge=0, kw_only=True)  # of its direction
+    reverse_noise: float = Field(default=0.1, ge=0, kw_only=True)  # deviation of its actions
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,18 +123,20 @@ class COCOA(MOPO):
 
     def agent_networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
         state, action = shapes.observation_size, shapes.action_size
-        actor = Bilinear(state, 0, 2 * action, self.hidden, self.embedding, learning_rate="actor_learning_rate")
-        critic = Bilinear(
-            state,
-            action,
-            1,
-            self.hidden,
-            self.embedding,
-            learning_rate="critic_learning_rate",
-            ensemble=self.critics,
-            target=True,
-        )
-        return {**super().agent_networks(shapes), "actor": actor, "critic": critic}
+        base = super().agent_networks(shapes)
+        others = {"actor": (0, 2 * action), "critic": (action, 1)}
+        shared = ("learning_rate", "ensemble", "target", "schedule")
+        pairs = {
+            name: Bilinear(
+                state,
+                *sizes,
+                self.hidden,
+                self.embedding,
+                **{field: getattr(base[name], field) for field in shared},
+            )
+            for name, sizes in others.items()
+        }
+        return {**base, **pairs}
 
     def buffers(self, shapes: Shapes) -> Mapping[str, BufferLayout]:  # noqa: D102
         pairs = dict.fromkeys(_OTHER_END, 2 * shapes.observation_size)
@@ -192,7 +196,7 @@ class COCOA(MOPO):
                 purpose,
                 elites=self.elites,
                 uncertainty=None,
-                variant=self.variant,
+                variant="paper",
             )
             going = going & torch.isfinite(step.states).all(-1)
             states = torch.where(going[..., None], step.states, states)
@@ -208,6 +212,11 @@ class COCOA(MOPO):
             actions = networks["anchor"](found, weights="frozen")
             found = mean_of_elites(networks, found, actions, self.elites)
         return found
+
+    def states(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return the states that pairs stand for, [P, B, state]."""
+        differences, anchors = seen.chunk(2, -1)
+        return differences + anchors
 
     def seen(self, networks: Mapping[str, FixedNetwork], states: torch.Tensor) -> torch.Tensor:
         """Return the difference from the anchor and the anchor, [P, B, 2 state]."""
@@ -241,6 +250,17 @@ class COCOA(MOPO):
         self, networks: Mapping[str, FixedNetwork], observations: torch.Tensor, actions: torch.Tensor
     ) -> torch.Tensor:
         return super().values(networks, self.seen(networks, observations), actions)
+
+
+@register("cocoa", label="MOPO+COCOA")
+class COCOA(Compositional, MOPO):
+    """MOPO on anchors near the data and differences from them, with the published networks; how long the seeker trains is a choice of this project.
+
+    Examples
+    --------
+    >>> COCOA(penalty_weight=0.5).anchor_steps
+    1
+    """
 
 
 def anchor_loss(setting: Setting) -> Losses:

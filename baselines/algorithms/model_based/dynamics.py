@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOOKS",
     "BootstrapRows",
+    "ModelScale",
     "ModelStep",
     "adopt_best",
     "dynamics_loss",
@@ -58,6 +59,7 @@ __all__ = [
     "predict",
     "terminations_of",
     "true_step",
+    "unsureness",
 ]
 
 LOOKS = 40  # at the held-out rows, in a training
@@ -132,8 +134,8 @@ def dynamics_networks(
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """Mean and deviation of inputs [P, state + action] and of targets [P, state + 1]."""
+class ModelScale:
+    """Mean and deviation of inputs [P, state + action] and of targets [P, state + 1], as the network `dynamics_scale` holds them."""
 
     input_mean: torch.Tensor
     input_deviation: torch.Tensor
@@ -141,7 +143,8 @@ class _Scale:
     target_deviation: torch.Tensor
 
     @classmethod
-    def of(cls, networks: Networks) -> _Scale:
+    def of(cls, networks: Networks) -> ModelScale:
+        """Return the numbers in names of their own."""
         numbers, outputs = networks["dynamics_scale"].buffer, networks["dynamics"].spec
         assert isinstance(outputs, MLP)
         sizes = [outputs.inputs, outputs.inputs, outputs.outputs // 2, outputs.outputs // 2]
@@ -156,6 +159,11 @@ class _Scale:
         """Return standardized targets [P, ..., state + 1]."""
         joined = torch.cat([next_states - states, rewards[..., None]], -1)
         return (joined - like(self.target_mean, joined)) / divisor(like(self.target_deviation, joined))
+
+    def changes(self, states: torch.Tensor, next_states: torch.Tensor) -> torch.Tensor:
+        """Return standardized changes of the state [P, ..., state], by what their entries are among the targets."""
+        change, mean, deviation = next_states - states, self.target_mean[:, :-1], self.target_deviation[:, :-1]
+        return (change - like(mean, change)) / divisor(like(deviation, change))
 
     def next_states(self, states: torch.Tensor) -> torch.Tensor:
         """Return standardized next states, by what their first entries are among the inputs."""
@@ -180,7 +188,7 @@ def divisor(deviation: torch.Tensor) -> torch.Tensor:
 
 def dynamics_loss(setting: Setting, models: int) -> Losses:
     """Likelihood of the batch of each network, and the terminations where they are learned."""
-    networks, batch, scale = setting.networks, setting.batch, _Scale.of(setting.networks)
+    networks, batch, scale = setting.networks, setting.batch, ModelScale.of(setting.networks)
     parts = (batch.observations, batch.actions, batch.next_observations, batch.rewards)
     states, actions, following, rewards = (
         part.view(len(part), models, -1, *part.shape[2:]) for part in parts
@@ -200,12 +208,12 @@ def dynamics_loss(setting: Setting, models: int) -> Losses:
 
 
 @torch.no_grad()
-def measure_scale(pause: Pause) -> None:
-    """Set the scale of each member's model to that of its dataset."""
+def measure_scale(pause: Pause, only: Sequence[torch.Tensor] | None = None) -> None:
+    """Set the scale of each member's model to that of its dataset, or of some rows of the table, (n,) for each member."""
     data, rows = pause.data, []
     for member, item in enumerate(data.members):
         first = int(data.offsets[member])
-        own = data.rows[first : first + len(item.rows)].double()
+        own = (data.rows[first : first + len(item.rows)] if only is None else data.rows[only[member]]).double()
         parts = dict(zip((name for name, _ in data.columns), torch.split(own, [size for _, size in data.columns], 1)))
         change = parts["next_observations"] - parts["observations"]
         numbers = []
@@ -229,7 +237,7 @@ def keep_best(pause: Pause) -> None:
     places = torch.arange(int(count.max()), device=count.device)
     rows = data.offsets[:, None] + (places % count[:, None]) * distance[:, None]
     column = {name: data.column(name, rows).to(networks["dynamics"].buffer.dtype) for name, _ in data.columns[:4]}
-    scale = _Scale.of(networks)
+    scale = ModelScale.of(networks)
     targets = scale.targets(column["observations"], column["next_observations"], column["rewards"][..., 0])
     mean, _ = gaussian(networks["dynamics"], scale.inputs(column["observations"], column["actions"]), weights="frozen")
     own = (places < count[:, None])[:, None]  # the rows behind are repetitions
@@ -262,11 +270,14 @@ class ModelStep:
     states : [P, B, observation] tensor
         Next states, as the networks see them.
     rewards, penalties : [P, B] tensors
+    stopped : [P, B] bool tensor, optional
+        Where the rollout goes no further, though the episode does not end.
     """
 
     states: torch.Tensor
     rewards: torch.Tensor
     penalties: torch.Tensor
+    stopped: torch.Tensor | None = None
 
 
 def elites_of(networks: Networks, elites: int) -> torch.Tensor:
@@ -278,7 +289,7 @@ def elites_of(networks: Networks, elites: int) -> torch.Tensor:
 @torch.no_grad()
 def predict(networks: Networks, states: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return means and deviations [P, N, B, state + 1] of the next state and the reward, of all networks' best weights."""
-    scale, together = _Scale.of(networks), max(1, _ROWS_AT_ONCE // len(networks["dynamics"].buffer))
+    scale, together = ModelScale.of(networks), max(1, _ROWS_AT_ONCE // len(networks["dynamics"].buffer))
     means, deviations = [], []
     for some, done in zip(torch.split(states, together, 1), torch.split(actions, together, 1)):
         mean, log_variance = gaussian(networks["dynamics"], scale.inputs(some, done), weights="target")
@@ -325,10 +336,16 @@ def model_step(
     taken = chosen[:, None, :, None].expand(-1, 1, -1, means.shape[-1])
     noise = draws.normal(f"{purpose}: noise", count, means.shape[-1])
     drawn = means.gather(1, taken)[:, 0] + deviations.gather(1, taken)[:, 0] * noise
+    return ModelStep(drawn[..., :-1], drawn[..., -1], unsureness(networks, means, deviations, uncertainty, variant))
+
+
+def unsureness(
+    networks: Networks, means: torch.Tensor, deviations: torch.Tensor, uncertainty: str, variant: str
+) -> torch.Tensor:
+    """Return a penalty [P, B] of what all networks say, [P, N, B, state + 1]."""
     if uncertainty in DIVIDING:  # of a column that never changes all networks are sure alike
-        deviations = deviations.masked_fill(like(_Scale.of(networks).target_deviation, deviations) == 0, 1.0)
-    unsure = penalty(uncertainty, means.transpose(0, 1), deviations.transpose(0, 1), variant)
-    return ModelStep(drawn[..., :-1], drawn[..., -1], unsure)
+        deviations = deviations.masked_fill(like(ModelScale.of(networks).target_deviation, deviations) == 0, 1.0)
+    return penalty(uncertainty, means.transpose(0, 1), deviations.transpose(0, 1), variant)
 
 
 def step_of_dealt_rows(
@@ -339,7 +356,7 @@ def step_of_dealt_rows(
     share = -(-count // elites)
     order = draws.bits(f"{purpose}: elites", count).argsort(1)
     order = torch.cat([order, order[:, : share * elites - count]], 1)  # the first ones twice
-    network, scale = elite_networks(networks, elites), _Scale.of(networks)
+    network, scale = elite_networks(networks, elites), ModelScale.of(networks)
     inputs = rows_at(scale.inputs(states, actions), order).view(members, elites, share, -1)
     together, parts = max(1, _ROWS_AT_ONCE // (members * elites)), []
     for some in torch.split(inputs, together, 2):
@@ -358,7 +375,7 @@ def step_of_dealt_rows(
 @torch.no_grad()
 def mean_of_elites(networks: Networks, states: torch.Tensor, actions: torch.Tensor, elites: int) -> torch.Tensor:
     """Return the mean of the elites' means of the next state, [P, B, state]."""
-    network, scale = elite_networks(networks, elites), _Scale.of(networks)
+    network, scale = elite_networks(networks, elites), ModelScale.of(networks)
     mean, _ = gaussian(network, scale.inputs(states, actions), weights="frozen")
     mean = (mean if elites == 1 else mean.mean(1)) * like(scale.target_deviation, states) + like(
         scale.target_mean, states
@@ -411,7 +428,7 @@ def terminations_of(
 ) -> torch.Tensor:
     """Return where episodes end, [P, B] bool, by known functions ("known"), the learned one ("learned") or never ("none")."""
     if kind == "learned":
-        log_odds = networks["terminations"](_Scale.of(networks).next_states(next_states), weights="frozen")
+        log_odds = networks["terminations"](ModelScale.of(networks).next_states(next_states), weights="frozen")
         return log_odds[..., 0] > 0
     found = torch.zeros(next_states.shape[:-1], dtype=torch.bool, device=next_states.device)
     if kind == "known":

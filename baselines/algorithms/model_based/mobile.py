@@ -22,16 +22,18 @@ step's own elites, all E of them, as there. See `agent` and `dynamics` for what 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from pydantic import Field
 
-from assay.baselines.algorithms.actor_critic.sac_n import policy
+from assay.baselines.algorithms.actor_critic.sac_n import actor_loss, policy, temperature, temperature_loss
 from assay.baselines.algorithms.algorithm import FIRST, Losses, Phase, Setting
 from assay.baselines.algorithms.model_based.agent import ModelBased, mixed, on_both
 from assay.baselines.algorithms.model_based.dynamics import elites_of, predict
 from assay.baselines.algorithms.model_based.mopo import no_loss, two_layer_agent
 from assay.baselines.engine.shapes import Shapes
-from assay.baselines.networks import Specification
+from assay.baselines.networks import FixedNetwork, Specification
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Widths, register
 
@@ -77,9 +79,8 @@ class MOBILE(ModelBased):
         real, both, h = setting.batches[FIRST], mixed(setting), setting.hyperparameters
         batch, networks = both.batch, setting.networks
         rows = real.rewards.shape[1]
-        unsure = inconsistency(
-            setting, batch.observations[:, rows:], batch.actions[:, rows:], self.elites, self.samples
-        )
+        states = self.states(batch.observations[:, rows:])
+        unsure = inconsistency(setting, states, batch.actions[:, rows:], self.elites, self.samples, self.seen)
         unsure = torch.cat([torch.zeros_like(real.rewards), unsure], 1)
         targets = penalized_targets(both, unsure, self.deterministic_backup)
         values = networks["critic"](torch.cat([batch.observations, batch.actions], -1)).squeeze(-1)  # [P, K, B]
@@ -90,15 +91,20 @@ class MOBILE(ModelBased):
 
 @torch.no_grad()
 def inconsistency(
-    setting: Setting, states: torch.Tensor, actions: torch.Tensor, elites: int, samples: int
+    setting: Setting,
+    states: torch.Tensor,
+    actions: torch.Tensor,
+    elites: int,
+    samples: int,
+    seen: Callable[[Mapping[str, FixedNetwork], torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
-    """Return the standard deviation over the elites of the value of what comes next, u [P, B]."""
+    """Return the standard deviation over the elites of the value of what comes next, u [P, B]; `seen` is that of the algorithm."""
     networks = setting.networks
     means, deviations = predict(networks, states, actions)  # [P, N, B, state + 1]
     chosen = elites_of(networks, elites)[..., None, None].expand(-1, -1, *means.shape[2:])
     means, deviations = (part.gather(1, chosen)[..., :-1] for part in (means, deviations))  # [P, E, B, state]
     noise = setting.draws.normal("states of the elites", samples, *means.shape[1:])
-    following = (means[:, None] + deviations[:, None] * noise).flatten(1, 3)  # [P, M E B, state]
+    following = seen(networks, (means[:, None] + deviations[:, None] * noise).flatten(1, 3))  # [P, M E B, state]
     drawn, _ = policy(networks["actor"](following, weights="frozen")).sample(setting.draws, "actions of the elites")
     values = networks["critic"](torch.cat([following, drawn], -1), weights="target").squeeze(-1).amin(1)
     of_elites = values.view(len(values), samples, elites, -1).mean(1)  # [P, E, B]
@@ -118,32 +124,3 @@ def penalized_targets(setting: Setting, unsure: torch.Tensor, deterministic: boo
         next_values = next_values - temperature(setting) * log_probability
     targets = batch.rewards - h.penalty_weight * unsure + h.discount * batch.bootstraps * next_values
     return torch.maximum(targets, h.lowest_target)
-
-
-def actor_loss(setting: Setting) -> Losses:
-    """Smallest critic of the policy's actions, and its entropy."""
-    networks, batch = setting.networks, setting.batch
-    actions, log_probability = policy(networks["actor"](batch.observations)).sample(setting.draws, "policy actions")
-    values = networks["critic"](torch.cat([batch.observations, actions], -1), weights="frozen").squeeze(-1)
-    loss = (temperature(setting) * log_probability - values.amin(1)).mean(-1)
-    return Losses({"actor": loss}, {"actor_loss": loss})
-
-
-def temperature_loss(setting: Setting) -> Losses:
-    """Raise the temperature where the policy's entropy is below -|A|, and lower it where it is above."""
-    networks, batch = setting.networks, setting.batch
-    with torch.no_grad():
-        distribution = policy(networks["actor"](batch.observations, weights="frozen"))
-        _, log_probability = distribution.sample(setting.draws, "temperature actions")
-    log_temperature = networks["temperature"].state_independent[:, 0]
-    loss = -(log_temperature * (log_probability - batch.actions.shape[-1])).mean(-1)
-    return Losses(
-        {"temperature": loss}, {"temperature": temperature(setting)[:, 0], "entropy": -log_probability.mean(-1)}
-    )
-
-
-def temperature(setting: Setting) -> torch.Tensor:
-    """Return alpha [P, 1], without gradients."""
-    alpha = setting.networks["temperature"].state_independent.detach()[:, 0].exp()
-    limited: torch.Tensor = torch.minimum(alpha, setting.hyperparameters.highest_temperature)
-    return limited

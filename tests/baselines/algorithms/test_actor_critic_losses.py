@@ -11,13 +11,14 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from assay.baselines import AWAC, CQL, EDAC, SACN
-from assay.baselines.algorithms.actor_critic import awac, edac, sac_n
+from assay.baselines.algorithms.actor_critic import awac, cql, edac, sac_n
 from assay.baselines.algorithms.algorithm import Setting
 from assay.baselines.algorithms.distributions import squashed
 from assay.baselines.engine.acting import act_once
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.randomness import Draws
 from assay.baselines.networks import MLP, Network, mlp
+from assay.datasets.errors import ConfigError
 from tests.baselines.engine.test_population import forward
 from tests.baselines.problems import training_data
 
@@ -237,8 +238,11 @@ def test_a_diverged_member_of_sac_n_stays_finite_and_its_neighbour_goes_on():
 def cql_policy(setting: Setting, states: np.ndarray, purpose: str, *count: int) -> tuple[np.ndarray, np.ndarray]:
     actor = setting.networks["actor"]
     outputs = forward(actor, MEMBER, 0, states, "learned")
-    scale, offset = actor.buffer[MEMBER, -2:].tolist()
-    log_std = np.clip((1.0 + scale) * outputs[:, 2:] - 1.0 + offset, -20, 2)
+    if actor.spec.state_independent:
+        scale, offset = actor.buffer[MEMBER, -2:].tolist()
+        log_std = np.clip((1.0 + scale) * outputs[:, 2:] - 1.0 + offset, -20, 2)
+    else:
+        log_std = np.clip(outputs[:, 2:], np.log(0.007), np.log(7.5))
     return squash(outputs[:, :2], log_std, normal(setting, purpose, *count, 32, 2))
 
 
@@ -251,7 +255,8 @@ DIFFERENT = {"alpha": 2.0, "softmax_temperature": 0.6, "target_action_gap": 0.3,
         {},
         {"importance_sampling": False},
         {"max_target_backup": True, "backup_entropy": True},
-        {"lagrange": True},
+        {"max_target_backup": True, "backup_order": "max_first"},
+        {"lagrange": True, "plain_deviation": True},
         {"automatic_entropy": False, "backup_entropy": True},
     ],
     ids=str,
@@ -273,9 +278,11 @@ def test_cql_losses_are_the_papers(choices):
 
     count = 4 if algorithm.max_target_backup else 1
     next_actions, next_log_probability = cql_policy(setting, s2, "target actions", count)
-    next_values = np.stack([q(setting, s2, chosen, "target").min(0) for chosen in next_actions])  # [n, B]
+    by_critic = np.stack([q(setting, s2, chosen, "target") for chosen in next_actions])  # [n, K, B]
+    next_values = by_critic.min(1)
     best, rows = next_values.argmax(0), np.arange(32)
-    value = next_values[best, rows] - algorithm.backup_entropy * weight * next_log_probability[best, rows]
+    value = next_values[best, rows] if algorithm.backup_order == "min_first" else by_critic.max(0).min(0)
+    value = value - algorithm.backup_entropy * weight * next_log_probability[best, rows]
     errors = np.mean((q(setting, s, a) - (r + 0.9 * bootstrap * value)) ** 2, axis=1)  # [K]
 
     uniform = 2.0 * setting.draws.uniform("uniform actions", 4, 32, 2)[MEMBER].numpy() - 1.0
@@ -294,6 +301,24 @@ def test_cql_losses_are_the_papers(choices):
     else:
         penalties = 2.0 * gaps
     assert np.isclose(found["critic"][MEMBER].item(), np.sum(errors + penalties))
+
+
+def test_the_largest_of_smaller_values_is_not_the_smaller_of_largest_ones():
+    smaller, larger = (
+        CQL(**SMALL, sampled_actions=4, max_target_backup=True, backup_order=order)
+        for order in ("min_first", "max_first")
+    )
+    setting = made(smaller)
+    there = cql.policy(setting.networks["actor"], setting.batch.next_observations)
+    cautious, bold = (one.targets(setting, there, setting.hyperparameters.entropy_weight) for one in (smaller, larger))
+    assert (bold >= cautious - 1e-12).all()
+    assert (bold > cautious + 1e-6).any()
+
+
+@pytest.mark.parametrize("wrong", [{}, {"max_target_backup": True, "backup_entropy": True}], ids=str)
+def test_an_order_of_the_backup_without_one_is_refused(wrong):
+    with pytest.raises(ConfigError, match="backup_order='max_first' is an order of max_target_backup"):
+        CQL(**SMALL, backup_order="max_first", **wrong).networks(training_data().shapes)
 
 
 def test_cql_without_its_penalty_regresses_the_soft_target_only():

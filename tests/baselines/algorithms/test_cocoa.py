@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import COCOA
-from assay.baselines.algorithms.algorithm import Memory, Pause
+from assay.baselines import COCOA, COCOAMOBILE, COCOARAVL
+from assay.baselines.algorithms.algorithm import Memory, Pause, Setting
+from assay.baselines.algorithms.model_based import mobile
 from assay.baselines.algorithms.model_based.cocoa import against_time, pause_against_time
 from assay.baselines.algorithms.model_based.dynamics import elites_of, mean_of_elites, predict
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Population
+from assay.baselines.engine.shapes import Part, Shapes
 from assay.baselines.networks import MLP, FixedNetwork, Network, Specification
 from assay.baselines.networks.bilinear import Bilinear
 from assay.datasets.errors import ConfigError
 from assay.datasets.transitions import Transitions
-from tests.baselines.problems import population
+from tests.baselines.problems import SMALL_MODEL, population
 
 SMALL = {
+    **SMALL_MODEL,
     "batch_size": 64,
-    "hidden": (16, 16),
     "model_hidden": (24, 24),
-    "models": 3,
-    "elites": 2,
     "model_batch_size": 64,
     "model_updates": 400,
     "model_learning_rate": 3e-3,
@@ -40,6 +40,11 @@ SMALL = {
     "reverse_rollouts": 1_000,
 }
 REACH = 0.3  # of one step
+
+
+def setting_of(made: Population) -> Setting:
+    stage = made._now
+    return Setting(made.networks, stage.batches.batches(), made.hyperparameters, stage.draws, made.table)
 
 
 def plane_data(seed: int, steps: int = 1_000) -> TrainingData:
@@ -207,3 +212,42 @@ def test_a_bilinear_network_extrapolates_where_its_parts_are_known():
     errors = {kind: error_beyond(kind, [0, 1, 2]) for kind in ("bilinear", "identity", "perceptron")}
     assert (errors["bilinear"] < 0.5 * errors["perceptron"]).all()
     assert not (errors["identity"] < 0.5 * errors["perceptron"]).any()  # the stub
+
+
+# -------------------------------------------------------------------------------------------------- on other bases
+
+BRIEF = {**SMALL, "model_updates": 20, "anchor_updates": 20, "reverse_rollouts": 50}
+
+
+@pytest.mark.parametrize("kind", [COCOA, COCOAMOBILE, COCOARAVL])
+def test_every_base_sees_pairs_in_all_of_its_losses_and_in_acting(kind):
+    made = population(kind(**BRIEF), [0, 1], data=[plane_data(0), plane_data(1)], steps=900, dtype=torch.float64)
+    made.advance(41)
+    algorithm, states = made.algorithm, torch.rand(2, 9, 2, dtype=torch.float64)
+    seen = algorithm.seen(made.networks, states)
+    assert torch.allclose(algorithm.states(seen), states)
+    assert not torch.allclose(seen[..., 2:], states)  # the anchor is another state
+    plain = kind.__bases__[1]().agent_networks(Shapes((Part("", (2,)),), 2))
+    for name in ("actor", "critic"):
+        own = made.networks[name].spec
+        assert isinstance(own, Bilinear)
+        for field in ("learning_rate", "ensemble", "target", "schedule"):
+            assert getattr(own, field) == getattr(plain[name], field)
+    for phase in algorithm.phases():
+        for loss in phase.losses(setting_of(made)).each:
+            assert torch.isfinite(loss).all()
+
+
+def test_mobiles_penalty_on_pairs_asks_the_model_about_states_and_the_critics_about_pairs(monkeypatch):
+    made = population(COCOAMOBILE(**BRIEF, samples=2), [0, 1], data=[plane_data(0), plane_data(1)], steps=900)
+    made.advance(41)
+    asked = []
+    plain = mobile.predict
+    monkeypatch.setattr(
+        mobile, "predict", lambda networks, states, actions: asked.append(states) or plain(networks, states, actions)
+    )
+    setting = setting_of(made)
+    made.algorithm.phases()[0].losses(setting)
+    pairs = setting.batches["model"].observations
+    assert pairs.shape[-1] == 4
+    assert torch.allclose(asked[0], pairs[..., :2] + pairs[..., 2:])

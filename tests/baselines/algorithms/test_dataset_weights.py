@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import AWAC, BC, CQL, IQL, TD3BC, Job, train
+from assay.baselines import AWAC, BC, BCQ, CQL, IQL, TD3BC, Job, MixtureBC, train
 from assay.baselines.algorithms.algorithm import Batch
 from assay.baselines.engine.population import Member, Population
 from assay.datasets import Dataset
@@ -18,6 +18,7 @@ from tests.baselines.problems import pendulum_like
 
 SMALL = {"hidden": (16,), "batch_size": 32}
 ALGORITHMS = [BC(**SMALL), TD3BC(**SMALL), IQL(**SMALL), CQL(sampled_actions=2, **SMALL), AWAC(**SMALL)]
+ALGORITHMS += [MixtureBC(**SMALL), BCQ(autoencoder_hidden=(8,), sampled_actions=2, **SMALL)]
 MODES = ["losses", "batch_losses"]
 
 

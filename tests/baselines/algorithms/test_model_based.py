@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from assay.baselines import MOBILE, MOPO, RAVL, SACN
-from assay.baselines.algorithms.actor_critic.sac_n import critic_loss
+from assay.baselines.algorithms.actor_critic.sac_n import critic_loss, temperature
 from assay.baselines.algorithms.algorithm import Pause, Setting
 from assay.baselines.algorithms.model_based import mobile
 from assay.baselines.algorithms.model_based.agent import mixed
@@ -28,21 +28,15 @@ from assay.baselines.engine.population import Member, Population
 from assay.datasets.environments.edge_of_reach import EdgeOfReach
 from assay.datasets.errors import ConfigError
 from assay.datasets.transitions import Transitions
-from tests.baselines.problems import pendulum_like, population, training_data
+from tests.baselines.problems import SMALL_MODEL, pendulum_like, population, training_data
 
 SMALL = {
-    "batch_size": 32,
-    "hidden": (16, 16),
-    "model_hidden": (12, 12),
-    "models": 3,
-    "elites": 2,
-    "model_batch_size": 8,
+    **SMALL_MODEL,
     "model_updates": 40,
     "rollout_interval": 10,
     "rollout_batch": 12,
     "rollout_length": 3,
     "retained_rollouts": 2,
-    "real_percent": 25,
     "terminations": "none",
 }
 PENDULUM, PLANE = '{"id": "Pendulum-v1"}', '{"id": "assay/EdgeOfReach-v0"}'
@@ -316,7 +310,9 @@ def inconsistency_with(means: torch.Tensor, slope: float) -> torch.Tensor:
     with pytest.MonkeyPatch.context() as patch:
         for name, function in patched.items():
             patch.setattr(mobile, name, function)
-        return mobile.inconsistency(setting, torch.zeros(1, 1, 2), torch.zeros(1, 1, 1), count, samples=4)
+        return mobile.inconsistency(
+            setting, torch.zeros(1, 1, 2), torch.zeros(1, 1, 1), count, 4, lambda _, states: states
+        )
 
 
 def test_mobiles_penalty_is_zero_for_equal_networks_and_blind_to_what_the_value_does_not_depend_on():
@@ -339,6 +335,13 @@ def test_mobiles_targets_are_penalized_on_rows_of_the_model_alone_and_bounded_fr
     assert torch.allclose(plain - costly, 2.0 * unsure)
     made.hyperparameters.lowest_target.fill_(0.0)
     assert (mobile.penalized_targets(both, unsure, deterministic=True) >= 0).all()
+
+
+def test_mobiles_temperature_has_a_limit_and_that_of_the_others_has_none():
+    for kind, expected in ((MOBILE, 0.5), (MOPO, 2.0)):
+        made = population(kind(**SMALL, **({"highest_temperature": 0.5} if kind is MOBILE else {})), [0])
+        made.networks["temperature"].buffer.fill_(float(np.log(2.0)))
+        assert temperature(setting_of(made)).item() == pytest.approx(expected)
 
 
 # -------------------------------------------------------------------------------------------------- known dynamics

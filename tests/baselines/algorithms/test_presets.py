@@ -8,7 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.baselines import AWAC, BC, CQL, EDAC, IQL, SACN, TD3BC, DecisionTransformer, Job, PercentBC, ReBRAC
+from assay.baselines import (
+    AWAC,
+    BC,
+    BCQ,
+    CQL,
+    EDAC,
+    IQL,
+    SACN,
+    TD3BC,
+    DecisionTransformer,
+    Job,
+    PercentBC,
+    ReBRAC,
+    Suite,
+)
 from assay.baselines.algorithms.presets import Presets, presets_of
 from assay.baselines.algorithms.registry import algorithms
 from assay.baselines.engine.data import ActionScale, TrainingData
@@ -81,16 +95,63 @@ def test_every_entry_of_every_table_builds_its_algorithm():
             presets = presets_of(algorithm)
         except ConfigError:
             continue
-        entries = [presets.table]
-        for _ in presets.keys:
-            entries = [inner for entry in entries for inner in entry.values()]
-        for entry in [*entries, presets.otherwise or {}]:
-            made = algorithm(**entry)
-            assert {name: getattr(made, name) for name in entry} == {
-                name: as_tuples(value) for name, value in entry.items()
-            }
-            seen += 1
+        try:
+            tables = [presets, presets_of(algorithm, "robomimic")]
+        except UnknownNameError:
+            tables = [presets]
+        for table in tables:
+            entries = [table.table]
+            for _ in table.keys:
+                entries = [inner for entry in entries for inner in entry.values()]
+            for entry in [*entries, table.otherwise or {}]:
+                made = algorithm(**entry)
+                assert {name: getattr(made, name) for name in entry} == {
+                    name: as_tuples(value) for name, value in entry.items()
+                }
+                seen += 1
     assert seen > 60
+
+
+# Fields that differ from the defaults, read off scripts/generate_paper_configs.py of github.com/ARISE-Initiative/robomimic at d309eae.
+WIDE = {"hidden": [300, 400], "autoencoder_hidden": [300, 400], "latent": 14, "latent_clip": None}
+SLOW = {"critic_learning_rate": 1e-4, "autoencoder_learning_rate": 1e-4, "target_update_rate": 5e-4, "perturbed": False}
+CLONING = {"batch_size": 100, "hidden": [1024, 1024], "normalize_observations": False}
+PLAIN = {"orthogonal": False, "plain_deviation": True, "normalize_observations": False}
+DEEP = {"hidden": [256, 256, 256]}
+ROBOMIMIC = [
+    (BCQ, "can/ph", {**WIDE, **SLOW, "divergence_weight": 0.7}),
+    (BCQ, "can/mg", {**WIDE, "divergence_weight": 7.0}),
+    (BCQ, "hopper-medium-v2", {**WIDE, "divergence_weight": 7.0, "batch_size": 256}),
+    (CQL, "can/ph", {**PLAIN, "alpha": 1.0, "lagrange": True, "target_action_gap": 5.0, "batch_size": 1024, "hidden": [300, 400],
+                     "actor_learning_rate": 3e-4, "critic_learning_rate": 1e-3}),
+    (CQL, "hopper-medium-v2", {**PLAIN, **DEEP, "alpha": 10.0, "actor_learning_rate": 3e-5, "critic_learning_rate": 3e-4}),
+    (IQL, "hopper-medium-v2", {**DEEP, "temperature": 1 / 3, "normalize_observations": False}),
+    (TD3BC, "hopper-medium-v2", {}),
+    (BC, "can/mg", {**CLONING, "learning_rate": 1e-3}),
+    (BC, "can/ph", {**CLONING, "learning_rate": 1e-4}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("algorithm", "dataset", "fields"), ROBOMIMIC, ids=lambda each: getattr(each, "name", None))
+def test_a_study_has_presets_of_its_own_beside_the_authors(algorithm, dataset, fields):
+    assert algorithm.values_for(named(dataset), "robomimic") == fields
+
+
+@pytest.mark.parametrize(
+    ("preset", "why"),
+    [("robomimik", "unknown study of CQL 'robomimik'; did you mean 'robomimic'"), (3, "preset=3 is neither")],
+)
+def test_a_suite_that_asks_for_an_unknown_study_is_refused(preset, why):
+    with pytest.raises(ConfigError, match=why):
+        Suite.from_plain(
+            {
+                "name": "own",
+                "source": "hopper/medium",
+                "variants": {"clean": []},
+                "algorithms": {"cql": {"preset": preset}},
+                "budgets": {"small": {"steps": 1}},
+            }
+        )
 
 
 def test_a_star_stands_for_what_its_level_does_not_name():

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from assay.baselines import BC, FQL, IFQL, TD3BC, DecisionTransformer, DiscreteCQL
+from assay.baselines import BC, BCQ, FQL, IFQL, TD3BC, DecisionTransformer, DiscreteCQL, MixtureBC
 from assay.baselines.algorithms.algorithm import FIRST, Algorithm, Losses, Phase, Setting, Stage
 from assay.baselines.engine.acting import EpisodeDraws
 from assay.baselines.engine.data import ActionScale, TrainingData
@@ -230,7 +230,7 @@ def test_a_schedule_runs_over_its_own_stage():
 
 @pytest.mark.parametrize(
     ("updates", "steps", "message"),
-    [((5, None), 5, "too few"), ((5, 6), 10, "too few"), ((5, 6), 12, "more than"), ((None, None), 9, "both take")],
+    [((5, None), 5, "too few"), ((5, 6), 10, "too few"), ((5, 6), 12, "more than"), ((None, None), 1, "need one each")],
 )
 def test_stages_must_fit_into_the_training(updates, steps, message):
     stages = [Stage(name, (), {}, updates=count) for name, count in zip(("one", "two"), updates)]
@@ -401,7 +401,12 @@ def test_an_algorithm_written_for_the_former_contract_trains_and_is_warned_of():
 # -------------------------------------------------------------------- acting
 
 
-STOCHASTIC = [FQL(**SMALL, flow_steps=2), IFQL(**SMALL, flow_steps=2, samples=3)]
+STOCHASTIC = [
+    FQL(**SMALL, flow_steps=2),
+    IFQL(**SMALL, flow_steps=2, samples=3),
+    MixtureBC(**SMALL, low_noise=False),
+    BCQ(**SMALL, autoencoder_hidden=(8,), acting_samples=3),
+]
 
 
 @pytest.mark.parametrize("algorithm", STOCHASTIC, ids=lambda item: item.name)

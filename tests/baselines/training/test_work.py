@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import BC, TD3BC, Job, PercentBC, algorithm_named, algorithms
+from assay.baselines import BC, FISOR, TD3BC, Job, PercentBC, algorithm_named, algorithms, train
 from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.algorithms.direct import DirectAlgorithm
 from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
@@ -111,7 +111,8 @@ def test_the_estimate_of_the_data_is_what_is_allocated(name, storage, tmp_path):
         pytest.skip("its data stay where they were laid out")
     model = {"terminations": "none", "model_updates": 1, "rollout_batch": 10}
     parameters = model if issubclass(algorithms()[name], ModelBased) else {}
-    parameters |= {"anchor_updates": 1} if name == "cocoa" else {}
+    parameters |= {"anchor_updates": 1} if name.startswith("cocoa") else {}
+    parameters |= {"reward_updates": 1, "discriminators": 1} if name.startswith("morec") else {}
     for weighted in ([False], [True], [False, True]):
         items = [
             Work(Job(algorithm_named(name, parameters), incomplete(each, algorithms()[name])), plan, tmp_path)
@@ -160,3 +161,13 @@ def test_datasets_of_equal_content_and_other_spaces_are_laid_out_apart(tmp_path)
     data, failures = lay_out(group)
     assert not failures
     assert [item.action_scale.half_range.tolist() for item in data.values()] == [[2.0], [4.0]]
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_an_algorithm_with_a_stored_column_of_one_number_is_measured_and_trains(shape, tmp_path):
+    dataset = incomplete(weighted=False, kind=FISOR)
+    dataset = dataset.replace({"costs": dataset.column("costs").reshape(shape)})
+    small = FISOR(hidden=(8,), batch_size=16, critic_batch_size=16, width=8, blocks=1)
+    jobs = [Job(small, dataset, seed) for seed in (0, 1)]
+    runs = train(jobs, steps=3, runs=tmp_path, evaluation=None, processes=1)
+    assert [run.status for run in runs] == ["finished", "finished"]

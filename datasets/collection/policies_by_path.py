@@ -34,7 +34,7 @@ def policy_at(path: str) -> Callable[[Any], Any]:
     """
     if not Path(path).is_dir():
         return read_policy_file(Path(path))[1]
-    run = import_module("assay.baselines.runs").Run(Path(path))  # by name: this room knows the engine only
+    run = import_module("assay.baselines.runs").Run(Path(path))  # by name: this room imports no other
     if run.status not in ("finished", "diverged"):
         raise ConfigError(f"{path} is a run that is {run.status}; only a finished one has a policy")
     return lambda observations: run.policy(_side_by_side(observations))
