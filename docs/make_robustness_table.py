@@ -14,9 +14,9 @@ from pathlib import Path
 
 import polars as pl
 from page_parts import replace_part
-from score_parts import scores, verdict
+from score_parts import of_seeds, scores, verdict
 
-from assay.analysis import load_runs, plot_score_map
+from assay.analysis import load_returns, load_runs, plot_score_map
 
 HERE = Path(__file__).parent
 PAGE, FIGURE = HERE / "corruption.md", HERE / "images" / "corruption-robustness.png"
@@ -30,22 +30,37 @@ def main(folder: str = "runs/robustness-small") -> None:
     figure.savefig(FIGURE, dpi=144, facecolor="white")
     replace_part(PAGE, "survivors", f"{scores(runs)}\n\n![scores](images/{FIGURE.name})")
     replace_part(PAGE, "survivors' losses", losses(runs))
+    replace_part(PAGE, "survivors' episodes", episodes(load_returns(folder).filter("final")))
 
 
 def losses(runs: pl.DataFrame) -> str:
     """Return a table of what corruption takes from each algorithm, and what the robust one has above its like."""
     labels, variants = (list(dict.fromkeys(runs[name])) for name in ("label", "variant"))
-    lines = [
-        f"| minus clean | {' | '.join(labels)} | {ROBUST} minus {ORDINARY} |",
-        "|---|" + "---|" * (len(labels) + 1),
-    ]
-    found = {key: part.sort("seed")["score"].to_numpy() for key, part in runs.group_by("label", "variant")}
+    clean = next(variant for variant in variants if variant.endswith("clean"))
+    heads = [*(f"{label} minus clean" for label in labels), f"{ROBUST} minus {ORDINARY}"]
+    lines = [f"| data | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
     for variant in variants:
-        pairs = [((label, variant), (label, "clean")) for label in labels] + [((ROBUST, variant), (ORDINARY, variant))]
-        cells = [
-            "" if own == other else verdict(found[own], found[other]) if {own, other} <= set(found) else "not finished"
-            for own, other in pairs
-        ]
+        pairs = [(label, clean, label) for label in labels] + [(ORDINARY, variant, ROBUST)]
+        cells = []
+        for than, on, label in pairs:
+            own, theirs = of_seeds(runs, label, variant), of_seeds(runs, than, on)
+            known = len(own) and len(theirs)
+            cells.append("" if (label, variant) == (than, on) else verdict(own, theirs) if known else "not finished")
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def episodes(returns: pl.DataFrame) -> str:
+    """Return a table of how long episodes last, and of the reward per step."""
+    labels, variants = (list(dict.fromkeys(returns[name])) for name in ("label", "variant"))
+    means = returns.group_by("label", "variant").agg(pl.col("length").mean(), pl.col("return").mean())
+    found = {(label, variant): (length, earned) for label, variant, length, earned in means.iter_rows()}
+    lines = [f"| data | {' | '.join(labels)} |", "|---|" + "---|" * len(labels)]
+    for variant in variants:
+        cells = []
+        for label in labels:
+            length, earned = found.get((label, variant), (None, None))
+            cells.append("not finished" if length is None else f"{length:.0f} steps, {earned / length:.1f} each")
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
