@@ -238,3 +238,24 @@ def test_a_night_on_two_cores_is_long_enough():
         assert hours / 2 < 12
     assert said("suites.md", "takes N hours of one core") == [8]
     assert said("suites.md", "about N hours of both") == [10]
+
+
+def test_who_survives_corrupted_data():
+    rows = {row["data"]: row for row in table("corruption.md", "RIQL minus IQL", "BC minus clean")}
+    corrupted = [name for name in rows if not name.endswith("clean")]
+    words = [VERDICT.search(rows[name]["RIQL minus IQL"])[4] for name in corrupted]
+    assert (len(words), words.count("worse"), words.count("not shown")) == (10, 4, 5)
+    assert [name for name, word in zip(corrupted, words) if word == "better"] == ["hopper random observations"]
+    wrong = rows["hopper random rewards"]
+    assert all("worse" in wrong[f"{label} minus clean"] for label in ("TD3+BC", "IQL", "RIQL"))
+    assert "better" in rows["hopper adversarial observations"]["IQL minus clean"]
+    assert "better" in rows["hopper random observations"]["TD3+BC minus clean"]
+    (lengths,) = [
+        found
+        for found in tables("corruption.md")
+        if found and "steps" in found[0].get("RIQL", "") and "each" in found[0]["RIQL"]
+    ]
+    steps = {row["data"]: row for row in lengths}
+    longest = [("hopper adversarial observations", "IQL"), ("hopper random observations", "TD3+BC")]
+    found = [numbers(steps[data][label])[0] for data, label in longest]
+    assert said("corruption.md", "their episodes last N and N of at most 1,000 steps") == found
