@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from page_parts import replace_part
-from score_parts import difference, of_seeds, scores, verdict, with_interval
+from score_parts import difference, differences, of_seeds, scores, with_interval
 
 from assay.analysis import load_curves, load_runs
 
@@ -39,20 +39,7 @@ def main(folder: str = "runs/model-based-small") -> None:
     replace_part(PAGE, "scores", scores(runs))
     replace_part(PAGE, "values", values(runs, folder))
     figure(runs).savefig(FIGURE, dpi=144, facecolor="white")
-    replace_part(PAGE, "verdicts", f"{verdicts(runs)}\n\n![difference](images/{FIGURE.name})")
-
-
-def verdicts(runs: pl.DataFrame) -> str:
-    """Return a table of differences of scores."""
-    variants = list(dict.fromkeys(runs["variant"]))
-    lines = [f"| difference of scores | {' | '.join(variants)} |", "|---|" + "---|" * len(variants)]
-    for one, other in PAIRS:
-        cells = []
-        for variant in variants:
-            own, theirs = of_seeds(runs, one, variant), of_seeds(runs, other, variant)
-            cells.append(verdict(own, theirs) if len(own) and len(theirs) else "not finished")
-        lines.append(f"| {one} minus {other} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    replace_part(PAGE, "verdicts", f"{differences(runs, PAIRS)}\n\n![difference](images/{FIGURE.name})")
 
 
 def values(runs: pl.DataFrame, folder: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -9,7 +11,7 @@ from assay.analysis import score_table
 from assay.analysis.tables import format_interval
 from assay.datasets.bootstrap import bootstrap, percentile_interval
 
-__all__ = ["against", "difference", "of_seeds", "ratio", "scores", "verdict", "with_interval"]
+__all__ = ["against", "difference", "differences", "of_seeds", "ratio", "scores", "verdict", "with_interval"]
 
 RESAMPLES = 10_000
 
@@ -74,3 +76,16 @@ def verdict(own: np.ndarray, theirs: np.ndarray) -> str:
     value, low, high = difference(own, theirs)
     word = "better" if low > 0 else "worse" if high < 0 else "not shown"
     return f"{value:+.1f} [{low:.1f}, {high:.1f}], {word}"
+
+
+def differences(runs: pl.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
+    """Return a table of differences of scores, each of one algorithm and another, on every variant."""
+    variants = list(dict.fromkeys(runs["variant"]))
+    lines = [f"| difference of scores | {' | '.join(variants)} |", "|---|" + "---|" * len(variants)]
+    for one, other in pairs:
+        cells = []
+        for variant in variants:
+            own, theirs = of_seeds(runs, one, variant), of_seeds(runs, other, variant)
+            cells.append(verdict(own, theirs) if len(own) and len(theirs) else "not finished")
+        lines.append(f"| {one} minus {other} | {' | '.join(cells)} |")
+    return "\n".join(lines)
