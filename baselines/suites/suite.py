@@ -238,10 +238,11 @@ class Suite(BaseModel):
                         "source", pattern, suite.sources_by_label, f"({where}: sources of algorithm {label})"
                     )
         for budget in suite.budgets.values():
+            suite._check_names(budget, where)
             suite.part_of(budget, where)
             suite.make_algorithms(budget, where)
             suite.search_of(budget, where)
-            for name, transforms in suite.transforms_of(budget, where).items():
+            for name, transforms in suite.transforms_of(budget).items():
                 transforms_from_plain(transforms, f"{where}: variant {name}")
                 with_victims(transforms, partial(suite._check_victim, budget, f"{where}: variant {name}"))
         return suite
@@ -256,6 +257,21 @@ class Suite(BaseModel):
         if name not in self.budgets:
             raise UnknownNameError("budget", name, self.budgets)
         return self.budgets[name]
+
+    def _check_names(self, budget: Budget, where: str) -> None:
+        """Find no algorithm and no transform in a budget that the suite lacks; those that its `only` leaves out it may name."""
+        for label in budget.algorithms:
+            if label not in self.algorithms:
+                raise ConfigError(f"{where}: budget: {UnknownNameError('algorithm', label, self.algorithms)}")
+        searched = {} if self.search is None else budget.search.get("parameters", self.search.parameters)
+        for label in searched:
+            if label not in self.algorithms:
+                unknown = UnknownNameError("algorithm", label, self.algorithms)
+                raise ConfigError(f"{where}: search: parameters: {unknown}")
+        used = {_named(entry)[0] for transforms in self.variants.values() for entry in transforms}
+        for name in budget.transform_parameters:
+            if name not in used:
+                raise UnknownNameError("transform", name, used, f"({where}: transform_parameters of a budget)")
 
     def part_of(self, budget: Budget, where: str = "suite") -> Suite:
         """Return the suite with only the sources, variants and algorithms that the budget runs.
@@ -293,9 +309,6 @@ class Suite(BaseModel):
         self, budget: Budget, where: str = "suite", dataset: Dataset | None = None
     ) -> dict[str, Algorithm]:
         """Build the algorithms by their labels; for a variant, with what their authors chose for it."""
-        for label in budget.algorithms:
-            if label not in self.algorithms:
-                raise ConfigError(f"{where}: budget: {UnknownNameError('algorithm', label, self.algorithms)}")
         return {label: self._make_algorithm(budget, label, where, dataset) for label in self.algorithms}
 
     def _make_algorithm(
@@ -337,11 +350,11 @@ class Suite(BaseModel):
             raise ConfigError(f"{place}: evaluation is null, so proposals have no scores to choose by")
         spaces = {}
         for label, space in search.parameters.items():
-            if label not in self.algorithms:
-                raise ConfigError(f"{place}: parameters: {UnknownNameError('algorithm', label, self.algorithms)}")
-            spaces[label] = {
-                name: self._checked(budget, label, name, entry, f"{place}: parameters") for name, entry in space.items()
-            }
+            if label in self.algorithms:
+                spaces[label] = {
+                    name: self._checked(budget, label, name, entry, f"{place}: parameters")
+                    for name, entry in space.items()
+                }
         only = _matching(budget.only.algorithms or list(self.algorithms), self.algorithms, "algorithm", f"({where})")
         spaces = {label: space for label, space in spaces.items() if label in only}
         return search.model_copy(update={"parameters": spaces}) if spaces else None
@@ -359,20 +372,10 @@ class Suite(BaseModel):
             self._make_algorithm(budget, label, where, proposed={name: value})
         return entry
 
-    def transforms_of(self, budget: Budget | None, where: str = "suite") -> dict[str, list[Any]]:
-        """Return the transforms of every variant as plain values, with what the budget says of them.
-
-        Raises
-        ------
-        UnknownNameError
-            If the budget names a transform that no variant has.
-        """
+    def transforms_of(self, budget: Budget | None) -> dict[str, list[Any]]:
+        """Return the transforms of every variant as plain values, with what the budget says of them."""
         given = {} if budget is None else budget.transform_parameters
         entries = {name: [_named(entry) for entry in transforms] for name, transforms in self.variants.items()}
-        used = {name for transforms in entries.values() for name, _ in transforms}
-        for name in given:
-            if name not in used:
-                raise UnknownNameError("transform", name, used, f"({where}: transform_parameters of a budget)")
         return {
             variant: [{name: {**parameters, **given.get(name, {})}} for name, parameters in transforms]
             for variant, transforms in entries.items()

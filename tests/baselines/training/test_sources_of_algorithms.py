@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assay.baselines import Suite, run_suite
-from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
 
 PLAIN = {
     "name": "parts",
@@ -44,3 +44,32 @@ def test_sources_are_a_list_of_labels(sources):
     wrong = {**PLAIN, "algorithms": {"lcb": {"sources": sources}}}
     with pytest.raises(ConfigError, match="algorithm lcb: sources must be a list"):
         Suite.from_plain(wrong)
+
+
+SEARCHED = {
+    "parameters": {"lcb": {"delta": {"low": 0.1, "high": 0.5}}, "vi_lcb": {"constant": {"low": 0.1, "high": 1.0}}},
+    "proposals": 1,
+    "batch": 1,
+    "seeds": [7],
+}
+
+
+@pytest.mark.parametrize("search", [None, SEARCHED], ids=["", "searched"])
+def test_a_budget_may_name_what_its_part_leaves_out(tmp_path, search):
+    budget = {
+        "steps": 1,
+        "dataset_steps": 200,
+        "only": {"sources": ["one bandit"], "variants": ["all"], "algorithms": ["lcb"]},
+        "algorithms": {"vi_lcb": {"constant": 0.25}, "lcb": {"delta": 0.25}},
+        "transform_parameters": {"corruption.random": {"rate": 0.5}},
+    }
+    suite = {
+        **PLAIN,
+        "search": search,
+        "variants": {"all": [], "noisy": [{"corruption.random": {"element": "rewards"}}]},
+    }
+    runs = run_suite(Suite.from_plain({**suite, "budgets": {"small": budget}}), "small", runs=tmp_path)
+    assert {run.label for run in runs} == ({"LCB", "LCB, searched"} if search else {"LCB"})
+    for part, wrong in (("algorithms", {"vi_lcp": {}}), ("transform_parameters", {"corruption.randon": {}})):
+        with pytest.raises(AssayError, match="unknown"):
+            Suite.from_plain({**suite, "budgets": {"small": {**budget, part: wrong}}})
