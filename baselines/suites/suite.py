@@ -711,7 +711,10 @@ def _algorithm(label: str, parameters: dict[str, Any], where: str, dataset: Data
         parameters.pop("sources", None)
         kind = type(algorithm_named(name))
         if preset is not None:
-            presets_of(kind, _study(preset))
+            try:
+                presets_of(kind, _study(preset))
+            except UnknownNameError as error:
+                raise ConfigError(f"preset={preset!r}: {error}; or 'variant'") from error
             parameters = {**(kind.values_for(dataset, _study(preset)) if dataset is not None else {}), **parameters}
         return algorithm_named(name, parameters)
     except AssayError as error:

@@ -12,6 +12,7 @@ import torch
 
 from assay.baselines import BC, FISOR, TD3BC, Job, PercentBC, algorithm_named, algorithms, train
 from assay.baselines.algorithms.algorithm import Algorithm
+from assay.baselines.algorithms.continual.tasks import TasksInOrder
 from assay.baselines.algorithms.direct import DirectAlgorithm
 from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
 from assay.baselines.algorithms.model_based.agent import ModelBased
@@ -97,6 +98,9 @@ def incomplete(weighted: bool, kind: type[Algorithm]) -> Dataset:
         columns |= {
             f"observations/{name}": part for name, part in zip(("achieved_goal", "desired_goal", "observation"), parts)
         }
+    if issubclass(kind, TasksInOrder):
+        columns["observations/task"] = np.arange(steps + episodes) % kind().tasks
+        columns["observations/state"] = columns.pop("observations")
     known = np.arange(episodes) % 4 > 1
     if weighted:
         columns["weights"] = rng.random(steps)
