@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from assay.baselines.engine.derivations import DERIVATIONS, Rows, episode_starts
+from assay.baselines.engine.derivations import DERIVATIONS, Derivation, Rows, episode_starts
 from assay.baselines.engine.shapes import CategoryCode, Shapes, named_arrays
 from assay.datasets.dataset import Dataset, map_nested
 from assay.datasets.errors import ConfigError, UnknownNameError
@@ -292,7 +292,7 @@ class TrainingData:
                 stored = _numbers(name, transitions.columns[name])
                 parts[name] = stored[:, 0] if stored.shape[1:] == (1,) else stored  # one number per row is [P, B]
             else:
-                parts |= DERIVATIONS.find(name)(rows_so_far)
+                parts |= _derivation(name, transitions)(rows_so_far)
         scalars = tuple(name for name, part in parts.items() if part.ndim == 1)
         dtype = np.float32 if observations.dtype == np.float32 else np.float64
         matrices = [part.reshape(len(part), -1) for part in parts.values()]
@@ -534,6 +534,17 @@ def _take(transitions: Transitions[np.ndarray], rows: np.ndarray) -> Transitions
         transitions,
         **{name: map_nested(lambda array: array[rows], value) for name, value in values.items() if value is not None},
     )
+
+
+def _derivation(name: str, transitions: Transitions[np.ndarray]) -> Derivation:
+    """Return what makes a column that the data does not hold."""
+    try:
+        return DERIVATIONS.find(name)
+    except UnknownNameError as error:
+        held = ", ".join(sorted(transitions.columns)) or "none besides the usual ones"
+        raise ConfigError(
+            f"the dataset has no column {name!r}, which this algorithm learns from (columns: {held}); record it, or take another algorithm"
+        ) from error
 
 
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from assay.baselines.training.work import (
     lay_out,
 )
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import AssayWarning
+from assay.datasets.errors import AssayError, AssayWarning
 from assay.datasets.spaces import Box
 from tests.baselines.problems import pendulum_like
 
@@ -175,3 +175,10 @@ def test_an_algorithm_with_a_stored_column_of_one_number_is_measured_and_trains(
     jobs = [Job(small, dataset, seed) for seed in (0, 1)]
     runs = train(jobs, steps=3, runs=tmp_path, evaluation=None, processes=1)
     assert [run.status for run in runs] == ["finished", "finished"]
+
+
+@pytest.mark.parametrize("name", ["cpq", "iql_lag", "fisor"])
+def test_a_dataset_without_the_column_that_is_learned_from_is_told_so(name, tmp_path):
+    job = Job(algorithm_named(name, {}), pendulum_like())
+    with pytest.raises(AssayError, match="no column 'costs', which this algorithm learns from"):
+        train([job], steps=2, evaluation=None, runs=tmp_path)
