@@ -42,7 +42,7 @@ unit-all: $(VENV)/installed-test
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 notebook: $(VENV)/installed-test
-	ASSAY_BUDGET=smoke $(BIN)/python -m pytest --nbmake notebooks
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 ASSAY_BUDGET=smoke $(BIN)/python -m pytest -n auto --dist worksteal --nbmake notebooks
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Assay needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
