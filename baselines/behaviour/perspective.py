@@ -90,6 +90,21 @@ def _published(environment_id: str, discount: float, steps: int, replay_size: in
     return PerspectivePlan(environment_id, DQNConfig(discount=discount, replay_size=replay_size), steps)
 
 
+GRID = DQNConfig(
+    discount=0.9,
+    learning_rate=2.5e-4,
+    batch_size=128,
+    hidden=(256, 256),
+    activation="relu",
+    target_interval=250,
+    exploration_steps=30_000,
+    final_exploration=0.1,
+)
+GRID_CHANGED = (
+    "discount 0.9, learning rate 2.5e-4, batches of 128, two ReLU layers, a target copy every 250 updates, "
+    "exploration to 0.1 over 30,000 steps"
+)
+
 PLANS: dict[str, PerspectivePlan] = {
     # With the published settings (three layers, learning rate 1e-4, batches of 32, discount 0.95, exploration to 0.01) the
     # means of ten episodes went up and down between 80 and 352 from step 10,000 to 60,000 in five runs, but for one of 500.
@@ -100,8 +115,10 @@ PLANS: dict[str, PerspectivePlan] = {
         "discount 0.99, learning rate 1e-3, batches of 64, two layers, exploration to 0.04",
     ),
     "mountaincar": _published("MountainCar-v0", 0.99, 100_000, 50_000),
-    "lavagap": _published("assay/MiniGrid-LavaGapS7-v0", 0.95, 100_000, 50_000),
-    "dynamic-obstacles": _published("assay/MiniGrid-Dynamic-Obstacles-8x8-v0", 0.95, 100_000, 50_000),
+    # With the published settings the experts of LavaGap earned 0.63 to 0.73 of 0.95, and one run of Dynamic-Obstacles in five
+    # learned nothing: after 1,000 steps of exploration there are few rewards to learn from.
+    "lavagap": PerspectivePlan("assay/MiniGrid-LavaGapS7-v0", GRID, 100_000, GRID_CHANGED),
+    "dynamic-obstacles": PerspectivePlan("assay/MiniGrid-Dynamic-Obstacles-8x8-v0", GRID, 100_000, GRID_CHANGED),
     "breakout": _published("assay/MinAtar-Breakout-v0", 0.99, 2_000_000, 500_000),
     "space-invaders": _published("assay/MinAtar-SpaceInvaders-v0", 0.99, 2_000_000, 500_000),
 }
