@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import math
 import mmap
 import os
+import re
 import struct
 import sys
 from collections.abc import Mapping, Sequence
@@ -60,7 +62,7 @@ def register_environments_of(environment_id: str, imports: Sequence[str] = ()) -
     """Import what registers an environment; Gymnasium itself does so only for its own and for ``module:id``.
 
     The user's own files are imported only for an id that nothing else has registered: most of them define algorithms, and
-    would bring torch into every worker.
+    would bring torch into every worker. What a package prints about other environments of its own when it is imported is left out.
     """
     import gymnasium
 
@@ -68,13 +70,31 @@ def register_environments_of(environment_id: str, imports: Sequence[str] = ()) -
         import assay.datasets.environments.tasks  # noqa: F401  (importing registers them)
     family = family_of(environment_id)
     if family is not None:
+        said = io.StringIO()
         try:
-            importlib.import_module(family.module)
+            with contextlib.redirect_stderr(said):
+                importlib.import_module(family.module)
         except ModuleNotFoundError as error:
             raise ConfigError(f"{family.module} is not installed: pip install 'assay[{family.extra}]'") from error
+        finally:
+            sys.stderr.write(
+                "".join(line for line in said.getvalue().splitlines(True) if concerns(environment_id, line))
+            )
     if environment_id not in gymnasium.registry:
         for file in imports:
             import_file(file)
+
+
+def concerns(environment_id: str, line: str) -> bool:
+    """Tell whether a line is not about other environments alone.
+
+    Examples
+    --------
+    >>> concerns("FetchReach-v4", "use FetchPush-v4"), concerns("FetchReach-v4", "this needs MuJoCo 3")
+    (False, True)
+    """
+    named = re.findall(r"[\w/]+-v\d+", line)
+    return environment_id in named or not named
 
 
 def wrapper_named(name: str) -> Any:

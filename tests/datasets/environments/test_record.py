@@ -65,3 +65,11 @@ def test_the_records_import_no_simulator() -> None:
         "assert not {'gymnasium', 'minigrid', 'mujoco', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_package_says_of_environments_that_nobody_asked_for_is_not_shown() -> None:
+    asked = "from assay.datasets.environments.worker import register_environments_of as register; register({!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", asked.format("PointMaze_UMaze-v3")], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
