@@ -24,7 +24,8 @@ from assay.augmentation.segments import Segments
 from assay.augmentation.simulator import Simulator
 from assay.datasets.dataset import Dataset
 from assay.datasets.environments.specification import EnvironmentSpec
-from assay.datasets.errors import ConfigError, DatasetError
+from assay.datasets.environments.worker import register_environments_of
+from assay.datasets.errors import DatasetError
 
 __all__ = ["GOAL_RADIUS", "Maze", "MazeSimulator"]
 
@@ -171,10 +172,7 @@ class MazeSimulator(Simulator):
     """
 
     def __init__(self, domain: Maze) -> None:
-        try:
-            import gymnasium_robotics  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise ConfigError("Gymnasium-Robotics is not installed: pip install 'assay[robotics]'") from error
+        register_environments_of("PointMaze_UMaze-v3")  # imports Gymnasium-Robotics
         rows = domain.maze.rows
         self.options: dict[str, Any] = {
             "maze_map": [[{"#": 1, ".": 0}.get(cell, cell) for cell in row] for row in rows],
