@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from assay.baselines.algorithms.imitation.mixture_bc import MixtureBC
     from assay.baselines.algorithms.imitation.percent_bc import PercentBC
     from assay.baselines.algorithms.model_based.cocoa import COCOA
+    from assay.baselines.algorithms.model_based.cocoa_cql import COCOACQL
+    from assay.baselines.algorithms.model_based.cocoa_iql import COCOAIQL
     from assay.baselines.algorithms.model_based.cocoa_mobile import COCOAMOBILE
     from assay.baselines.algorithms.model_based.cocoa_ravl import COCOARAVL
     from assay.baselines.algorithms.model_based.mobile import MOBILE
@@ -84,6 +86,8 @@ __all__ = [
     "BCQ",
     "BVE",
     "COCOA",
+    "COCOACQL",
+    "COCOAIQL",
     "COCOAMOBILE",
     "COCOARAVL",
     "CPQ",
@@ -176,6 +180,8 @@ _HOME_OF = {
     "GCIQL": "assay.baselines.algorithms.goal_conditioned.gciql",
     "SMORe": "assay.baselines.algorithms.goal_conditioned.smore",
     "COCOA": "assay.baselines.algorithms.model_based.cocoa",
+    "COCOACQL": "assay.baselines.algorithms.model_based.cocoa_cql",
+    "COCOAIQL": "assay.baselines.algorithms.model_based.cocoa_iql",
     "COCOAMOBILE": "assay.baselines.algorithms.model_based.cocoa_mobile",
     "COCOARAVL": "assay.baselines.algorithms.model_based.cocoa_ravl",
     "MOBILE": "assay.baselines.algorithms.model_based.mobile",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -32,6 +32,9 @@ class Bilinear(Specification):
         Widths of the hidden layers of f and of g.
     embedding : int
         Terms of the sum.
+    output : "linear" or "tanh"
+    state_independent : int
+        Free parameters beside both parts; zero at first.
     """
 
     state: int
@@ -39,6 +42,8 @@ class Bilinear(Specification):
     outputs: int
     hidden: tuple[int, ...]
     embedding: int
+    output: Literal["linear", "tanh"] = "linear"
+    state_independent: int = 0
 
     @property
     def part(self) -> MLP:
@@ -48,13 +53,22 @@ class Bilinear(Specification):
 
     def parameters(self) -> tuple[Parameter, ...]:  # noqa: D102
         tensors = self.part.parameters()
-        return tuple(replace(item, name=f"{part}/{item.name}") for part in ("difference", "anchor") for item in tensors)
+        both = [replace(item, name=f"{part}/{item.name}") for part in ("difference", "anchor") for item in tensors]
+        free = [Parameter("state_independent", (1, self.state_independent))] if self.state_independent else []
+        return (*both, *free)
 
     def forward(self, weights: Sequence[torch.Tensor], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Apply R networks to the difference, the anchor and what is joined to both, in a row: [R, B, 2 state + others]."""
-        (rows,) = inputs
-        differences, anchors, others = torch.split(rows, [self.state, self.state, self.others], -1)
-        part, count = self.part, len(weights) // 2
-        f = part.forward(weights[:count], torch.cat([differences, others], -1))
-        g = part.forward(weights[count:], torch.cat([anchors, others], -1))
-        return (f * g).view(*rows.shape[:-1], self.outputs, self.embedding).sum(-1)
+        """Apply R networks to the difference, the anchor and what is joined to both, in a row: [R, B, 2 state + others].
+
+        Given pairs [R, B, 2 state] and candidates [R, n, B, others], every pair meets each of its candidates, as in an `MLP`.
+        """
+        rows, *candidates = inputs
+        differences, anchors, *others = torch.split(rows, [self.state, self.state, rows.shape[-1] - 2 * self.state], -1)
+        if not candidates:
+            differences, anchors = (torch.cat([part, *others], -1) for part in (differences, anchors))
+        part = self.part
+        count = len(part.parameters())
+        f = part.forward(weights[:count], differences, *candidates)
+        g = part.forward(weights[count : 2 * count], anchors, *candidates)
+        outputs = (f * g).view(*f.shape[:-1], self.outputs, self.embedding).sum(-1)
+        return torch.tanh(outputs) if self.output == "tanh" else outputs

@@ -47,7 +47,7 @@ from assay.baselines.algorithms.algorithm import Algorithm, DatasetWeights, Loss
 from assay.baselines.algorithms.distributions import gaussian_log_probability
 from assay.baselines.engine.data import RewardScale
 from assay.baselines.engine.shapes import Shapes
-from assay.baselines.networks import MLP
+from assay.baselines.networks import MLP, Specification
 from assay.baselines.networks.network import Network
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Widths, register
@@ -90,7 +90,7 @@ class IQL(Algorithm):
     normalize_observations: bool = True  # (s - mean) / (std + 1e-3) over the dataset
     dataset_weights: DatasetWeights = "draws"  # how the dataset's weights count: draws, losses or batch_losses
 
-    def networks(self, shapes: Shapes) -> dict[str, MLP]:  # noqa: D102
+    def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
         if self.deterministic and shapes.discrete_actions:
             raise ConfigError(
                 "deterministic=True is a policy of continuous actions; the dataset's actions are discrete"

@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pydantic
 import torch
@@ -28,7 +28,17 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from assay.baselines.algorithms.actor_critic.sac_n import SACN, policy
-from assay.baselines.algorithms.algorithm import FIRST, Batch, Losses, LossFunction, Pause, Phase, Setting, Stage
+from assay.baselines.algorithms.algorithm import (
+    FIRST,
+    Algorithm,
+    Batch,
+    Losses,
+    LossFunction,
+    Pause,
+    Phase,
+    Setting,
+    Stage,
+)
 from assay.baselines.algorithms.model_based.dynamics import (
     LOOKS,
     BootstrapRows,
@@ -51,25 +61,82 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Widths
 
-__all__ = ["ModelBased", "mixed", "on_both"]
+if TYPE_CHECKING:
+    Base = Algorithm
+else:
+    Base = object  # fields of a base with defaults of its own would hide those of the algorithm that this is mixed with
+
+__all__ = ["LearnedDynamics", "ModelBased", "mixed", "on_both"]
 
 MODEL = "model"
 """Name of the buffer of rollouts, and of the stream from it."""
 
 
 @dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
-class ModelBased(SACN):
-    """Base of algorithms that learn from rollouts of a model."""
+class LearnedDynamics(Base):
+    """What an algorithm is that learns a model of the dynamics before its own networks, whatever it does with the model."""
+
+    discrete_actions: ClassVar[bool] = False
 
     model_learning_rate: float = Field(default=1e-3, gt=0, kw_only=True)
     model_decay: float = Field(default=1.0, ge=0, kw_only=True)  # factor of the published weight decay per layer
-    dynamics: Literal["learned", "true"] = Field(default="learned", kw_only=True)
-    terminations: Literal["known", "learned", "none"] = Field(default="known", kw_only=True)
     models: int = Field(default=7, gt=0, kw_only=True)  # N
     elites: int = Field(default=5, gt=0, kw_only=True)  # E
     model_hidden: Widths = Field(default=(200, 200, 200, 200), kw_only=True)
     model_batch_size: int = Field(default=256, gt=0, kw_only=True)  # of each network
     model_updates: int = Field(default=20_000, gt=0, kw_only=True)  # of a training's updates, those of the dynamics
+
+    def __post_init__(self) -> None:
+        if self.elites > self.models:
+            raise ConfigError(f"elites={self.elites} are more than the models={self.models}")
+        if self.parameters()["return_steps"] != 1:
+            raise ConfigError("return_steps must be 1: rows of a model belong to no episode")
+
+    @property
+    def learns_dynamics(self) -> bool:
+        """Whether there is a model to learn."""
+        return True
+
+    @property
+    def learns_terminations(self) -> bool:
+        """Whether the model says where episodes end."""
+        return False
+
+    def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
+        agent, learned = self.agent_networks(shapes), self.learns_terminations
+        if not self.learns_dynamics:
+            return agent
+        model = dynamics_networks(shapes, models=self.models, hidden=self.model_hidden, learned_terminations=learned)
+        return {**agent, **model}
+
+    def agent_networks(self, shapes: Shapes) -> dict[str, Specification]:
+        """Describe the networks of the policy's stage; by default those of the algorithm without a model."""
+        return dict(super().networks(shapes))  # type: ignore[safe-super]  # of what this is mixed with
+
+    def stages(self) -> tuple[Stage, ...]:  # noqa: D102
+        if not self.learns_dynamics:
+            return (self.policy_stage(),)
+        first = Stage(
+            "dynamics",
+            (Phase(functools.partial(dynamics_loss, models=self.models)),),
+            {FIRST: Stream(self.models * self.model_batch_size, sampler=BootstrapRows(self.models))},
+            updates=self.model_updates,
+            segment=max(1, self.model_updates // LOOKS),
+            between=look,
+        )
+        return first, self.policy_stage()
+
+    def policy_stage(self) -> Stage:
+        """Describe what comes behind the dynamics; by default learning from the data alone."""
+        return Stage("policy", self.phases(), self.streams())
+
+
+@dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
+class ModelBased(LearnedDynamics, SACN):
+    """Base of algorithms that learn from rollouts of a model."""
+
+    dynamics: Literal["learned", "true"] = Field(default="learned", kw_only=True)
+    terminations: Literal["known", "learned", "none"] = Field(default="known", kw_only=True)
     rollout_interval: int = Field(default=1000, gt=0, kw_only=True)  # updates
     rollout_batch: int = Field(default=50_000, gt=0, kw_only=True)  # states of the data that rollouts begin in
     rollout_length: int = Field(default=5, gt=0, kw_only=True)  # k
@@ -77,26 +144,19 @@ class ModelBased(SACN):
     real_percent: int = Field(default=5, ge=1, le=99, kw_only=True)  # of a batch that is from the data
 
     def __post_init__(self) -> None:
-        if self.elites > self.models:
-            raise ConfigError(f"elites={self.elites} are more than the models={self.models}")
+        super().__post_init__()
         if self.batch_size < 2:
             raise ConfigError("batch_size must be at least 2, one row of the data and one of the model")
-        if self.return_steps != 1:
-            raise ConfigError("return_steps must be 1: rows of a model belong to no episode")
 
     # ---------------------------------------------------------------- training
 
-    def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
-        agent = self.agent_networks(shapes)
-        if self.dynamics == "true":
-            return agent
-        learned = self.terminations == "learned"
-        model = dynamics_networks(shapes, models=self.models, hidden=self.model_hidden, learned_terminations=learned)
-        return {**agent, **model}
+    @property
+    def learns_dynamics(self) -> bool:  # noqa: D102
+        return self.dynamics == "learned"
 
-    def agent_networks(self, shapes: Shapes) -> dict[str, Specification]:
-        """Describe the networks of the policy's stage; by default those of SAC-N."""
-        return super().networks(shapes)
+    @property
+    def learns_terminations(self) -> bool:  # noqa: D102
+        return self.terminations == "learned"
 
     def buffers(self, shapes: Shapes) -> Mapping[str, BufferLayout]:  # noqa: D102
         state = shapes.observation_size
@@ -104,22 +164,11 @@ class ModelBased(SACN):
         capacity = self.rollout_batch * self.rollout_length * self.retained_rollouts
         return {MODEL: BufferLayout(capacity, {**columns, "bootstraps": 0})}
 
-    def stages(self) -> tuple[Stage, ...]:  # noqa: D102
+    def policy_stage(self) -> Stage:
+        """Learn from the data and from rollouts."""
         real = max(1, self.batch_size * self.real_percent // 100)
         streams = {FIRST: Stream(real), MODEL: Stream(self.batch_size - real, table=MODEL)}
-        behind = Stage("policy", self.phases(), streams, segment=self.rollout_interval, between=self.roll_out)
-        if self.dynamics == "true":
-            return (behind,)
-        rows = Stream(self.models * self.model_batch_size, sampler=BootstrapRows(self.models))
-        first = Stage(
-            "dynamics",
-            (Phase(functools.partial(dynamics_loss, models=self.models)),),
-            {FIRST: rows},
-            updates=self.model_updates,
-            segment=max(1, self.model_updates // LOOKS),
-            between=look,
-        )
-        return first, behind
+        return Stage("policy", self.phases(), streams, segment=self.rollout_interval, between=self.roll_out)
 
     # ---------------------------------------------------------------- rollouts
 
@@ -136,7 +185,7 @@ class ModelBased(SACN):
     @torch.no_grad()
     def roll_out(self, pause: Pause) -> None:
         """Refill a part of the buffer by rollouts of the present policy."""
-        if pause.update == 0 and self.dynamics == "learned":
+        if pause.update == 0 and self.learns_dynamics:
             keep_best(pause)  # of the last updates of the stage before
         dtype = pause.networks["actor"].buffer.dtype
         starts = pause.data.draw(pause.draws, "starts of rollouts", self.rollout_batch)
@@ -171,7 +220,7 @@ class ModelBased(SACN):
 
     def step(self, pause: Pause, states: torch.Tensor, actions: torch.Tensor, purpose: str) -> ModelStep:
         """Take one step of all rollouts, [P, B, ...]."""
-        if self.dynamics == "true":
+        if not self.learns_dynamics:
             return true_step(pause.data.members, states, actions)
         variant = getattr(self, "variant", "paper")
         return model_step(

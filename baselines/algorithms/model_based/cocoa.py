@@ -1,4 +1,4 @@
-r"""COCOA: compositional conservatism (Song et al. 2024, arXiv 2404.04682), on MOPO, MOBILE and RAVL.
+r"""COCOA: compositional conservatism (Song et al. 2024, arXiv 2404.04682), on MOPO, and in the files beside on other bases.
 
 A state that is not in the data may be the sum of an anchor near the data and a difference that was seen elsewhere. Policy and critics are
 functions of the two, :math:`\Delta = s - \hat s`, bilinear in what is made of them, with the action joined to both for critics:
@@ -16,10 +16,10 @@ The anchor is where n steps of a policy lead that seeks the data. It is cloned f
                         a = clip(`reverse_scale` d + `reverse_noise` e);  L(seek) = E |seek(s) - a|^2 over all their steps
     stage "policy"      the base on pairs (Delta, anchor)
 
-With `anchor_steps=0` the anchor is the state itself, and nothing is gained. This file has it on MOPO; `cocoa_mobile` and `cocoa_ravl` have it on
-others, the last of which was not tried by the authors.
+With `anchor_steps=0` the anchor is the state itself, and nothing is gained. This file has it on MOPO; `cocoa_mobile`, `cocoa_cql`, `cocoa_iql` and
+`cocoa_ravl` have it on others, the last of which was not tried by the authors. CQL and IQL use the models for anchors alone.
 
-Deviations from github.com/runamu/compositional-conservatism: its bases CQL and IQL, which know no model, are not offered; the entries of h are the outputs
+Deviations from github.com/runamu/compositional-conservatism: the entries of h are the outputs
 themselves, without a layer behind them; a step towards the anchor takes the mean over the elites; directions are drawn and not
 chosen for being dissimilar; the seeker takes `anchor_updates`, where there it ends when it gains less than half a percent; anchors of
 rows of the data are computed with each batch and not stored. No gradient passes through the seeker or the model.
@@ -68,9 +68,9 @@ from assay.datasets.errors import ConfigError
 from assay.datasets.registry import Widths, register
 
 if TYPE_CHECKING:
-    from assay.baselines.algorithms.model_based.agent import ModelBased as Base
+    from assay.baselines.algorithms.model_based.agent import LearnedDynamics as Base
 else:
-    Base = object  # fields of a base with defaults of its own would hide those of MOPO, MOBILE and RAVL
+    Base = object  # fields of a base with defaults of its own would hide those of what it is mixed with
 
 __all__ = ["COCOA", "Compositional"]
 
@@ -103,7 +103,7 @@ class Compositional(Base):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.dynamics == "true":
+        if not self.learns_dynamics:
             raise ConfigError("COCOA's anchors are steps of learned networks: dynamics must be 'learned'")
 
     # ---------------------------------------------------------------- training
@@ -122,19 +122,19 @@ class Compositional(Base):
         return {**super().networks(shapes), **named, "anchor": anchor}
 
     def agent_networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
-        state, action = shapes.observation_size, shapes.action_size
-        base = super().agent_networks(shapes)
-        others = {"actor": (0, 2 * action), "critic": (action, 1)}
-        shared = ("learning_rate", "ensemble", "target", "schedule")
+        state, base = shapes.observation_size, super().agent_networks(shapes)
+        kept = ("output", "state_independent", "learning_rate", "ensemble", "target", "schedule")
         pairs = {
             name: Bilinear(
                 state,
-                *sizes,
+                network.inputs - state,
+                network.outputs,
                 self.hidden,
                 self.embedding,
-                **{field: getattr(base[name], field) for field in shared},
+                **{field: getattr(network, field) for field in kept},
             )
-            for name, sizes in others.items()
+            for name, network in base.items()
+            if isinstance(network, MLP)
         }
         return {**base, **pairs}
 
@@ -148,7 +148,8 @@ class Compositional(Base):
         return {**rollouts, REVERSED: BufferLayout(self.reverse_rollouts * self.reverse_length, steps)}
 
     def phases(self) -> tuple[Phase, ...]:  # noqa: D102
-        return tuple(replace(phase, losses=self.on_pairs(phase.losses)) for phase in super().phases())
+        own = super().phases()  # type: ignore[safe-super]
+        return tuple(replace(phase, losses=self.on_pairs(phase.losses)) for phase in own)
 
     def stages(self) -> tuple[Stage, ...]:  # noqa: D102
         dynamics, policy = super().stages()

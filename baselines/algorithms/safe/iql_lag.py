@@ -55,7 +55,7 @@ class IQLLag(IQL):
     multiplier_learning_rate: float = Field(default=1e-3, gt=0)
     multiplier_bound: float = Field(default=100.0, ge=0)  # of lambda
 
-    def networks(self, shapes: Shapes) -> dict[str, Specification]:  # type: ignore[override]  # noqa: D102
+    def networks(self, shapes: Shapes) -> dict[str, Specification]:  # noqa: D102
         inputs = shapes.observation_size + shapes.action_size
         cost_critic = MLP(inputs, 1, self.hidden, learning_rate="critic_learning_rate", ensemble=2, target=True)
         return {

@@ -13,6 +13,8 @@ from assay.baselines import (
     BCQ,
     BVE,
     COCOA,
+    COCOACQL,
+    COCOAIQL,
     COCOAMOBILE,
     COCOARAVL,
     CPQ,
@@ -53,6 +55,7 @@ from assay.baselines import (
     ReBRAC,
     SMORe,
 )
+from assay.baselines.algorithms.model_based.agent import LearnedDynamics
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
 from assay.baselines.engine.shapes import Shapes
@@ -82,6 +85,8 @@ ANCHORS = {
     "reverse_rollouts": 10,
     "reverse_length": 2,
 }
+ONLY_ANCHORS = {name: value for name, value in SMALL_MODEL.items() if name != "real_percent"}
+ONLY_ANCHORS |= {**ANCHORS, "model_updates": 21}
 GAME = {
     "reward_updates": 9,
     "reward_batch_size": 8,
@@ -137,6 +142,8 @@ ALGORITHMS = [
     COCOA(**MODEL, **ANCHORS),
     COCOAMOBILE(**MODEL, **ANCHORS, samples=2),
     COCOARAVL(**MODEL, **ANCHORS),
+    COCOACQL(**{**ONLY_ANCHORS, **FEW}, **CQL_CHOICES),
+    COCOAIQL(**ONLY_ANCHORS, deterministic=True),
     MOREC(**MODEL, **GAME, variant="released"),
     MORECMOBILE(**MODEL, **GAME, samples=2, selection="best"),
     RolloutCloning(**SMALL),
@@ -263,10 +270,11 @@ def test_a_diverged_member_does_not_disturb_its_neighbour():
     assert largest_difference(weights(together, 1), weights(alone, 0)) < 1e-9
 
 
-# In the others a loss sees what the one before it in the same update did, and an earlier step of that update stays.
+# In the others a loss sees what the one before it in the same update did, and an earlier step of that update stays; or
+# the first updates train models alone.
 @pytest.mark.parametrize(
     "algorithm",
-    [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, BCQ, CPQ, SACN, SMORe))],
+    [a for a in ALGORITHMS if not isinstance(a, (A2PR, AWAC, BCQ, CPQ, LearnedDynamics, SACN, SMORe))],
     ids=lambda algorithm: algorithm.name,
 )
 def test_a_member_whose_loss_is_not_finite_is_frozen_as_it_was_before(algorithm):

@@ -15,7 +15,7 @@ from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.algorithms.continual.tasks import TasksInOrder
 from assay.baselines.algorithms.direct import DirectAlgorithm
 from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
-from assay.baselines.algorithms.model_based.agent import ModelBased
+from assay.baselines.algorithms.model_based.agent import LearnedDynamics, ModelBased
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.runs.plan import Plan
 from assay.baselines.training.options import TrainingOptions
@@ -115,6 +115,7 @@ def test_the_estimate_of_the_data_is_what_is_allocated(name, storage, tmp_path):
         pytest.skip("its data stay where they were laid out")
     model = {"terminations": "none", "model_updates": 1, "rollout_batch": 10}
     parameters = model if issubclass(algorithms()[name], ModelBased) else {}
+    parameters |= {"model_updates": 1} if issubclass(algorithms()[name], LearnedDynamics) else {}
     parameters |= {"anchor_updates": 1} if name.startswith("cocoa") else {}
     parameters |= {"reward_updates": 1, "discriminators": 1} if name.startswith("morec") else {}
     for weighted in ([False], [True], [False, True]):
