@@ -223,7 +223,8 @@ def test_how_far_generated_steps_are_from_the_dynamics():
     assert said("augmentation.md", "breaks them N to N times as far.") == span(ratios)
 
 
-def test_a_night_on_two_cores_is_long_enough():
+def test_a_night_on_two_cores_is_long_enough_for_both():
+    both = 0.0
     rows = [row for row in table("suites.md", "CPU-hours") if row["algorithm"] != "all"]
     for suite in ("learning", "robustness"):
         hours = 0.0
@@ -235,9 +236,8 @@ def test_a_night_on_two_cores_is_long_enough():
             row for row in table("suites.md", "CPU-hours") if (row["suite"], row["algorithm"]) == (suite, "all")
         ]
         assert numbers(total["CPU-hours"])[0] == pytest.approx(hours, abs=0.1)
-        assert hours / 2 < 12
-    assert said("suites.md", "takes N hours of one core") == [8]
-    assert said("suites.md", "about N hours of both") == [10]
+        both += hours
+    assert both < 10  # CPU-hours, where two cores have 24 in a night
 
 
 def test_who_survives_corrupted_data():
