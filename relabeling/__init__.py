@@ -5,6 +5,7 @@ if __name__ != "assay.relabeling":
 
 from assay.datasets.arguments import name_wrong_arguments
 from assay.relabeling.hide_actions import HideActions
+from assay.relabeling.hindsight_goals import HindsightGoals
 from assay.relabeling.inverse_dynamics import InverseDynamicsLabels
 from assay.relabeling.judge_quality import JudgeQuality, judge_quality
 from assay.relabeling.judged_progress import JudgedProgress
@@ -35,6 +36,7 @@ __all__ = [
     "EncoderJudge",
     "EndpointJudge",
     "HideActions",
+    "HindsightGoals",
     "HumanJudge",
     "InverseDynamicsLabels",
     "JudgeQuality",
