@@ -18,7 +18,13 @@ from score_parts import differences, scores
 from assay.analysis import load_runs
 
 PAGE = Path(__file__).parent / "model-based.md"
-PAIRS = (("MOPO+COCOA", "MOPO"), ("MOPO+MOREC (10 steps)", "MOPO (10 steps)"), ("MOPO (10 steps)", "MOPO"))
+PAIRS = (
+    ("MOPO+COCOA", "MOPO"),
+    ("MOPO (10 steps)", "MOPO"),
+    ("MOPO+MOREC (10 steps)", "MOPO (10 steps)"),
+    ("CQL+COCOA", "CQL"),
+    ("IQL+COCOA", "IQL"),
+)
 
 
 def main(folder: str = "runs/model-based-add-ons-small") -> None:
