@@ -36,7 +36,7 @@ class TrainingOptions:
         Of the data on the device.
     compile : bool
         Compile the updates with `torch.compile`: fewer, larger kernels after 10 to 60 seconds of compiling, the same numbers but for
-        rounding. On CUDA about twice as fast; on a CPU up to a quarter for few members, and it needs a C++ compiler.
+        rounding. On CUDA about twice as fast; on a CPU a third faster for one member and a twentieth for twelve, and it needs a C++ compiler.
     population : int or "auto"
         Most members to train together; `"auto"` takes as many as fit into memory and are not slower together, by a table
         of measurements (`assay.baselines.training.sizing`). What does not fit into memory is split further, with a warning.
