@@ -351,6 +351,7 @@ def collect_entry(
     """
     from assay.datasets.collection.catalog import find
     from assay.datasets.collection.collect import collect
+    from assay.datasets.environments.specification import EVALUATION_SPEC, registered_spec
 
     entry = find(name)
     if noise is not None:
@@ -364,6 +365,7 @@ def collect_entry(
         environments=environments,
         workers=workers,
         progress=progress,
+        kwargs=entry.collected,
     )
     dataset = _assemble(
         collected,
@@ -373,6 +375,7 @@ def collect_entry(
             description=entry.description,
             source=f"collected by Assay {assay_version()} from {entry.environment_id}",
             licence="Apache-2.0",
+            extra={EVALUATION_SPEC: registered_spec(entry.environment_id)} if entry.collected else {},
         ),
         tagged=entry.tags,
     )

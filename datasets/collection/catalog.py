@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from typing import Any, TypeAlias, cast
 
@@ -66,6 +66,8 @@ class CatalogEntry:
         Returns that map to the scores 0 and 100; None where no expert is known.
     tags
         Whether the episodes of the blocks are tagged ``worse``, ``okay`` and ``better``, in this order.
+    collected
+        Keyword arguments of ``gymnasium.make`` where episodes of data are not those of an evaluation.
 
     Examples
     --------
@@ -81,6 +83,7 @@ class CatalogEntry:
     description: str
     reference_scores: ReferenceScores | None
     tags: bool = False
+    collected: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def body(self) -> str:
@@ -93,12 +96,13 @@ class CatalogEntry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything in the recipe that decides the data: environment, policies, shares and noise."""
+        """SHA-256 of everything in the recipe that decides the data: environment, its arguments, policies, shares and noise."""
         policies = [
             ["random" if isinstance(policy, UniformPolicy) else cast(Any, policy).to_dict(), share]
             for policy, share in self.policies()
         ]
-        recipe = [self.environment_id, self.noise, policies, *(["tags"] if self.tags else [])]
+        recipe: list[Any] = [self.environment_id, self.noise, policies, *(["tags"] if self.tags else [])]
+        recipe += [dict(self.collected)] if self.collected else []
         return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
 
 
@@ -279,7 +283,8 @@ def scripted_entries(body: str) -> list[CatalogEntry]:
             "measured here: mean return of uniform random actions and of the expert that data is collected with",
         )
     text = f"Uniform random actions in {environment_id}: mean return {measured['random']['mean_return']:.3g}."
-    random = CatalogEntry(f"{body}/{RANDOM}", environment_id, ((RANDOM, 1.0),), 0.0, text, scores)
+    blocks: Blocks = ((RANDOM, 1.0),)
+    random = CatalogEntry(f"{body}/{RANDOM}", environment_id, blocks, 0.0, text, scores, collected=task.collected)
     if task.expert is None:
         return [random]
     earned = measured["expert"]
@@ -290,7 +295,7 @@ def scripted_entries(body: str) -> list[CatalogEntry]:
     expert = replace(random, name=f"{body}/expert", blocks=(("expert", 1.0),), noise=task.noise, description=text)
     if task.detour is not None:
         return [random, expert, detour_entry(random, task)]
-    discrete = not body.startswith(("pointmaze", "fetch"))
+    discrete = not body.startswith(("pointmaze", "fetch", "ogbench"))
     return [random, expert, *(perspective_entries(random, "expert", "the expert", 0.0) if discrete else [])]
 
 

@@ -12,7 +12,7 @@ import json
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -49,6 +49,8 @@ class ScriptedTask:
         Those whose versions the measured numbers depend on.
     detour
         Where there is one, a controller with another aim than the task's, and its noise.
+    collected
+        Keyword arguments of `gymnasium.make` that data is collected with; what the policies earn is measured without them.
     """
 
     environment_id: str
@@ -57,6 +59,7 @@ class ScriptedTask:
     noise: float = 0.0
     packages: tuple[str, ...] = ("gymnasium", "numpy")
     detour: Expert | None = None
+    collected: Mapping[str, Any] = field(default_factory=dict)
 
 
 SCRIPTED: Mapping[str, ScriptedTask] = {
@@ -67,6 +70,7 @@ SCRIPTED: Mapping[str, ScriptedTask] = {
         0.0 if record.expert is None else record.expert.noise,
         record.packages,
         record.detour,
+        record.collected,
     )
     for record in records().values()
     if not record.trained

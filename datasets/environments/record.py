@@ -72,6 +72,8 @@ class EnvironmentRecord:
         Of Assay's own environments.
     packages : tuple of str
         Those whose versions measured returns depend on.
+    collected : mapping
+        Keyword arguments of `gymnasium.make` that data is collected with, where episodes of data are not those of an evaluation.
     """
 
     name: str
@@ -82,6 +84,7 @@ class EnvironmentRecord:
     reference_returns: tuple[float, float] | None = None
     registration: Registration | None = None
     packages: tuple[str, ...] = ("gymnasium", "numpy")
+    collected: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

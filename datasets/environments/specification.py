@@ -21,7 +21,7 @@ from typing import Any
 from assay.datasets.errors import ConfigError
 from assay.datasets.info import DatasetInfo
 
-__all__ = ["EnvironmentSpec", "evaluation_environment", "read_spec"]
+__all__ = ["EnvironmentSpec", "evaluation_environment", "read_spec", "registered_spec"]
 
 EVALUATION_SPEC = "eval_env_spec"  # in `DatasetInfo.extra`, as Minari calls it
 _RECORDERS = ("DataCollector", "OrderEnforcing", "PassiveEnvChecker", "RecordEpisodeStatistics", "RecordVideo")
@@ -176,6 +176,25 @@ def evaluation_environment(info: DatasetInfo) -> EnvironmentSpec | None:
     }
     limit = None if spec.max_episode_steps == registered.max_episode_steps else spec.max_episode_steps
     return replace(spec, kwargs=kwargs, max_episode_steps=limit)
+
+
+def registered_spec(environment_id: str) -> str:
+    """Return Gymnasium's `EnvSpec` of an environment as it is registered, as JSON.
+
+    Raises
+    ------
+    ConfigError
+        If nothing registers it here.
+
+    Examples
+    --------
+    >>> read_spec(registered_spec("Pendulum-v1"))
+    EnvironmentSpec(id='Pendulum-v1', kwargs={}, max_episode_steps=200, wrappers=())
+    """
+    spec = _registered(environment_id)
+    if spec is None:
+        raise ConfigError(f"no environment {environment_id} is registered here")
+    return str(spec.to_json())
 
 
 def _registered(environment_id: str) -> Any:

@@ -105,6 +105,7 @@ def test_minigrid_is_observed_as_published() -> None:
         ("assay/MinAtar-Breakout-v0", "minatar", "minatar"),
         ("assay/MiniGrid-LavaGapS7-v0", "minigrid", "minigrid"),
         ("PointMaze_UMaze-v3", "gymnasium_robotics", "robotics"),
+        ("assay/OGBench-pointmaze-medium-v0", "ogbench", "ogbench"),
     ],
 )
 def test_without_the_package_the_error_says_what_to_install(
