@@ -2,15 +2,17 @@
 
 Usage: assay run suites/goals.yaml --budget small
        assay run suites/goals.yaml --budget longer
-       python docs/make_goals_table.py [RUNS [LONGER]]        (default runs/goals-small runs/goals-longer)
+       assay run suites/goals.yaml --budget ogbench           (needs the extra `ogbench`)
+       python docs/make_goals_table.py [RUNS [LONGER [OGBENCH]]]   (default runs/goals-small runs/goals-longer runs/goals-ogbench)
 
-One point is one source, algorithm and goal: the mean success of the seeds with its 95 % bootstrap interval; the last one of a panel is the mean of its
+A table whose folder is not there stays as it is. One point is one source, algorithm and goal: the mean success of the seeds with its 95 % bootstrap interval; the last one of a panel is the mean of its
 goals. Whatever is not finished is said to be so.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -26,20 +28,35 @@ HERE = Path(__file__).parent
 PAGE, FIGURE = HERE / "goals.md", HERE / "images" / "goals.png"
 COLOURS = {"SMORe": "#1f4e79", "GCBC": "#b4460b", "GCIQL": "#2c8c4a"}
 BESIDE = "SMORe"
+METHODS = tuple(COLOURS)
+WITH_CLONING = (*METHODS, "BC")
 
 
-def main(folder: str = "runs/goals-small", longer: str = "runs/goals-longer") -> None:
+def main(
+    folder: str = "runs/goals-small", longer: str = "runs/goals-longer", ogbench: str = "runs/goals-ogbench"
+) -> None:
     """Write the figure and the tables."""
+    if Path(folder).is_dir():
+        episodes, note = finished(folder)
+        table = goal_table(episodes)
+        figure(table).savefig(FIGURE, dpi=144, facecolor="white")
+        replace_part(PAGE, "goals", f"{by_goal(table)}{note}\n\n![success by goal](images/{FIGURE.name})")
+        replace_part(PAGE, "verdicts", verdicts(episodes))
+    if Path(longer).is_dir():
+        replace_part(PAGE, "longer", by_updates(load_returns(longer), load_curves(longer)))
+    if Path(ogbench).is_dir():
+        episodes, note = finished(ogbench)
+        by_task = by_goal(goal_table(episodes), WITH_CLONING)
+        replace_part(PAGE, "ogbench", f"{by_task}{note}\n\n{verdicts(episodes, WITH_CLONING)}")
+
+
+def finished(folder: str) -> tuple[pl.DataFrame, str]:
+    """Return the episodes of the runs that are finished, and a sentence on the others."""
     runs = load_runs(folder)
     unfinished = runs.filter(pl.col("status") != "finished").height
     episodes = load_returns(runs.filter(pl.col("status") == "finished"))
     episodes = episodes.with_columns(pl.col("variant").str.strip_suffix(" clean"))
-    table = goal_table(episodes)
-    figure(table).savefig(FIGURE, dpi=144, facecolor="white")
-    note = f"\n\n{unfinished} runs did not finish." if unfinished else ""
-    replace_part(PAGE, "goals", f"{by_goal(table)}{note}\n\n![success by goal](images/{FIGURE.name})")
-    replace_part(PAGE, "verdicts", verdicts(episodes))
-    replace_part(PAGE, "longer", by_updates(load_returns(longer), load_curves(longer)))
+    return episodes, f"\n\n{unfinished} runs did not finish." if unfinished else ""
 
 
 def cell(row: dict[str, object] | None) -> str:
@@ -50,14 +67,14 @@ def cell(row: dict[str, object] | None) -> str:
     return format_interval(*numbers, digits=0)
 
 
-def by_goal(table: pl.DataFrame) -> str:
+def by_goal(table: pl.DataFrame, labels: Sequence[str] = METHODS) -> str:
     """Return success of every algorithm by data and goal as a table."""
     found = {(row["variant"], row["goal"], row["label"]): row for row in table.iter_rows(named=True)}
-    lines = [f"| data | goal | {' | '.join(COLOURS)} |", "|---|---|" + "---|" * len(COLOURS)]
+    lines = [f"| data | goal | {' | '.join(labels)} |", "|---|---|" + "---|" * len(labels)]
     for variant in dict.fromkeys(table["variant"]):
         goals = table.filter(pl.col("variant") == variant)["goal"].unique().sort(nulls_last=True)
         for goal in goals:
-            cells = " | ".join(cell(found.get((variant, goal, label))) for label in COLOURS)
+            cells = " | ".join(cell(found.get((variant, goal, label))) for label in labels)
             lines.append(f"| {variant if goal == 0 else ''} | {'mean' if goal is None else goal} | {cells} |")
     return "\n".join(lines)
 
@@ -68,9 +85,9 @@ def successes(episodes: pl.DataFrame, label: str, variant: str) -> np.ndarray:
     return 100 * chosen.group_by("seed").agg(pl.col("return").mean()).sort("seed")["return"].to_numpy()
 
 
-def verdicts(episodes: pl.DataFrame) -> str:
+def verdicts(episodes: pl.DataFrame, labels: Sequence[str] = METHODS) -> str:
     """Return a table of the differences of SMORe's mean success to the others'."""
-    others = [label for label in COLOURS if label != BESIDE]
+    others = [label for label in labels if label != BESIDE]
     lines = [f"| {BESIDE} minus | {' | '.join(others)} |", "|---|" + "---|" * len(others)]
     for variant in dict.fromkeys(episodes["variant"]):
         own, cells = successes(episodes, BESIDE, variant), []

@@ -20,6 +20,7 @@ import numpy as np
 
 from assay.datasets.dataset import Dataset
 from assay.datasets.editing.rename import Rename
+from assay.datasets.environments.families.ogbench import published_environment
 from assay.datasets.errors import ConfigError
 from assay.datasets.transform import Transform, register
 
@@ -33,8 +34,9 @@ class HindsightGoals(Transform):
     Parameters
     ----------
     environment : str, optional
-        Id of the environment that policies are evaluated in from now on, whose observations have these parts; by default none, for the one
-        that the data was collected in does not show goals.
+        Id of the environment that policies are evaluated in from now on, whose observations have these parts. The default is OGBench's where
+        the dataset has the name of one that it published, such as `pointmaze-medium-navigate-v0`, and none elsewhere: the one that the data
+        was collected in does not show goals.
 
     Raises
     ------
@@ -70,5 +72,6 @@ class HindsightGoals(Transform):
             }
             for texts in (parted.info.names, parted.info.units)
         )
-        spec = None if self.environment is None else json.dumps({"id": self.environment})
+        environment = self.environment or published_environment(dataset.info.id)
+        spec = None if environment is None else json.dumps({"id": environment})
         return parted.replace(goals, info=replace(parted.info, names=names, units=units, env_spec=spec))

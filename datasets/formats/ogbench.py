@@ -11,21 +11,13 @@
 So a trajectory of L + 1 rows has L steps, and its last row leads nowhere. A trajectory ends because its collection
 stopped, not because the environment did: its last step is truncated, never terminated. The file has no rewards; they are
 zeros here. OGBench's `singletask` variants compute rewards and masks from `qpos` with the success test of each
-environment when they are loaded; that needs the environments and is not done here.
-
-The file does not say where it was collected either, but its name does where it is one of OGBench's (`PUBLISHED`), such as
-`pointmaze-medium-navigate-v0.npz`. The dataset then has this environment, and its observations are those of
-`assay.datasets.environments.ogbench`: a goal is a state, and stands beside the state. The file has no goals, so the state that an episode ends in
-is taken for the goal of all its steps::
-
-    observations/achieved_goal    s0 s1 s2 s3| s0 s1 s2      the observations of the file
-    observations/desired_goal     s3 s3 s3 s3| s2 s2 s2
+environment when they are loaded; that needs the environments and is not done here. Nor has it goals: `relabeling.hindsight_goals` gives
+it some, and the environment that its name stands for.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +31,7 @@ from assay.datasets.formats.rows import flags, naming
 from assay.datasets.info import DatasetInfo
 from assay.datasets.memory import empty
 
-__all__ = ["PUBLISHED", "environment_of", "read", "sniff", "write"]
+__all__ = ["read", "sniff", "write"]
 
 TITLE = "OGBench"
 LAYOUT = "file .npz"
@@ -47,7 +39,7 @@ ORDER = 130
 CANNOT_HOLD = (
     "datasets without actions or rewards (an error), "
     "labels that are missing in part (missing/..., dropped by name only), "
-    "nested observations but a state beside its goal, nested actions (an error), goals, rewards, terminations (they become ends of trajectories), "
+    "nested observations but a state beside its goal (an error), nested actions (an error), goals, rewards, terminations (they become ends of trajectories), "
     "next_observations that differ, weights, costs, corrupted/... and other columns that methods may learn from "
     "(dropped by name only), flags other than one at the end of each episode, the last step of an episode whose "
     "final observation is unknown, infos without a final row, episode columns, info and history"
@@ -55,21 +47,6 @@ CANNOT_HOLD = (
 
 NEEDED = {"observations", "actions", "terminals"}
 _FOREIGN = {"rewards", "obs", "next_observations"}  # an archive with one of them is in another format
-
-_POINT = ("pointmaze-medium", "pointmaze-large", "pointmaze-giant", "pointmaze-teleport")
-_EXPLORED = ("antmaze-medium", "antmaze-large", "antmaze-teleport")
-_HUMANOID = ("humanoidmaze-medium", "humanoidmaze-large", "humanoidmaze-giant")
-_MOVING = (*_POINT, *_EXPLORED, "antmaze-giant", *_HUMANOID, "antsoccer-arena", "antsoccer-medium")
-_CUBES = ("cube-single", "cube-double", "cube-triple", "cube-quadruple")
-_ARM = (*_CUBES, "scene", "puzzle-3x3", "puzzle-4x4", "puzzle-4x5", "puzzle-4x6")
-PUBLISHED: Mapping[str, tuple[str, ...]] = {
-    "navigate": _MOVING,
-    "stitch": _MOVING,
-    "explore": _EXPLORED,
-    "play": _ARM,
-    "noisy": _ARM,
-}
-"""OGBench's datasets of states: the kind of data -> the environments that it was published of."""
 _STATE, _GOAL = "observations/achieved_goal", "observations/desired_goal"
 
 
@@ -77,21 +54,6 @@ def sniff(path: Path) -> bool:
     """Tell whether `path` is an archive with OGBench's arrays."""
     names = npz_names(path)
     return names >= NEEDED and names.isdisjoint(_FOREIGN)
-
-
-def environment_of(name: str) -> str | None:
-    """Return the id of the environment of a dataset that OGBench published, by its name; None for other names.
-
-    Examples
-    --------
-    >>> environment_of("pointmaze-medium-navigate-v0"), environment_of("cube-single-play-v0-val")
-    ('assay/OGBench-pointmaze-medium-v0', 'assay/OGBench-cube-single-v0')
-    >>> environment_of("pointmaze-medium-play-v0") is None
-    True
-    """
-    environment, _, kind = name.removesuffix("-val").removesuffix("-v0").rpartition("-")
-    published = environment in PUBLISHED.get(kind, ()) and name.removesuffix("-val").endswith("-v0")
-    return f"assay/OGBench-{environment}-v0" if published else None
 
 
 def read(path: Path) -> Dataset:
@@ -106,8 +68,7 @@ def read(path: Path) -> Dataset:
     Dataset
         Rewards are zeros (float32). Arrays with a row for every observation, such as `qpos`, are `infos/<name>` of
         N+E rows; others are listed in `info.extra["not_read"]`. Rows after the last trajectory's end are an episode
-        without an end flag, whose last row is its final observation. Under a name of `PUBLISHED` it has its environment,
-        and observations have the parts `achieved_goal` and `desired_goal`.
+        without an end flag, whose last row is its final observation.
 
     Raises
     ------
@@ -146,11 +107,8 @@ def read(path: Path) -> Dataset:
         truncations[np.cumsum(lengths) - 1] = True
         if unended:
             truncations[-1] = False
-        environment, states = environment_of(path.stem), file.read("observations")
-        if len(states) != len(rows):  # the dataset would say it of another column
-            raise DatasetError(f"array observations has {len(states)} rows, but terminals {len(rows)}")
         columns = {
-            **({"observations": states} if environment is None else {_STATE: states, _GOAL: _ends(states, lengths)}),
+            "observations": file.read("observations"),
             "actions": np.compress(rows, actions, axis=0, out=empty((steps, *actions.shape[1:]), actions.dtype)),
             "rewards": np.zeros(steps, np.float32),
             "terminations": np.zeros(steps, bool),
@@ -166,21 +124,8 @@ def read(path: Path) -> Dataset:
                 file.check(name)
                 left.append(name)
         extra = {"rewards": "not in the file; zeros"} | ({"not_read": left} if left else {})
-        if environment is not None:
-            extra["desired_goal"] = "not in the file; the state that the episode ends in"
-        info = DatasetInfo(
-            id=path.stem,
-            env_spec=None if environment is None else json.dumps({"id": environment}),
-            source=f"{TITLE} file {path.name}",
-            extra=extra,
-        )
+        info = DatasetInfo(id=path.stem, source=f"{TITLE} file {path.name}", extra=extra)
         return Dataset(columns, lengths, info=info)
-
-
-def _ends(states: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the last state of its trajectory for each state."""
-    rows = np.repeat(np.cumsum(lengths + 1) - 1, lengths + 1)
-    return np.take(states, rows, axis=0, out=empty(states.shape, states.dtype))
 
 
 def write(dataset: Dataset, path: Path, *, overwrite: bool = False, drop: Collection[str] = ()) -> None:
@@ -191,7 +136,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False, drop: Collec
     dataset : Dataset
         Where a final observation is unknown, the last one that is known takes its place, and the episode is one step
         shorter: no transition is invented. Of observations whose only parts are `achieved_goal` and `desired_goal` the
-        former are written; goals come back as `read` makes them, under a name of `PUBLISHED`.
+        former are written.
     path : Path
     overwrite : bool
     drop : collection of str
@@ -232,7 +177,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False, drop: Collec
         )
     keep = np.ones(dataset.total_steps + dataset.total_episodes, bool)
     keep[final_rows[unknown]] = False
-    _report_losses(dataset, unknown, path.stem, drop)
+    _report_losses(dataset, unknown, drop)
     with atomic_file(path, overwrite=overwrite) as part:
         write_npz(part, _arrays(dataset, keep), compress=True)
 
@@ -241,13 +186,6 @@ def _states(dataset: Dataset) -> str:
     """Return the name of the column of states: all of the observation, or the part beside its goal."""
     parts = {name for name in dataset.columns if name.startswith("observations/")}
     return _STATE if parts == {_STATE, _GOAL} else "observations"
-
-
-def _loses_goals(dataset: Dataset, name: str) -> bool:
-    if _states(dataset) != _STATE:
-        return False
-    ends = _ends(dataset.column(_STATE), dataset.episode_lengths)
-    return environment_of(name) is None or not np.array_equal(dataset.column(_GOAL), ends)
 
 
 def _arrays(dataset: Dataset, keep: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -281,7 +219,7 @@ def _rows(array: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return np.compress(keep, array, axis=0, out=empty((int(keep.sum()), *array.shape[1:]), array.dtype))
 
 
-def _report_losses(dataset: Dataset, unknown: np.ndarray, name: str, drop: Collection[str]) -> None:
+def _report_losses(dataset: Dataset, unknown: np.ndarray, drop: Collection[str]) -> None:
     ended = np.zeros(dataset.total_steps, bool)
     ended[dataset.episode_starts + dataset.episode_lengths - 1] = True
     lost = [name for name in ("rewards", "terminations") if dataset.column(name).any()]
@@ -291,7 +229,7 @@ def _report_losses(dataset: Dataset, unknown: np.ndarray, name: str, drop: Colle
     if unknown.any():
         others.append(f"the last step of {int(unknown.sum())} episodes, whose final observation is unknown")
     stored = {f"infos/{name}" for name, _ in _infos(dataset)}
-    if _loses_goals(dataset, name):
+    if _GOAL in dataset.columns:
         others.append("goals")
     plain = {_states(dataset), _GOAL, "actions", "rewards", "terminations", "truncations"}
     lost += [name for name in dataset.columns if name not in plain and name not in stored]

@@ -7,6 +7,7 @@ collected of the mazes of the point, where a breadth-first search is the expert,
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from assay.datasets.environments.record import EnvironmentFamily, EnvironmentRecord, Expert, Registration
@@ -14,7 +15,7 @@ from assay.datasets.environments.record import EnvironmentFamily, EnvironmentRec
 if TYPE_CHECKING:
     from assay.datasets.environments.ogbench_experts import CubeOracle, PointPlanner
 
-__all__ = ["FAMILY", "STEPS"]
+__all__ = ["FAMILY", "PUBLISHED", "STEPS", "published_environment"]
 
 STEPS = {
     "pointmaze-medium-v0": 1000,
@@ -44,6 +45,21 @@ STEPS = {
 """OGBench's ids, and the time limit of each in an evaluation. It registers humanoidmaze-teleport-v0 as well, but the model of that one is broken."""
 STEPS_OF_DATA = {"pointmaze-giant-v0": 2000}  # elsewhere 1000
 
+_POINT = ("pointmaze-medium", "pointmaze-large", "pointmaze-giant", "pointmaze-teleport")
+_EXPLORED = ("antmaze-medium", "antmaze-large", "antmaze-teleport")
+_HUMANOID = ("humanoidmaze-medium", "humanoidmaze-large", "humanoidmaze-giant")
+_MOVING = (*_POINT, *_EXPLORED, "antmaze-giant", *_HUMANOID, "antsoccer-arena", "antsoccer-medium")
+_CUBES = ("cube-single", "cube-double", "cube-triple", "cube-quadruple")
+_ARM = (*_CUBES, "scene", "puzzle-3x3", "puzzle-4x4", "puzzle-4x5", "puzzle-4x6")
+PUBLISHED: Mapping[str, tuple[str, ...]] = {
+    "navigate": _MOVING,
+    "stitch": _MOVING,
+    "explore": _EXPLORED,
+    "play": _ARM,
+    "noisy": _ARM,
+}
+"""OGBench's datasets of states: the kind of data -> the environments that it was published of."""
+
 
 def point_planner(maze: str) -> PointPlanner:
     """Make the expert of a maze of the point."""
@@ -66,6 +82,21 @@ EXPERTS = {
     for maze in ("medium", "large", "giant", "teleport")
 } | {"cube-single-v0": Expert(cube_oracle, "OGBench's Markov oracle", noise=0.1)}
 """Those of the environments that data can be collected of."""
+
+
+def published_environment(name: str) -> str | None:
+    """Return the id of the environment of a dataset that OGBench published, by its name; None for other names.
+
+    Examples
+    --------
+    >>> published_environment("pointmaze-medium-navigate-v0"), published_environment("cube-single-play-v0-val")
+    ('assay/OGBench-pointmaze-medium-v0', 'assay/OGBench-cube-single-v0')
+    >>> published_environment("pointmaze-medium-play-v0") is None
+    True
+    """
+    environment, _, kind = name.removesuffix("-val").removesuffix("-v0").rpartition("-")
+    published = environment in PUBLISHED.get(kind, ()) and name.removesuffix("-val").endswith("-v0")
+    return f"assay/OGBench-{environment}-v0" if published else None
 
 
 def _record(task: str) -> EnvironmentRecord:

@@ -14,13 +14,13 @@ import pytest
 
 import assay
 from assay.baselines import GCBC, Job, train
-from assay.datasets.environments.families.ogbench import STEPS
+from assay.datasets.environments.families.ogbench import PUBLISHED, STEPS, published_environment
 from assay.datasets.environments.ogbench_experts import MAZES, CubeOracle, PointPlanner
 from assay.datasets.environments.pool import EnvironmentPool
 from assay.datasets.environments.specification import evaluation_environment
 from assay.datasets.errors import AssayWarning, ConfigError
-from assay.datasets.formats.ogbench import PUBLISHED, environment_of
 from assay.datasets.loading import collect_entry
+from assay.relabeling import HindsightGoals
 from tests.test_docs import PAGES, blocks_of
 
 ogbench = pytest.importorskip("ogbench")
@@ -66,9 +66,11 @@ def test_names_of_published_data_lead_to_registered_environments_and_others_do_n
     import assay.datasets.environments.tasks  # noqa: F401  (importing registers them)
 
     names = [f"{environment}-{kind}-v0" for kind, those in PUBLISHED.items() for environment in those]
-    assert all(environment_of(name) in gymnasium.registry for name in (*names, *(f"{name}-val" for name in names)))
+    assert all(
+        published_environment(name) in gymnasium.registry for name in (*names, *(f"{name}-val" for name in names))
+    )
     # What a dataset is called, without the kind of its data, is what OGBench makes of it.
-    assert {environment_of(name) for name in names} == {
+    assert {published_environment(name) for name in names} == {
         "assay/OGBench-" + "-".join([*name.split("-")[:-2], name.split("-")[-1]]) for name in names
     }
     for other in (
@@ -77,7 +79,7 @@ def test_names_of_published_data_lead_to_registered_environments_and_others_do_n
         "visual-scene-play-v0",
         "navigate-v0",
     ):
-        assert environment_of(other) is None
+        assert published_environment(other) is None
 
 
 @pytest.mark.parametrize("name", MAZES)
@@ -187,11 +189,14 @@ def test_a_file_of_collected_data_is_read_by_the_package_as_the_same_transitions
     assert np.flatnonzero(theirs["terminals"]).tolist() == (np.cumsum(collected.episode_lengths) - 1).tolist()
 
 
-def test_a_published_name_says_where_to_evaluate_and_what_is_learned_is_the_same(
+def test_goals_in_hindsight_of_a_published_name_say_where_to_evaluate_and_what_is_learned_is_the_same(
     data: tuple[Any, Path], tmp_path: Path
 ) -> None:
     collected, path = data
-    read = assay.load(path)
+    plain = assay.load(path)
+    assert np.array_equal(plain.observations, collected.observations["achieved_goal"])
+    assert plain.info.env_spec is None
+    read = HindsightGoals()(plain)
     spec = evaluation_environment(read.info)
     assert spec is not None
     assert (spec.id, spec.is_plain) == (MEDIUM, True)

@@ -19,6 +19,7 @@ from assay.datasets.errors import AssayError, AssayWarning, ConfigError, Dataset
 from assay.datasets.formats import FORMATS, format_named, gen_dgrl, imitation, neorl, npz, ogbench, stable_baselines
 from assay.datasets.info import DatasetInfo, Record, ReferenceScores
 from assay.datasets.spaces import Box
+from assay.relabeling import HindsightGoals
 from tests.datasets.dataset_strategies import assert_same_columns, clean_dataset, datasets, random_array
 
 SHARED = Path(__file__).parents[3] / "../shared/data"
@@ -585,6 +586,15 @@ def test_ogbench_invents_no_transition_where_the_final_observation_is_unknown(tm
     with pytest.raises(DatasetError, match="episode 1 has one step"):
         ogbench.write(short, tmp_path / "b.npz")
     assert not (tmp_path / "b.npz").exists()
+
+
+def test_ogbench_of_states_beside_goals_the_states_are_written(tmp_path: Path) -> None:
+    plain = ogbench.read(save(tmp_path / "scene-play-v0.npz", ogbench_arrays()))
+    with_goals = HindsightGoals()(plain)
+    assert with_goals.info.environment_id == "assay/OGBench-scene-v0"
+    with pytest.warns(AssayWarning, match="goals"):
+        ogbench.write(with_goals, tmp_path / "again.npz")
+    assert ogbench.read(tmp_path / "again.npz") == plain
 
 
 # -------------------------------------------------------------------- gen_dgrl
