@@ -33,7 +33,9 @@ from assay.baselines import (
     BC,
     BCQ,
     COCOA,
+    CPQ,
     CQL,
+    FISOR,
     GCBC,
     GCIQL,
     IQL,
@@ -44,6 +46,7 @@ from assay.baselines import (
     PRDC,
     RAVL,
     TD3BC,
+    IQLLag,
     MixtureBC,
     SMORe,
 )
@@ -69,6 +72,7 @@ def data() -> Transitions[np.ndarray]:
         rng.random(STEPS) < 0.001,
         np.zeros(STEPS, bool),
         np.arange(STEPS),
+        columns={"costs": (rng.random(STEPS) < 0.1).astype(np.float32)},
     )
 
 
@@ -312,12 +316,14 @@ def main() -> None:
             os.environ["JAX_PLATFORMS"] = "cpu"
     torch.set_num_threads(options.threads)
     transitions = data()
-    laid_out = TrainingData.of(transitions, ActionScale.of(-np.ones(ACTION), np.ones(ACTION)), normalize=True)
+    scale = ActionScale.of(-np.ones(ACTION), np.ones(ACTION))
+    laid_out = TrainingData.of(transitions, scale, normalize=True)
     with_goals = replace(laid_out, shapes=GOALS)
+    with_costs = TrainingData.of(transitions, scale, normalize=True, extra=("costs",))
     # the updates of the policy: one of the dynamics before them, and one refill of the rollouts
     model = {"model_updates": 1, "rollout_batch": 1_000, "rollout_interval": 10**9, "terminations": "none"}
     items = (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)), PRDC(), A2PR(), ODICE(), SMORe(), GCBC(), GCIQL())
-    items = (*items, BCQ(), MixtureBC())
+    items = (*items, BCQ(), MixtureBC(), FISOR(), CPQ(), IQLLag())
     anchors = {"anchor_updates": 1, "reverse_rollouts": 1_000}
     game = {"reward_updates": 1, "discriminators": 1, "rollout_length": 5}
     on_models = MOPO(**model), MOBILE(**model), RAVL(**model), COCOA(**model, **anchors), MOREC(**model, **game)
@@ -333,11 +339,15 @@ def main() -> None:
         options.populations or ([1, 4, 16, 64, 256, 1024] if cuda else [1, 4, 12]),
     ):
         algorithm = known[name]
+        goals, costs = isinstance(algorithm, GoalConditioned), "costs" in algorithm.extra_columns
+        rows = with_goals if goals else with_costs if costs else laid_out
 
-        def made(compile: str | None, algorithm=algorithm, precision=precision, members=members) -> Population:
+        def made(
+            compile: str | None, algorithm=algorithm, precision=precision, members=members, rows=rows
+        ) -> Population:
             return Population(
                 [Member(algorithm, seed, 0) for seed in range(members)],
-                [with_goals if isinstance(algorithm, GoalConditioned) else laid_out],
+                [rows],
                 1_000_000,
                 device=options.device,
                 bf16=precision == "bf16",
