@@ -214,6 +214,23 @@ def test_a_bilinear_network_extrapolates_where_its_parts_are_known():
     assert not (errors["identity"] < 0.5 * errors["perceptron"]).any()  # the stub
 
 
+def test_pairs_with_candidates_are_what_they_are_joined():
+    """CQL values many actions for each state at once."""
+    spec = Bilinear(3, 2, 1, (8,), 4, learning_rate="critic_learning_rate", output="tanh", state_independent=2)
+    shapes = [parameter.shape for parameter in spec.parameters()]
+    assert shapes[-1] == (1, 2)
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(2, *shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    pairs = torch.randn(2, 5, 6, generator=generator, dtype=torch.float64)
+    actions = torch.randn(2, 7, 5, 2, generator=generator, dtype=torch.float64)
+    together = spec.forward(weights, pairs, actions)
+    each = [spec.forward(weights, torch.cat([pairs, actions[:, number]], -1)) for number in range(7)]
+    assert torch.allclose(together, torch.stack(each, 1), rtol=0, atol=1e-12)
+    differences, anchors = (torch.cat([part, actions[:, 0]], -1) for part in pairs.chunk(2, -1))
+    f, g = (spec.part.forward(part, rows) for part, rows in ((weights[:4], differences), (weights[4:8], anchors)))
+    assert torch.allclose(each[0], torch.tanh((f * g).sum(-1, keepdim=True)), rtol=0, atol=1e-12)
+
+
 # -------------------------------------------------------------------------------------------------- on other bases
 
 BRIEF = {**SMALL, "model_updates": 20, "anchor_updates": 20, "reverse_rollouts": 50}
