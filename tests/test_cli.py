@@ -380,6 +380,7 @@ def test_a_dry_run_prints_jobs_and_populations_and_writes_nothing(capsys, datase
     assert "leave --ray out" in run(capsys, "run", suite, "--budget", "smoke", "--dry-run", "--ray", "auto", status=1)
 
 
+@pytest.mark.slow
 def test_a_suite_goes_on_past_a_failure_lists_it_and_exits_with_1(dataset, tmp_path):
     suite, runs, wild, broken = (tmp_path / name for name in ("tiny.yaml", "runs", "wild", "broken"))
     made = assay.load(dataset)

@@ -110,6 +110,7 @@ def test_the_page_has_one_file_of_each_kind_and_a_stranger_writes_at_most_fifty_
         assert len(files[name].splitlines()) <= 50, name
 
 
+@pytest.mark.slow
 def test_from_python_they_work_once_their_files_are_imported(own):
     files = [own / name for name in PYTHON_FILES]
     assert "all doors are open" in python("-c", USE_ALL, *files, *files)  # twice is once
@@ -145,6 +146,7 @@ def test_from_the_command_line_they_work_with_import(own):
         assert message in ran[number][0]
 
 
+@pytest.mark.slow
 def test_a_run_says_which_file_its_algorithm_needs(own):
     train = "train data --algorithm huber_bc --set hidden=[8] --steps 3 --episodes 0 --runs runs --import my_method.py"
     ((text, status),) = commands(train, folder=own)

@@ -173,10 +173,10 @@ def largest_difference(left: dict, right: dict) -> float:
 def test_a_member_of_a_population_equals_the_same_job_alone(algorithm):
     data = [data_for(algorithm, 0), data_for(algorithm, 1, steps=300)]
     together = population(algorithm, [0, 1, 2, 3], data=data, dtype=torch.float64)
-    together.advance(100)
-    for member in (1, 2):  # one of each dataset, with neighbours on both sides
+    for member, updates in ((2, 30), (1, 100)):  # one of each dataset, with neighbours on both sides
+        together.advance(updates - together.completed)
         alone = population(algorithm, [member], data=[data[member % 2]], dtype=torch.float64)
-        alone.advance(100)
+        alone.advance(updates)
         assert largest_difference(weights(together, member), weights(alone, 0)) < 1e-9
 
 
@@ -210,18 +210,11 @@ def test_members_may_differ_in_every_float_field(algorithm):
 
 
 @by_name
-def test_the_same_seed_repeats_bit_for_bit_and_another_differs(algorithm):
-    first, again = population(algorithm, [0, 1]), population(algorithm, [0, 1])
-    first.advance(25)
-    again.advance(25)
-    assert largest_difference(weights(first, 0), weights(again, 0)) == 0.0
-    assert largest_difference(weights(first, 0), weights(first, 1)) > 1e-3
-
-
-@by_name
 def test_stop_and_resume_equals_an_uninterrupted_training_bit_for_bit(algorithm):
+    """So another training of the same seeds does too, and another seed differs."""
     whole, part = population(algorithm, [0, 1]), population(algorithm, [0, 1])
     whole.advance(40)
+    assert largest_difference(weights(whole, 0), weights(whole, 1)) > 1e-3
     expected, done = whole.metrics(), 0
     for stop in (1, 7, 20):
         part.advance(stop - done)
