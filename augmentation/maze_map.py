@@ -24,21 +24,7 @@ from assay.datasets.errors import ConfigError
 __all__ = ["MAPS", "MazeMap", "maze_map", "read_map"]
 
 WALL = "#"
-MAPS = {
-    **MAZES,
-    "open": ("#######", "#.....#", "#.....#", "#.....#", "#######"),
-    "large": (
-        "############",
-        "#....#.....#",
-        "#.##.#.#.#.#",
-        "#......#...#",
-        "#.####.###.#",
-        "#..#.#.....#",
-        "##.#.#.#.###",
-        "#..#...#...#",
-        "############",
-    ),
-}
+MAPS = {**MAZES, "open": ("#######", "#.....#", "#.....#", "#.....#", "#######")}
 """Maps by name, as in `gymnasium_robotics.envs.maze.maps`: `#` where there is a wall."""
 
 

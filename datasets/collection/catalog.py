@@ -283,8 +283,9 @@ def scripted_entries(body: str) -> list[CatalogEntry]:
             "measured here: mean return of uniform random actions and of the expert that data is collected with",
         )
     text = f"Uniform random actions in {environment_id}: mean return {measured['random']['mean_return']:.3g}."
-    blocks: Blocks = ((RANDOM, 1.0),)
-    random = CatalogEntry(f"{body}/{RANDOM}", environment_id, blocks, 0.0, text, scores, collected=task.collected)
+    random = CatalogEntry(
+        f"{body}/{RANDOM}", environment_id, ((RANDOM, 1.0),), 0.0, text, scores, collected=task.collected
+    )
     if task.expert is None:
         return [random]
     earned = measured["expert"]
@@ -295,8 +296,7 @@ def scripted_entries(body: str) -> list[CatalogEntry]:
     expert = replace(random, name=f"{body}/expert", blocks=(("expert", 1.0),), noise=task.noise, description=text)
     if task.detour is not None:
         return [random, expert, detour_entry(random, task)]
-    discrete = not body.startswith(("pointmaze", "fetch", "ogbench"))
-    return [random, expert, *(perspective_entries(random, "expert", "the expert", 0.0) if discrete else [])]
+    return [random, expert, *(perspective_entries(random, "expert", "the expert", 0.0) if task.discrete else [])]
 
 
 def detour_entry(random: CatalogEntry, task: ScriptedTask) -> CatalogEntry:

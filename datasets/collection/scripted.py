@@ -49,6 +49,8 @@ class ScriptedTask:
         Those whose versions the measured numbers depend on.
     detour
         Where there is one, a controller with another aim than the task's, and its noise.
+    discrete
+        Whether the expert's actions are numbers of choices.
     collected
         Keyword arguments of `gymnasium.make` that data is collected with; what the policies earn is measured without them.
     """
@@ -59,6 +61,7 @@ class ScriptedTask:
     noise: float = 0.0
     packages: tuple[str, ...] = ("gymnasium", "numpy")
     detour: Expert | None = None
+    discrete: bool = False
     collected: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,6 +73,7 @@ SCRIPTED: Mapping[str, ScriptedTask] = {
         0.0 if record.expert is None else record.expert.noise,
         record.packages,
         record.detour,
+        record.expert is not None and record.expert.discrete,
         record.collected,
     )
     for record in records().values()

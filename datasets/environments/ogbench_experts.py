@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.datasets.environments.planners import next_cells
+from assay.datasets.environments import planners
 from assay.datasets.errors import ConfigError
 
 __all__ = ["CUBE", "GRIPPER", "MAZES", "SCALE", "CubeOracle", "PointPlanner"]
@@ -24,18 +24,8 @@ __all__ = ["CUBE", "GRIPPER", "MAZES", "SCALE", "CubeOracle", "PointPlanner"]
 Array = NDArray[np.float64]
 
 MAZES: Mapping[str, tuple[str, ...]] = {
-    "medium": ("########", "#..##..#", "#..#...#", "##...###", "#..#...#", "#.#..#.#", "#...#..#", "########"),
-    "large": (
-        "############",
-        "#....#.....#",
-        "#.##.#.#.#.#",
-        "#......#...#",
-        "#.####.###.#",
-        "#..#.#.....#",
-        "##.#.#.#.###",
-        "#..#...#...#",
-        "############",
-    ),
+    "medium": planners.MAZES["medium"],
+    "large": planners.MAZES["large"],
     "giant": (
         "################",
         "#.#......##....#",
@@ -100,7 +90,7 @@ class PointPlanner:
     def target(self, position: Array, goal: Array) -> Array:
         """Return the point to head for."""
         here, there = cell(position), cell(goal)
-        following = next_cells(self.maze, there).get(here, there)
+        following = planners.next_cells(self.maze, there).get(here, there)
         return goal if following == there else CELL * (np.array(following[::-1]) - 1.0)
 
 

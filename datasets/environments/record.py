@@ -33,12 +33,16 @@ class Expert:
         Action noise that expert data is collected with.
     share : float
         Of a detour: its share of the steps of the data named `detours`.
+    discrete : bool
+        Whether its actions are numbers of choices. The catalog then also has its data mixed with random ones, and its data with
+        some random actions.
     """
 
     make: Callable[[], Policy]
     described: str
     noise: float = 0.0
     share: float = 0.5
+    discrete: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,13 +41,17 @@ FAMILY = EnvironmentFamily(
         EnvironmentRecord(
             "mountaincar",
             "MountainCar-v0",
-            expert=Expert(functools.partial(by_sign, 1, 2, 1), "A push in the direction of the velocity"),
+            expert=Expert(
+                functools.partial(by_sign, 1, 2, 1), "A push in the direction of the velocity", discrete=True
+            ),
         ),
         EnvironmentRecord(
             "acrobot",
             "Acrobot-v1",
             expert=Expert(
-                functools.partial(by_sign, 5, 6, 1), "A torque in the direction of the second joint's velocity"
+                functools.partial(by_sign, 5, 6, 1),
+                "A torque in the direction of the second joint's velocity",
+                discrete=True,
             ),
         ),
     )

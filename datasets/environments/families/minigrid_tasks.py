@@ -38,7 +38,11 @@ FAMILY = EnvironmentFamily(
         _record(
             "lavagap",
             "LavaGapS7",
-            Expert(lava_gap_planner, "A breadth-first search over poses, averaged over those that look alike,"),
+            Expert(
+                lava_gap_planner,
+                "A breadth-first search over poses, averaged over those that look alike,",
+                discrete=True,
+            ),
         ),
         _record("dynamic-obstacles", "Dynamic-Obstacles-8x8"),
     ),

@@ -99,13 +99,17 @@ def _record(
 
 def _by_rewards(name: str, identifier: str) -> EnvironmentRecord:
     return _record(
-        name, identifier, Expert(functools.partial(greedy_on_rewards, name), "The best action of every state")
+        name,
+        identifier,
+        Expert(functools.partial(greedy_on_rewards, name), "The best action of every state", discrete=True),
     )
 
 
 def _by_features(name: str, identifier: str) -> EnvironmentRecord:
     return _record(
-        name, identifier, Expert(functools.partial(greedy_on_features, name), "The best action by the true features")
+        name,
+        identifier,
+        Expert(functools.partial(greedy_on_features, name), "The best action by the true features", discrete=True),
     )
 
 
@@ -121,15 +125,19 @@ FAMILY = EnvironmentFamily(
         _record(
             "linear-mdp-steep",
             "LinearMDPSteep",
-            Expert(functools.partial(greedy_on_features, "linear-mdp", xi=0.3), "The best action by the true features"),
+            Expert(
+                functools.partial(greedy_on_features, "linear-mdp", xi=0.3),
+                "The best action by the true features",
+                discrete=True,
+            ),
             problem="linear-mdp",
             xi=0.3,
         ),
         EnvironmentRecord(
             "american-put",
             "assay/AmericanPut-v0",
-            expert=Expert(functools.partial(put_seller, 6.0), "Selling at 94 or less"),
-            detour=Expert(functools.partial(put_seller, None), "Waiting to the end", share=1.0),
+            expert=Expert(functools.partial(put_seller, 6.0), "Selling at 94 or less", discrete=True),
+            detour=Expert(functools.partial(put_seller, None), "Waiting to the end", share=1.0, discrete=True),
             registration=Registration("assay.datasets.environments.american_put:AmericanPut"),
         ),
         EnvironmentRecord(
@@ -142,11 +150,15 @@ FAMILY = EnvironmentFamily(
         _record(
             "lucky-bandit",
             "LuckyBandit",
-            Expert(functools.partial(greedy_on_rewards, "lucky-bandit"), "The better arm"),
-            Expert(functools.partial(greedy_on_rewards, "lucky-bandit", -1.0), "The worse arm", share=0.9),
+            Expert(functools.partial(greedy_on_rewards, "lucky-bandit"), "The better arm", discrete=True),
+            Expert(
+                functools.partial(greedy_on_rewards, "lucky-bandit", -1.0), "The worse arm", share=0.9, discrete=True
+            ),
         ),
         EnvironmentRecord(
-            "frozenlake", "FrozenLake-v1", expert=Expert(frozen_lake_planner, "The optimal policy of the model")
+            "frozenlake",
+            "FrozenLake-v1",
+            expert=Expert(frozen_lake_planner, "The optimal policy of the model", discrete=True),
         ),
     )
 )

@@ -17,7 +17,7 @@ LAYOUTS = [(column, row) for column in (2, 3, 4) for row in (1, 2, 3, 4, 5)]
 @pytest.mark.parametrize("name", MAZES)
 def test_the_mazes_are_those_of_the_simulator(name: str) -> None:
     maps = pytest.importorskip("gymnasium_robotics.envs.maze.maps")
-    theirs = {"umaze": maps.U_MAZE, "medium": maps.MEDIUM_MAZE}[name]
+    theirs = {"umaze": maps.U_MAZE, "medium": maps.MEDIUM_MAZE, "large": maps.LARGE_MAZE}[name]
     assert [[1 if cell == "#" else 0 for cell in row] for row in MAZES[name]] == theirs
 
 

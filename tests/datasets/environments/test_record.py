@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import gymnasium
+import pytest
 
 from assay.datasets.collection.catalog import BODIES, catalog
 from assay.datasets.collection.scripted import SCRIPTED
@@ -73,3 +74,15 @@ def test_what_a_package_says_of_environments_that_nobody_asked_for_is_not_shown(
         [sys.executable, "-c", asked.format("PointMaze_UMaze-v3")], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("name", [name for name, task in SCRIPTED.items() if task.expert is not None])
+def test_an_expert_is_discrete_where_its_environment_is(name: str) -> None:
+    task = SCRIPTED[name]
+    if (family := family_of(task.environment_id)) and family.module:
+        pytest.importorskip(family.module)
+    register_environments_of(task.environment_id)
+    space = gymnasium.make(task.environment_id).action_space
+    assert task.discrete == isinstance(space, gymnasium.spaces.Discrete)
+    mixed = {f"{name}/mixed", f"{name}/noisy"}  # of numbered actions, whose noise is the probability of a uniform one
+    assert mixed <= set(catalog()) if task.discrete and task.detour is None else not mixed & set(catalog())
