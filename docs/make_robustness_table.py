@@ -1,10 +1,11 @@
 """Draw who survives corrupted data, and write the tables of docs/corruption.md.
 
 Usage: assay run suites/robustness.yaml --budget small
-       python docs/make_robustness_table.py [RUNS]        (default runs/robustness-small)
+       assay run suites/robustness.yaml --budget cpu
+       python docs/make_robustness_table.py [RUNS [LONGER]]        (default runs/robustness-small runs/robustness-cpu)
 
 One cell is one variant and algorithm: the mean score of its seeds, and its difference to the clean data. Whatever is not finished is said
-to be so.
+to be so. Tables whose folder is not there stay as they are.
 """
 
 from __future__ import annotations
@@ -14,23 +15,28 @@ from pathlib import Path
 
 import polars as pl
 from page_parts import replace_part
-from score_parts import of_seeds, scores, verdict
+from score_parts import mean_difference, of_seeds, scores, verdict, worded
 
 from assay.analysis import load_returns, load_runs, plot_score_map
 
 HERE = Path(__file__).parent
 PAGE, FIGURE = HERE / "corruption.md", HERE / "images" / "corruption-robustness.png"
 ROBUST, ORDINARY = "RIQL", "IQL"
+CLEAN, CORRUPTED = "clean", "random simultaneous"
 
 
-def main(folder: str = "runs/robustness-small") -> None:
+def main(folder: str = "runs/robustness-small", longer: str = "runs/robustness-cpu") -> None:
     """Write the figure and the tables."""
-    runs = load_runs(folder).filter(pl.col("status") == "finished")
-    figure = plot_score_map(runs).figure
-    figure.savefig(FIGURE, dpi=144, facecolor="white")
-    replace_part(PAGE, "survivors", f"{scores(runs)}\n\n![scores](images/{FIGURE.name})")
-    replace_part(PAGE, "survivors' losses", losses(runs))
-    replace_part(PAGE, "survivors' episodes", episodes(load_returns(folder).filter("final")))
+    if Path(folder).is_dir():
+        runs = load_runs(folder).filter(pl.col("status") == "finished")
+        figure = plot_score_map(runs).figure
+        figure.savefig(FIGURE, dpi=144, facecolor="white")
+        replace_part(PAGE, "survivors", f"{scores(runs)}\n\n![scores](images/{FIGURE.name})")
+        replace_part(PAGE, "survivors' losses", losses(runs))
+        replace_part(PAGE, "survivors' episodes", episodes(load_returns(folder).filter("final")))
+    if Path(longer).is_dir():
+        runs = load_runs(longer).filter(pl.col("status") == "finished")
+        replace_part(PAGE, "survivors of the longer runs", f"{scores(runs)}\n\n{losses_over_bodies(runs)}")
 
 
 def losses(runs: pl.DataFrame) -> str:
@@ -47,6 +53,22 @@ def losses(runs: pl.DataFrame) -> str:
             known = len(own) and len(theirs)
             cells.append("" if (label, variant) == (than, on) else verdict(own, theirs) if known else "not finished")
         lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def losses_over_bodies(runs: pl.DataFrame) -> str:
+    """Return a table of what corruption takes from each algorithm on average over the bodies, and what the robust one has above its like."""
+    bodies = [
+        variant.removesuffix(f" {CLEAN}") for variant in dict.fromkeys(runs["variant"]) if variant.endswith(CLEAN)
+    ]
+    lines = [f"| mean over {' and '.join(bodies)} | difference |", "|---|---|"]
+    compared = [(label, CORRUPTED, label, CLEAN) for label in dict.fromkeys(runs["label"])]
+    compared += [(ROBUST, data, ORDINARY, data) for data in (CLEAN, CORRUPTED)]
+    for label, data, than, on in compared:
+        name = f"{label}, corrupted minus clean" if label == than else f"{label} minus {than}, {data}"
+        pairs = [(of_seeds(runs, label, f"{body} {data}"), of_seeds(runs, than, f"{body} {on}")) for body in bodies]
+        finished = all(len(own) and len(theirs) for own, theirs in pairs)
+        lines.append(f"| {name} | {worded(*mean_difference(pairs)) if finished else 'not finished'} |")
     return "\n".join(lines)
 
 

@@ -6,12 +6,24 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from scipy import stats
 
 from assay.analysis import score_table
 from assay.analysis.tables import format_interval
 from assay.datasets.bootstrap import bootstrap, percentile_interval
 
-__all__ = ["against", "difference", "differences", "of_seeds", "ratio", "scores", "verdict", "with_interval"]
+__all__ = [
+    "against",
+    "difference",
+    "differences",
+    "mean_difference",
+    "of_seeds",
+    "ratio",
+    "scores",
+    "verdict",
+    "with_interval",
+    "worded",
+]
 
 RESAMPLES = 10_000
 
@@ -64,6 +76,26 @@ def difference(own: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float
     return float(own.mean() - theirs.mean()), float(low), float(high)
 
 
+def mean_difference(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, float]:
+    """Return the mean over several differences of two means and its 95 % interval, for seeds too few to be resampled.
+
+    The interval is Student's, with one variance for all groups of seeds (analysis of variance).
+
+    Examples
+    --------
+    >>> one, other = np.array([1.0, 3.0]), np.array([10.0, 12.0])
+    >>> mean_difference([(one, other), (one, other)])  # 4 deviations of 1 each way: t(4) = 2.776, standard error 1
+    (-9.0, -11.776..., -6.223...)
+    """
+    groups = [group for pair in pairs for group in pair]
+    freedom = sum(len(group) - 1 for group in groups)
+    variance = sum(group.var() * len(group) for group in groups) / freedom
+    error = np.sqrt(variance * sum(1 / len(group) for group in groups)) / len(pairs)
+    value = float(np.mean([own.mean() - theirs.mean() for own, theirs in pairs]))
+    reach = float(stats.t.ppf(0.975, freedom) * error)
+    return value, value - reach, value + reach
+
+
 def ratio(own: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
     """Return the ratio of two means and its 95 % bootstrap interval."""
     found = bootstrap([own, theirs], lambda a, b: a.mean(1) / b.mean(1), RESAMPLES, np.random.default_rng(0))
@@ -73,7 +105,17 @@ def ratio(own: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
 
 def verdict(own: np.ndarray, theirs: np.ndarray) -> str:
     """Return the difference of two means with its 95 % bootstrap interval, and what it shows."""
-    value, low, high = difference(own, theirs)
+    return worded(*difference(own, theirs))
+
+
+def worded(value: float, low: float, high: float) -> str:
+    """Return a difference with its interval, and what that shows.
+
+    Examples
+    --------
+    >>> worded(2.5, -4.1, 9.1)
+    '+2.5 [-4.1, 9.1], not shown'
+    """
     word = "better" if low > 0 else "worse" if high < 0 else "not shown"
     return f"{value:+.1f} [{low:.1f}, {high:.1f}], {word}"
 
