@@ -50,6 +50,7 @@ from assay.baselines import (
     MixtureBC,
     SMORe,
 )
+from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.algorithms.goal_conditioned.goals import GoalConditioned
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.population import Member, Population
@@ -292,11 +293,26 @@ def loops(name: str, transitions: Transitions[np.ndarray], members: int, device:
     return found
 
 
+def algorithms() -> dict[str, Algorithm]:
+    """Return what can be timed, at the published sizes but for CQL's two layers."""
+    # the updates of the policy: one of the dynamics before them, and one refill of the rollouts
+    model = {"model_updates": 1, "rollout_batch": 1_000, "rollout_interval": 10**9, "terminations": "none"}
+    items = (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)), PRDC(), A2PR(), ODICE(), SMORe(), GCBC(), GCIQL())
+    items = (*items, BCQ(), MixtureBC(), FISOR(), CPQ(), IQLLag())
+    anchors = {"anchor_updates": 1, "reverse_rollouts": 1_000}
+    game = {"reward_updates": 1, "discriminators": 1, "rollout_length": 5}
+    on_models = MOPO(**model), MOBILE(**model), RAVL(**model), COCOA(**model, **anchors), MOREC(**model, **game)
+    return {item.name: item for item in (*items, *on_models)}
+
+
 def main() -> None:
+    known = algorithms()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--algorithms", nargs="+", default=["bc", "td3_bc", "iql", "cql"])
+    parser.add_argument(
+        "--algorithms", nargs="+", choices=known, default=["bc", "td3_bc", "iql", "cql"], metavar="NAME"
+    )
     parser.add_argument("--populations", type=int, nargs="+", help="default 1 4 12, on CUDA 1 4 16 64 256 1024")
     parser.add_argument("--precisions", nargs="+", help="default highest medium, on CUDA highest high bf16")
     parser.add_argument("--compile", action="store_true", help="compile the updates")
@@ -320,14 +336,6 @@ def main() -> None:
     laid_out = TrainingData.of(transitions, scale, normalize=True)
     with_goals = replace(laid_out, shapes=GOALS)
     with_costs = TrainingData.of(transitions, scale, normalize=True, extra=("costs",))
-    # the updates of the policy: one of the dynamics before them, and one refill of the rollouts
-    model = {"model_updates": 1, "rollout_batch": 1_000, "rollout_interval": 10**9, "terminations": "none"}
-    items = (BC(), TD3BC(), IQL(), CQL(hidden=(256, 256)), PRDC(), A2PR(), ODICE(), SMORe(), GCBC(), GCIQL())
-    items = (*items, BCQ(), MixtureBC(), FISOR(), CPQ(), IQLLag())
-    anchors = {"anchor_updates": 1, "reverse_rollouts": 1_000}
-    game = {"reward_updates": 1, "discriminators": 1, "rollout_length": 5}
-    on_models = MOPO(**model), MOBILE(**model), RAVL(**model), COCOA(**model, **anchors), MOREC(**model, **game)
-    known = {item.name: item for item in (*items, *on_models)}
     names = ["plain", *(["jax"] if options.peers else []), *(["jax vmap"] if options.peers and cuda else [])]
     unit = "updates/s" if cuda else "updates/CPU-s"
     columns = f"{'algorithm':10}{'precision':11}{'members':>8}{unit:>16}" + "".join(f"{name:>11}" for name in names)
