@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 from assay.baselines.engine.acting import Actor
+from assay.baselines.engine.shapes import Shapes
+from assay.baselines.evaluation.environment import require_fit
 from assay.baselines.evaluation.evaluation import Evaluation, EvaluationResult, evaluate, make_simulators
 from assay.datasets.errors import CollectionError
 
@@ -38,6 +40,8 @@ class Evaluator:
         Of each actor.
     workers : int, optional
         Simulator processes; default one per core, less one where there are more than two.
+    shapes : Shapes, optional
+        Of the data, which the environment has to fit.
     """
 
     def __init__(
@@ -46,8 +50,10 @@ class Evaluator:
         evaluation: Evaluation,
         members: int,
         workers: int | None = None,
+        shapes: Shapes | None = None,
     ) -> None:
         self.environment_id, self.evaluation, self.members, self.workers = environment_id, evaluation, members, workers
+        self.shapes = shapes
         self.share_done = 0.0  # of the evaluation in flight
         self._under_way: tuple[int, Actor, Future[EvaluationResult]] | None = None
         self._pool: EnvironmentPool | EnvPoolEnvironments | None = None
@@ -109,6 +115,8 @@ class Evaluator:
     def _evaluate(self, actor: Actor) -> EvaluationResult:
         if self._pool is None and self.evaluation.engine != "exact":
             self._pool = make_simulators(self.members, self.environment_id, self.evaluation, self.workers)
+            if self.shapes is not None:
+                require_fit(self._pool, self.shapes)
         if self._closing.is_set():
             raise CollectionError(f"the evaluation in {self.environment_id} was given up before it began")
         return evaluate(actor, self.environment_id, self.evaluation, pool=self._pool, progress=self._note)

@@ -37,6 +37,7 @@ from assay.baselines.training.work import (
     form_populations,
     lay_out,
     look_up,
+    try_environments,
 )
 from assay.datasets.errors import AssayError, AssayWarning
 from assay.datasets.progress import Auto, reporting
@@ -44,6 +45,7 @@ from assay.datasets.progress import Auto, reporting
 __all__ = ["train", "train_populations"]
 
 _LOG_POINTS = 100
+_WORTH_TRYING = 5_000  # updates: what makes an evaluation impossible is then found out before them
 _UPDATES_PER_SLICE = 64  # between looks at the clock and at Ctrl-C
 
 
@@ -110,6 +112,8 @@ def train(
     options.check_device()
     if all(item.finished for item in work):
         return [Run(item.folder) for item in work]
+    if steps >= _WORTH_TRYING:
+        try_environments(work, options.workers)
     with reporting(progress, "training", training_bar) as report:
         if options.ray is not None:
             from assay.baselines.training.cluster import train_on_cluster
@@ -344,7 +348,7 @@ def _evaluator(work: list[Work], plan: Plan, workers: int | None) -> Iterator[Ev
     if plan.evaluation is None or environment is None:
         yield None
         return
-    with Evaluator(environment, plan.evaluation, len(work), workers) as evaluator:
+    with Evaluator(environment, plan.evaluation, len(work), workers, work[0].job.shapes) as evaluator:
         yield evaluator
 
 

@@ -22,6 +22,7 @@ from assay.baselines.engine.data import TrainingData, check_learnable, row_colum
 from assay.baselines.engine.learner import Learner, Member, State
 from assay.baselines.engine.population import stage_lengths
 from assay.baselines.engine.tables import data_bytes
+from assay.baselines.evaluation.environment import require_known, try_environment
 from assay.baselines.runs.job import Job
 from assay.baselines.runs.lease import Lease
 from assay.baselines.runs.plan import Plan
@@ -49,6 +50,7 @@ __all__ = [
     "lay_out",
     "look_up",
     "resume_from_checkpoints",
+    "try_environments",
 ]
 
 
@@ -86,12 +88,15 @@ class Work:
         require_labels(self.job.dataset, *algorithm.labels, by=algorithm.label)
         check_learnable(self.job.shapes, self.job.dataset.actions, images=algorithm.image_observations)
         stage_lengths(algorithm.stages(), self.plan.steps)
-        if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
+        environment = self.plan.environment(self.job)
+        if self.plan.evaluation is not None and environment is None:
             raise ConfigError(
                 f"{self.job.label} does not say which environment it comes from: name it by Evaluation(environment=...), or "
                 "train without one by evaluation=None (`assay train` and `assay run`: --episodes 0; a suite: `evaluation: "
                 "{environment: Hopper-v5}`, or `evaluation: null`)"
             )
+        if self.plan.evaluation is not None and environment is not None:
+            require_known(environment, self.plan.evaluation)
 
     def look_up(self) -> None:
         """Find out what is there already; nothing is written."""
@@ -167,6 +172,25 @@ def look_up(jobs: Sequence[Job], plan: Plan, runs: str | os.PathLike[str]) -> li
     for item in work:
         item.look_up()
     return work
+
+
+def try_environments(work: Sequence[Work], workers: int | None) -> None:
+    """Make one simulator of every environment that what is not finished will be evaluated in.
+
+    Raises
+    ------
+    CollectionError
+        If one cannot be made.
+    ConfigError
+        If one does not fit the data.
+    """
+    tried = set()
+    for item in work:
+        evaluation, environment, shapes = item.plan.evaluation, item.plan.environment(item.job), item.job.shapes
+        if evaluation is None or environment is None or item.finished or (environment, shapes) in tried:
+            continue
+        try_environment(environment, evaluation, shapes, workers)
+        tried.add((environment, shapes))
 
 
 def _leaves(*values: Any) -> Iterator[np.ndarray]:

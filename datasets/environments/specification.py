@@ -14,14 +14,16 @@ Code that a dataset names is not imported: the entry point is that of the regist
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assay.datasets.errors import ConfigError
 from assay.datasets.info import DatasetInfo
+from assay.datasets.registry import imported_files
 
-__all__ = ["EnvironmentSpec", "evaluation_environment", "read_spec", "registered_spec"]
+__all__ = ["EnvironmentSpec", "evaluation_environment", "read_spec", "registered_spec", "require_registered"]
 
 EVALUATION_SPEC = "eval_env_spec"  # in `DatasetInfo.extra`, as Minari calls it
 _RECORDERS = ("DataCollector", "OrderEnforcing", "PassiveEnvChecker", "RecordEpisodeStatistics", "RecordVideo")
@@ -195,6 +197,23 @@ def registered_spec(environment_id: str) -> str:
     if spec is None:
         raise ConfigError(f"no environment {environment_id} is registered here")
     return str(spec.to_json())
+
+
+def require_registered(spec: EnvironmentSpec) -> None:
+    """Raise ConfigError where nothing registers an environment here; `"module:id"` is left to the processes that import the module."""
+    import gymnasium
+
+    from assay.datasets.environments.worker import register_environments_of
+
+    if ":" in spec.id:
+        return
+    register_environments_of(spec.id, [os.fspath(file) for file in imported_files()])
+    try:
+        gymnasium.spec(spec.id)
+    except gymnasium.error.Error as error:
+        raise ConfigError(
+            f"no environment {spec.id} is registered here: {error}; one that a module of yours registers is called module:{spec.id}"
+        ) from error
 
 
 def _registered(environment_id: str) -> Any:

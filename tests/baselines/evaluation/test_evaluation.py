@@ -310,11 +310,10 @@ def test_killed_while_an_evaluation_is_under_way_it_is_run_again_with_the_same_r
 
 def test_what_goes_wrong_beside_the_training_fails_the_population_and_leaves_no_thread(tmp_path: Path) -> None:
     job = Job(BC(**SMALL), pendulum_like())
-    (run,) = train(
-        [job], steps=30, runs=tmp_path, evaluation=Evaluation(every=10, environment="Pendulun-v1"), workers=1
-    )
+    nowhere = Evaluation(every=10, environment="not_there:Pendulum-v1")
+    (run,) = train([job], steps=30, runs=tmp_path, evaluation=nowhere, workers=1)
     assert run.status == "failed"
-    assert "Pendulun" in run.error
+    assert "not_there" in run.error
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("evaluation")]
 
 
