@@ -39,11 +39,13 @@ __all__ = [
     "ModelStep",
     "clone_categories",
     "clone_policy",
+    "require_enough",
     "train_dynamics",
     "train_terminations",
 ]
 
 _MOST_HELD_OUT, _HELD_OUT_SHARE = 1000, 0.2
+_LEAST = 10  # transitions
 _PURPOSE = "dynamics"
 _CACHED_ROWS = 512  # whose activations stay in a core's cache
 
@@ -141,7 +143,8 @@ class DynamicsEnsemble:
         count, elites = len(states), len(self.elites)
         if self.penalty is None:
             share = -(-count // elites)
-            dealt = torch.cat([order, order[: share * elites - count]]).view(elites, share)  # the last ones twice
+            again = torch.arange(share * elites, device=order.device) % count
+            dealt = order[again].view(elites, share)  # the first ones again
             inputs = self._standardized(states, actions)[dealt]  # [E, B / E, in]
             mean, log_variance = gaussian(self._elite_networks, inputs, weights="frozen")
             means, deviations = self._in_units(mean, log_variance, states[dealt])
@@ -225,8 +228,7 @@ def train_dynamics(
     """
     if not 1 <= elites <= networks:
         raise ConfigError(f"elites={elites} must be between 1 and networks={networks}")
-    if len(states) < 10:
-        raise ConfigError(f"{len(states)} transitions are too few to learn dynamics from, and to hold some out")
+    require_enough(len(states))
     algorithm = model or GaussianModel()
     held = held_out_rows(len(states), seed)
     inputs, outputs = np.concatenate([states, actions], 1), np.concatenate([next_states - states, rewards[:, None]], 1)
@@ -252,6 +254,14 @@ def train_dynamics(
     return DynamicsEnsemble(
         networks_of(trained.networks), best, trained.losses, input_scale, output_scale, penalty=penalty, variant=variant
     )
+
+
+def require_enough(transitions: int) -> None:
+    """Raise ConfigError where so many transitions are too few for a model."""
+    if transitions < _LEAST:
+        raise ConfigError(
+            f"{transitions} transitions are too few to learn dynamics from, and to hold some out; {_LEAST} are needed"
+        )
 
 
 def held_out_rows(count: int, seed: int) -> np.ndarray:

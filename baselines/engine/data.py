@@ -12,6 +12,7 @@ adds are columns of the dataset, such as `costs`, or derivations (`assay.baselin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
@@ -31,6 +32,7 @@ __all__ = [
     "ObservationScale",
     "RewardScale",
     "TrainingData",
+    "check_columns",
     "check_learnable",
     "row_columns",
     "rows_of_episodes",
@@ -42,6 +44,7 @@ RewardScale: TypeAlias = Literal["recorded", "return_range", "minus_one"]
 do for locomotion; or r - 1, as they do for AntMaze."""
 
 _STD_OFFSET = 1e-3  # the published normalization divides by std + 1e-3
+COSTS = "costs"  # a number for each step, like rewards
 _RETURN_RANGE = 1_000.0  # of the returns after `return_range`
 
 
@@ -157,7 +160,10 @@ class Frames:
 
 
 def _check_finite(
-    transitions: Transitions[np.ndarray], labels: Sequence[str], names: Mapping[str, Sequence[str]]
+    transitions: Transitions[np.ndarray],
+    labels: Sequence[str],
+    names: Mapping[str, Sequence[str]],
+    extra: Sequence[str] = (),
 ) -> None:
     """Raise ConfigError where a number is missing, with its column, dimension and step, before anything spreads it."""
     found, first, total = [], "", np.zeros(len(transitions), bool)
@@ -166,6 +172,7 @@ def _check_finite(
         for name in ("observations", *labels, "next_observations")
         for path, array in named_arrays(getattr(transitions, name))
     }
+    columns |= {name: transitions.columns[name] for name in extra}
     for name, array in columns.items():
         if array.dtype.kind != "f":
             continue
@@ -264,11 +271,10 @@ class TrainingData:
             shapes = Shapes.flat(transitions.observations.shape[1], len(action_scale.center), discrete)
         observations, actions = shapes.vector(transitions.observations), transitions.actions
         check_learnable(shapes, actions, images=frames is not None)
-        if not len(transitions):
-            raise ConfigError("the dataset has no transition to learn from")
+        _require_some(transitions)
         if not discrete and actions.shape[1] != len(action_scale.center):
             raise ConfigError(f"actions have {actions.shape[1]} entries, the action space {len(action_scale.center)}")
-        _check_finite(transitions, labels, names)
+        _check_finite(transitions, labels, names, [name for name in extra if name in transitions.columns])
         weights = transitions.weights
         if weights is not None and (not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0):
             raise ConfigError("weights must be finite and non-negative, and some of them positive")
@@ -358,6 +364,7 @@ class TrainingData:
         shapes = Shapes.of(dataset, len(action_scale.center), action_scale.first is not None, category_code)
         check_learnable(shapes, dataset.actions, images=images)
         transitions = transitions_of(dataset, shapes, extra, labels)
+        _require_some(transitions)
         if episodes is not None:
             transitions = _take(transitions, np.isin(dataset.episode_of_step[transitions.steps], episodes))
         frames = _frames_of(dataset, shapes, transitions.steps) if shapes.images else None
@@ -547,10 +554,25 @@ def _derivation(name: str, transitions: Transitions[np.ndarray]) -> Derivation:
         ) from error
 
 
+def _require_some(transitions: Transitions[np.ndarray]) -> None:
+    if not len(transitions):
+        raise ConfigError("the dataset has no transition to learn from")
+
+
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise ConfigError(f"column {name} is {array.dtype}; algorithms learn from numbers")
     return array
+
+
+def check_columns(dataset: Dataset, names: Sequence[str]) -> None:
+    """Raise ConfigError where a column that is learned from holds no numbers, or `costs` more than one for each step."""
+    for name in (name for name in names if name in dataset.columns):
+        column = _numbers(name, dataset.column(name))
+        if name == COSTS and math.prod(column.shape[1:]) != 1:
+            raise ConfigError(
+                f"column {name} has {list(column.shape[1:])} numbers for each step, and one is learned from"
+            )
 
 
 def _frames_of(dataset: Dataset, shapes: Shapes, steps: np.ndarray) -> dict[str, Frames]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from assay.baselines.engine.acting import Actor
-from assay.baselines.engine.data import TrainingData, check_learnable, row_columns
+from assay.baselines.engine.data import TrainingData, check_columns, check_learnable, row_columns
 from assay.baselines.engine.learner import Learner, Member, State
 from assay.baselines.engine.population import stage_lengths
 from assay.baselines.engine.tables import data_bytes
@@ -87,7 +87,13 @@ class Work:
         algorithm = self.job.algorithm
         require_labels(self.job.dataset, *algorithm.labels, by=algorithm.label)
         check_learnable(self.job.shapes, self.job.dataset.actions, images=algorithm.image_observations)
-        stage_lengths(algorithm.stages(), self.plan.steps)
+        check_columns(self.job.dataset, algorithm.batch_columns)
+        try:
+            stage_lengths(algorithm.stages(), self.plan.steps)
+        except ConfigError as error:
+            named = ", ".join(name for name in algorithm.parameters() if name.endswith("_updates"))
+            what = f"; the fields {named} say how many" if named else ""
+            raise ConfigError(f"{algorithm.label} on {self.job.label}: {error}{what}") from None
         environment = self.plan.environment(self.job)
         if self.plan.evaluation is not None and environment is None:
             raise ConfigError(

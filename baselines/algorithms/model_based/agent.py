@@ -52,6 +52,7 @@ from assay.baselines.algorithms.model_based.dynamics import (
     terminations_of,
     true_step,
 )
+from assay.baselines.dynamics.ensemble import require_enough
 from assay.baselines.dynamics.penalties import PENALTIES
 from assay.baselines.engine.data import ActionScale, TrainingData
 from assay.baselines.engine.shapes import Shapes
@@ -125,6 +126,19 @@ class LearnedDynamics(Base):
             between=look,
         )
         return first, self.policy_stage()
+
+    def training_data(self, dataset: Dataset, action_scale: ActionScale) -> TrainingData:
+        """Lay a dataset out for training.
+
+        Raises
+        ------
+        ConfigError
+            If its transitions are too few for a model.
+        """
+        data = super().training_data(dataset, action_scale)  # type: ignore[safe-super]
+        if self.learns_dynamics:
+            require_enough(len(data.rows))
+        return data
 
     def policy_stage(self) -> Stage:
         """Describe what comes behind the dynamics; by default learning from the data alone."""
@@ -242,7 +256,8 @@ class ModelBased(LearnedDynamics, SACN):
         Raises
         ------
         ConfigError
-            If ends of episodes are to be known, and those of the dataset's environment are not.
+            If ends of episodes are to be known, and those of the dataset's environment are not; or if its transitions are too few
+            for a model.
         """
         if self.terminations == "known":
             termination_or_error(dataset.info.env_spec)

@@ -355,13 +355,14 @@ def step_of_dealt_rows(
     members, count = states.shape[:2]
     share = -(-count // elites)
     order = draws.bits(f"{purpose}: elites", count).argsort(1)
-    order = torch.cat([order, order[:, : share * elites - count]], 1)  # the first ones twice
+    order = order[:, torch.arange(share * elites, device=order.device) % count]  # the first ones again
     network, scale = elite_networks(networks, elites), ModelScale.of(networks)
     inputs = rows_at(scale.inputs(states, actions), order).view(members, elites, share, -1)
     together, parts = max(1, _ROWS_AT_ONCE // (members * elites)), []
     for some in torch.split(inputs, together, 2):
         mean, log_variance = gaussian(network, some, weights="frozen", repeated=True)
-        parts.append((mean, torch.exp(0.5 * log_variance)))
+        apart = members, elites, *mean.shape[-2:]
+        parts.append((mean.view(apart), torch.exp(0.5 * log_variance).view(apart)))
     mean, deviation = (torch.cat(each, 2).flatten(1, 2) for each in zip(*parts))  # [P, E share, D], standardized
     noise = rows_at(draws.normal(f"{purpose}: noise", count, mean.shape[-1]), order)
     found = (mean + deviation * noise) * like(scale.target_deviation, mean) + like(scale.target_mean, mean)

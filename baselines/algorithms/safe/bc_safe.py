@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from assay.baselines.algorithms.imitation.bc import BC
-from assay.baselines.engine.data import ActionScale, TrainingData, rows_of_episodes
+from assay.baselines.engine.data import ActionScale, TrainingData, check_columns, rows_of_episodes
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import ConfigError
 from assay.datasets.registry import register
@@ -62,7 +62,9 @@ def safe_episodes(dataset: Dataset, limit: float) -> np.ndarray:
     """
     if "costs" not in dataset.columns:
         raise ConfigError("bc_safe needs a column 'costs', which the dataset does not have; `bc` does without")
-    totals = np.add.reduceat(np.asarray(dataset.column("costs"), np.float64), dataset.episode_starts)
+    check_columns(dataset, ["costs"])
+    costs = dataset.column("costs").reshape(-1).astype(np.float64)
+    totals = np.add.reduceat(costs, dataset.episode_starts)
     bad = np.flatnonzero(~np.isfinite(totals))
     if len(bad):
         raise ConfigError(f"episode {bad[0]} holds a cost that is NaN or infinite")

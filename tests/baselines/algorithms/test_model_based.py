@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.baselines import MOBILE, MOPO, RAVL, SACN
+from assay.baselines import COCOACQL, MOBILE, MOPO, RAVL, SACN, Job, train
 from assay.baselines.algorithms.actor_critic.sac_n import critic_loss, temperature
 from assay.baselines.algorithms.algorithm import Pause, Setting
 from assay.baselines.algorithms.model_based import mobile
@@ -153,16 +153,18 @@ def test_steps_of_the_model_have_the_mean_and_the_variance_of_the_system(linear_
     assert not step.penalties.any()
 
 
+class Silent:
+    """Draws without noise, which deal rows out in order to member 0 and backwards to member 1."""
+
+    def bits(self, purpose, count):
+        return torch.stack([torch.arange(count), -torch.arange(count)])
+
+    def normal(self, purpose, *shape):
+        return torch.zeros(2, *shape)
+
+
 def test_every_elite_gets_its_share_of_the_rows_where_nobody_asks_all_networks(linear_model):
     states, actions = torch.full((2, 9, 1), 2.0), torch.full((2, 9, 1), 0.3)
-
-    class Silent:
-        def bits(self, purpose, count):
-            return torch.stack([torch.arange(count), -torch.arange(count)])
-
-        def normal(self, purpose, *shape):
-            return torch.zeros(2, *shape)
-
     step = model_step(
         linear_model.networks, states, actions, Silent(), "test", elites=2, uncertainty=None, variant="paper"
     )
@@ -173,6 +175,20 @@ def test_every_elite_gets_its_share_of_the_rows_where_nobody_asks_all_networks(l
         rows = (slice(0, 5), slice(5, 9)) if member == 0 else (slice(4, 9), slice(0, 4))  # dealt in the other order
         assert torch.allclose(found[member, rows[0]], means[member, first, rows[0]], atol=1e-5)
         assert torch.allclose(found[member, rows[1]], means[member, second, rows[1]], atol=1e-5)
+
+
+@pytest.mark.parametrize(("elites", "count"), [(1, 4), (2, 1), (3, 1), (3, 2)])
+def test_one_elite_takes_all_rows_and_few_rows_are_dealt_to_the_first_elites(linear_model, elites, count):
+    states, actions = torch.linspace(-1, 1, 2 * count).view(2, count, 1), torch.zeros(2, count, 1)
+    step = model_step(
+        linear_model.networks, states, actions, Silent(), "test", elites=elites, uncertainty=None, variant="paper"
+    )
+    means, _ = predict(linear_model.networks, states, actions)
+    for member in range(2):
+        best = elites_of(linear_model.networks, elites)[member].tolist()
+        chosen = best * count if elites == 1 else best[:count][:: 1 - 2 * member]
+        expected = torch.stack([means[member, network, row] for row, network in enumerate(chosen)])
+        assert torch.allclose(torch.cat([step.states, step.rewards[..., None]], -1)[member], expected, atol=1e-5)
 
 
 def test_elites_are_the_networks_with_the_least_errors_and_a_broken_one_is_none_of_them(linear_model):
@@ -390,6 +406,24 @@ def test_an_environment_whose_ends_or_dynamics_are_not_known_is_named():
         MOPO(**{**SMALL, "terminations": "known"}).training_data(unknown, scale)
     with pytest.raises(ConfigError, match="Pendulum"):
         population(RAVL(**{**SMALL, "dynamics": "true", "critics": 2}), [0]).advance(1)
+
+
+@pytest.mark.parametrize("kind", [MOPO, COCOACQL])
+def test_too_few_transitions_for_a_model_are_refused(kind):
+    scale, parameters = (
+        ActionScale.of(-2 * np.ones(1), 2 * np.ones(1)),
+        {"models": 3, "elites": 2, "model_hidden": (8,)},
+    )
+    further = {"terminations": "none"} if kind is MOPO else {}
+    with pytest.raises(ConfigError, match=r"3 transitions are too few .* 10 are needed"):
+        kind(**parameters, **further).training_data(pendulum_like(episodes=1, length=3), scale)
+
+
+def test_updates_that_do_not_suffice_for_the_stages_are_said_with_the_fields_that_ask_for_them(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"CQL\+COCOA on .*10 updates.*dynamics 20000.*the fields model_updates, anchor_updates"
+    ):
+        train([Job(COCOACQL(), pendulum_like())], steps=10, evaluation=None, runs=tmp_path)
 
 
 def test_presets_are_those_of_the_published_code():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import assay
-from assay.baselines import CPQ, FISOR, IQL, BCSafe, IQLLag
+from assay.baselines import CPQ, FISOR, IQL, BCSafe, IQLLag, Job, train
 from assay.baselines.algorithms.algorithm import Batch, Setting
 from assay.baselines.algorithms.generative.ddpm import diffused_actions, vp_alphas
 from assay.baselines.algorithms.safe import fisor
@@ -64,6 +65,26 @@ def test_only_episodes_within_the_limit_are_cloned() -> None:
     assert kept <= dataset.episode_lengths[costs <= middle].sum()
     with pytest.raises(ConfigError, match="column 'costs'"):
         BCSafe().training_data(pendulum_like(), None)
+
+
+@pytest.mark.parametrize("kind", [CPQ, FISOR, IQLLag, BCSafe])
+def test_costs_that_are_no_number_for_each_step_are_named(kind: Callable, tmp_path: Path) -> None:
+    dataset = assay.load("braking-car/detours", steps=60)
+    costs = dataset.column("costs")
+    for wrong, said in (
+        (np.stack([costs, costs], 1), r"column costs has \[2\] numbers for each step"),
+        (np.full(len(costs), "much"), "column costs is <U4; algorithms learn from numbers"),
+    ):
+        job = Job(kind(), dataset.replace({"costs": wrong}))
+        with pytest.raises(ConfigError, match=said):  # before anything is written, but where costs choose the episodes
+            kind().training_data(job.dataset, job.action_scale) if kind is BCSafe else train(
+                [job], steps=2, evaluation=None, runs=tmp_path
+            )
+    assert not list(tmp_path.iterdir())
+    missing = costs.astype(float)
+    missing[3] = np.nan
+    with pytest.raises(ConfigError, match=r"column costs|episode 0 holds a cost"):
+        kind().training_data(dataset.replace({"costs": missing}), ActionScale.of(-np.ones(1), np.ones(1)))
 
 
 def test_diffusion_with_the_true_noise_of_a_point_ends_at_the_point() -> None:

@@ -94,6 +94,13 @@ def test_each_elite_gets_its_share_of_the_rows_and_no_other_network_any(ensemble
     assert sum(of_network) == 9
 
 
+def test_fewer_rows_than_elites_are_dealt_out_too(ensemble):
+    means, _ = ensemble.predict(torch.zeros(1, 1), torch.zeros(1, 1))
+    step = ensemble.step(torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
+    found = torch.cat([step.states, step.rewards[:, None]], 1)
+    assert any(torch.allclose(found, means[number], atol=1e-6) for number in ensemble.elites)
+
+
 def test_elites_have_the_least_errors_and_a_broken_network_is_none_of_them(ensemble):
     assert sorted(np.argsort(ensemble.held_out_errors)[:3]) == ensemble.elites.tolist()
     states, actions, *_ = linear(2_000, 7)
