@@ -57,6 +57,17 @@ def test_any_data_can_be_learned_from_by_a_method_for_goals(tmp_path) -> None:
     assert run.status == "finished"
 
 
+def test_an_episode_without_a_transition_is_nothing_to_learn_from(tmp_path) -> None:
+    states, step = np.zeros((2, 2)), np.zeros((1, 2))
+    ends = {"terminations": np.array([False]), "truncations": np.array([True])}
+    unknown = {"final_observation": np.array([False])}
+    alone = Dataset(
+        {"observations": states, "actions": step, "rewards": np.zeros(1), **ends}, [1], episode_columns=unknown
+    )
+    (run,) = train([Job(GCBC(hidden=(8,)), HindsightGoals()(alone))], steps=3, evaluation=None, runs=tmp_path)
+    assert (run.status, run.error) == ("failed", "the dataset has no transition to learn from")
+
+
 def test_goals_are_not_given_twice() -> None:
     with pytest.raises(ConfigError, match="have parts already"):
         HindsightGoals()(HindsightGoals()(plain()))

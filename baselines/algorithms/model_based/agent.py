@@ -135,7 +135,7 @@ class LearnedDynamics(Base):
         ConfigError
             If its transitions are too few for a model.
         """
-        data = super().training_data(dataset, action_scale)  # type: ignore[safe-super]
+        data = super().training_data(dataset, action_scale)
         if self.learns_dynamics:
             require_enough(len(data.rows))
         return data
