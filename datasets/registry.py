@@ -35,6 +35,7 @@ __all__ = [
     "Registry",
     "Seed",
     "Widths",
+    "check_count",
     "check_seed",
     "defined_in_import",
     "describe_validation_error",
@@ -84,6 +85,26 @@ def check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= operator.index(seed) < 2**63:
         raise ConfigError(f"seed={seed!r}: expected a whole number from 0 to 2**63 - 1")
     return operator.index(seed)
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return a number of things as int.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a whole number of at least so many; true and false are none.
+
+    Examples
+    --------
+    >>> check_count("steps", 1.5)
+    Traceback (most recent call last):
+    ...
+    assay.datasets.errors.ConfigError: steps=1.5: expected a whole number, 1 or more
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not operator.index(value) >= least:
+        raise ConfigError(f"{name}={value!r}: expected a whole number, {least} or more")
+    return operator.index(value)
 
 
 _IMPORTED: dict[Path, str] = {}  # files of `import_file` and the names of their modules

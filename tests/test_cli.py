@@ -289,6 +289,50 @@ def test_collect_a_policy_of_ones_own(capsys, tmp_path):
     assert made.info.environment_id == "CartPole-v1"
     assert made.validate().ok
 
+    again = ("datasets", "collect", policy, "--workers", 0, "-o", target)
+    assert "nothing to do" in run(capsys, *again, "--steps", 500)
+    assert "steps 500 instead of 400" in run(capsys, *again, "--steps", 400, status=1)
+    assert "noise 0.0 instead of 0.5" in run(capsys, *again, "--steps", 500, "--noise", 0.5, status=1)
+    content = json.loads(policy.read_text())
+    policy.write_text(json.dumps(content, indent=2))
+    assert "another dataset: policy" in run(capsys, *again, "--steps", 500, status=1)
+
+
+def test_a_collection_is_left_alone_only_where_it_is_the_one_asked_for(capsys, tmp_path, dataset):
+    target = tmp_path / "collected"
+    collect = ("datasets", "collect", "pendulum/random", "--workers", 0, "-o", target)
+    run(capsys, *collect, "--steps", 400)
+    before = assay.load(target)
+    assert "nothing to do" in run(capsys, *collect, "--steps", 400)
+    for changes, message in (
+        (("--steps", 500), "steps 400 instead of 500"),
+        (("--steps", 400, "--seed", 1), "seed 0 instead of 1"),
+        (("--steps", 400, "--noise", 0.1), "noise 0 instead of 0.1"),
+    ):
+        text = run(capsys, *collect, *changes, status=1)
+        assert message in text
+        assert "--overwrite" in text
+    other = ("datasets", "collect", "pendulum/medium", "--steps", 400, "-o", target)
+    assert "name pendulum/random instead of pendulum/medium" in run(capsys, *other, status=1)
+    assert "unknown catalog dataset" in run(capsys, "datasets", "collect", "nope/medium", "-o", target, status=1)
+    assert assay.load(target) == before
+    assay.save(before.select(range(1)), tmp_path / "changed")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "metadata.json").write_text('{"schema": "assay-dataset"}')
+    for place, message in (
+        ("changed", "not what a collection leaves there"),
+        ("empty", "is an empty folder; choose another path, or pass --overwrite"),
+        ("file", "is a file, and a dataset is a folder"),
+        ("other", "something else than a dataset of Assay's; choose another path, or pass --overwrite"),
+        ("damaged", "--overwrite collects it anew"),
+    ):
+        text = run(capsys, *collect[:-1], tmp_path / place, "--steps", 400, status=1)
+        assert message in text
+
 
 def test_train_changes_fields_and_writes_runs(capsys, dataset, tmp_path):
     options = ["--set", "alpha=1.5", "--set", "hidden=[8, 8]", "--steps", 5, "--episodes", 1, "--workers", 0]

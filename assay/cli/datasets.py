@@ -17,7 +17,6 @@ from assay.cli.console import byte_bar, out, progress_bar
 from assay.cli.loading import check_free, format_of, load
 from assay.cli.options import Checks, Drop, Name, OptionalOutput, Settings, SourceFormat, settings
 from assay.datasets.errors import ConfigError
-from assay.datasets.registry import check_seed
 from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
@@ -183,27 +182,32 @@ def collect(
         environments: Simulators at a time; does not change the data.
         workers: Processes; default one per core.
         output: Folder to write; default is the cache under ASSAY_HOME, where `assay.load` finds it.
-        overwrite: Replace what is there.
+        overwrite: Replace what is there. Without it a dataset that was collected in just this way is left as it is, and
+            anything else in its place is an error.
     """
+    from assay.datasets.collection.collected import catalog_collection, check_collected, policy_collection
     from assay.datasets.formats import writer_named
     from assay.datasets.loading import cached_path, collect_entry, collect_policy
 
     own = name.endswith(POLICY_SUFFIXES)
-    if own and output is None:
-        raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
-    check_seed(seed)
-    target = output or cached_path(name, steps=steps, seed=seed, noise=noise)
-    if target.exists() and not overwrite:
-        out.print(f"{target} exists already; nothing to do (--overwrite collects anew)", soft_wrap=True)
-        return
-    check_free(target, overwrite)
-    make: Callable[..., Dataset] = collect_policy if own else collect_entry
-    if sampled is not None:
-        if not own:
+    make: Callable[..., Dataset]
+    if own:
+        if output is None:
+            raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
+        asked = policy_collection(Path(name), steps=steps, seed=seed, noise=noise, sampled=sampled)
+        target, make = output, partial(collect_policy, sampled=sampled)
+    else:
+        if sampled is not None:
             raise ConfigError(
                 f"{name} is of the catalog, which decides whether actions are sampled; leave --sampled out"
             )
-        make = partial(make, sampled=sampled)
+        asked = catalog_collection(name, steps=steps, seed=seed, noise=noise)
+        target, make = output or cached_path(name, steps=steps, seed=seed, noise=noise), collect_entry
+    if target.exists() and not overwrite:
+        check_collected(target, asked)
+        out.print(f"{target} holds just this already; nothing to do (--overwrite collects anew)", soft_wrap=True)
+        return
+    check_free(target, overwrite)
     with progress_bar(f"collecting {name}") as draw:
         dataset = make(
             name, steps=steps, seed=seed, noise=noise, environments=environments, workers=workers, progress=draw

@@ -7,13 +7,15 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import pytest
 
+import assay
 from assay.datasets.collection.catalog import BODIES, catalog, find, shipped_policies
 from assay.datasets.collection.collect import collect
 from assay.datasets.collection.policies import LinearPolicy, UniformPolicy
 from assay.datasets.collection.policy_returns import episode_returns
 from assay.datasets.collection.scripted import SCRIPTED, measured_returns
 from assay.datasets.environments.pool import EnvironmentPool
-from assay.datasets.errors import UnknownNameError
+from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets.loading import collect_entry
 
 SAME_POLICIES = {"pendulum-sparse": "pendulum"}
 """Bodies that have another's policies, in the same task with other rewards."""
@@ -141,3 +143,25 @@ def test_a_task_without_an_expert_has_random_data_and_no_scale() -> None:
     assert [name for name in catalog() if name.startswith("breakout/")] == ["breakout/random"]
     with pytest.raises(UnknownNameError, match="unknown catalog dataset 'breakout/expert'"):
         find("breakout/expert")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": "10"}, "steps='10': expected a whole number, 1 or more"),
+        ({"steps": 1.5}, "steps=1.5: expected a whole number"),
+        ({"steps": True}, "steps=True: expected a whole number"),
+        ({"steps": 0}, "steps=0: expected a whole number"),
+        ({"seed": "a"}, "seed='a': expected a whole number"),
+        ({"noise": "a"}, "noise='a': expected a number, 0 or more"),
+        ({"noise": True}, "noise=True: expected a number"),
+        ({"noise": float("nan")}, "noise=nan: expected a number"),
+        ({"noise": -1.0}, "noise=-1.0: expected a number"),
+    ],
+)
+def test_impossible_options_of_a_catalog_dataset_are_refused_before_anything_is_collected(
+    options: dict[str, object], message: str
+) -> None:
+    for make in (assay.load, collect_entry):
+        with pytest.raises(ConfigError, match=message):
+            make("point-tasks/expert", **options)
