@@ -43,6 +43,7 @@ __all__ = [
     "import_hint",
     "imported_files",
     "register",
+    "validated",
     "with_clear_errors",
 ]
 
@@ -275,10 +276,28 @@ _CONFIGURATION = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field,))
-def register(name: str, **attributes: Any) -> Callable[[ClassType], ClassType]:
-    """Make a class a frozen, validated dataclass and register it in the registry of its base class.
+def validated(name: str) -> Callable[[ClassType], ClassType]:
+    """Make a class a frozen, validated dataclass, which raises a ConfigError in one line where a field is impossible.
 
     Numbers have to be finite, except where a field says `Field(allow_inf_nan=True)`.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in messages.
+    """
+
+    def decorate(cls: ClassType) -> ClassType:
+        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=_CONFIGURATION)(cls)
+        made.__init__ = with_clear_errors(name, made.__init__)
+        return cast(ClassType, made)
+
+    return decorate
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field,))
+def register(name: str, **attributes: Any) -> Callable[[ClassType], ClassType]:
+    """Make a class a dataclass as `validated` does, and register it in the registry of its base class.
 
     Parameters
     ----------
@@ -289,10 +308,9 @@ def register(name: str, **attributes: Any) -> Callable[[ClassType], ClassType]:
     """
 
     def decorate(cls: ClassType) -> ClassType:
-        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=_CONFIGURATION)(cls)
+        made: Any = validated(name)(cls)
         for attribute, value in {"name": name, **attributes}.items():
             setattr(made, attribute, value)
-        made.__init__ = with_clear_errors(name, made.__init__)
         made.registry.add(name, made, made.__module__)
         return cast(ClassType, made)
 
@@ -350,8 +368,7 @@ def describe_validation_error(
     """
     lines, known = [], list(known)
     for item in error.errors():
-        message = item["msg"].removeprefix("Value error, ")
-        message = message[0].lower() + message[1:]
+        message = _begun_small(item["msg"].removeprefix("Value error, "))
         if not item["loc"]:  # of several parameters together
             lines.append(message)
             continue
@@ -367,6 +384,12 @@ def describe_validation_error(
         else:
             lines.append(f"{place}={item['input']!r}: {message}")
     return f"{what}: " + "; ".join(lines)
+
+
+def _begun_small(text: str) -> str:
+    """Return a sentence with a small first letter; a first word of several capitals, such as MOBILE, is a name."""
+    first = text.partition(" ")[0]
+    return text if sum(map(str.isupper, first)) > 1 else text[0].lower() + text[1:]
 
 
 def checked_names(name: str, parameters: Mapping[Any, Any]) -> dict[str, Any]:

@@ -63,22 +63,16 @@ def train(
         log: Also log to tensorboard or wandb; may be given several times.
         training: Where and how to train.
     """
-    from pydantic import ValidationError
-
     from assay.baselines import Evaluation, Job, ObservationNoise, algorithm_named
     from assay.baselines import train as train_jobs
     from assay.baselines.training.logging import logger_named
-    from assay.datasets.registry import describe_validation_error
 
     options, chosen = training.checked(), algorithm_named(algorithm, settings(set))
     dataset = load(name)
     given = {"episodes": episodes, "every": evaluate_every}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if observation_noise:
-        try:
-            changes["observation_noise"] = ObservationNoise(**settings(observation_noise, "--observation-noise"))
-        except ValidationError as error:
-            raise ConfigError(describe_validation_error("--observation-noise", error)) from error
+        changes["observation_noise"] = ObservationNoise(**settings(observation_noise, "--observation-noise"))
     asked = None if episodes == 0 else replace(Evaluation.preset(evaluation, steps), **changes)
     with training_display() as (_, report_training):
         finished = train_jobs(
