@@ -83,7 +83,18 @@ def test_help_and_misuse_have_their_exit_status():
 
 
 def test_list_shows_the_catalog_and_show_the_columns(capsys, dataset):
-    assert "hopper/medium-replay" in run(capsys, "datasets", "list")
+    listed = run(capsys, "datasets", "list")
+    assert "hopper/medium-replay" in listed
+    assert "random-LEVEL-PERCENT" in listed
+    assert "1 to 99" in listed
+    for line in listed.splitlines():
+        for name, extra in (
+            ("breakout/random ", "minatar"),
+            ("lavagap/random ", "minigrid"),
+            ("fetch-push/random ", "robotics"),
+        ):
+            assert extra in line or name not in line
+    assert "pip install 'assay[EXTRA]'" in listed
     text = run(capsys, "datasets", "show", dataset)
     assert "observations" in text
     assert assay.load(dataset).fingerprint in text

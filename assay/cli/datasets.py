@@ -36,15 +36,21 @@ def list_datasets(*, all: bool = False) -> None:
     Args:
         all: Also list local Minari datasets and downloaded ones of D4RL.
     """
-    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.collection.catalog import MIXTURES, catalog
+    from assay.datasets.environments.record import family_of
     from assay.datasets.loading import cached_sizes
     from assay.datasets.remote import local_d4rl_ids, local_minari_ids
 
-    table = Table("name", "environment", "description", "cached", title="Datasets by name")
+    table = Table("name", "environment", "extra", "description", "cached", title="Datasets by name")
     for name, entry in catalog().items():
         cached = ", ".join(f"{steps:,} steps" for steps in cached_sizes(name))
-        table.add_row(name, entry.environment_id, entry.description, cached)
+        family = family_of(entry.environment_id)
+        table.add_row(name, entry.environment_id, family.extra if family else "", entry.description, cached)
     out.print(table)
+    out.print(f"Also by name: {MIXTURES}.", highlight=False, soft_wrap=True)
+    out.print(
+        "An extra has to be installed for the environment: pip install 'assay[EXTRA]'.", highlight=False, markup=False
+    )
     if all:
         for identifier in (*local_minari_ids(), *local_d4rl_ids()):
             out.print(identifier)

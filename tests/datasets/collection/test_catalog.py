@@ -102,6 +102,20 @@ def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
         shipped_policies("hoper")
 
 
+@pytest.mark.parametrize(
+    ("percent", "near"), [("0", 1), ("-5", 1), ("05", 5), ("0.5", 1), ("5%", 5), ("100", 99), ("150", 99)]
+)
+def test_a_mixture_with_an_impossible_percentage_says_what_is_possible(percent: str, near: int) -> None:
+    with pytest.raises(UnknownNameError, match=rf"did you mean 'point-tasks/random-expert-{near}'\? .*from 1 to 99"):
+        find(f"point-tasks/random-expert-{percent}")
+
+
+def test_a_mixture_without_a_percentage_is_told_how_mixtures_are_named() -> None:
+    with pytest.raises(UnknownNameError, match=r"NAME/random-LEVEL-PERCENT, .* 1 to 99"):
+        find("point-tasks/random-expert")
+    assert find("cartpole/random-dqn-expert-99").blocks[0][1] == 0.99
+
+
 @pytest.mark.parametrize("name", ["halfcheetah/expert", "halfcheetah/medium-expert"])
 def test_a_level_that_was_not_reached_says_why(name: str) -> None:
     with pytest.raises(UnknownNameError, match="linear policies do not reach it"):
