@@ -99,6 +99,9 @@ def load(
         if isolated:
             return _load_isolated(text, format, options, isolated)
         scheme, _, rest = text.partition(":")
+        if text in ("minari:", "d4rl:"):
+            example = {"minari:": "minari:D4RL/door/human-v2", "d4rl:": "d4rl:hopper-medium-v2"}[text]
+            raise ConfigError(f"{text} is followed by nothing; name a dataset, such as {example}")
         if scheme == "minari" and rest:
             return _from_path(minari_folder(rest), "minari", text, options)
         if scheme == "d4rl" and rest:
@@ -115,7 +118,11 @@ def load(
             raise UnknownNameError("dataset scheme", f"{scheme}:", ["d4rl:", "minari:"])
         if path.is_absolute() or text.startswith(".") or text.endswith("/") or path.suffix or "columns" in options:
             raise DatasetError(f"{text} does not exist")
-        return _from_catalog(find(text).name, report, options)  # raises with the nearest names
+        try:
+            return _from_catalog(find(text).name, report, options)  # raises with the nearest names
+        except UnknownNameError as error:
+            error.args = (f"there is no file or folder {text!r}; {error}",)
+            raise
 
 
 def _load_isolated(name: str, format: str | None, options: dict[str, Any], isolated: bool | Limits) -> Dataset:

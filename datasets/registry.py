@@ -17,6 +17,7 @@ import importlib.util
 import operator
 import os
 import pkgutil
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -258,7 +259,7 @@ def import_hint(files: Iterable[str]) -> str:
     missing = [file for file in files if Path(file) not in _IMPORTED]
     if not missing:
         return ""
-    options = " ".join(f"--import {file}" for file in missing)
+    options = " ".join(f"--import {shlex.quote(file)}" for file in missing)
     return f"(made with files of its own: pass {options}, or call assay.datasets.registry.import_file)"
 
 

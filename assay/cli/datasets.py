@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -142,7 +143,8 @@ def map_columns(
     name = source_format or sniff_mapped(path) or sniff(path)
     propose = getattr(format_named(name), "propose", None)
     if propose is None:
-        raise ConfigError(f"{path} is {format_named(name).TITLE}, which needs no mapping: assay datasets show {path}")
+        shown = f"assay datasets show {shlex.quote(str(path))}"
+        raise ConfigError(f"{path} is {format_named(name).TITLE}, which needs no mapping: {shown}")
     options = settings(option, "--option")
     check_options(propose, options, f"option of mapping {name}")
     print(propose(path, **options))  # not by rich, which would wrap lines at the width of the screen

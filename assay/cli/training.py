@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -157,7 +158,8 @@ def evaluate(
     if save:
         said = {"dataset": data.name, "fingerprint": data.fingerprint}
         file = save_values(folder, found, **said, discount=discount, updates=steps)
-        out.print(f"estimates kept in {file}; `assay report {folder}` shows them", soft_wrap=True)
+        report = f"assay report {shlex.quote(str(folder))}"
+        out.print(f"estimates kept in {file}; `{report}` shows them", soft_wrap=True)
 
 
 def print_stability(stability: pl.DataFrame) -> None:

@@ -397,4 +397,4 @@ def find(name: str) -> CatalogEntry:
         reasons = [f"{needed}: {absent[needed]}" for needed in MIXES.get(level, (level,)) if needed in absent]
         if reasons:
             hint = f"({body} has no {'; no '.join(reasons)})"
-    raise UnknownNameError("catalog dataset", name, known, hint)
+    raise UnknownNameError("catalog dataset", name, known, hint, elsewhere="`assay datasets list` shows the names")
