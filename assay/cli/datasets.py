@@ -298,8 +298,8 @@ def validate(
 ) -> None:
     """Check a dataset: shapes, NaN, flags, bounds, continuity, duplicates; with --profile robot also clocks, sensors and motion.
 
-    Exit status: 0 passed; 1 an error was found (--strict: or a warning; --fail-on-risks: or a risk), or the dataset cannot be
-    read; 2 the command was misused.
+    Exit status: 0 passed; 1 an error was found (--strict: or a warning; --fail-on-risks: or a risk), the dataset cannot be
+    read, or a value of an option is impossible; 2 the command line was not understood.
 
     Example: assay validate path/to/dataset --strict
 
