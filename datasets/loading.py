@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.datasets.collection.collected import COLLECTED, checked_noise, policy_collection
+from assay.datasets.collected import COLLECTED, checked_noise, policy_collection
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayError, ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff, sniff_mapped, writer_named

@@ -193,7 +193,7 @@ def collect(
         overwrite: Replace what is there. Without it a dataset that was collected in just this way is left as it is, and
             anything else in its place is an error.
     """
-    from assay.datasets.collection.collected import catalog_collection, check_collected, policy_collection
+    from assay.datasets.collected import catalog_collection, check_collected, policy_collection
     from assay.datasets.formats import writer_named
     from assay.datasets.loading import cached_path, collect_entry, collect_policy
 

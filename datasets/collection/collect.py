@@ -138,6 +138,7 @@ def collect(
     True
     """
     steps, seed = check_count("steps", steps), check_seed(seed)
+    environments = check_count("environments", environments)
     if isinstance(policy, str) or (isinstance(policy, Sequence) and any(len(pair) != 2 for pair in policy)):
         raise ConfigError(f"policy must be a policy or a list of (policy, share), not {policy!r}")
     policies = list(policy) if isinstance(policy, Sequence) else [(policy, 1.0)]

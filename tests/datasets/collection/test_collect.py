@@ -142,6 +142,7 @@ def test_steps_are_split_to_the_last_one() -> None:
         ({"steps": 1.5}, "steps=1.5"),
         ({"steps": True}, "steps=True"),
         ({"environments": 0}, "environments"),
+        ({"environments": "a"}, "environments='a': expected a whole number, 1 or more"),
     ],
 )
 def test_impossible_parameters_are_refused(changes: dict[str, object], message: str) -> None:
