@@ -28,16 +28,7 @@ if TYPE_CHECKING:
     from assay.datasets.collection.collect import CollectedEpisodes
     from assay.datasets.isolation import Limits
 
-__all__ = [
-    "cached_path",
-    "cached_sizes",
-    "check_options",
-    "collect_entry",
-    "collect_policy",
-    "home",
-    "load",
-    "save",
-]
+__all__ = ["cached_path", "cached_sizes", "check_options", "collect_entry", "collect_policy", "home", "load", "save"]
 
 DEFAULT_STEPS = 100_000
 
