@@ -17,6 +17,7 @@ So s' costs nothing. A stored `next_observations` column exists only where it di
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,7 +39,7 @@ from assay.datasets.column_checks import (
 )
 from assay.datasets.dimensions import check_names
 from assay.datasets.endings import Ends, steps_of_episode, with_ended_episodes, with_final_rows
-from assay.datasets.errors import ConfigError, DatasetError, UnknownNameError
+from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, UnknownNameError
 from assay.datasets.info import BY_HAND, CONCATENATE, INFO, SELECT, DatasetInfo, Record, assay_version, json_value
 from assay.datasets.memory import empty, take_ranges
 from assay.datasets.missing import (
@@ -1014,7 +1015,8 @@ class Dataset:
         Returns
         -------
         tuple of Dataset
-            Disjoint and together all episodes, except for tags; within a part the original order is kept.
+            Disjoint and together all episodes, except for tags; within a part the original order is kept. A part whose share of
+            the episodes is less than half of one is empty, with a warning unless the share is 0.
 
         Examples
         --------
@@ -1045,7 +1047,15 @@ class Dataset:
         else:
             order = np.random.Generator(np.random.PCG64(seed)).permutation(self.total_episodes)
         borders = np.rint(np.cumsum(shares)[:-1] * self.total_episodes).astype(int)
-        return tuple(self.select(np.sort(part)) for part in np.split(order, borders))
+        parts = np.split(order, borders)
+        if empty := [f"{share:g}" for share, part in zip(shares, parts) if share and not len(part)]:
+            warnings.warn(
+                f"split: {count_of(len(empty), 'part')} of {len(parts)} without any of {count_of(self.total_episodes, 'episode')}: the share "
+                f"is too small ({', '.join(empty)})",
+                AssayWarning,
+                stacklevel=2,
+            )
+        return tuple(self.select(np.sort(part)) for part in parts)
 
     # ---------------------------------------------------------------- identity
 

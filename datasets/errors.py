@@ -66,13 +66,28 @@ class StorageError(AssayError, OSError):
 
 
 class UnknownNameError(AssayError, KeyError):
-    """A name that nothing is registered under; the nearest known names are in the message."""
+    """A name that nothing is registered under; the nearest known names are in the message.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    Parameters
+    ----------
+    kind : str
+        What the name should be one of.
+    name : str
+    known : iterable of str
+        All names of the kind; they are listed where none is near.
+    hint : str
+        What else helps.
+    elsewhere : str
+        Where the names are listed, if they are too many to be listed here.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "", *, elsewhere: str = "") -> None:
         known = sorted(known)
         nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         if nearest:
             advice = f"did you mean {' or '.join(map(repr, nearest))}?"
+        elif elsewhere:
+            advice = elsewhere
         else:
             advice = f"known: {', '.join(known)}" if known else "there is none"
         super().__init__(f"unknown {kind} {name!r}; {advice}" + (f" {hint}" if hint else ""))

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.datasets.collected import COLLECTED, checked_noise, policy_collection
 from assay.datasets.dataset import Dataset, is_under
 from assay.datasets.errors import AssayError, ConfigError, DatasetError, DatasetIntegrityError, UnknownNameError
 from assay.datasets.formats import format_named, sniff, sniff_mapped, writer_named
 from assay.datasets.info import SOURCE, DatasetInfo, Record, assay_version, reference_scores
 from assay.datasets.progress import Auto, Progress, counted, reporting
 from assay.datasets.recording import unrecorded
+from assay.datasets.registry import check_count, check_seed
 from assay.datasets.remote import d4rl_file, minari_folder
 from assay.datasets.spaces import space_from_gymnasium
 from assay.datasets.tables.column_mapping import as_mapping
@@ -88,6 +90,9 @@ def load(
         if isolated:
             return _load_isolated(text, format, options, isolated)
         scheme, _, rest = text.partition(":")
+        if text in ("minari:", "d4rl:"):
+            example = {"minari:": "minari:D4RL/door/human-v2", "d4rl:": "d4rl:hopper-medium-v2"}[text]
+            raise ConfigError(f"{text} is followed by nothing; name a dataset, such as {example}")
         if scheme == "minari" and rest:
             return _from_path(minari_folder(rest), "minari", text, options)
         if scheme == "d4rl" and rest:
@@ -104,7 +109,11 @@ def load(
             raise UnknownNameError("dataset scheme", f"{scheme}:", ["d4rl:", "minari:"])
         if path.is_absolute() or text.startswith(".") or text.endswith("/") or path.suffix or "columns" in options:
             raise DatasetError(f"{text} does not exist")
-        return _from_catalog(find(text).name, report, options)  # raises with the nearest names
+        try:
+            return _from_catalog(find(text).name, report, options)  # raises with the nearest names
+        except UnknownNameError as error:
+            error.args = (f"there is no file or folder {text!r}; {error}",)
+            raise
 
 
 def _load_isolated(name: str, format: str | None, options: dict[str, Any], isolated: bool | Limits) -> Dataset:
@@ -296,7 +305,8 @@ def cached_path(name: str, *, steps: int = DEFAULT_STEPS, seed: int = 0, noise: 
     from assay.datasets.collection.catalog import find
 
     entry = find(name)
-    noise_part = "" if noise is None else f"-noise-{noise:g}"
+    steps, seed = check_count("steps", steps), check_seed(seed)
+    noise_part = "" if noise is None else f"-noise-{checked_noise(noise):g}"
     return home() / "datasets" / name / f"{steps}-steps-seed-{seed}{noise_part}-{entry.digest[:8]}"
 
 
@@ -355,7 +365,7 @@ def collect_entry(
 
     entry = find(name)
     if noise is not None:
-        entry = replace(entry, noise=noise)
+        entry = replace(entry, noise=checked_noise(noise))
     collected = collect(
         entry.environment_id,
         entry.policies(),
@@ -427,11 +437,12 @@ def collect_policy(
         if not isinstance(policy, NetworkPolicy):
             raise ConfigError(f"{path} holds a linear policy; only a tanh_gaussian one can be sampled")
         policy = replace(policy, stochastic=sampled)
+    asked = policy_collection(Path(path), steps=steps, seed=seed, noise=noise, sampled=sampled)
     collected = collect(
         environment_id,
         policy,
         steps=steps,
-        noise=noise or 0.0,
+        noise=asked["noise"],
         seed=seed,
         environments=environments,
         workers=workers,
@@ -441,8 +452,9 @@ def collect_policy(
         collected,
         DatasetInfo(
             id=Path(path).stem,
-            description=f"{described(policy)} in {environment_id} with action noise {noise or 0.0:g}.",
+            description=f"{described(policy)} in {environment_id} with action noise {asked['noise']:g}.",
             source=f"collected by Assay {assay_version()} from {environment_id}",
+            extra={COLLECTED: asked},
         ),
     )
 

@@ -17,6 +17,7 @@ import importlib.util
 import operator
 import os
 import pkgutil
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +36,7 @@ __all__ = [
     "Registry",
     "Seed",
     "Widths",
+    "check_count",
     "check_seed",
     "defined_in_import",
     "describe_validation_error",
@@ -42,6 +44,7 @@ __all__ = [
     "import_hint",
     "imported_files",
     "register",
+    "validated",
     "with_clear_errors",
 ]
 
@@ -84,6 +87,26 @@ def check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= operator.index(seed) < 2**63:
         raise ConfigError(f"seed={seed!r}: expected a whole number from 0 to 2**63 - 1")
     return operator.index(seed)
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return a number of things as int.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a whole number of at least so many; true and false are none.
+
+    Examples
+    --------
+    >>> check_count("steps", 1.5)
+    Traceback (most recent call last):
+    ...
+    assay.datasets.errors.ConfigError: steps=1.5: expected a whole number, 1 or more
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not operator.index(value) >= least:
+        raise ConfigError(f"{name}={value!r}: expected a whole number, {least} or more")
+    return operator.index(value)
 
 
 _IMPORTED: dict[Path, str] = {}  # files of `import_file` and the names of their modules
@@ -236,7 +259,7 @@ def import_hint(files: Iterable[str]) -> str:
     missing = [file for file in files if Path(file) not in _IMPORTED]
     if not missing:
         return ""
-    options = " ".join(f"--import {file}" for file in missing)
+    options = " ".join(f"--import {shlex.quote(file)}" for file in missing)
     return f"(made with files of its own: pass {options}, or call assay.datasets.registry.import_file)"
 
 
@@ -254,10 +277,28 @@ _CONFIGURATION = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field,))
-def register(name: str, **attributes: Any) -> Callable[[ClassType], ClassType]:
-    """Make a class a frozen, validated dataclass and register it in the registry of its base class.
+def validated(name: str) -> Callable[[ClassType], ClassType]:
+    """Make a class a frozen, validated dataclass, which raises a ConfigError in one line where a field is impossible.
 
     Numbers have to be finite, except where a field says `Field(allow_inf_nan=True)`.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in messages.
+    """
+
+    def decorate(cls: ClassType) -> ClassType:
+        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=_CONFIGURATION)(cls)
+        made.__init__ = with_clear_errors(name, made.__init__)
+        return cast(ClassType, made)
+
+    return decorate
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field,))
+def register(name: str, **attributes: Any) -> Callable[[ClassType], ClassType]:
+    """Make a class a dataclass as `validated` does, and register it in the registry of its base class.
 
     Parameters
     ----------
@@ -268,10 +309,9 @@ def register(name: str, **attributes: Any) -> Callable[[ClassType], ClassType]:
     """
 
     def decorate(cls: ClassType) -> ClassType:
-        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=_CONFIGURATION)(cls)
+        made: Any = validated(name)(cls)
         for attribute, value in {"name": name, **attributes}.items():
             setattr(made, attribute, value)
-        made.__init__ = with_clear_errors(name, made.__init__)
         made.registry.add(name, made, made.__module__)
         return cast(ClassType, made)
 
@@ -329,8 +369,7 @@ def describe_validation_error(
     """
     lines, known = [], list(known)
     for item in error.errors():
-        message = item["msg"].removeprefix("Value error, ")
-        message = message[0].lower() + message[1:]
+        message = _begun_small(item["msg"].removeprefix("Value error, "))
         if not item["loc"]:  # of several parameters together
             lines.append(message)
             continue
@@ -346,6 +385,12 @@ def describe_validation_error(
         else:
             lines.append(f"{place}={item['input']!r}: {message}")
     return f"{what}: " + "; ".join(lines)
+
+
+def _begun_small(text: str) -> str:
+    """Return a sentence with a small first letter; a first word of several capitals, such as MOBILE, is a name."""
+    first = text.partition(" ")[0]
+    return text if sum(map(str.isupper, first)) > 1 else text[0].lower() + text[1:]
 
 
 def checked_names(name: str, parameters: Mapping[Any, Any]) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def d4rl_entry(identifier: str) -> D4RLEntry:
     entry = d4rl_table().get(identifier)
     if entry is None:
         nearest = [f"d4rl:{name}" for name in d4rl_table()]
-        raise UnknownNameError("dataset of D4RL", f"d4rl:{identifier}", nearest)
+        form = "names are such as d4rl:hopper-medium-v2"
+        raise UnknownNameError("dataset of D4RL", f"d4rl:{identifier}", nearest, elsewhere=form)
     return entry
 
 

@@ -119,14 +119,14 @@ def validate(dataset: Dataset) -> ValidationReport:
     """Check a dataset for what training would silently suffer from.
 
     Errors: no episode, or columns without entries; NaN or infinite values; numbers that are infinite in float32; negative
-    weights; both flags on one step; an episode without an end flag, or with one before its last
+    weights; complex numbers; costs that are not one real number for each step; both flags on one step; an episode without an end flag, or with one before its last
     step; actions outside their space; shapes that differ from the spaces. Warnings: observations outside a bounded
     space, dtypes that differ from the spaces, stored next observations that differ from the following observation
     where no `corrupted/...` mask explains it, unknown final observations, duplicate state-actions (where observations
     are real numbers), transitions and episodes, near-duplicate episodes, constant columns or dimensions, frozen
     dimensions, episodes beyond the environment's time limit, time stamps (`time`) that go back, stand still, leap or come
     unevenly inside an episode, a recording without any end flag (an error where only some episodes lack one), rewards that
-    are all zero, a name that promises another number of steps. Notes: actions or rewards that are missing; what stands below
+    are all zero, negative costs, a name that promises another number of steps. Notes: actions or rewards that are missing; what stands below
     their mask is not looked at.
 
     Parameters
@@ -143,7 +143,7 @@ def validate(dataset: Dataset) -> ValidationReport:
     ...     observations=np.arange(4.0), actions=np.array([0.1, 0.2]), rewards=[1.0, np.nan],
     ...     terminations=[True, True], truncations=[False, False])
     >>> print(validate(dataset))
-    21 checks: 1 errors, 0 warnings
+    22 checks: 1 errors, 0 warnings
       error: finite: 1 of 2 rows hold NaN or infinite values (column rewards, episode 1, row 0)
     """
     findings = [finding for check in _CHECKS.values() for finding in check(dataset)]
@@ -255,7 +255,9 @@ def _magnitude(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _is_learned_from(name: str) -> bool:
-    return any(is_under(name, prefix) for prefix in ("observations", "next_observations", "actions", "rewards"))
+    return any(
+        is_under(name, prefix) for prefix in ("observations", "next_observations", "actions", "rewards", "costs")
+    )
 
 
 def _emptiness(dataset: Dataset) -> Iterator[Finding]:
@@ -277,6 +279,25 @@ def _weights(dataset: Dataset) -> Iterator[Finding]:
     yield from tally.finding(dataset, "weights", "error", "are negative", "weights", dataset.total_steps)
     if not dataset.weights.any():
         yield Finding("weights", "error", "all weights are zero: no step can be drawn", "weights")
+
+
+def _costs(dataset: Dataset) -> Iterator[Finding]:
+    """Find costs that are no single number of each step, and negative ones; NaN is found where all columns are looked at."""
+    if "costs" not in dataset.columns:
+        return
+    costs = dataset.column("costs")
+    if costs.shape[1:] not in ((), (1,)):
+        message = f"a row has shape {list(costs.shape[1:])}; a step has one cost"
+        yield Finding("costs", "error", message, "costs", count=len(costs))
+    elif costs.dtype.kind not in "biuf":
+        yield Finding(
+            "costs", "error", f"the column is {costs.dtype}; costs are real numbers", "costs", count=len(costs)
+        )
+    else:
+        tally = _Tally()
+        tally.add(0, costs.reshape(-1) < 0)
+        text = "are negative: a step that breaks a constraint costs something, and others nothing"
+        yield from tally.finding(dataset, "costs", "warning", text, "costs", dataset.total_steps)
 
 
 def _zero_rewards(dataset: Dataset) -> Iterator[Finding]:
@@ -466,10 +487,17 @@ def _shapes(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _dtypes(dataset: Dataset) -> Iterator[Finding]:
+    for name in dataset.columns:
+        dtype = dataset.column(name).dtype
+        if dtype.kind == "c" and _is_learned_from(name) and name != "costs":  # costs have a check of their own
+            message = f"the column is {dtype}, and learners take real numbers: store the real and the imaginary parts"
+            yield Finding("dtype", "error", message, name, count=dataset.total_steps)
     for name, space, array in _leaves(dataset, "observations", "actions"):
         is_integer = isinstance(space, Discrete | MultiDiscrete)  # of any width: collectors choose their own
         if not isinstance(space, Box | Discrete | MultiDiscrete) or (is_integer and array.dtype.kind in "iu"):
             continue
+        if array.dtype.kind == "c":
+            continue  # an error already
         if array.dtype != np.dtype(space.dtype):
             yield Finding("dtype", "warning", f"the column is {array.dtype}, but the space {space.dtype}", name)
 
@@ -800,6 +828,7 @@ _CHECKS: dict[str, Callable[[Dataset], Iterator[Finding]]] = {
     "finite": _finite,
     "magnitude": _magnitude,
     "weights": _weights,
+    "costs": _costs,
     "both flags": _both_flags,
     "episode end": _unended,
     "early flag": _early_flags,

@@ -83,7 +83,18 @@ def test_help_and_misuse_have_their_exit_status():
 
 
 def test_list_shows_the_catalog_and_show_the_columns(capsys, dataset):
-    assert "hopper/medium-replay" in run(capsys, "datasets", "list")
+    listed = run(capsys, "datasets", "list")
+    assert "hopper/medium-replay" in listed
+    assert "random-LEVEL-PERCENT" in listed
+    assert "1 to 99" in listed
+    for line in listed.splitlines():
+        for name, extra in (
+            ("breakout/random ", "minatar"),
+            ("lavagap/random ", "minigrid"),
+            ("fetch-push/random ", "robotics"),
+        ):
+            assert extra in line or name not in line
+    assert "pip install 'assay[EXTRA]'" in listed
     text = run(capsys, "datasets", "show", dataset)
     assert "observations" in text
     assert assay.load(dataset).fingerprint in text
@@ -289,6 +300,50 @@ def test_collect_a_policy_of_ones_own(capsys, tmp_path):
     assert made.info.environment_id == "CartPole-v1"
     assert made.validate().ok
 
+    again = ("datasets", "collect", policy, "--workers", 0, "-o", target)
+    assert "nothing to do" in run(capsys, *again, "--steps", 500)
+    assert "steps 500 instead of 400" in run(capsys, *again, "--steps", 400, status=1)
+    assert "noise 0.0 instead of 0.5" in run(capsys, *again, "--steps", 500, "--noise", 0.5, status=1)
+    content = json.loads(policy.read_text())
+    policy.write_text(json.dumps(content, indent=2))
+    assert "another dataset: policy" in run(capsys, *again, "--steps", 500, status=1)
+
+
+def test_a_collection_is_left_alone_only_where_it_is_the_one_asked_for(capsys, tmp_path, dataset):
+    target = tmp_path / "collected"
+    collect = ("datasets", "collect", "pendulum/random", "--workers", 0, "-o", target)
+    run(capsys, *collect, "--steps", 400)
+    before = assay.load(target)
+    assert "nothing to do" in run(capsys, *collect, "--steps", 400)
+    for changes, message in (
+        (("--steps", 500), "steps 400 instead of 500"),
+        (("--steps", 400, "--seed", 1), "seed 0 instead of 1"),
+        (("--steps", 400, "--noise", 0.1), "noise 0 instead of 0.1"),
+    ):
+        text = run(capsys, *collect, *changes, status=1)
+        assert message in text
+        assert "--overwrite" in text
+    other = ("datasets", "collect", "pendulum/medium", "--steps", 400, "-o", target)
+    assert "name pendulum/random instead of pendulum/medium" in run(capsys, *other, status=1)
+    assert "unknown catalog dataset" in run(capsys, "datasets", "collect", "nope/medium", "-o", target, status=1)
+    assert assay.load(target) == before
+    assay.save(before.select(range(1)), tmp_path / "changed")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "metadata.json").write_text('{"schema": "assay-dataset"}')
+    for place, message in (
+        ("changed", "not what a collection leaves there"),
+        ("empty", "is an empty folder; choose another path, or pass --overwrite"),
+        ("file", "is a file, and a dataset is a folder"),
+        ("other", "something else than a dataset of Assay's; choose another path, or pass --overwrite"),
+        ("damaged", "--overwrite collects it anew"),
+    ):
+        text = run(capsys, *collect[:-1], tmp_path / place, "--steps", 400, status=1)
+        assert message in text
+
 
 def test_train_changes_fields_and_writes_runs(capsys, dataset, tmp_path):
     options = ["--set", "alpha=1.5", "--set", "hidden=[8, 8]", "--steps", 5, "--episodes", 1, "--workers", 0]
@@ -439,6 +494,14 @@ def test_a_misspelt_suite_is_refused_by_name_before_anything_runs(capsys, datase
         (["metrics", "./nothing/here"], "./nothing/here does not exist"),
         (["metrics", "minari:no/such-v0"], "unknown local Minari dataset"),
         (["metrics", "s3:thing"], "unknown dataset scheme"),
+        (["metrics", "hoper/medium"], "there is no file or folder 'hoper/medium'; unknown catalog dataset"),
+        (
+            ["train", "nothere", "--steps", "1"],
+            "'nothere'; unknown catalog dataset 'nothere'; `assay datasets list` shows",
+        ),
+        (["metrics", "d4rl:"], "d4rl: is followed by nothing; name a dataset, such as d4rl:hopper-medium-v2"),
+        (["metrics", "minari:"], "minari: is followed by nothing; name a dataset, such as minari:D4RL/door/human-v2"),
+        (["metrics", "d4rl:zzzz"], "names are such as d4rl:hopper-medium-v2"),
         (["datasets", "show", "halfcheetah/expert"], "halfcheetah"),
         (["corrupt", "pendulum/random", "--element", "rewards", "--rate", "1.5", "-o", "x"], "rate=1.5"),
         (["corrupt", "pendulum/random", "--element", "rewards", "--scale", "-1", "-o", "x"], "scale=-1"),

@@ -413,6 +413,13 @@ def test_a_misspelt_command_or_option_gets_a_suggestion(capsys, arguments, sugge
     assert f"did you mean {suggestion}?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments", [["datasets", "show", "x", "--steps", "1"], ["train", "x", "--environment", "y"], ["zzzz"]]
+)
+def test_an_option_that_is_near_to_none_gets_no_suggestion(arguments):
+    assert suggestions(arguments) == []
+
+
 def test_metrics_of_nothing_is_misuse(capsys):
     error = refused(capsys, ["metrics"], status=2)
     assert "which dataset" in error

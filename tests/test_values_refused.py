@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ import assay
 from assay.analysis.tables import format_interval, pivot, score_table
 from assay.analysis.trials import predicted_power, seeds_needed, smallest_difference
 from assay.augmentation import GenerativeAugmentation, ModelBasedAugmentation
-from assay.baselines import BC, RIQL, DecisionTransformer, Evaluation, Job, algorithms, train
+from assay.baselines import BC, MOBILE, RIQL, DecisionTransformer, Evaluation, Job, algorithms, train
 from assay.cli import main
 from assay.datasets import Dataset
 from assay.datasets.errors import AssayError, ConfigError
@@ -55,6 +56,37 @@ def test_fields_that_do_not_go_together_are_named():
         DecisionTransformer(heads=3)
     with pytest.raises(ConfigError, match="lowest_target=5 has to be below highest_target=1"):
         RIQL(lowest_target=5, highest_target=1)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "message"),
+    [
+        (BC, r"algorithm=BC is a class; write BC\(\)"),
+        ("bc", r"algorithm='bc' is not an algorithm; write one such as algorithm_named\('bc'\)"),
+        (None, r"algorithm=None is not an algorithm; write one such as BC\(\)"),
+    ],
+)
+def test_a_job_takes_an_algorithm(pendulum, algorithm, message):
+    with pytest.raises(ConfigError, match=message):
+        Job(algorithm, pendulum)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("pendulum/medium", r"dataset is 'pendulum/medium', not a Dataset; write assay.load\('pendulum/medium'\)"),
+        (Path("own"), r"write assay.load\('own'\)"),
+        (None, r"dataset is a NoneType, not a Dataset; write assay.load\('pendulum/medium'\)"),
+    ],
+)
+def test_a_job_takes_a_dataset(dataset, message):
+    with pytest.raises(ConfigError, match=message):
+        Job(BC(), dataset)
+
+
+def test_a_message_that_begins_with_a_name_keeps_its_capitals():
+    with pytest.raises(ConfigError, match="mobile: MOBILE's penalty"):
+        MOBILE(elites=1)
 
 
 # -------------------------------------------------------------------- devices

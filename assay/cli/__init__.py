@@ -49,8 +49,9 @@ After any command, `--import FILE.py` brings algorithms, transforms, metrics and
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line.
 
-    Exit status 0 on success, 1 on an error (one line on the standard error stream), 2 on misuse, 130 when interrupted; `advise` ends with 3
-    where nothing measured is near.
+    Exit status 0 on success, 1 on an error (one line on the standard error stream), 2 where the command line is not understood, 130 when
+    interrupted; `advise` ends with 3 where nothing measured is near. A value that was understood and is impossible, such as an unknown
+    algorithm or `--episodes 0`, is an error: what it is checked against may be data.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Misuse(Exception):
-    """A command was called in a way that its usage does not allow; the exit status is 2."""
+    """A command was called in a way that its usage does not allow, such as with options that exclude each other; the exit status is 2."""
 
     def __init__(self, reason: str, usage: str) -> None:
         super().__init__(reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,6 @@ from assay.cli.console import byte_bar, out, progress_bar
 from assay.cli.loading import check_free, format_of, load
 from assay.cli.options import Checks, Drop, Name, OptionalOutput, Settings, SourceFormat, settings
 from assay.datasets.errors import ConfigError
-from assay.datasets.registry import check_seed
 from assay.datasets.wording import count_of
 
 if TYPE_CHECKING:
@@ -37,15 +37,21 @@ def list_datasets(*, all: bool = False) -> None:
     Args:
         all: Also list local Minari datasets and downloaded ones of D4RL.
     """
-    from assay.datasets.collection.catalog import catalog
+    from assay.datasets.collection.catalog import MIXTURES, catalog
+    from assay.datasets.environments.record import family_of
     from assay.datasets.loading import cached_sizes
     from assay.datasets.remote import local_d4rl_ids, local_minari_ids
 
-    table = Table("name", "environment", "description", "cached", title="Datasets by name")
+    table = Table("name", "environment", "extra", "description", "cached", title="Datasets by name")
     for name, entry in catalog().items():
         cached = ", ".join(f"{steps:,} steps" for steps in cached_sizes(name))
-        table.add_row(name, entry.environment_id, entry.description, cached)
+        family = family_of(entry.environment_id)
+        table.add_row(name, entry.environment_id, family.extra if family else "", entry.description, cached)
     out.print(table)
+    out.print(f"Also by name: {MIXTURES}.", highlight=False, soft_wrap=True)
+    out.print(
+        "An extra has to be installed for the environment: pip install 'assay[EXTRA]'.", highlight=False, markup=False
+    )
     if all:
         for identifier in (*local_minari_ids(), *local_d4rl_ids()):
             out.print(identifier)
@@ -137,7 +143,8 @@ def map_columns(
     name = source_format or sniff_mapped(path) or sniff(path)
     propose = getattr(format_named(name), "propose", None)
     if propose is None:
-        raise ConfigError(f"{path} is {format_named(name).TITLE}, which needs no mapping: assay datasets show {path}")
+        shown = f"assay datasets show {shlex.quote(str(path))}"
+        raise ConfigError(f"{path} is {format_named(name).TITLE}, which needs no mapping: {shown}")
     options = settings(option, "--option")
     check_options(propose, options, f"option of mapping {name}")
     print(propose(path, **options))  # not by rich, which would wrap lines at the width of the screen
@@ -183,27 +190,32 @@ def collect(
         environments: Simulators at a time; does not change the data.
         workers: Processes; default one per core.
         output: Folder to write; default is the cache under ASSAY_HOME, where `assay.load` finds it.
-        overwrite: Replace what is there.
+        overwrite: Replace what is there. Without it a dataset that was collected in just this way is left as it is, and
+            anything else in its place is an error.
     """
+    from assay.datasets.collected import catalog_collection, check_collected, policy_collection
     from assay.datasets.formats import writer_named
     from assay.datasets.loading import cached_path, collect_entry, collect_policy
 
     own = name.endswith(POLICY_SUFFIXES)
-    if own and output is None:
-        raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
-    check_seed(seed)
-    target = output or cached_path(name, steps=steps, seed=seed, noise=noise)
-    if target.exists() and not overwrite:
-        out.print(f"{target} exists already; nothing to do (--overwrite collects anew)", soft_wrap=True)
-        return
-    check_free(target, overwrite)
-    make: Callable[..., Dataset] = collect_policy if own else collect_entry
-    if sampled is not None:
-        if not own:
+    make: Callable[..., Dataset]
+    if own:
+        if output is None:
+            raise ConfigError("say where to write a dataset of an own policy: --output FOLDER")
+        asked = policy_collection(Path(name), steps=steps, seed=seed, noise=noise, sampled=sampled)
+        target, make = output, partial(collect_policy, sampled=sampled)
+    else:
+        if sampled is not None:
             raise ConfigError(
                 f"{name} is of the catalog, which decides whether actions are sampled; leave --sampled out"
             )
-        make = partial(make, sampled=sampled)
+        asked = catalog_collection(name, steps=steps, seed=seed, noise=noise)
+        target, make = output or cached_path(name, steps=steps, seed=seed, noise=noise), collect_entry
+    if target.exists() and not overwrite:
+        check_collected(target, asked)
+        out.print(f"{target} holds just this already; nothing to do (--overwrite collects anew)", soft_wrap=True)
+        return
+    check_free(target, overwrite)
     with progress_bar(f"collecting {name}") as draw:
         dataset = make(
             name, steps=steps, seed=seed, noise=noise, environments=environments, workers=workers, progress=draw
@@ -286,8 +298,8 @@ def validate(
 ) -> None:
     """Check a dataset: shapes, NaN, flags, bounds, continuity, duplicates; with --profile robot also clocks, sensors and motion.
 
-    Exit status: 0 passed; 1 an error was found (--strict: or a warning; --fail-on-risks: or a risk), or the dataset cannot be
-    read; 2 the command was misused.
+    Exit status: 0 passed; 1 an error was found (--strict: or a warning; --fail-on-risks: or a risk), the dataset cannot be
+    read, or a value of an option is impossible; 2 the command line was not understood.
 
     Example: assay validate path/to/dataset --strict
 

@@ -38,7 +38,7 @@ def suggestions(arguments: Sequence[str]) -> list[str]:
             {path[len(words)] for path in COMMANDS if len(path) > len(words) and path[: len(words)] == tuple(words)}
         )
         if word not in known:
-            near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(word, known, n=1)
             return [f"{word}: did you mean `assay {' '.join([*words, near[0]])}`?"] if near else []
         words.append(word)
         if tuple(words) in COMMANDS and words[0] not in GROUPS:
@@ -52,8 +52,8 @@ def suggestions(arguments: Sequence[str]) -> list[str]:
     for word in arguments[len(words) :]:
         option = word.partition("=")[0].replace("_", "-")
         if option.startswith("--") and option not in known:
-            near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
-            found += [f"{option}: did you mean {near[0]}?"] if near else []
+            near = difflib.get_close_matches(option[2:], [each[2:] for each in known], n=1)  # all begin with --
+            found += [f"{option}: did you mean --{near[0]}?"] if near else []
     return found
 
 

@@ -78,7 +78,8 @@ def train_policy(
     training |= {"command": shlex.join(["assay", *arguments]), "versions": policy_versions()}
     write_policy_file(output, environment, policy, training)
     out.print(f"best mean return {best.mean_return:.1f}, reached after {best.steps:,} steps")
-    out.print(f"written to {output}; `assay datasets collect {output} -o FOLDER` collects from it", soft_wrap=True)
+    collecting = f"assay datasets collect {shlex.quote(str(output))} -o FOLDER"
+    out.print(f"written to {output}; `{collecting}` collects from it", soft_wrap=True)
 
 
 def train_linear(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -63,22 +64,16 @@ def train(
         log: Also log to tensorboard or wandb; may be given several times.
         training: Where and how to train.
     """
-    from pydantic import ValidationError
-
     from assay.baselines import Evaluation, Job, ObservationNoise, algorithm_named
     from assay.baselines import train as train_jobs
     from assay.baselines.training.logging import logger_named
-    from assay.datasets.registry import describe_validation_error
 
     options, chosen = training.checked(), algorithm_named(algorithm, settings(set))
     dataset = load(name)
     given = {"episodes": episodes, "every": evaluate_every}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if observation_noise:
-        try:
-            changes["observation_noise"] = ObservationNoise(**settings(observation_noise, "--observation-noise"))
-        except ValidationError as error:
-            raise ConfigError(describe_validation_error("--observation-noise", error)) from error
+        changes["observation_noise"] = ObservationNoise(**settings(observation_noise, "--observation-noise"))
     asked = None if episodes == 0 else replace(Evaluation.preset(evaluation, steps), **changes)
     with training_display() as (_, report_training):
         finished = train_jobs(
@@ -163,7 +158,8 @@ def evaluate(
     if save:
         said = {"dataset": data.name, "fingerprint": data.fingerprint}
         file = save_values(folder, found, **said, discount=discount, updates=steps)
-        out.print(f"estimates kept in {file}; `assay report {folder}` shows them", soft_wrap=True)
+        report = f"assay report {shlex.quote(str(folder))}"
+        out.print(f"estimates kept in {file}; `{report}` shows them", soft_wrap=True)
 
 
 def print_stability(stability: pl.DataFrame) -> None:

@@ -57,7 +57,7 @@ def trial(
     Given again, the same command goes on where it stopped.
 
     Exit status: 0 the trial ended, whatever its verdict; 1 a verdict is one of --fail-on, or the trial could not be done; 2 the
-    command was misused.
+    command line was not understood.
 
     Example: assay trial hopper/medium-replay cleaned/ --algorithm iql td3_bc --steps 20000 --seeds 16
 

@@ -52,7 +52,7 @@ def value(
     Values are given only where they rank subsets that they have not seen better than returns, lengths and random numbers do. What that
     will cost, and how exact values will be, is printed first.
 
-    Exit status: 0 values are given; 1 they are not, or it could not be done; 2 the command was misused.
+    Exit status: 0 values are given; 1 they are not, or it could not be done; 2 the command line was not understood.
 
     Example: assay value demonstrations/ --algorithm bc --steps 5000 --subsets 512 --json values.json
 

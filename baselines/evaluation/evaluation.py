@@ -24,15 +24,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as validated_dataclass
+from pydantic import Field
 
 from assay.baselines.evaluation.exact import exact_returns
 from assay.baselines.evaluation.observation_noise import NoisyEpisodes, ObservationNoise
 from assay.datasets.environments.pool import EnvironmentPool, usable_cores
 from assay.datasets.environments.specification import EnvironmentSpec, evaluation_environment
 from assay.datasets.errors import AssayWarning, CollectionError, ConfigError, UnknownNameError
-from assay.datasets.registry import Integer, Seed
+from assay.datasets.registry import Integer, Seed, validated
 
 if TYPE_CHECKING:
     from assay.baselines.engine.acting import Actor, Episodes
@@ -46,7 +45,7 @@ _LONGEST_EPISODE = 100_000
 _ATTEMPTS = 3  # at an episode whose simulator fails
 
 
-@validated_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@validated("evaluation")
 class Evaluation:
     """How trained policies are evaluated.
 
@@ -88,7 +87,7 @@ class Evaluation:
     environment: str | None = None
     engine: Literal["gymnasium", "envpool", "exact"] = "gymnasium"
     observation_noise: ObservationNoise | None = None
-    cost_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    cost_limit: Annotated[float, Field(gt=0)] | None = None
 
     def __post_init__(self) -> None:
         if self.engine == "exact" and (self.episodes != 1 or self.observation_noise is not None):

@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as validated_dataclass
+from pydantic import Field
 
 from assay.datasets.errors import ConfigError
+from assay.datasets.registry import Integer, validated
 
 if TYPE_CHECKING:
     from assay.baselines.engine.acting import Actor
@@ -29,7 +29,7 @@ __all__ = ["NoisyEpisodes", "ObservationNoise"]
 _PURPOSE = 0x0B5E
 
 
-@validated_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@validated("observation_noise")
 class ObservationNoise:
     """How observations are disturbed while a policy is evaluated; the words are those of `corruption.random`.
 
@@ -59,11 +59,11 @@ class ObservationNoise:
 
     attack: Literal["random", "action_difference"] = "random"
     distribution: Literal["uniform", "gaussian", "student_t"] = "uniform"
-    scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    scale: Annotated[float, Field(ge=0)] = 0.1
     unit: Literal["standard_deviation", "absolute"] = "standard_deviation"
-    samples: Annotated[int, Field(gt=0)] = 50
-    degrees_of_freedom: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
-    seed: Annotated[int, Field(ge=0)] = 0
+    samples: Annotated[Integer, Field(gt=0)] = 50
+    degrees_of_freedom: Annotated[float, Field(gt=0)] = 2.0
+    seed: Annotated[Integer, Field(ge=0)] = 0
 
     def __str__(self) -> str:
         attack = "action-difference attack, " if self.attack == "action_difference" else ""

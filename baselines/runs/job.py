@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +45,8 @@ class Job:
     Raises
     ------
     ConfigError
-        If the seed is not a whole number from 0 to 2**63 - 1, which is what run folders and generators hold.
+        If the algorithm or the dataset is something else, such as a class or a name, or the seed is not a whole number from 0 to
+        2**63 - 1, which is what run folders and generators hold.
 
     Examples
     --------
@@ -62,6 +65,8 @@ class Job:
     by_variant: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _check_algorithm(self.algorithm)
+        _check_dataset(self.dataset)
         object.__setattr__(self, "seed", check_seed(self.seed))
 
     @property
@@ -101,6 +106,24 @@ class Job:
             kind = "unknown" if space is None else type(space).__name__
             raise ConfigError(f"{self.algorithm.label} needs a {wanted} action space; that of {self.label} is {kind}")
         return ActionScale.of(*space.bounds())
+
+
+def _check_algorithm(given: Any) -> None:
+    if isinstance(given, Algorithm):
+        return
+    if isinstance(given, type) and issubclass(given, Algorithm):
+        raise ConfigError(f"job: algorithm={given.__name__} is a class; write {given.__name__}()")
+    advice = f"algorithm_named({given!r})" if isinstance(given, str) else "BC()"
+    raise ConfigError(f"job: algorithm={given!r} is not an algorithm; write one such as {advice}")
+
+
+def _check_dataset(given: Any) -> None:
+    if isinstance(given, Dataset):
+        return
+    path = isinstance(given, str | os.PathLike)
+    advice = f"assay.load({os.fspath(given)!r})" if path else "assay.load('pendulum/medium')"
+    shown = repr(os.fspath(given)) if path else f"a {type(given).__name__}"
+    raise ConfigError(f"job: dataset is {shown}, not a Dataset; write {advice}")
 
 
 def _range_of(actions: np.ndarray) -> ActionScale:

@@ -55,7 +55,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -697,11 +697,11 @@ def _evaluation(given: Any, where: str) -> Any:
     if not isinstance(given, Mapping):
         presets = ", ".join(Evaluation.PRESETS)
         raise ConfigError(f"{where}: evaluation={given!r}: expected settings, one of {presets}, or null for none")
-    names = [item.name for item in fields(Evaluation)]
+    settings = checked_names(f"{where}: evaluation", given)
     try:
-        return Evaluation(**checked_names(f"{where}: evaluation", given))
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(f"{where}: evaluation", error, known=names)) from error
+        return Evaluation(**settings)
+    except ConfigError as error:  # which says that it is about the evaluation
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _algorithm(label: str, parameters: dict[str, Any], where: str, dataset: Dataset | None = None) -> Algorithm:

@@ -88,6 +88,10 @@ class TrainingOptions:
             raise ConfigError(f"workers={self.workers!r} must be 0 or more processes, or None for one per core")
         if not isinstance(self.checkpoint_seconds, int | float) or not self.checkpoint_seconds >= 0:
             raise ConfigError(f"checkpoint_seconds={self.checkpoint_seconds!r} must be 0 or more seconds")
+        if not isinstance(self.compile, bool):
+            raise ConfigError(f"compile={self.compile!r} must be True or False")
+        if self.ray is not None and not isinstance(self.ray, str):
+            raise ConfigError(f"ray={self.ray!r} must be an address such as 'auto', or None")
         if not isinstance(self.device, str):
             raise ConfigError(f"device={self.device!r} must be a name such as 'cpu' or 'cuda:0'")
         if self.processes not in ("auto", 1) and (self.ray is not None or self.on_cuda):

@@ -41,6 +41,11 @@ SKILLS = ("simple", "medium", "expert")
 """Levels of a body, from the least; those that stand for robomimic's worse, okay and better operators."""
 
 RANDOM, DETOUR = "random", "detour"
+MIXTURES = (
+    f"NAME/{RANDOM}-LEVEL-PERCENT, such as pendulum/{RANDOM}-expert-5, is random data with that percentage of the steps, 1 to 99, of one "
+    "policy's level"
+)
+"""The names that `find` makes an entry of, and no list has."""
 
 Blocks: TypeAlias = tuple[tuple[str, float], ...]
 
@@ -380,13 +385,16 @@ def find(name: str) -> CatalogEntry:
     if name in known:
         return known[name]
     body, _, level = name.partition("/")
-    mixture = re.fullmatch(r"random-(.+)-([1-9]\d?)", level)
+    mixture = re.fullmatch(rf"{RANDOM}-(.+?)-(-?\d+(?:\.\d+)?)%?", level)
     if mixture and f"{body}/{mixture[1]}" in known and len(known[f"{body}/{mixture[1]}"].blocks) == 1:
-        return mixture_entry(known[f"{body}/{RANDOM}"], known[f"{body}/{mixture[1]}"], int(mixture[2]))
-    hint = ""
+        if re.fullmatch(r"[1-9]\d?", mixture[2]) and not level.endswith("%"):
+            return mixture_entry(known[f"{body}/{RANDOM}"], known[f"{body}/{mixture[1]}"], int(mixture[2]))
+        nearest = f"{body}/{RANDOM}-{mixture[1]}-{min(max(round(float(mixture[2])), 1), 99)}"
+        raise UnknownNameError("catalog dataset", name, [nearest], "(the percentage is a whole number from 1 to 99)")
+    hint = f"({MIXTURES})" if level.startswith(f"{RANDOM}-") else ""
     if body in BODIES:
         absent = read_policies(body)["absent"]
         reasons = [f"{needed}: {absent[needed]}" for needed in MIXES.get(level, (level,)) if needed in absent]
         if reasons:
             hint = f"({body} has no {'; no '.join(reasons)})"
-    raise UnknownNameError("catalog dataset", name, known, hint)
+    raise UnknownNameError("catalog dataset", name, known, hint, elsewhere="`assay datasets list` shows the names")

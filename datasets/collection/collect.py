@@ -28,6 +28,7 @@ from assay.datasets.environments.specification import EnvironmentSpec
 from assay.datasets.environments.worker import row_layout
 from assay.datasets.errors import ConfigError
 from assay.datasets.progress import Auto, Progress, counted, reporting
+from assay.datasets.registry import check_count, check_seed
 
 __all__ = ["CollectedEpisodes", "collect", "episode_seed"]
 
@@ -136,10 +137,8 @@ def collect(
     >>> len(episodes.observations) == 100 + len(episodes.episode_lengths)
     True
     """
-    if steps < 1:
-        raise ConfigError(f"steps must be at least 1, not {steps}")
-    if seed < 0:
-        raise ConfigError(f"seed must be 0 or more, not {seed}")
+    steps, seed = check_count("steps", steps), check_seed(seed)
+    environments = check_count("environments", environments)
     if isinstance(policy, str) or (isinstance(policy, Sequence) and any(len(pair) != 2 for pair in policy)):
         raise ConfigError(f"policy must be a policy or a list of (policy, share), not {policy!r}")
     policies = list(policy) if isinstance(policy, Sequence) else [(policy, 1.0)]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import ConfigError
+from assay.datasets.errors import AssayWarning, ConfigError
 from assay.datasets.pieces import take_pieces
 from assay.datasets.registry import Integer, Seed
 from assay.datasets.signals import Signals
 from assay.datasets.transform import Transform, register
+from assay.datasets.wording import count_of
 
 __all__ = ["CutEpisodes", "SplitPart"]
 
@@ -26,7 +28,7 @@ class SplitPart(Transform):
     fractions : tuple of float
         Shares of the episodes, adding up to 1.
     part : int
-        Which of them, from 0.
+        Which of them, from 0. One that is left without an episode is refused.
     seed : int
         Of the random order.
     by : "episode" or "return"
@@ -52,7 +54,14 @@ class SplitPart(Transform):
             raise ConfigError(
                 f"part {self.part} does not exist; {len(self.fractions)} fractions make 0 to {len(self.fractions) - 1}"
             )
-        return dataset.split(self.fractions, self.seed, by=self.by)[self.part]
+        with warnings.catch_warnings(action="ignore", category=AssayWarning):  # about parts, of which one is asked for
+            part = dataset.split(self.fractions, self.seed, by=self.by)[self.part]
+        if dataset.total_episodes and not part.total_episodes:
+            raise ConfigError(
+                f"part {self.part} of {list(self.fractions)} is empty: its share of {count_of(dataset.total_episodes, 'episode')} is less "
+                "than half of one; give it a larger share"
+            )
+        return part
 
 
 @register("datasets.cut")

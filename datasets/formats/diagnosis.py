@@ -6,6 +6,7 @@ paths in a folder.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,13 @@ def _holds(
     if plain in formats:
         text += (
             '. Any names are read with a mapping, columns={"observations": "...", ...}; '
-            f"`assay datasets map {path}` proposes one"
+            f"`{_proposal(path)}` proposes one"
         )
     return text
+
+
+def _proposal(path: Path) -> str:
+    return f"assay datasets map {shlex.quote(str(path))}"
 
 
 def _candidates(
@@ -154,10 +159,13 @@ def _datasets_inside(path: Path, formats: Mapping[str, Any]) -> str:
     datasets = [child.name for child in inside if any(format.sniff(child) for format in formats.values())]
     if datasets:
         return f"; the folder holds the datasets {', '.join(datasets)}"
-    if len(tables := [child for child in inside if kind_of(child) is not None]) > 1:
+    tables = [kind for child in inside if (kind := kind_of(child)) is not None]
+    if len(kinds := sorted(set(tables))) > 1:
+        return f"; the folder holds tables of several kinds ({', '.join(kinds)}): put one kind into a folder of its own"
+    if len(tables) > 1:
         return (
             f"; the folder holds {len(tables):,} tables, of which each may be an episode: they are read with a mapping, "
-            f'columns={{"observations": "...", ...}}; `assay datasets map {path}` proposes one'
+            f'columns={{"observations": "...", ...}}; `{_proposal(path)}` proposes one'
         )
     reasons = [reason(child, formats) for child in inside[:_LISTED] if child.is_file() and child.suffix in _SUFFIXES]
     return f"; {reasons[0]}" if reasons else ""

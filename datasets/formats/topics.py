@@ -157,14 +157,7 @@ def dataset_from_topics(
     ([1.0, 2.0, 3.0], [1.0, 1.0, 2.0], ('x', 'y'))
     """
     mapping = as_mapping(columns, where)
-    with_messages = [topic for topic in topics if topic.count]
-    if not with_messages:
-        raise FormatError(f"{where} holds no messages, so there is nothing to learn from")
-    if all(_is_bookkeeping(topic.kind) for topic in with_messages):
-        raise FormatError(
-            f"{where} holds logs, parameters, frames and events of services only ({', '.join(map(str, with_messages))}); there are "
-            "no numbers to learn from"
-        )
+    with_messages = _with_messages(topics, where)
     if not mapping.columns:
         raise FormatError(f"{where} is a recording of topics; {_listed(topics)}. {_proposal(with_messages)}")
     recording = _Recording(with_messages, mapping, read, where)
@@ -361,8 +354,26 @@ def _proposed(topics: Sequence[Topic]) -> dict[str, str]:
     return {role: names[0] for role, names in found.items() if names} | {"ends": "truncated"}
 
 
+def _with_messages(topics: Sequence[Topic], where: object) -> list[Topic]:
+    """Return the topics that have messages; raise FormatError where none of them is about the robot."""
+    found = [topic for topic in topics if topic.count]
+    if not found:
+        raise FormatError(f"{where} holds no messages, so there is nothing to learn from")
+    if all(_is_bookkeeping(topic.kind) for topic in found):
+        raise FormatError(
+            f"{where} holds logs, parameters, frames and events of services only ({', '.join(map(str, found))}); there are "
+            "no numbers to learn from"
+        )
+    return found
+
+
 def propose_for_topics(topics: Sequence[Topic], where: object) -> str:
     """Return a mapping for a recording, as YAML to be edited.
+
+    Raises
+    ------
+    FormatError
+        If there are no messages to learn from.
 
     Examples
     --------
@@ -374,7 +385,7 @@ def propose_for_topics(topics: Sequence[Topic], where: object) -> str:
     ends: truncated  # somebody stopped recording
     <BLANKLINE>
     """
-    there = {topic.name: topic for topic in topics if topic.count}
+    there = {topic.name: topic for topic in _with_messages(topics, where)}
     proposed = _proposed(list(there.values()))
     reasons = {
         "observations": "the busiest topic that sounds like a state, or like no commands",

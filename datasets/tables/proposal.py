@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from assay.datasets.errors import DatasetError
+from assay.datasets.errors import DatasetError, FormatError
 from assay.datasets.tables.arrow_values import is_text, row_shape, values_of
 from assay.datasets.tables.clock import seconds_of
 from assay.datasets.tables.episode_borders import starts_by_id
@@ -129,6 +129,11 @@ def propose(
     reading : str
         How the source is read, where that had to be found out.
 
+    Raises
+    ------
+    FormatError
+        If there are no rows.
+
     Examples
     --------
     >>> fields = [Field("t", np.arange(4.0)), Field("pos", np.arange(4)), Field("cmd", np.arange(4)), Field("kp", np.ones(4))]
@@ -144,6 +149,8 @@ def propose(
     # left out: kp (always 1)
     """
     fields = list(fields)
+    if not rows and not any(len(item.values) for item in fields):
+        raise FormatError(f"{where} holds no rows, so there is nothing to learn from")
     draft = _Draft()
     roles = _by_role(fields, draft)
     _time(roles, draft, whole=not borders)

@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 import assay
 from assay.datasets.dataset import Dataset, concatenate
-from assay.datasets.errors import DatasetError, UnknownNameError
+from assay.datasets.errors import AssayWarning, DatasetError, UnknownNameError
 from assay.datasets.formats import format_named
 from assay.datasets.info import DatasetInfo, Record
 from tests.datasets.dataset_strategies import assert_same_columns, clean_dataset, datasets
@@ -230,6 +231,7 @@ def test_selecting_all_episodes_or_joining_each_alone_gives_the_same_dataset(dat
     assert concatenate([dataset.select([episode]) for episode in episodes]) == dataset
 
 
+@pytest.mark.filterwarnings("ignore:split")
 @FAST
 @given(dataset=datasets(max_length=4, max_episodes=12), share=st.floats(0, 1), seed=st.integers(0, 99))
 def test_split_parts_are_disjoint_ordered_and_together_everything(dataset: Dataset, share: float, seed: int) -> None:
@@ -244,6 +246,16 @@ def test_split_parts_are_disjoint_ordered_and_together_everything(dataset: Datas
     assert sorted(numbers[0] + numbers[1]) == list(range(dataset.total_episodes))
     assert abs(len(numbers[0]) - share * dataset.total_episodes) <= 0.5
     assert numbered.split([share, 1 - share], seed)[0] == first
+
+
+def test_a_part_that_is_left_without_an_episode_is_named_unless_its_share_is_zero() -> None:
+    one = clean_dataset(steps=3, length=3)
+    with pytest.warns(
+        AssayWarning, match=r"split: 1 part of 2 without any of 1 episode: the share is too small \(0\.5\)"
+    ):
+        assert [part.total_episodes for part in one.split([0.5, 0.5])] == [0, 1]
+    with warnings.catch_warnings(action="error"):
+        assert [part.total_episodes for part in one.split([0.0, 1.0])] == [0, 1]
 
 
 def test_another_seed_splits_differently() -> None:
@@ -487,6 +499,7 @@ def test_a_split_by_tag_gives_each_tag_its_episodes() -> None:
         dataset.split([0.5, 0.5], by="tag")
 
 
+@pytest.mark.filterwarnings("ignore:split")
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=12), st.integers(1, 4))
 def test_a_split_by_return_orders_the_parts_and_keeps_every_episode(returns: list[int], parts: int) -> None:

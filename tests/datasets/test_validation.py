@@ -317,6 +317,37 @@ def test_rewards_that_are_all_zero_are_a_warning_once() -> None:
     assert (finding.check, finding.severity, finding.column) == ("zero rewards", "warning", "rewards")
 
 
+@pytest.mark.parametrize(
+    ("costs", "check", "severity", "message"),
+    [
+        (np.zeros((6, 2)), "costs", "error", "a row has shape [2]; a step has one cost"),
+        (np.zeros((6, 0)), "costs", "error", "a row has shape [0]"),
+        (np.array(["none"] * 6), "costs", "error", "the column is <U4; costs are real numbers"),
+        (np.zeros(6, complex), "costs", "error", "complex128; costs are real numbers"),
+        (np.array([0, 1, np.nan, 0, np.nan, 0]), "finite", "error", "2 of 6 rows hold NaN"),
+        (np.array([0, 1, -1, 0, 0, 0]), "costs", "warning", "1 of 6 rows are negative"),
+        (np.array([[0.0], [1], [0], [1e300], [0], [0]]), "magnitude", "error", "1 of 6 rows hold numbers beyond"),
+        (np.array([[0.0], [1], [0], [0], [0], [0]]), None, None, None),
+        (np.array([False, True] * 3), None, None, None),
+    ],
+)
+def test_costs_are_one_number_of_each_step(costs: np.ndarray, check: Any, severity: Any, message: Any) -> None:
+    dataset = clean_dataset(steps=6).replace({"costs": costs})
+    found = [finding for finding in validate(dataset).findings if finding.check != "empty"]
+    assert [(item.check, item.severity, item.column) for item in found] == (
+        [] if check is None else [(check, severity, "costs")]
+    )
+    assert all(message in item.message for item in found)
+
+
+@pytest.mark.parametrize("name", ["observations", "actions"])
+def test_complex_numbers_are_an_error(name: str) -> None:
+    dataset = clean_dataset()
+    finding = only_finding(dataset.replace({name: dataset.column(name) + 0j}))
+    assert (finding.check, finding.severity, finding.column) == ("dtype", "error", name)
+    assert "learners take real numbers" in finding.message
+
+
 def test_the_report_is_readable_and_errors_come_first() -> None:
     dataset = spoiled("actions", 7, np.nan, rewards=np.zeros(60))
     report = validate(dataset)

@@ -25,5 +25,8 @@ FAMILY = EnvironmentFamily(
             packages=("minatar", "numpy"),
         )
         for name, game in GAMES.items()
-    )
+    ),
+    prefixes=("assay/MinAtar-",),
+    module="minatar",
+    extra="minatar",
 )

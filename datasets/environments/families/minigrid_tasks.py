@@ -46,7 +46,7 @@ FAMILY = EnvironmentFamily(
         ),
         _record("dynamic-obstacles", "Dynamic-Obstacles-8x8"),
     ),
-    prefixes=("MiniGrid-",),
+    prefixes=("MiniGrid-", "assay/MiniGrid-"),
     module="minigrid",
     extra="minigrid",
 )

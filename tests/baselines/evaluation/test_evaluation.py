@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,7 +24,7 @@ from assay.baselines.evaluation.evaluation import episode_seeds, evaluate, simul
 from assay.baselines.evaluation.evaluator import Evaluator
 from assay.datasets import Dataset
 from assay.datasets.environments.pool import EnvironmentPool
-from assay.datasets.errors import AssayWarning, CollectionError, UnknownNameError
+from assay.datasets.errors import AssayWarning, CollectionError, ConfigError, UnknownNameError
 from tests.baselines.problems import pendulum_like
 from tests.baselines.training.test_train import ROOT, SMALL
 
@@ -260,6 +261,7 @@ def test_evaluations_beside_the_training_give_what_evaluations_one_by_one_give(t
 SCRIPT = """
 import sys
 from pathlib import Path
+from typing import Any
 from tests.baselines.evaluation.test_evaluation import train_with_evaluations
 
 train_with_evaluations(Path(sys.argv[1]))
@@ -358,6 +360,24 @@ def test_presets_evaluate_so_many_times(name: str, steps: int, times: int) -> No
 def test_an_unknown_preset_is_named_with_its_neighbours() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'published'"):
         Evaluation.preset("publshed", steps=10)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"episodes": 0}, "evaluation: episodes=0: input should be greater than 0"),
+        ({"cost_limit": -1}, "evaluation: cost_limit=-1: input should be greater than 0"),
+        ({"cost_limit": True}, "evaluation: cost_limit=True: expected a number, not true or false"),
+        ({"cost_limit": float("inf")}, "evaluation: cost_limit=inf"),
+        ({"episods": 1}, "episods is not a parameter of it; did you mean 'episodes'"),
+        ({"observation_noise": {"scale": -1}}, "observation_noise.scale=-1"),
+    ],
+)
+def test_impossible_settings_are_refused_in_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
+        Evaluation(**given)
+    assert "pydantic" not in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_suite_names_a_preset_that_its_budget_gives_a_length() -> None:

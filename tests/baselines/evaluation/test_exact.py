@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 import assay
 from assay.baselines import LCB, PEVI, DiscreteBC, Evaluation, Job, ObservationNoise, TabularDoC, train
@@ -88,5 +87,5 @@ def test_networks_are_valued_too(tmp_path):
 
 @pytest.mark.parametrize("wrong", [{}, {"episodes": 1, "observation_noise": ObservationNoise(scale=0.1)}])
 def test_exact_and_many_episodes_or_noise_contradict_each_other(wrong):
-    with pytest.raises((ConfigError, ValidationError), match="one number"):
+    with pytest.raises(ConfigError, match="one number"):
         Evaluation(engine="exact", **wrong)

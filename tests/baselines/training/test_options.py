@@ -25,6 +25,9 @@ WRONG = [
     ({"workers": 1.5}, "workers=1.5 must be 0 or more"),
     ({"checkpoint_seconds": -1.0}, "checkpoint_seconds=-1.0 must be 0 or more"),
     ({"checkpoint_seconds": float("nan")}, "checkpoint_seconds=nan must be 0 or more"),
+    ({"compile": "yes"}, "compile='yes' must be True or False"),
+    ({"compile": 1}, "compile=1 must be True or False"),
+    ({"ray": True}, "ray=True must be an address"),
     ({"device": 0}, "device=0 must be a name"),
     ({"ray": "auto", "device": "cuda:1"}, "Ray chooses the device"),
 ]

@@ -7,13 +7,15 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import pytest
 
+import assay
 from assay.datasets.collection.catalog import BODIES, catalog, find, shipped_policies
 from assay.datasets.collection.collect import collect
 from assay.datasets.collection.policies import LinearPolicy, UniformPolicy
 from assay.datasets.collection.policy_returns import episode_returns
 from assay.datasets.collection.scripted import SCRIPTED, measured_returns
 from assay.datasets.environments.pool import EnvironmentPool
-from assay.datasets.errors import UnknownNameError
+from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets.loading import collect_entry
 
 SAME_POLICIES = {"pendulum-sparse": "pendulum"}
 """Bodies that have another's policies, in the same task with other rewards."""
@@ -100,6 +102,20 @@ def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
         shipped_policies("hoper")
 
 
+@pytest.mark.parametrize(
+    ("percent", "near"), [("0", 1), ("-5", 1), ("05", 5), ("0.5", 1), ("5%", 5), ("100", 99), ("150", 99)]
+)
+def test_a_mixture_with_an_impossible_percentage_says_what_is_possible(percent: str, near: int) -> None:
+    with pytest.raises(UnknownNameError, match=rf"did you mean 'point-tasks/random-expert-{near}'\? .*from 1 to 99"):
+        find(f"point-tasks/random-expert-{percent}")
+
+
+def test_a_mixture_without_a_percentage_is_told_how_mixtures_are_named() -> None:
+    with pytest.raises(UnknownNameError, match=r"NAME/random-LEVEL-PERCENT, .* 1 to 99"):
+        find("point-tasks/random-expert")
+    assert find("cartpole/random-dqn-expert-99").blocks[0][1] == 0.99
+
+
 @pytest.mark.parametrize("name", ["halfcheetah/expert", "halfcheetah/medium-expert"])
 def test_a_level_that_was_not_reached_says_why(name: str) -> None:
     with pytest.raises(UnknownNameError, match="linear policies do not reach it"):
@@ -141,3 +157,25 @@ def test_a_task_without_an_expert_has_random_data_and_no_scale() -> None:
     assert [name for name in catalog() if name.startswith("breakout/")] == ["breakout/random"]
     with pytest.raises(UnknownNameError, match="unknown catalog dataset 'breakout/expert'"):
         find("breakout/expert")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": "10"}, "steps='10': expected a whole number, 1 or more"),
+        ({"steps": 1.5}, "steps=1.5: expected a whole number"),
+        ({"steps": True}, "steps=True: expected a whole number"),
+        ({"steps": 0}, "steps=0: expected a whole number"),
+        ({"seed": "a"}, "seed='a': expected a whole number"),
+        ({"noise": "a"}, "noise='a': expected a number, 0 or more"),
+        ({"noise": True}, "noise=True: expected a number"),
+        ({"noise": float("nan")}, "noise=nan: expected a number"),
+        ({"noise": -1.0}, "noise=-1.0: expected a number"),
+    ],
+)
+def test_impossible_options_of_a_catalog_dataset_are_refused_before_anything_is_collected(
+    options: dict[str, object], message: str
+) -> None:
+    for make in (assay.load, collect_entry):
+        with pytest.raises(ConfigError, match=message):
+            make("point-tasks/expert", **options)

@@ -137,7 +137,12 @@ def test_steps_are_split_to_the_last_one() -> None:
         ({"policy": "random"}, "policy"),
         ({"noise": [0.1, 0.2]}, "each of the 1 policies"),
         ({"seed": -1}, "seed"),
+        ({"seed": "a"}, "seed='a': expected a whole number"),
+        ({"steps": "10"}, "steps='10': expected a whole number, 1 or more"),
+        ({"steps": 1.5}, "steps=1.5"),
+        ({"steps": True}, "steps=True"),
         ({"environments": 0}, "environments"),
+        ({"environments": "a"}, "environments='a': expected a whole number, 1 or more"),
     ],
 )
 def test_impossible_parameters_are_refused(changes: dict[str, object], message: str) -> None:

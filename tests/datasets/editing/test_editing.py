@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +162,16 @@ def test_renaming_moves_columns_names_units_and_spaces() -> None:
         Rename(columns={"observations/a": "observations/b"})(dataset)
     with pytest.raises(UnknownNameError):
         Rename(names={"observations/c": ("x",)})(dataset)
+
+
+def test_a_part_without_an_episode_is_refused_and_the_others_are_not() -> None:
+    one = RESTING[:1]
+    with pytest.raises(
+        ConfigError, match=r"part 0 of \[0\.5, 0\.5\] is empty: its share of 1 episode is less than half of one"
+    ):
+        SplitPart(fractions=(0.5, 0.5), part=0)(one)
+    with warnings.catch_warnings(action="error"):
+        assert SplitPart(fractions=(0.5, 0.5), part=1)(one).total_episodes == 1
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,20 @@ def test_own_environments_are_registered_as_their_records_say() -> None:
 
 
 def test_an_id_belongs_to_the_family_whose_prefix_it_has() -> None:
-    found = {name: family_of(name) for name in ("AntMaze_Large-v5", "MiniGrid-Empty-8x8-v0", "Hopper-v5", "x")}
+    names = (
+        "AntMaze_Large-v5",
+        "MiniGrid-Empty-8x8-v0",
+        "assay/MiniGrid-LavaGapS7-v0",
+        "assay/MinAtar-Breakout-v0",
+        "Hopper-v5",
+        "x",
+    )
+    found = {name: family_of(name) for name in names}
     assert {name: None if family is None else family.extra for name, family in found.items()} == {
         "AntMaze_Large-v5": "robotics",
         "MiniGrid-Empty-8x8-v0": "minigrid",
+        "assay/MiniGrid-LavaGapS7-v0": "minigrid",
+        "assay/MinAtar-Breakout-v0": "minatar",
         "Hopper-v5": None,
         "x": None,
     }

@@ -107,6 +107,23 @@ def test_what_nothing_recognizes_is_refused_with_the_formats_that_were_tried(tmp
         sniff(tmp_path / "absent")
 
 
+def test_a_folder_of_tables_of_several_kinds_is_told_so_and_commands_quote_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / "own data"
+    folder.mkdir()
+    for name in ("a.csv", "b.csv"):
+        (folder / name).write_text("x,u\n0,1\n")
+    with pytest.raises(FormatError, match=rf"`assay datasets map '{folder}'` proposes one"):
+        sniff(folder)
+    with pytest.raises(FormatError, match=rf"`assay datasets map '{folder}/a\.csv'` proposes one"):
+        sniff(folder / "a.csv")
+    (folder / "c.jsonl").write_text('{"x": 0, "u": 1}\n')
+    with pytest.raises(
+        FormatError, match=r"tables of several kinds \(csv, jsonl\): put one kind into a folder of its own"
+    ) as refused:
+        assay.load(folder, columns={"observations": "x", "actions": "u"})
+    assert "proposes" not in str(refused.value)
+
+
 def test_reading_formats_cannot_be_written_and_misspelt_ones_are_corrected() -> None:
     with pytest.raises(ConfigError, match="read, but not written; written are assay, minari"):
         writer_named("neorl")

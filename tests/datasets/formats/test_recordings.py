@@ -17,7 +17,7 @@ from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayWarning, ConfigError, DatasetError, FormatError
 from assay.datasets.formats import format_named, sniff
 from assay.datasets.formats.messages import decode_image, messages_of
-from assay.datasets.formats.topics import Messages, Topic, dataset_from_topics
+from assay.datasets.formats.topics import Messages, Topic, dataset_from_topics, propose_for_topics
 from tests.datasets.dataset_strategies import clean_dataset, datasets
 from tests.datasets.formats.fuzz import write_json_mcap, write_rosbag, write_ulog
 
@@ -196,6 +196,19 @@ def test_whole_datasets_come_back(
         assert again.column(name).dtype == dataset.column(name).dtype.newbyteorder("=")
         assert np.array_equal(again.column(name), dataset.column(name), equal_nan=again.column(name).dtype.kind in "fc")
     assert again.info.names == dataset.info.names
+
+
+@pytest.mark.parametrize(
+    ("topics", "message"),
+    [
+        ([], "holds no messages, so there is nothing to learn from"),
+        ([Topic("/pose", "Pose", 0, 0.0)], "holds no messages"),
+        ([Topic("/rosout", "rosgraph_msgs/msg/Log", 5, 1.0)], "there are no numbers to learn from"),
+    ],
+)
+def test_no_mapping_is_proposed_where_there_is_nothing_to_learn_from(topics: list[Topic], message: str) -> None:
+    with pytest.raises(FormatError, match=f"run.bag.*{message}"):
+        propose_for_topics(topics, "run.bag")
 
 
 def test_json_messages_are_read(tmp_path: Path) -> None:

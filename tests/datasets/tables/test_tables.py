@@ -644,3 +644,9 @@ def test_tables_are_read_without_pandas(tmp_path: Path) -> None:
         [0.0, 0.01, 0.02, 0.0],
     ]
     assert done.stdout.strip() == " ".join(map(str, expected))
+
+
+def test_no_mapping_is_proposed_for_a_table_without_rows(tmp_path: Path) -> None:
+    (tmp_path / "run.csv").write_text("x,u\n")
+    with pytest.raises(FormatError, match=r"run\.csv holds no rows, so there is nothing to learn from"):
+        format_named("table").propose(tmp_path / "run.csv")  # type: ignore[attr-defined]
