@@ -44,7 +44,7 @@ from assay.analysis.tables import (
     score_table,
     verdict,
 )
-from assay.baselines.runs.reader import StoredRun, suite_label
+from assay.baselines.runs.reader import StoredRun, run_folders, suite_label
 from assay.datasets.wording import count_of
 
 __all__ = ["write_report"]
@@ -482,9 +482,14 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _warnings(records: Sequence[StoredRun], runs: pl.DataFrame) -> list[str]:
-    """Return warnings about runs that cannot be compared although their names are equal."""
+def _warnings(records: Sequence[StoredRun], runs: pl.DataFrame, aside: int) -> list[str]:
+    """Return warnings about runs that cannot be compared although their names are equal, and of those that are left out."""
     found = []
+    if aside:
+        found.append(
+            f"{count_of(aside, 'run')} of earlier settings, such as what a search found before it was grown, are in the folder "
+            "and left out here: the suite has replaced them."
+        )
     marks: dict[tuple[Any, ...], set[Any]] = {}
     for record in records:
         name = (record.variant, record.dataset.get("id"), record.dataset.get("environment_id"))
@@ -563,7 +568,7 @@ def report_body(path: Path) -> tuple[str, str]:
     else:
         metric = choose_metric(runs)
         parts.append(_summary(runs, len(absent), metric))
-        warnings = _warnings(records, runs)
+        warnings = _warnings(records, runs, len(run_folders(path)) - len(records))
         if warnings:
             items = "".join(f"<li>{escape(item)}</li>" for item in warnings)
             parts.append(f'<div class="warning"><ul>{items}</ul></div>')

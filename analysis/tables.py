@@ -88,16 +88,16 @@ def _tasks(group: pl.DataFrame, metric: str, where: str) -> np.ndarray:
     same = [*keys, "variant", "seed"]
     repeated = group.filter(group.select(same).is_duplicated())
     if not repeated.is_empty():
-        count = repeated.join(repeated.select(same).head(1), on=same, nulls_equal=True).height
+        alike = repeated.join(repeated.select(same).head(1), on=same, nulls_equal=True)
+        which = f" ({', '.join(alike['run'])})" if "run" in alike.columns else ""
         raise ConfigError(
-            f"{where}: seed {repeated['seed'][0]} occurs {count} times, so the runs differ in something else (parameters, "
-            "budget), or a run was read twice; pass rows=['label'], or filter the runs first"
+            f"{where}: seed {repeated['seed'][0]} occurs {alike.height} times{which}, so the runs differ in something else (parameters, "
+            f"budget), or a run was read twice; {_tell_apart(group)}"
         )
     if "noise" in scored.columns and scored["noise"].n_unique() > 1:
         kinds = ", ".join(sorted(kind or "no noise" for kind in scored["noise"].unique()))
         raise ConfigError(
-            f"{where}: these runs were evaluated under different noise on the observations ({kinds}); pass "
-            "rows=['label'], or filter the runs first"
+            f"{where}: these runs were evaluated under different noise on the observations ({kinds}); {_tell_apart(group)}"
         )
     columns = [task[metric].to_numpy() for task in scored.partition_by(keys, maintain_order=True)] if keys else []
     if not keys and scored.height:
@@ -111,6 +111,13 @@ def _tasks(group: pl.DataFrame, metric: str, where: str) -> np.ndarray:
             "pass rows=['dataset', ...], or filter the runs first"
         )
     return np.stack(columns, axis=1)
+
+
+def _tell_apart(group: pl.DataFrame) -> str:
+    """Say what to do where runs that differ would be averaged."""
+    if "label" in group.columns and group["label"].n_unique() == 1:  # which is what would tell them apart
+        return "read fewer folders at once, or leave some of the runs out"
+    return "pass rows=['label'], or filter the runs first"
 
 
 def _mean(column: pl.Series) -> float | None:

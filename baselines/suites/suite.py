@@ -71,7 +71,8 @@ from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.evaluation.evaluation import Evaluation
 from assay.baselines.runs.integrity import content_hash, write_json
 from assay.baselines.runs.job import Job
-from assay.baselines.runs.reader import hashes_of_suite
+from assay.baselines.runs.plan import Plan
+from assay.baselines.runs.reader import hashes_of_suite, read_suite
 from assay.baselines.runs.run import Run
 from assay.baselines.runs.schema import (
     QUALITY_FILE,
@@ -96,9 +97,10 @@ from assay.baselines.training.options import OptionChanges, Precision, TrainingO
 from assay.baselines.training.progress import TrainingProgress, training_bar
 from assay.baselines.training.run_victim import VICTIM_STEPS, check_victim, train_victim, with_victims
 from assay.baselines.training.train import train
+from assay.baselines.training.work import look_up
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
+from assay.datasets.errors import AssayError, ConfigError, DatasetError, UnknownNameError
 from assay.datasets.progress import Auto, Draw, reporting
 from assay.datasets.recipe import Recipe, read_yaml, transforms_from_plain, variants_from_plain
 from assay.datasets.registry import Integer, Seed, checked_names, describe_validation_error, import_file
@@ -837,8 +839,9 @@ def run_suite(
             "source": ", ".join(suite.sources_by_label.values()),
             "command": command,
         }
-        measured_before = hashes_of_suite(root) if measure is not None else {}
-        write_json(root / "suite.json", {**described, "files": measured_before})
+        files = hashes_of_suite(root) if measure is not None else {}
+        listed = _listed_before(root)  # until it is known what is found
+        write_json(root / "suite.json", {**described, "files": files, "runs": listed})
         if measure is not None:
             quality_hash = _write_quality(
                 root / QUALITY_FILE,
@@ -851,21 +854,34 @@ def run_suite(
                 partial(measure, bins=suite.quality.bins, select=suite.quality.metrics),
                 draw,
             )
-            write_json(root / "suite.json", {**described, "files": {QUALITY_FILE: quality_hash}})
+            files = {QUALITY_FILE: quality_hash}
+            write_json(root / "suite.json", {**described, "files": files, "runs": listed})
         found = {}
         if search is not None:
             further = {"loggers": loggers, "options": options}
             searches = _run_search(suite, chosen, search, variants, root / SEARCH_FOLDER, report, further)
             found = {(item.variant.label, item.label): item.sequence.best.parameters for item in searches}
+        jobs, evaluation = suite.make_jobs(chosen, variants, found), suite.make_evaluation(chosen)
+        work = look_up(jobs, Plan(chosen.steps, evaluation, options.matmul_precision, options.storage), root)
+        names = list(dict.fromkeys(item.folder.name for item in work))
+        write_json(root / "suite.json", {**described, "files": files, "runs": names})
         return _train_once(
-            suite.make_jobs(chosen, variants, found),
+            jobs,
             steps=chosen.steps,
             runs=root,
-            evaluation=suite.make_evaluation(chosen),
+            evaluation=evaluation,
             progress=report,
             loggers=loggers,
             options=options,
         )
+
+
+def _listed_before(root: Path) -> list[str]:
+    """Return the runs that `suite.json` lists; empty where it lists none, or is damaged."""
+    try:
+        return list((read_suite(root) or {}).get("runs") or [])
+    except DatasetError:
+        return []
 
 
 def _run_search(
