@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,9 @@ from assay.analysis.tables import (
     counts_text,
     format_interval,
     goal_table,
+    joined,
     score_table,
+    statuses_text,
     verdict,
 )
 from assay.baselines.runs.reader import StoredRun, run_folders, suite_label
@@ -50,36 +51,22 @@ from assay.datasets.wording import count_of
 __all__ = ["write_report"]
 
 
-def _join(items: Sequence[str], word: str = "and") -> str:
-    if len(items) < 2:
-        return "".join(items)
-    return f"{', '.join(items[:-1])} {word} {items[-1]}"
-
-
 def _counts(counts: Sequence[int], noun: str) -> str:
-    return _join([*map(str, counts[:-1]), count_of(counts[-1], noun)], "or")
+    return joined([*map(str, counts[:-1]), count_of(counts[-1], noun)], "or")
 
 
-def _expected(suite: dict[str, Any]) -> list[tuple[str, str, int]]:
+def absent_jobs(records: Sequence[StoredRun], suite: dict[str, Any] | None) -> list[tuple[str, str, int]]:
+    """Return algorithm, variant and seed of what a suite lists and has no run yet; empty for free runs."""
+    suite = suite or {}
+    algorithms = suite.get("algorithms", [])
+    present = {(suite_label(run, algorithms), run.job["variant"], run.job["seed"]) for run in records}
     return [
-        (algorithm, variant, seed)
-        for algorithm in suite.get("algorithms", [])
+        job
+        for algorithm in algorithms
         for variant in suite.get("variants", [])
         for seed in suite.get("seeds", [])
+        if (job := (algorithm, variant, seed)) not in present
     ]
-
-
-def _progress(runs: pl.DataFrame, absent: int) -> str:
-    """Return a sentence with the number of runs by status."""
-    counts = Counter(runs["status"].to_list())
-    total, finished = runs.height + absent, counts["finished"]
-    if total == 0:
-        return "There is no run yet."
-    if finished == total:
-        return "The only run finished." if total == 1 else f"All {total} runs finished."
-    others = [f"{counts[status]} {status}" for status in ("diverged", "failed", "unfinished") if counts[status]]
-    others += [f"{absent} not started"] if absent else []
-    return f"{finished} of {count_of(total, 'run')} finished; {_join(others)}."
 
 
 def _ranking(runs: pl.DataFrame, metric: str, clean: str) -> str:
@@ -99,9 +86,9 @@ def _ranking(runs: pl.DataFrame, metric: str, clean: str) -> str:
         few = [row["label"] for row in rows[1:] if verdict(first, row) == "too few seeds"]
         text = f"On {clean}, {first['label']} has the highest mean {noun if metric == 'score' else 'return'}, {value}"
         if few:
-            text += "; there are too few seeds to tell whether it is better than " + _join(few, "or")
+            text += "; there are too few seeds to tell whether it is better than " + joined(few, "or")
         if close:
-            text += "; no clear difference from " + _join(close, "or")
+            text += "; no clear difference from " + joined(close, "or")
         if not few and not close:
             text += "; its interval lies above those of all others"
     if first["behaviour"] is not None:
@@ -148,7 +135,7 @@ def _harm(runs: pl.DataFrame, metric: str, clean: str) -> list[str]:
 
 def _summary(runs: pl.DataFrame, absent: int, metric: str) -> str:
     clean = clean_variant(runs)
-    sentences = [_progress(runs, absent)]
+    sentences = [statuses_text(runs["status"], absent)]
     if runs[metric].drop_nulls().is_empty():
         asked = "evaluation/episodes" in runs.columns
         sentences.append(
@@ -454,7 +441,7 @@ def _made(records: Sequence[StoredRun], runs: pl.DataFrame, suite: dict[str, Any
     if suite.get("name"):
         rows.append(("Suite", f"{suite['name']}" + (f", budget {budget}" if budget else "")))
     rows += [
-        ("Training", f"{_join([f'{count:,}' for count in updates], 'or')} gradient updates per run"),
+        ("Training", f"{joined([f'{count:,}' for count in updates], 'or')} gradient updates per run"),
         (
             "Evaluation",
             f"{_counts(episodes, 'episode')} after the last update"
@@ -553,18 +540,15 @@ def _caveats(runs: pl.DataFrame, suite: dict[str, Any] | None, metric: str) -> s
 def report_body(path: Path) -> tuple[str, str]:
     """Return title and body (HTML) of the report of a folder of runs."""
     records, suite = read_folders(path), load_suite(path)
-    runs = table_of_runs(records)
-    algorithms = (suite or {}).get("algorithms", [])
-    present = {(suite_label(run, algorithms), run.job["variant"], run.job["seed"]) for run in records}
-    absent = [job for job in _expected(suite or {}) if job not in present]
-    runs = distinct_variants(runs)
+    runs = distinct_variants(table_of_runs(records))
+    absent = absent_jobs(records, suite)
     title = str((suite or {}).get("title") or (suite or {}).get("name") or f"Runs in {path.resolve().name}")
     parts = [f"<h1>{escape(title)}</h1>"]
     if suite and suite.get("question"):
         parts.append(f'<p class="question">{escape(suite["question"])}</p>')
     quality = load_quality(path)
     if runs.is_empty():
-        parts.append(f'<div class="summary"><p>{escape(_progress(runs, len(absent)))}</p></div>')
+        parts.append(f'<div class="summary"><p>{escape(statuses_text(runs["status"], len(absent)))}</p></div>')
     else:
         metric = choose_metric(runs)
         parts.append(_summary(runs, len(absent), metric))

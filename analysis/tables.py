@@ -6,6 +6,7 @@ interval over the seeds. Runs that did not finish are counted, never silently dr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from assay.analysis.statistics import (
     no_interval_reason,
 )
 from assay.datasets.errors import ConfigError
+from assay.datasets.wording import count_of
 
 __all__ = [
     "change_table",
@@ -28,9 +30,11 @@ __all__ = [
     "counts_text",
     "format_interval",
     "goal_table",
+    "joined",
     "pivot",
     "range_text",
     "score_table",
+    "statuses_text",
 ]
 
 _MOST_DIGITS = 15  # a float64 has no more
@@ -555,3 +559,35 @@ def counts_text(seeds: pl.Series, episodes: pl.Series) -> str:
         if (text := range_text(counts)) not in ("–", "0"):
             said.append(f"{text} {noun}{'' if text == '1' else 's'}{each}")
     return ", ".join(said)
+
+
+def statuses_text(statuses: Iterable[str], absent: int = 0) -> str:
+    """Return a sentence with the number of runs by status, and of those that were not started.
+
+    Examples
+    --------
+    >>> statuses_text(["finished", "failed", "unfinished"])
+    '1 of 3 runs finished; 1 failed and 1 unfinished.'
+    """
+    counts = Counter(statuses)
+    total, finished = counts.total() + absent, counts["finished"]
+    if total == 0:
+        return "There is no run yet."
+    if finished == total:
+        return "The only run finished." if total == 1 else f"All {total} runs finished."
+    others = [f"{counts[status]} {status}" for status in ("diverged", "failed", "unfinished") if counts[status]]
+    others += [f"{absent} not started"] if absent else []
+    return f"{finished} of {count_of(total, 'run')} finished; {joined(others)}."
+
+
+def joined(items: Sequence[str], word: str = "and") -> str:
+    """Write a list as people do.
+
+    Examples
+    --------
+    >>> joined(["a", "b", "c"], "or")
+    'a, b or c'
+    """
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} {word} {items[-1]}"

@@ -95,6 +95,7 @@ def report(runs: Annotated[Positional[Path], arg(metavar="RUNS")], *, output: Ou
     from assay.analysis import write_report
 
     print_scores(runs)
+    print_statuses(runs)
     written = write_report(runs, output)
     out.print(f"report: {written.resolve()}", soft_wrap=True)
 
@@ -210,6 +211,18 @@ def print_search(folder: Path) -> None:
 def mebibytes(size: int) -> str:
     """Write a size in memory for people."""
     return f"{size / 2**20:,.1f} MiB"
+
+
+def print_statuses(folder: Path) -> None:
+    """Say what became of the runs of a folder where not all of them finished."""
+    from assay.analysis.report import absent_jobs
+    from assay.analysis.runs import load_suite, read_folders
+    from assay.analysis.tables import statuses_text
+
+    records = read_folders(folder)
+    absent = absent_jobs(records, load_suite(folder))
+    if absent or any(item.status != "finished" for item in records):
+        out.print(statuses_text([item.status for item in records], len(absent)), highlight=False, soft_wrap=True)
 
 
 def print_scores(folder: Path, runs: list[Run] | None = None) -> None:

@@ -45,6 +45,7 @@ def table(
     from assay.analysis.bibliography import bibliography, uncited
     from assay.analysis.export import format_table
     from assay.analysis.figures import choose_metric, distinct_variants
+    from assay.analysis.tables import statuses_text
 
     if not folders:
         raise Misuse("which runs are to be written?", "assay table RUNS [RUNS ...]")
@@ -69,6 +70,9 @@ def table(
             out.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             atomic_write(output, text.rstrip("\n") + "\n")
+    said = output is None and format != "csv"  # by the table itself
+    if not said and (found["status"] != "finished").any():
+        err.print(statuses_text(found["status"]), markup=False, highlight=False, soft_wrap=True)
     if bibtex is not None:
         atomic_write(bibtex, bibliography(found))
         if missing := uncited(found):
