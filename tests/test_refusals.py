@@ -436,13 +436,35 @@ def test_metrics_of_nothing_is_misuse(capsys):
         (("evaluation: null", "seeds: [true]"), "seeds.0=True: expected a number"),
         (("evaluation: null", "seeds: [-1]"), "seeds.0=-1: input should be greater than or equal to 0"),
         (("evaluation: null", f"seeds: [{2**63}]"), f"seeds.0={2**63}"),
+        (("{clean: []}", "{}"), "variants is empty; name one at least"),
+        (("{bc: {hidden: [4]}}", "{}"), "algorithms is empty; name one at least"),
+        (("{small: {steps: 2}}", "{}"), "budgets is empty; name one at least"),
+        (("evaluation: null", "seeds: []"), "seeds=[]: name one seed at least"),
+        (("evaluation: null", "seeds: [0, 0]"), "seeds=[0, 0]: a seed stands there twice"),
+        (("steps: 2", "steps: 2, seeds: []"), "budgets.small.seeds=[]: name one seed at least"),
+        (("steps: 2", "steps: 2, only: {variants: []}"), "only of a budget: [] leaves none of the variants"),
+        (("steps: 2", "steps: 2, only: {variants: [clean, '!*']}"), "leaves none of the variants"),
+        (
+            ("steps: 2", "steps: 2, only: [bc]"),
+            "budgets.small.only=['bc']: expected a mapping with the keys sources, variants, algorithms",
+        ),
+        (("{steps: 2}", "5"), "budgets.small=5: expected a mapping with the keys steps"),
+        (("evaluation: null", "quality: [5]"), "quality=[5]: expected a mapping with the keys bins"),
+        (
+            (
+                "clean: []",
+                "twice: [corruption.random: {element: rewards}, relabeling.hindsight_goals: {}, relabeling.hindsight_goals: {}]",
+            ),
+            "suite.yaml: variant twice: transform 2: ",
+        ),
         (("variants: {clean: []}", "variants: {clean: []}\nvariants: {clean: []}"), "the key 'variants' occurs twice"),
     ],
 )
-def test_a_suite_with_a_wrong_value_is_refused_by_its_place(prepared, capsys, tmp_path, change, message):
+def test_a_suite_with_a_wrong_value_is_refused_by_its_place(prepared, monkeypatch, capsys, tmp_path, change, message):
     suite = tmp_path / "suite.yaml"
     suite.write_text(SUITE.replace(*change))
-    error = refused(capsys, ["run", str(suite)])
+    monkeypatch.chdir(prepared)
+    error = refused(capsys, ["run", str(suite), "--runs", "new", "--dry-run"])
     assert message in error
     assert "suite.yaml" in error
     assert "validator" not in error
@@ -484,6 +506,20 @@ def test_the_largest_seed_trains_and_its_folder_can_be_read(tmp_path, prepared):
     (run,) = train([job], steps=2, runs=tmp_path, evaluation=None)
     assert run.status == "finished"
     assert Run(run.folder).description["job"]["seed"] == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"), [([], "--seeds: name one training seed at least"), (["0", "0"], "a seed stands there twice")]
+)
+def test_seeds_are_one_at_least_and_none_twice(capsys, seeds, message):
+    assert message in refused(capsys, ["train", "no such data", "--seeds", *seeds])
+
+
+def test_training_nothing_is_refused(tmp_path):
+    from assay.baselines import train
+
+    with pytest.raises(ConfigError, match="nothing to train"):
+        train([], steps=2, runs=tmp_path)
 
 
 def test_a_setting_given_twice_is_refused(prepared, monkeypatch, capsys):

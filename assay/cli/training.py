@@ -70,6 +70,10 @@ def train(
     from assay.baselines.training.logging import logger_named
     from assay.datasets.registry import describe_validation_error
 
+    if not seeds:
+        raise ConfigError("--seeds: name one training seed at least")
+    if len({*seeds}) < len(seeds):
+        raise ConfigError(f"--seeds {' '.join(map(str, seeds))}: a seed stands there twice")
     options, chosen = training.checked(), algorithm_named(algorithm, settings(set))
     dataset = load(name)
     given = {"episodes": episodes, "every": evaluate_every}
