@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from assay.cli.application import Misuse, command
 from assay.cli.console import err, out
-from assay.cli.loading import check_free
+from assay.cli.loading import check_files
 from assay.cli.options import OptionalOutput
 from assay.datasets.atomic import atomic_write
 from assay.datasets.errors import ConfigError
@@ -51,11 +51,7 @@ def table(
         raise Misuse("which runs are to be written?", "assay table RUNS [RUNS ...]")
     if format == "parquet" and output is None:
         raise ConfigError("Parquet is not text; name the file to write, -o scores.parquet")
-    if output is not None and bibtex is not None and output.resolve() == bibtex.resolve():
-        raise ConfigError(f"the table and the BibTeX cannot both be {output}; name two files")
-    for file in (output, bibtex):
-        if file is not None:
-            check_free(file, overwrite)
+    check_files({"--output": output, "--bibtex": bibtex}, overwrite)
     found = load_runs([*folders])
     if format == "parquet" and output is not None:
         from io import BytesIO

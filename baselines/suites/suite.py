@@ -314,7 +314,9 @@ class Suite(BaseModel):
                     "source", reference, part.sources_by_label, f"({where}: quality: reference of {label!r})"
                 )
         if not any(part._trained_on(source) for source in part.sources_by_label):
-            raise ConfigError(f"{where}: only of a budget: no algorithm is left that is trained on a source that is left")
+            raise ConfigError(
+                f"{where}: only of a budget: no algorithm is left that is trained on a source that is left"
+            )
         return part
 
     def source_patterns(self, algorithm: str, where: str = "suite") -> list[str]:

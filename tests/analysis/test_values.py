@@ -279,7 +279,8 @@ def test_the_curve_is_trained_with_seeds_that_made_no_value(valued, curve):
     [
         ({"seeds": 0}, "seeds=0"),
         ({"seeds": [500, 500]}, "occurs twice"),
-        ({"shares": (0.5, 1.2)}, "1.2 must lie"),
+        ({"shares": (0.5, 1.2)}, "a share has to be above 0 and below 1, and 1.2 is not"),
+        ({"shares": (float("nan"),)}, "above 0 and below 1, and nan is not"),
         ({"shares": (0.99,)}, "keeps all of 20"),
         ({"shares": (0.5, 0.49)}, "keep the same 10"),
         ({"shares": ()}, "holds none"),
@@ -335,6 +336,39 @@ def test_the_command_plans_and_draws_the_curve(spoiled, tmp_path, monkeypatch, c
     assert end.value.code == 1
     assert "keeps all" in capsys.readouterr().err
     assert not Path("other").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "status"),
+    [
+        ("--algorithm nope", "unknown algorithm 'nope'", 1),
+        ("--algorithm dqn", "needs a Discrete action space", 1),
+        ("--set nope=1", "nope is not a parameter", 1),
+        ("--environment Nope-v0", "no environment Nope-v0 is registered here", 1),
+        ("--steps 0", "steps=0", 1),
+        ("--seed -1", "seed=-1", 1),
+        ("--curve 0.5 --curve-seeds 0", "--curve-seeds 0: it has to be 1 or more", 1),
+        ("--curve-seeds 4", "--curve-seeds: of --curve, which is not given", 2),
+        ("--curve", "--curve: no share follows it", 2),
+        ("--curve 50", "a share has to be above 0 and below 1, and 50.0 is not", 1),
+        ("--leave-one-out", "--leave-one-out", 2),
+        ("--json there --overwrite", "--json: there is a folder", 1),
+        ("--json", "--json: . is a folder", 1),
+        ("--curve 0.5 --json c.svg --figure c.svg", "cannot be the file of both --json and --figure", 1),
+    ],
+)
+@pytest.mark.parametrize("plans", [["--dry-run"], []])
+def test_the_command_refuses_what_cannot_be_before_it_trains_and_in_the_plan(
+    spoiled, tmp_path, monkeypatch, capsys, words, message, status, plans
+):
+    monkeypatch.chdir(tmp_path)
+    Path("there").mkdir()
+    assay.save(spoiled[0], "spoiled")
+    with pytest.raises(SystemExit) as end:
+        main(["value", "spoiled", "--subsets", "48", *plans, *words.split(), *([""] if words == "--json" else [])])
+    assert end.value.code == status
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not Path("runs").exists()
 
 
 def test_leaving_out_the_spoiled_group_is_better_and_leaving_out_a_good_one_is_worse(spoiled, tmp_path):
