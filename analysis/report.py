@@ -192,9 +192,9 @@ def _score_section(runs: pl.DataFrame, metric: str) -> str:
 
 def _cost_section(runs: pl.DataFrame, metric: str) -> str:
     """Return the table of costs beside what was earned; nothing where no run has costs."""
-    table = cost_table(runs, ["label"])
-    if table.is_empty():
+    if runs["cost_return"].is_null().all():
         return ""
+    table = cost_table(runs, ["label"])
     columns = {
         ("Score" if metric == "score" else "Return"): metric,
         "Cost": "cost_return",
@@ -329,7 +329,12 @@ def _goal_section(records: Sequence[StoredRun], runs: pl.DataFrame) -> str:
                 "–" if row is None else format_interval(row["success"], row["low"], row["high"], 2) for row in found
             ]
             rows.append([escape(variant), "mean" if goal is None else str(goal), *texts])
-    caption = "Success by evaluation goal: mean over seeds [95 % interval]; each goal counts alike in the mean."
+    caption = "Success by evaluation goal: mean over seeds [95 % interval]; each goal that was tried counts alike in the mean."
+    if table.drop_nulls("goal")["episodes"].min() == 1:  # with more episodes than goals the first goals have several
+        caption += (
+            " Where a goal has one episode, the evaluation may have had fewer episodes than there are goals: those that are not listed "
+            "were not tried."
+        )
     return "<h2>Goals</h2>\n" + table_block(["Variant", "Goal", *map(escape, labels)], rows, caption)
 
 
@@ -621,5 +626,5 @@ def write_report(
     """
     target = writable(output, "report.html", overwrite=overwrite)
     title, body = report_body(Path(path))
-    write_page(target, title, body)
+    write_page(target, title, body, "report")
     return target

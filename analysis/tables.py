@@ -354,7 +354,7 @@ def cost_table(runs: pl.DataFrame, rows: Sequence[str] = ("algorithm",), **optio
     Raises
     ------
     ConfigError
-        As for `score_table`.
+        If no run has costs, or as for `score_table`.
 
     Examples
     --------
@@ -365,6 +365,10 @@ def cost_table(runs: pl.DataFrame, rows: Sequence[str] = ("algorithm",), **optio
     """
     rows = [name for name in ([rows] if isinstance(rows, str) else list(rows)) if name != "variant"]
     need_columns(runs, [*rows, *_WITH_COSTS])
+    if runs["cost_return"].is_null().all():
+        raise ConfigError(
+            "no run has costs: they are what a final evaluation adds up of info['cost'], which environments with a constraint give"
+        )
     table = score_table(runs, "cost_return", rows, **options).select([*rows, "variant", "seeds", "episodes"])
     for metric in _WITH_COSTS:
         found = score_table(runs.with_columns(pl.col(metric).cast(pl.Float64)), metric, rows, **options)
@@ -384,7 +388,8 @@ def goal_table(
 ) -> pl.DataFrame:
     """Summarize success by evaluation goal: the mean over seeds with its interval, for each goal and for all of them.
 
-    In environments with evaluation goals (`assay.datasets.environments.goals`) the return of an episode is its success.
+    In environments with evaluation goals (`assay.datasets.environments.goals`) the return of an episode is its success. An evaluation
+    of fewer episodes than there are goals tries the first ones only: the others have no row, and no part in the mean.
 
     Parameters
     ----------
@@ -398,7 +403,7 @@ def goal_table(
     Returns
     -------
     polars.DataFrame
-        The `rows`, goal (null: the mean of all goals, each of which counts alike), seeds, episodes (of each seed; the fewest), success
+        The `rows`, goal (null: the mean of the goals that were tried, each of which counts alike), seeds, episodes (of each seed; the fewest), success
         with low and high (null with fewer than two seeds).
 
     Raises

@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from assay.cli.application import command
 from assay.cli.console import escape, number, out, training_display
+from assay.cli.loading import check_files
 from assay.cli.options import Loggers, Output, Training, TypedOptions
 from assay.cli.training import check_runs
 from assay.datasets.errors import ConfigError
@@ -83,17 +84,25 @@ def run(
 
 
 @command("report")
-def report(runs: Annotated[Positional[Path], arg(metavar="RUNS")], *, output: Output = Path("report.html")) -> None:
+def report(
+    runs: Annotated[Positional[Path], arg(metavar="RUNS")],
+    *,
+    output: Output = Path("report.html"),
+    overwrite: bool = False,
+) -> None:
     """Write a report of a suite's results: one self-contained HTML page.
 
     Example: assay report runs/quickstart-small -o report.html
 
     Args:
         runs: Folder of results.
-        output: HTML file to write.
+        output: HTML file to write; a report that is there is replaced.
+        overwrite: Replace any other file as well.
     """
     from assay.analysis import write_report
+    from assay.analysis.page import is_page
 
+    check_files({"--output": output}, overwrite or is_page(output, "report"))
     print_scores(runs)
     print_statuses(runs)
     written = write_report(runs, output)
