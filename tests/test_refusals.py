@@ -227,6 +227,21 @@ def test_a_pipe_or_a_device_is_not_replaced_by_a_file(prepared, monkeypatch, cap
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("validate data --json both --junit ./both", "--json and --junit"),
+        ("table runs --metric seconds -o both --bibtex ./both", "--output and --bibtex"),
+        ("trial pairs --control pendulum/random --json both.svg --figure ./both.svg", "--json and --figure"),
+        ("value data --curve 0.5 --json both.svg --figure ./both.svg", "--json and --figure"),
+    ],
+)
+def test_two_outputs_are_not_one_file(prepared, monkeypatch, capsys, line, options):
+    monkeypatch.chdir(prepared)
+    assert f"cannot be the file of both {options}; name two files" in refused(capsys, line.split())
+    assert not [path for path in prepared.iterdir() if path.name.startswith("both")]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_folder_without_permission_is_named(prepared, monkeypatch, capsys, tmp_path, name):
