@@ -530,6 +530,19 @@ def test_seeds_are_one_at_least_and_none_twice(capsys, seeds, message):
     assert message in refused(capsys, ["train", "no such data", "--seeds", *seeds])
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train data --episodes 0 --evaluate-every 5", "--evaluate-every: --episodes 0 trains without an evaluation"),
+        ("train data --episodes 0 --evaluation=sparse", "--evaluation: --episodes 0 trains without an evaluation"),
+        ("table runs --format csv --digits 2", "--digits: csv holds every digit"),
+    ],
+)
+def test_options_that_would_be_ignored_are_misuse(prepared, monkeypatch, capsys, line, message):
+    monkeypatch.chdir(prepared)
+    assert message in refused(capsys, line.split(), status=2)
+
+
 def test_training_nothing_is_refused(tmp_path):
     from assay.baselines import train
 

@@ -357,20 +357,26 @@ def _check(sides: Sequence[_Side], evaluation: EvaluatedHow, seed: int) -> None:
     control = sides[0].dataset(seed)
     where = evaluation.environment_of(control.info)
     if where is None:
-        raise ConfigError(
-            f"{sides[0].name} does not say which environment it comes from; name it by Evaluation(environment=...) (`assay trial`: "
-            "--environment). A trial compares what policies earn there"
-        )
+        raise ConfigError(_without_environment(sides[0].name))
     for side in sides[1:]:
         dataset = side.dataset(seed)
         if dataset.fingerprint == control.fingerprint:
             raise ConfigError(f"{side.name} holds the same data as {sides[0].name}: there is no change to try")
         other = evaluation.environment_of(dataset.info)
+        if other is None:
+            raise ConfigError(_without_environment(side.name))
         if other != where:
             raise ConfigError(
                 f"{side.name} is evaluated in {other}, and {sides[0].name} in {where}; name one for both by "
                 "Evaluation(environment=...) (`assay trial`: --environment)"
             )
+
+
+def _without_environment(name: str) -> str:
+    return (
+        f"{name} does not say which environment it comes from; name it by Evaluation(environment=...) (`assay trial`: "
+        "--environment). A trial compares what policies earn there"
+    )
 
 
 def _check_shapes(jobs: Sequence[Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from assay.cli.application import Misuse, command
+from assay.cli.application import Misuse, command, refuse_options
 from assay.cli.console import err, out
 from assay.cli.loading import check_files
 from assay.cli.options import OptionalOutput
@@ -51,6 +51,8 @@ def table(
         raise Misuse("which runs are to be written?", "assay table RUNS [RUNS ...]")
     if format == "parquet" and output is None:
         raise ConfigError("Parquet is not text; name the file to write, -o scores.parquet")
+    if format in ("csv", "parquet"):
+        refuse_options(["--digits"], f"{format} holds every digit", "assay table RUNS --format latex --digits 2")
     check_files({"--output": output, "--bibtex": bibtex}, overwrite)
     found = load_runs([*folders])
     if format == "parquet" and output is not None:

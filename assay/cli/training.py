@@ -10,7 +10,7 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from assay.baselines.training.options import Precision
-from assay.cli.application import command
+from assay.cli.application import command, refuse_options
 from assay.cli.console import drawing, escape, number, out, training_display
 from assay.cli.loading import load
 from assay.cli.options import Loggers, Name, Settings, Training, TypedOptions, settings
@@ -74,6 +74,9 @@ def train(
         raise ConfigError("--seeds: name one training seed at least")
     if len({*seeds}) < len(seeds):
         raise ConfigError(f"--seeds {' '.join(map(str, seeds))}: a seed stands there twice")
+    if episodes == 0:
+        asked = ["--evaluation", "--evaluate-every", "--observation-noise"]
+        refuse_options(asked, "--episodes 0 trains without an evaluation", "assay train NAME --episodes 0")
     options, chosen = training.checked(), algorithm_named(algorithm, settings(set))
     dataset = load(name)
     given = {"episodes": episodes, "every": evaluate_every}

@@ -175,8 +175,8 @@ def test_sides_that_cannot_be_compared_are_refused(good, bad, tmp_path):
     )
     for before, after, message in (
         (good, good, "there is no change to try"),
-        (nowhere, bad, "which environment"),
-        (good, nowhere.named("x"), "is evaluated in None"),
+        (nowhere, bad, r"which environment .*`assay trial`: --environment"),
+        (good, nowhere.named("x"), r"x does not say which environment .*`assay trial`: --environment"),
         (good, lambda seed: bad, "vary='data'"),
         (good, {"good": bad}, "names of their own"),
         (good, {}, "names of their own"),

@@ -23,9 +23,13 @@ from assay.analysis.values import (
 )
 from assay.analysis.values.curve import kept_groups
 from assay.analysis.values.estimates import held_out_predictions
+from assay.analysis.values.training import Training
 from assay.baselines import BC, Evaluation
+from assay.baselines.runs.reader import StoredRun
 from assay.cli import main
-from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets import Dataset
+from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
+from tests.analysis.conftest import write_run
 
 SETTINGS = {
     "algorithm": BC(hidden=(16,), learning_rate=3e-3),
@@ -191,6 +195,22 @@ def test_what_cannot_be_valued_is_refused_before_anything_is_trained(spoiled, tm
         with pytest.raises(error):
             assay.value(dataset, **{**SETTINGS, **change}, runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_training_that_failed_is_told_of_values_and_data_without_an_environment_of_the_command(
+    spoiled, tmp_path, monkeypatch
+):
+    run = StoredRun(write_run(tmp_path, status="failed", returns=(), error="MemoryError: 3 GiB"))
+    training = Training.of(spoiled[0], BC(hidden=(4,)), 2, Evaluation(episodes=1), tmp_path, None)
+    monkeypatch.setattr("assay.baselines.train", lambda jobs, **further: [run])
+    with pytest.raises(AssayError) as error:
+        training.scores([([0], 0, "subset-0")], None)
+    assert "MemoryError: 3 GiB. Without it a valuation would select by what fails" in str(error.value)
+    assert "trial" not in str(error.value)
+    names = ("observations", "actions", "rewards", "terminations", "truncations")
+    nowhere = Dataset.from_arrays(**{name: spoiled[0].column(name) for name in names})
+    with pytest.raises(ConfigError, match="`assay value`: --environment"):
+        Training.of(nowhere, BC(), 2, "final", tmp_path, None)
 
 
 # ---------------------------------------------------------------- the plan
