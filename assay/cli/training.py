@@ -75,8 +75,8 @@ def train(
     if len({*seeds}) < len(seeds):
         raise ConfigError(f"--seeds {' '.join(map(str, seeds))}: a seed stands there twice")
     if episodes == 0:
-        asked = ["--evaluation", "--evaluate-every", "--observation-noise"]
-        refuse_options(asked, "--episodes 0 trains without an evaluation", "assay train NAME --episodes 0")
+        ignored = ["--evaluation", "--evaluate-every", "--observation-noise"]
+        refuse_options(ignored, "--episodes 0 trains without an evaluation", "assay train NAME --episodes 0")
     options, chosen = training.checked(), algorithm_named(algorithm, settings(set))
     dataset = load(name)
     given = {"episodes": episodes, "every": evaluate_every}
