@@ -118,7 +118,7 @@ def write_card(
         parts += ["<h2>In numbers</h2>", _metrics(metrics)]
     parts += ["<h2>What it is</h2>", _facts(dataset), _columns(dataset), _history(dataset)]
     parts += ['<h2 id="validation">Validation</h2>', _findings(report)]
-    write_page(target, title, "\n".join(part for part in parts if part))
+    write_page(target, title, "\n".join(part for part in parts if part), "card")
     return target
 
 

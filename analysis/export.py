@@ -6,7 +6,7 @@ r"""Tables for papers and programs: LaTeX and Markdown with the best in bold, CS
     csv, parquet        a row per algorithm and variant, from `score_table`: runs, seeds, episodes, mean, low, high, ...
 
 Bold says which mean is the highest as shown, no more: where intervals overlap, nobody knows which is better. The caption says so, and
-how many seeds and episodes are behind the table.
+how many seeds and episodes are behind the table, which runs did not finish, and where costs are over a limit.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any, Literal, TypeAlias, get_args
 import polars as pl
 
 from assay.analysis.figures.variants import choose_metric, distinct_variants
-from assay.analysis.tables import check_digits, counts_text, format_interval, score_table
+from assay.analysis.tables import check_digits, counts_text, format_interval, score_table, statuses_text
 from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets.wording import count_of
 
 __all__ = ["TextFormat", "format_table"]
 
@@ -102,7 +103,11 @@ def format_table(
     if format == "csv":
         return table.write_csv()
     places = _digits(table) if digits is None else digits
-    caption = _caption(table, chosen, confidence)
+    caption = (
+        _caption(table, chosen, confidence)
+        + _statuses(runs, scored=table["mean"].is_not_null().any())
+        + _costs(runs, columns)
+    )
     write = {"latex": _latex, "markdown": _markdown}[format]
     return write(*_cells(table, columns, places, _BOLD[format]), caption)
 
@@ -120,11 +125,30 @@ def _caption(table: pl.DataFrame, metric: str, confidence: float) -> str:
     }
     scored, told = table.filter(pl.col("mean").is_not_null()), what.get(metric, metric)
     if scored.is_empty():
-        return f"{told}: no run has one. Runs that were trained without an environment have no evaluation."
+        return f"{told}: no run has one."
     text = f"{told}: mean over {counts_text(scored['seeds'], scored['episodes'])}"
     if scored["low"].is_not_null().any():
         text += f", with {100 * confidence:g} % bootstrap intervals over the seeds"
     return f"{text}. Bold: the highest mean of a row."
+
+
+def _statuses(runs: pl.DataFrame, *, scored: bool) -> str:
+    """Say what became of the runs where not all finished; where none is scored, whether any was to be evaluated."""
+    text = ""
+    if "status" in runs.columns and (runs["status"] != "finished").any():
+        text += f" {statuses_text(runs['status'])}"
+    if not scored and "evaluation/episodes" not in runs.columns:
+        text += " Runs that were trained without an environment have no evaluation."
+    return text
+
+
+def _costs(runs: pl.DataFrame, columns: str) -> str:
+    """Say how many means stand for policies that cost too much, where the runs have a limit; bold does not look at costs."""
+    if "normalized_cost" not in runs.columns or runs["normalized_cost"].is_null().all():
+        return ""
+    costs = runs.group_by("variant", columns).agg(pl.col("normalized_cost").mean()).drop_nulls()
+    over = int((costs["normalized_cost"] > 1.0).sum())
+    return f" Costs are not looked at: in {over} of {count_of(costs.height, 'cell')} the mean cost is over the limit."
 
 
 def _cells(

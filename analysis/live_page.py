@@ -64,7 +64,7 @@ class LivePage:
                 title, body = report_body(self.folder)
         except AssayError as error:  # what is being written, or damaged, is said, and looked at again
             body = f"<h1>{escape(title)}</h1><p>{escape(str(error))}</p>"
-        return page_text(title, body).encode()
+        return page_text(title, body, "report").encode()
 
 
 def _state(folder: Path) -> tuple[object, ...]:

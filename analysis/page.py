@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from assay.analysis.figures import GRID, INK, MUTED, SERIES
 from assay.datasets.atomic import atomic_write
@@ -26,6 +26,7 @@ __all__ = [
     "WIDTHS",
     "escape",
     "figure_block",
+    "is_page",
     "svg",
     "table_block",
     "tables_script",
@@ -36,6 +37,8 @@ __all__ = [
 
 WIDTHS = {"wide": 1040, "medium": 680, "narrow": 354}
 """Pixels of the column that a figure fills: on a desk, on a tablet of 720 pixels, and on a phone of 390."""
+Kind: TypeAlias = Literal["report", "card", "advice"]
+_HEAD = 1000  # bytes of a page, which hold what its head says of it
 _PHONE = WIDTHS["narrow"]
 _CELL = 6.6  # pixels of a character in a table on a phone
 _LONG = 205  # pixels, the least width of a column of sentences on a phone
@@ -172,18 +175,26 @@ def writable(output: str | os.PathLike[str], example: str, *, overwrite: bool) -
     return target
 
 
-def write_page(target: Path, title: str, body: str) -> None:
+def write_page(target: Path, title: str, body: str, kind: Kind) -> None:
     """Write a page, whole or not at all; the body is HTML already, the title is not."""
-    atomic_write(target, page_text(title, body))
+    atomic_write(target, page_text(title, body, kind))
 
 
-def page_text(title: str, body: str) -> str:
+def is_page(path: Path, kind: Kind) -> bool:
+    """Tell whether a file is a page of this kind that Assay wrote, by the head of the page."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    with path.open("rb") as file:
+        return f'<meta name="assay-page" content="{kind}">'.encode() in file.read(_HEAD)
+
+
+def page_text(title: str, body: str, kind: Kind) -> str:
     """Return a page; the body is HTML already, the title is not."""
     from assay import __version__
 
     script = f"<script>{tables_script()}</script>" if "<table class=sortable>" in body else ""
     template = Template(_template("page.html"))
-    return template.substitute(title=escape(title), version=escape(__version__), body=body, script=script)
+    return template.substitute(title=escape(title), kind=kind, version=escape(__version__), body=body, script=script)
 
 
 def tables_script() -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,45 +40,33 @@ from assay.analysis.tables import (
     counts_text,
     format_interval,
     goal_table,
+    joined,
     score_table,
+    statuses_text,
     verdict,
 )
-from assay.baselines.runs.reader import StoredRun, suite_label
+from assay.baselines.runs.reader import StoredRun, run_folders, suite_label
 from assay.datasets.wording import count_of
 
 __all__ = ["write_report"]
 
 
-def _join(items: Sequence[str], word: str = "and") -> str:
-    if len(items) < 2:
-        return "".join(items)
-    return f"{', '.join(items[:-1])} {word} {items[-1]}"
-
-
 def _counts(counts: Sequence[int], noun: str) -> str:
-    return _join([*map(str, counts[:-1]), count_of(counts[-1], noun)], "or")
+    return joined([*map(str, counts[:-1]), count_of(counts[-1], noun)], "or")
 
 
-def _expected(suite: dict[str, Any]) -> list[tuple[str, str, int]]:
+def absent_jobs(records: Sequence[StoredRun], suite: dict[str, Any] | None) -> list[tuple[str, str, int]]:
+    """Return algorithm, variant and seed of what a suite lists and has no run yet; empty for free runs."""
+    suite = suite or {}
+    algorithms = suite.get("algorithms", [])
+    present = {(suite_label(run, algorithms), run.job["variant"], run.job["seed"]) for run in records}
     return [
-        (algorithm, variant, seed)
-        for algorithm in suite.get("algorithms", [])
+        job
+        for algorithm in algorithms
         for variant in suite.get("variants", [])
         for seed in suite.get("seeds", [])
+        if (job := (algorithm, variant, seed)) not in present
     ]
-
-
-def _progress(runs: pl.DataFrame, absent: int) -> str:
-    """Return a sentence with the number of runs by status."""
-    counts = Counter(runs["status"].to_list())
-    total, finished = runs.height + absent, counts["finished"]
-    if total == 0:
-        return "There is no run yet."
-    if finished == total:
-        return "The only run finished." if total == 1 else f"All {total} runs finished."
-    others = [f"{counts[status]} {status}" for status in ("diverged", "failed", "unfinished") if counts[status]]
-    others += [f"{absent} not started"] if absent else []
-    return f"{finished} of {count_of(total, 'run')} finished; {_join(others)}."
 
 
 def _ranking(runs: pl.DataFrame, metric: str, clean: str) -> str:
@@ -99,9 +86,9 @@ def _ranking(runs: pl.DataFrame, metric: str, clean: str) -> str:
         few = [row["label"] for row in rows[1:] if verdict(first, row) == "too few seeds"]
         text = f"On {clean}, {first['label']} has the highest mean {noun if metric == 'score' else 'return'}, {value}"
         if few:
-            text += "; there are too few seeds to tell whether it is better than " + _join(few, "or")
+            text += "; there are too few seeds to tell whether it is better than " + joined(few, "or")
         if close:
-            text += "; no clear difference from " + _join(close, "or")
+            text += "; no clear difference from " + joined(close, "or")
         if not few and not close:
             text += "; its interval lies above those of all others"
     if first["behaviour"] is not None:
@@ -148,7 +135,7 @@ def _harm(runs: pl.DataFrame, metric: str, clean: str) -> list[str]:
 
 def _summary(runs: pl.DataFrame, absent: int, metric: str) -> str:
     clean = clean_variant(runs)
-    sentences = [_progress(runs, absent)]
+    sentences = [statuses_text(runs["status"], absent)]
     if runs[metric].drop_nulls().is_empty():
         asked = "evaluation/episodes" in runs.columns
         sentences.append(
@@ -205,9 +192,9 @@ def _score_section(runs: pl.DataFrame, metric: str) -> str:
 
 def _cost_section(runs: pl.DataFrame, metric: str) -> str:
     """Return the table of costs beside what was earned; nothing where no run has costs."""
-    table = cost_table(runs, ["label"])
-    if table.is_empty():
+    if runs["cost_return"].is_null().all():
         return ""
+    table = cost_table(runs, ["label"])
     columns = {
         ("Score" if metric == "score" else "Return"): metric,
         "Cost": "cost_return",
@@ -342,7 +329,12 @@ def _goal_section(records: Sequence[StoredRun], runs: pl.DataFrame) -> str:
                 "–" if row is None else format_interval(row["success"], row["low"], row["high"], 2) for row in found
             ]
             rows.append([escape(variant), "mean" if goal is None else str(goal), *texts])
-    caption = "Success by evaluation goal: mean over seeds [95 % interval]; each goal counts alike in the mean."
+    caption = "Success by evaluation goal: mean over seeds [95 % interval]; each goal that was tried counts alike in the mean."
+    if table.drop_nulls("goal")["episodes"].min() == 1:  # with more episodes than goals the first goals have several
+        caption += (
+            " Where a goal has one episode, the evaluation may have had fewer episodes than there are goals: those that are not listed "
+            "were not tried."
+        )
     return "<h2>Goals</h2>\n" + table_block(["Variant", "Goal", *map(escape, labels)], rows, caption)
 
 
@@ -454,7 +446,7 @@ def _made(records: Sequence[StoredRun], runs: pl.DataFrame, suite: dict[str, Any
     if suite.get("name"):
         rows.append(("Suite", f"{suite['name']}" + (f", budget {budget}" if budget else "")))
     rows += [
-        ("Training", f"{_join([f'{count:,}' for count in updates], 'or')} gradient updates per run"),
+        ("Training", f"{joined([f'{count:,}' for count in updates], 'or')} gradient updates per run"),
         (
             "Evaluation",
             f"{_counts(episodes, 'episode')} after the last update"
@@ -482,9 +474,14 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _warnings(records: Sequence[StoredRun], runs: pl.DataFrame) -> list[str]:
-    """Return warnings about runs that cannot be compared although their names are equal."""
+def _warnings(records: Sequence[StoredRun], runs: pl.DataFrame, aside: int) -> list[str]:
+    """Return warnings about runs that cannot be compared although their names are equal, and of those that are left out."""
     found = []
+    if aside:
+        found.append(
+            f"{count_of(aside, 'run')} of earlier settings, such as what a search found before it was grown, are in the folder "
+            "and left out here: the suite has replaced them."
+        )
     marks: dict[tuple[Any, ...], set[Any]] = {}
     for record in records:
         name = (record.variant, record.dataset.get("id"), record.dataset.get("environment_id"))
@@ -548,22 +545,19 @@ def _caveats(runs: pl.DataFrame, suite: dict[str, Any] | None, metric: str) -> s
 def report_body(path: Path) -> tuple[str, str]:
     """Return title and body (HTML) of the report of a folder of runs."""
     records, suite = read_folders(path), load_suite(path)
-    runs = table_of_runs(records)
-    algorithms = (suite or {}).get("algorithms", [])
-    present = {(suite_label(run, algorithms), run.job["variant"], run.job["seed"]) for run in records}
-    absent = [job for job in _expected(suite or {}) if job not in present]
-    runs = distinct_variants(runs)
+    runs = distinct_variants(table_of_runs(records))
+    absent = absent_jobs(records, suite)
     title = str((suite or {}).get("title") or (suite or {}).get("name") or f"Runs in {path.resolve().name}")
     parts = [f"<h1>{escape(title)}</h1>"]
     if suite and suite.get("question"):
         parts.append(f'<p class="question">{escape(suite["question"])}</p>')
     quality = load_quality(path)
     if runs.is_empty():
-        parts.append(f'<div class="summary"><p>{escape(_progress(runs, len(absent)))}</p></div>')
+        parts.append(f'<div class="summary"><p>{escape(statuses_text(runs["status"], len(absent)))}</p></div>')
     else:
         metric = choose_metric(runs)
         parts.append(_summary(runs, len(absent), metric))
-        warnings = _warnings(records, runs)
+        warnings = _warnings(records, runs, len(run_folders(path)) - len(records))
         if warnings:
             items = "".join(f"<li>{escape(item)}</li>" for item in warnings)
             parts.append(f'<div class="warning"><ul>{items}</ul></div>')
@@ -632,5 +626,5 @@ def write_report(
     """
     target = writable(output, "report.html", overwrite=overwrite)
     title, body = report_body(Path(path))
-    write_page(target, title, body)
+    write_page(target, title, body, "report")
     return target

@@ -30,6 +30,7 @@ import numpy as np
 import polars as pl
 
 from assay.analysis.run_labels import RunFacts, algorithm_labels, noise_text, parameter_columns, variant_labels
+from assay.analysis.superseded import Listed, current_runs, in_use, runs_in_use
 from assay.baselines.runs.reader import (
     StoredRun,
     final_returns,
@@ -115,13 +116,16 @@ _CURVES: dict[str, Any] = {**_KEYS, **{name: getattr(pl, kind) for name, kind in
 
 
 def read_folders(paths: Folders) -> list[StoredRun]:
-    """Read every run.json below one or several folders of runs, folder by folder, each in its suite's order."""
+    """Read every run.json below one or several folders of runs, folder by folder, each in its suite's order.
+
+    Runs that the folder's suite has replaced are left out (`assay.analysis.superseded`), here and in every table.
+    """
     if isinstance(paths, str | os.PathLike):
-        return read_runs(paths)
+        return runs_in_use(read_runs(paths), current_runs(paths))
     known = isinstance(paths, Sequence) and all(isinstance(item, str | os.PathLike | StoredRun) for item in paths)
     if not known:
         raise ConfigError(f"runs={paths!r}: expected a folder of runs, or a sequence of them")
-    return [run for path in paths for run in ([path] if isinstance(path, StoredRun) else read_runs(path))]
+    return [run for path in paths for run in ([path] if isinstance(path, StoredRun) else read_folders(path))]
 
 
 def load_suite(path: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -237,7 +241,8 @@ def load_runs(
     Returns
     -------
     polars.DataFrame
-        In the order of the suite, else by name (untouched data first). `.to_pandas()` makes a pandas frame of it.
+        In the order of the suite, else by name (untouched data first). `.to_pandas()` makes a pandas frame of it. Runs that
+        the folder's suite has replaced, such as what a search found before it was grown, are left out.
 
         ==================  ===========================================================================
         run                 name of the run folder
@@ -350,7 +355,8 @@ def _read(paths: Folders, *, scored: bool, progress: Progress | Auto | None = No
             keys.append(key(run))
             if report is not None:
                 report(number + 1, len(places))
-    order = sorted(range(len(keys)), key=keys.__getitem__)
+    used = _in_use(paths, [key[0] for key in keys], [*zip(columns["run"], columns["seed"], facts)])
+    order = sorted(used, key=keys.__getitem__)
     facts = [facts[index] for index in order]
     table = pl.DataFrame(columns, schema={name: _RUNS[name] for name in columns})[order]
     named = table.with_columns(
@@ -369,6 +375,20 @@ def _places(paths: Folders) -> list[tuple[Callable[[StoredRun], tuple[Any, ...]]
             order = suite_order(path) if Path(path).is_dir() else None
             found += [(partial(_place, number, order), folder) for folder in run_folders(path)]
     return found
+
+
+def _in_use(paths: Folders, numbers: Sequence[int], runs: Sequence[Listed]) -> list[int]:
+    """Return the places of the runs that their folders' suites have not replaced; `numbers` are those of the folders."""
+    listed = [paths] if isinstance(paths, str | os.PathLike) else paths
+    current = {
+        n: names for n, path in enumerate(listed) if not isinstance(path, StoredRun) and (names := current_runs(path))
+    }
+    replaced: set[int] = set()
+    for number, names in current.items():
+        places = [place for place, of_folder in enumerate(numbers) if of_folder == number]
+        used = in_use([runs[place] for place in places], names)
+        replaced |= {place for place, kept in zip(places, used) if not kept}
+    return [place for place in range(len(runs)) if place not in replaced]
 
 
 def _place(number: int, order: Callable[[StoredRun], tuple[Any, ...]] | None, run: StoredRun) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ interval over the seeds. Runs that did not finish are counted, never silently dr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from assay.analysis.statistics import (
     no_interval_reason,
 )
 from assay.datasets.errors import ConfigError
+from assay.datasets.wording import count_of
 
 __all__ = [
     "change_table",
@@ -28,9 +30,11 @@ __all__ = [
     "counts_text",
     "format_interval",
     "goal_table",
+    "joined",
     "pivot",
     "range_text",
     "score_table",
+    "statuses_text",
 ]
 
 _MOST_DIGITS = 15  # a float64 has no more
@@ -88,16 +92,16 @@ def _tasks(group: pl.DataFrame, metric: str, where: str) -> np.ndarray:
     same = [*keys, "variant", "seed"]
     repeated = group.filter(group.select(same).is_duplicated())
     if not repeated.is_empty():
-        count = repeated.join(repeated.select(same).head(1), on=same, nulls_equal=True).height
+        alike = repeated.join(repeated.select(same).head(1), on=same, nulls_equal=True)
+        which = f" ({', '.join(alike['run'])})" if "run" in alike.columns else ""
         raise ConfigError(
-            f"{where}: seed {repeated['seed'][0]} occurs {count} times, so the runs differ in something else (parameters, "
-            "budget), or a run was read twice; pass rows=['label'], or filter the runs first"
+            f"{where}: seed {repeated['seed'][0]} occurs {alike.height} times{which}, so the runs differ in something else (parameters, "
+            f"budget), or a run was read twice; {_tell_apart(group)}"
         )
     if "noise" in scored.columns and scored["noise"].n_unique() > 1:
         kinds = ", ".join(sorted(kind or "no noise" for kind in scored["noise"].unique()))
         raise ConfigError(
-            f"{where}: these runs were evaluated under different noise on the observations ({kinds}); pass "
-            "rows=['label'], or filter the runs first"
+            f"{where}: these runs were evaluated under different noise on the observations ({kinds}); {_tell_apart(group)}"
         )
     columns = [task[metric].to_numpy() for task in scored.partition_by(keys, maintain_order=True)] if keys else []
     if not keys and scored.height:
@@ -111,6 +115,13 @@ def _tasks(group: pl.DataFrame, metric: str, where: str) -> np.ndarray:
             "pass rows=['dataset', ...], or filter the runs first"
         )
     return np.stack(columns, axis=1)
+
+
+def _tell_apart(group: pl.DataFrame) -> str:
+    """Say what to do where runs that differ would be averaged."""
+    if "label" in group.columns and group["label"].n_unique() == 1:  # which is what would tell them apart
+        return "read fewer folders at once, or leave some of the runs out"
+    return "pass rows=['label'], or filter the runs first"
 
 
 def _mean(column: pl.Series) -> float | None:
@@ -343,7 +354,7 @@ def cost_table(runs: pl.DataFrame, rows: Sequence[str] = ("algorithm",), **optio
     Raises
     ------
     ConfigError
-        As for `score_table`.
+        If no run has costs, or as for `score_table`.
 
     Examples
     --------
@@ -354,6 +365,10 @@ def cost_table(runs: pl.DataFrame, rows: Sequence[str] = ("algorithm",), **optio
     """
     rows = [name for name in ([rows] if isinstance(rows, str) else list(rows)) if name != "variant"]
     need_columns(runs, [*rows, *_WITH_COSTS])
+    if runs["cost_return"].is_null().all():
+        raise ConfigError(
+            "no run has costs: they are what a final evaluation adds up of info['cost'], which environments with a constraint give"
+        )
     table = score_table(runs, "cost_return", rows, **options).select([*rows, "variant", "seeds", "episodes"])
     for metric in _WITH_COSTS:
         found = score_table(runs.with_columns(pl.col(metric).cast(pl.Float64)), metric, rows, **options)
@@ -373,7 +388,8 @@ def goal_table(
 ) -> pl.DataFrame:
     """Summarize success by evaluation goal: the mean over seeds with its interval, for each goal and for all of them.
 
-    In environments with evaluation goals (`assay.datasets.environments.goals`) the return of an episode is its success.
+    In environments with evaluation goals (`assay.datasets.environments.goals`) the return of an episode is its success. An evaluation
+    of fewer episodes than there are goals tries the first ones only: the others have no row, and no part in the mean.
 
     Parameters
     ----------
@@ -387,7 +403,7 @@ def goal_table(
     Returns
     -------
     polars.DataFrame
-        The `rows`, goal (null: the mean of all goals, each of which counts alike), seeds, episodes (of each seed; the fewest), success
+        The `rows`, goal (null: the mean of the goals that were tried, each of which counts alike), seeds, episodes (of each seed; the fewest), success
         with low and high (null with fewer than two seeds).
 
     Raises
@@ -548,3 +564,35 @@ def counts_text(seeds: pl.Series, episodes: pl.Series) -> str:
         if (text := range_text(counts)) not in ("–", "0"):
             said.append(f"{text} {noun}{'' if text == '1' else 's'}{each}")
     return ", ".join(said)
+
+
+def statuses_text(statuses: Iterable[str], absent: int = 0) -> str:
+    """Return a sentence with the number of runs by status, and of those that were not started.
+
+    Examples
+    --------
+    >>> statuses_text(["finished", "failed", "unfinished"])
+    '1 of 3 runs finished; 1 failed and 1 unfinished.'
+    """
+    counts = Counter(statuses)
+    total, finished = counts.total() + absent, counts["finished"]
+    if total == 0:
+        return "There is no run yet."
+    if finished == total:
+        return "The only run finished." if total == 1 else f"All {total} runs finished."
+    others = [f"{counts[status]} {status}" for status in ("diverged", "failed", "unfinished") if counts[status]]
+    others += [f"{absent} not started"] if absent else []
+    return f"{finished} of {count_of(total, 'run')} finished; {joined(others)}."
+
+
+def joined(items: Sequence[str], word: str = "and") -> str:
+    """Write a list as people do.
+
+    Examples
+    --------
+    >>> joined(["a", "b", "c"], "or")
+    'a, b or c'
+    """
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} {word} {items[-1]}"

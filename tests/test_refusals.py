@@ -222,9 +222,24 @@ def test_a_pipe_or_a_device_is_not_replaced_by_a_file(prepared, monkeypatch, cap
     pipe = tmp_path / f"pipe{suffix}"
     os.mkfifo(pipe)
     words = [word.replace("OUT", str(pipe).removesuffix(suffix)) for word in WRITERS[name].split()]
-    error = refused(capsys, [*words, *([] if name in ("metrics", "report") else ["--overwrite"])])
+    error = refused(capsys, [*words, *([] if name == "metrics" else ["--overwrite"])])
     assert "a device, a pipe or a socket" in error
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("validate data --json both --junit ./both", "--json and --junit"),
+        ("table runs --metric seconds -o both --bibtex ./both", "--output and --bibtex"),
+        ("trial pairs --control pendulum/random --json both.svg --figure ./both.svg", "--json and --figure"),
+        ("value data --curve 0.5 --json both.svg --figure ./both.svg", "--json and --figure"),
+    ],
+)
+def test_two_outputs_are_not_one_file(prepared, monkeypatch, capsys, line, options):
+    monkeypatch.chdir(prepared)
+    assert f"cannot be the file of both {options}; name two files" in refused(capsys, line.split())
+    assert not [path for path in prepared.iterdir() if path.name.startswith("both")]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
@@ -443,13 +458,35 @@ def test_metrics_of_nothing_is_misuse(capsys):
         (("evaluation: null", "seeds: [true]"), "seeds.0=True: expected a number"),
         (("evaluation: null", "seeds: [-1]"), "seeds.0=-1: input should be greater than or equal to 0"),
         (("evaluation: null", f"seeds: [{2**63}]"), f"seeds.0={2**63}"),
+        (("{clean: []}", "{}"), "variants is empty; name one at least"),
+        (("{bc: {hidden: [4]}}", "{}"), "algorithms is empty; name one at least"),
+        (("{small: {steps: 2}}", "{}"), "budgets is empty; name one at least"),
+        (("evaluation: null", "seeds: []"), "seeds=[]: name one seed at least"),
+        (("evaluation: null", "seeds: [0, 0]"), "seeds=[0, 0]: a seed stands there twice"),
+        (("steps: 2", "steps: 2, seeds: []"), "budgets.small.seeds=[]: name one seed at least"),
+        (("steps: 2", "steps: 2, only: {variants: []}"), "only of a budget: [] leaves none of the variants"),
+        (("steps: 2", "steps: 2, only: {variants: [clean, '!*']}"), "leaves none of the variants"),
+        (
+            ("steps: 2", "steps: 2, only: [bc]"),
+            "budgets.small.only=['bc']: expected a mapping with the keys sources, variants, algorithms",
+        ),
+        (("{steps: 2}", "5"), "budgets.small=5: expected a mapping with the keys steps"),
+        (("evaluation: null", "quality: [5]"), "quality=[5]: expected a mapping with the keys bins"),
+        (
+            (
+                "clean: []",
+                "twice: [corruption.random: {element: rewards}, relabeling.hindsight_goals: {}, relabeling.hindsight_goals: {}]",
+            ),
+            "suite.yaml: variant twice: transform 2: ",
+        ),
         (("variants: {clean: []}", "variants: {clean: []}\nvariants: {clean: []}"), "the key 'variants' occurs twice"),
     ],
 )
-def test_a_suite_with_a_wrong_value_is_refused_by_its_place(prepared, capsys, tmp_path, change, message):
+def test_a_suite_with_a_wrong_value_is_refused_by_its_place(prepared, monkeypatch, capsys, tmp_path, change, message):
     suite = tmp_path / "suite.yaml"
     suite.write_text(SUITE.replace(*change))
-    error = refused(capsys, ["run", str(suite)])
+    monkeypatch.chdir(prepared)
+    error = refused(capsys, ["run", str(suite), "--runs", "new", "--dry-run"])
     assert message in error
     assert "suite.yaml" in error
     assert "validator" not in error
@@ -491,6 +528,33 @@ def test_the_largest_seed_trains_and_its_folder_can_be_read(tmp_path, prepared):
     (run,) = train([job], steps=2, runs=tmp_path, evaluation=None)
     assert run.status == "finished"
     assert Run(run.folder).description["job"]["seed"] == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"), [([], "--seeds: name one training seed at least"), (["0", "0"], "a seed stands there twice")]
+)
+def test_seeds_are_one_at_least_and_none_twice(capsys, seeds, message):
+    assert message in refused(capsys, ["train", "no such data", "--seeds", *seeds])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train data --episodes 0 --evaluate-every 5", "--evaluate-every: --episodes 0 trains without an evaluation"),
+        ("train data --episodes 0 --evaluation=sparse", "--evaluation: --episodes 0 trains without an evaluation"),
+        ("table runs --format csv --digits 2", "--digits: csv holds every digit"),
+    ],
+)
+def test_options_that_would_be_ignored_are_misuse(prepared, monkeypatch, capsys, line, message):
+    monkeypatch.chdir(prepared)
+    assert message in refused(capsys, line.split(), status=2)
+
+
+def test_training_nothing_is_refused(tmp_path):
+    from assay.baselines import train
+
+    with pytest.raises(ConfigError, match="nothing to train"):
+        train([], steps=2, runs=tmp_path)
 
 
 def test_a_setting_given_twice_is_refused(prepared, monkeypatch, capsys):

@@ -171,7 +171,7 @@ class Advice:
         """
         target = writable(output, "advice.html", overwrite=overwrite)
         parts = [f"<h1>What to train on {escape(self.name)}</h1>", self._repr_html_(), self._evidence()]
-        write_page(target, f"What to train on {self.name}", "\n".join(parts))
+        write_page(target, f"What to train on {self.name}", "\n".join(parts), "advice")
         return target
 
     def _evidence(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ __all__ = [
     "Cell",
     "Scores",
     "cells_of",
+    "check_control",
     "compare_runs",
     "compare_stored_runs",
     "judge_with_pooled",
@@ -120,13 +121,12 @@ def compare_stored_runs(
     """Compare every variant of runs that were read with one of them; `compare_runs` describes the parameters and the errors."""
     rules = Rules() if rules is None else rules
     cells = cells_of(records, control)
+    check_control([run.variant for run in records], control)
     references = references_by_task(cells)
     if vary == "task" and None in references.values():
         raise ConfigError("returns of different tasks do not compare; vary='task' needs tasks with reference scores")
     measured = {cell: scores_of(found, references[cell.task]) for cell, found in cells.items()}
     by_task = _pairs(measured, control)
-    if not by_task:
-        raise ConfigError(f"all runs are on the control {control!r}; there is nothing to compare it with")
     several = len(references) > 1
 
     def key(cell: Cell) -> tuple[str, str]:
@@ -232,7 +232,7 @@ def notes_on_divergence(
     return found
 
 
-def scores_of(runs: Sequence[StoredRun], references: ReferenceScores | None) -> Scores:
+def scores_of(runs: Sequence[StoredRun], references: ReferenceScores | None, used_by: str = "a trial") -> Scores:
     """Return the scores of runs of one algorithm on one dataset, ordered by training seed.
 
     Parameters
@@ -240,6 +240,8 @@ def scores_of(runs: Sequence[StoredRun], references: ReferenceScores | None) -> 
     runs : sequence of StoredRun
     references : ReferenceScores or None
         What scores are normalized by, the same on all sides; None leaves returns.
+    used_by : str
+        What the scores are for, in messages.
 
     Raises
     ------
@@ -258,12 +260,12 @@ def scores_of(runs: Sequence[StoredRun], references: ReferenceScores | None) -> 
         if not run.ended:
             reason = (run.error or "").strip().splitlines()[-1:] or [f"it is {run.status}"]
             raise AssayError(
-                f"{run.folder} did not finish: {reason[0]}. A trial without it would select by what fails; mend it and start "
-                "the trial again"
+                f"{run.folder} did not finish: {reason[0]}. Without it {used_by} would select by what fails; mend it and start "
+                "again, and what is finished is not trained again"
             )
         final = run.evaluations.filter(pl.col("final")).sort("episode")
         if final.is_empty():
-            raise ConfigError(f"{run.folder} was trained without an evaluation; a trial compares what policies earn")
+            raise ConfigError(f"{run.folder} was trained without an evaluation; {used_by} compares what policies earn")
         if starts is None:
             starts = tuple(final["seed"].to_list())
         elif starts != tuple(final["seed"].to_list()):
@@ -317,20 +319,46 @@ def _algorithm_names(runs: Sequence[StoredRun]) -> dict[str, str]:
     }
 
 
+def check_control(variants: Collection[str], control: str) -> None:
+    """Refuse a control that is none of the variants of runs or of a suite, or the only one.
+
+    Raises
+    ------
+    UnknownNameError
+        If no variant is called so, in no source.
+    ConfigError
+        If there is nothing else.
+
+    Examples
+    --------
+    >>> check_control(["hopper clean", "hopper noisy"], "clean")
+    """
+    known = {variant for _, variant in _split_by_source(variants, control).values()}
+    if control not in known:
+        raise UnknownNameError("control", control, known)
+    if known == {control}:
+        raise ConfigError(f"there is no variant but the control {control!r}; there is nothing to compare it with")
+
+
+def _split_by_source(variants: Collection[str], control: str) -> dict[str, tuple[str, str]]:
+    """Return source and variant by the variant's full name; a suite of several sources calls a variant "SOURCE VARIANT"."""
+    ends = sorted((name.removesuffix(control) for name in variants if name.endswith(f" {control}")), key=len)
+    prefixes = {name: next((item for item in reversed(ends) if name.startswith(item)), "") for name in variants}
+    return {name: (prefix.strip(), name.removeprefix(prefix)) for name, prefix in prefixes.items()}
+
+
 def cells_of(runs: Sequence[StoredRun], control: str) -> dict[Cell, list[StoredRun]]:
     """Return the runs of every algorithm, task and variant.
 
     A suite of several sources calls a variant "SOURCE VARIANT". A task is such a source, or else the environment.
     """
     algorithms = _algorithm_names(runs)
-    names = {run.variant for run in runs}
-    prefixes = sorted((name.removesuffix(control) for name in names if name.endswith(f" {control}")), key=len)
+    named = _split_by_source({run.variant for run in runs}, control)
     cells: dict[Cell, list[StoredRun]] = {}
     for run in runs:
-        prefix = next((item for item in reversed(prefixes) if run.variant.startswith(item)), "")
+        source, variant = named[run.variant]
         environment = str(run.dataset.get("environment_id") or run.dataset.get("id") or "")
-        cell = Cell(algorithms[str(run.folder)], prefix.strip() or environment, run.variant.removeprefix(prefix))
-        cells.setdefault(cell, []).append(run)
+        cells.setdefault(Cell(algorithms[str(run.folder)], source or environment, variant), []).append(run)
     if not any(cell.variant == control for cell in cells):
         raise UnknownNameError("control", control, sorted({cell.variant for cell in cells}))
     return cells

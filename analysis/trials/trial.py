@@ -271,6 +271,10 @@ def _looks(total: int, every: int | None, rules: Rules, comparisons: int) -> lis
         return [total]
     if every < 1:
         raise ConfigError(f"look_every={every} must be at least 1, or None to look once")
+    if every > total:
+        raise ConfigError(
+            f"look_every={every} is more than the {total} seeds; give more seeds, or look once without it"
+        )
     looks = [*range(every, total, every), total]
     levels = zip(levels_of_looks(looks, rules.alpha, comparisons), _betas(looks, rules))
     return [count for count, found in zip(looks, levels) if any(level > 0 for level in found) or count == total]
@@ -353,20 +357,26 @@ def _check(sides: Sequence[_Side], evaluation: EvaluatedHow, seed: int) -> None:
     control = sides[0].dataset(seed)
     where = evaluation.environment_of(control.info)
     if where is None:
-        raise ConfigError(
-            f"{sides[0].name} does not say which environment it comes from; name it by evaluation=Evaluation(environment=...). A "
-            "trial compares what policies earn there"
-        )
+        raise ConfigError(_without_environment(sides[0].name))
     for side in sides[1:]:
         dataset = side.dataset(seed)
         if dataset.fingerprint == control.fingerprint:
             raise ConfigError(f"{side.name} holds the same data as {sides[0].name}: there is no change to try")
         other = evaluation.environment_of(dataset.info)
+        if other is None:
+            raise ConfigError(_without_environment(side.name))
         if other != where:
             raise ConfigError(
                 f"{side.name} is evaluated in {other}, and {sides[0].name} in {where}; name one for both by "
-                "evaluation=Evaluation(environment=...)"
+                "Evaluation(environment=...) (`assay trial`: --environment)"
             )
+
+
+def _without_environment(name: str) -> str:
+    return (
+        f"{name} does not say which environment it comes from; name it by Evaluation(environment=...) (`assay trial`: "
+        "--environment). A trial compares what policies earn there"
+    )
 
 
 def _check_shapes(jobs: Sequence[Any]) -> None:

@@ -190,7 +190,7 @@ def kept_groups(shares: Sequence[float], groups: int) -> dict[float, int]:
     found: dict[float, int] = {}
     for share in shares:
         if not 0 < share < 1:
-            raise ConfigError(f"shares={list(shares)!r}: {share!r} must lie between 0 and 1; all of it is drawn anyway")
+            raise ConfigError(f"shares={list(shares)!r}: a share has to be above 0 and below 1, and {share!r} is not")
         count = math.ceil(share * groups - 1e-9)
         if count == groups:
             raise ConfigError(f"the share {share:g} keeps all of {groups} groups; name a smaller one")

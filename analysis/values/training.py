@@ -61,7 +61,8 @@ class Training:
         chosen, evaluation = checked_algorithm(algorithm), checked_evaluation(evaluation, steps)
         if evaluation.environment_of(dataset.info) is None:
             raise ConfigError(
-                f"{dataset.name} does not say which environment it comes from; name it by evaluation=Evaluation(environment=...)"
+                f"{dataset.name} does not say which environment it comes from; name it by Evaluation(environment=...) "
+                "(`assay value`: --environment)"
             )
         return cls(dataset, chosen, steps, evaluation, runs, options or runner.TrainingOptions(), changes)
 
@@ -99,4 +100,4 @@ class Training:
             **self.changes,
         )
         references = self.dataset.info.references
-        return np.array([scores_of([run], references).values.mean() for run in trained])
+        return np.array([scores_of([run], references, "a valuation").values.mean() for run in trained])

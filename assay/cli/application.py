@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from tyro.extras import SubcommandApp
 
-__all__ = ["COMMANDS", "GROUPS", "Misuse", "application", "arguments", "command"]
+__all__ = ["COMMANDS", "GROUPS", "Misuse", "application", "arguments", "command", "refuse_options"]
 
 application = SubcommandApp()
 datasets = SubcommandApp()
@@ -42,3 +42,10 @@ def command(*words: str) -> Callable[[Function], Function]:
         return register(function)
 
     return decorate
+
+
+def refuse_options(options: Iterable[str], reason: str, usage: str) -> None:
+    """Raise Misuse where one of these options was typed: it would be ignored, and `reason` says why."""
+    typed = [word.partition("=")[0].replace("_", "-") for word in arguments]
+    if found := [option for option in options if option in typed]:
+        raise Misuse(f"{', '.join(found)}: {reason}", usage)

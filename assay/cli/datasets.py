@@ -15,7 +15,7 @@ from tyro.conf import Positional, arg
 
 from assay.cli.application import Misuse, command
 from assay.cli.console import byte_bar, out, progress_bar
-from assay.cli.loading import check_free, format_of, load
+from assay.cli.loading import check_files, check_free, format_of, load
 from assay.cli.options import Checks, Drop, Name, OptionalOutput, Settings, SourceFormat, settings
 from assay.datasets.errors import ConfigError
 from assay.datasets.wording import count_of
@@ -325,9 +325,7 @@ def validate(
     changed = settings(check, "--check")
     if profile == "plain" and (changed or fail_on_risks):
         raise Misuse("--check and --fail-on-risks belong to a profile", "assay validate NAME --profile robot ...")
-    for file in (json, junit):
-        if file is not None:
-            check_free(file, overwrite=True)
+    check_files({"--json": json, "--junit": junit}, overwrite=True)
     dataset = load(name, source_format, option)
     if profile == "robot":
         from assay.metrics.robot import validate_robot

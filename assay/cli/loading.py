@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.cli.console import progress_bar
 from assay.cli.options import settings
 from assay.datasets.errors import ConfigError
+from assay.datasets.system_errors import system_reason
 
 if TYPE_CHECKING:
     from assay.datasets.dataset import Dataset
 
-__all__ = ["check_free", "format_of", "load"]
+__all__ = ["check_files", "check_free", "format_of", "load"]
 
 
 def load(name: str, source_format: str | None = None, options: Sequence[str] = ()) -> Dataset:
@@ -51,3 +53,21 @@ def check_free(output: Path, overwrite: bool) -> None:
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         reason = "permission denied" if folder.is_dir() else "it is not a folder"
         raise ConfigError(f"{output} cannot be written: {folder}: {reason}")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()  # such as in /proc, whose permissions do not say it
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {folder}: {system_reason(error)}") from error
+
+
+def check_files(files: Mapping[str, Path | None], overwrite: bool) -> None:
+    """Raise, before any work is done, where a file cannot be written, or two options (the keys) name the same one."""
+    named: dict[Path, str] = {}
+    for option, file in files.items():
+        if file is None:
+            continue
+        if file.is_dir():
+            raise ConfigError(f"{option}: {file} is a folder; name the file to write")
+        check_free(file, overwrite)
+        other = named.setdefault(file.resolve(), option)
+        if other != option:
+            raise ConfigError(f"{file} cannot be the file of both {other} and {option}; name two files")

@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from assay.cli.application import command
 from assay.cli.console import escape, number, out, training_display
+from assay.cli.loading import check_files
 from assay.cli.options import Loggers, Output, Training, TypedOptions
 from assay.cli.training import check_runs
 from assay.datasets.errors import ConfigError
@@ -83,18 +84,27 @@ def run(
 
 
 @command("report")
-def report(runs: Annotated[Positional[Path], arg(metavar="RUNS")], *, output: Output = Path("report.html")) -> None:
+def report(
+    runs: Annotated[Positional[Path], arg(metavar="RUNS")],
+    *,
+    output: Output = Path("report.html"),
+    overwrite: bool = False,
+) -> None:
     """Write a report of a suite's results: one self-contained HTML page.
 
     Example: assay report runs/quickstart-small -o report.html
 
     Args:
         runs: Folder of results.
-        output: HTML file to write.
+        output: HTML file to write; a report that is there is replaced.
+        overwrite: Replace any other file as well.
     """
     from assay.analysis import write_report
+    from assay.analysis.page import is_page
 
+    check_files({"--output": output}, overwrite or is_page(output, "report"))
     print_scores(runs)
+    print_statuses(runs)
     written = write_report(runs, output)
     out.print(f"report: {written.resolve()}", soft_wrap=True)
 
@@ -210,6 +220,18 @@ def print_search(folder: Path) -> None:
 def mebibytes(size: int) -> str:
     """Write a size in memory for people."""
     return f"{size / 2**20:,.1f} MiB"
+
+
+def print_statuses(folder: Path) -> None:
+    """Say what became of the runs of a folder where not all of them finished."""
+    from assay.analysis.report import absent_jobs
+    from assay.analysis.runs import load_suite, read_folders
+    from assay.analysis.tables import statuses_text
+
+    records = read_folders(folder)
+    absent = absent_jobs(records, load_suite(folder))
+    if absent or any(item.status != "finished" for item in records):
+        out.print(statuses_text([item.status for item in records], len(absent)), highlight=False, soft_wrap=True)
 
 
 def print_scores(folder: Path, runs: list[Run] | None = None) -> None:

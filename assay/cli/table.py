@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from assay.cli.application import Misuse, command
+from assay.cli.application import Misuse, command, refuse_options
 from assay.cli.console import err, out
-from assay.cli.loading import check_free
+from assay.cli.loading import check_files
 from assay.cli.options import OptionalOutput
 from assay.datasets.atomic import atomic_write
 from assay.datasets.errors import ConfigError
@@ -45,16 +45,15 @@ def table(
     from assay.analysis.bibliography import bibliography, uncited
     from assay.analysis.export import format_table
     from assay.analysis.figures import choose_metric, distinct_variants
+    from assay.analysis.tables import statuses_text
 
     if not folders:
         raise Misuse("which runs are to be written?", "assay table RUNS [RUNS ...]")
     if format == "parquet" and output is None:
         raise ConfigError("Parquet is not text; name the file to write, -o scores.parquet")
-    if output is not None and bibtex is not None and output.resolve() == bibtex.resolve():
-        raise ConfigError(f"the table and the BibTeX cannot both be {output}; name two files")
-    for file in (output, bibtex):
-        if file is not None:
-            check_free(file, overwrite)
+    if format in ("csv", "parquet"):
+        refuse_options(["--digits"], f"{format} holds every digit", "assay table RUNS --format latex --digits 2")
+    check_files({"--output": output, "--bibtex": bibtex}, overwrite)
     found = load_runs([*folders])
     if format == "parquet" and output is not None:
         from io import BytesIO
@@ -69,6 +68,9 @@ def table(
             out.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             atomic_write(output, text.rstrip("\n") + "\n")
+    said = output is None and format != "csv"  # by the table itself
+    if not said and (found["status"] != "finished").any():
+        err.print(statuses_text(found["status"]), markup=False, highlight=False, soft_wrap=True)
     if bibtex is not None:
         atomic_write(bibtex, bibliography(found))
         if missing := uncited(found):

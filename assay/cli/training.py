@@ -11,7 +11,7 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from assay.baselines.training.options import Precision
-from assay.cli.application import command
+from assay.cli.application import command, refuse_options
 from assay.cli.console import drawing, escape, number, out, training_display
 from assay.cli.loading import load
 from assay.cli.options import Loggers, Name, Settings, Training, TypedOptions, settings
@@ -68,6 +68,13 @@ def train(
     from assay.baselines import train as train_jobs
     from assay.baselines.training.logging import logger_named
 
+    if not seeds:
+        raise ConfigError("--seeds: name one training seed at least")
+    if len({*seeds}) < len(seeds):
+        raise ConfigError(f"--seeds {' '.join(map(str, seeds))}: a seed stands there twice")
+    if episodes == 0:
+        ignored = ["--evaluation", "--evaluate-every", "--observation-noise"]
+        refuse_options(ignored, "--episodes 0 trains without an evaluation", "assay train NAME --episodes 0")
     options, chosen = training.checked(), algorithm_named(algorithm, settings(set))
     dataset = load(name)
     given = {"episodes": episodes, "every": evaluate_every}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json as json_text
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from assay.cli.application import Misuse, command
+from assay.cli.application import Misuse, command, refuse_options
 from assay.cli.console import escape, number, out, training_display
-from assay.cli.loading import check_free, load
+from assay.cli.loading import check_files, load
 from assay.cli.options import Settings, Training, TypedOptions, settings
-from assay.datasets.errors import ConfigError
+from assay.datasets.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
     from assay.analysis.trials import Rules, TrialResult
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+OF_TRAINING = ("--algorithm", "--set", "--steps", "--seeds", "--look-every", "--episodes", "--environment")
+"""Options that say what is trained on datasets, which finished runs and suites say themselves."""
 USAGE = "assay trial BEFORE AFTER ...  |  assay trial RUNS|SUITE.yaml --control VARIANT"
 
 
@@ -90,26 +93,29 @@ def trial(
         json: Also write everything to this file.
         figure: Also draw the differences to this file: .png, .svg or .pdf.
         overwrite: Replace the files of --json and --figure.
-        fail_on: Verdicts that exit with status 1.
+        fail_on: One or several verdicts that exit with status 1.
         training: Where and how to train.
     """
     from assay.analysis.trials import Rules
 
     if episodes < 1:
         raise ConfigError(f"--episodes {episodes}: it has to be 1 or more, because scores are what is compared")
-    for file in (json, figure):
-        if file is not None:
-            check_free(file, overwrite)
+    check_files({"--json": json, "--figure": figure}, overwrite)
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise ConfigError(f"{figure}: a figure is written as .png, .svg or .pdf")
     rules, options = Rules(alpha, margin, power, "mean", starts, multiplicity, futility), training.checked()
     if futility is not None and (len(data) == 1 or look_every is None):
         raise Misuse("--futility is asked while seeds are added; say after how many to look by --look-every", USAGE)
+    for option, values in (("--algorithm", algorithm), ("--fail-on", fail_on)):
+        if not values:
+            refuse_options([option], "nothing follows it", USAGE)
     if len(data) == 1:
         result = of_runs(Path(data[0]), control, budget, vary, rules, runs, options)
     elif not data or vary == "task":
         raise Misuse("tasks vary in a folder of runs or a suite only" if data else "which data?", USAGE)
     else:
+        reason = "of a folder of runs or a suite; of datasets, the first one is what the others are compared with"
+        refuse_options(["--control", "--budget"], reason, USAGE)
         from assay.analysis.trials.trial import trial as run_trial
         from assay.baselines import Evaluation, algorithm_named
 
@@ -168,22 +174,35 @@ def of_runs(
 ) -> TrialResult:
     """Compare the variants of finished runs, or of a suite that is run first."""
     from assay.analysis.trials import compare_runs
+    from assay.baselines.runs.reader import run_folders
 
     if vary == "data":
         raise Misuse("--vary data needs two recipes: finished runs are of one dataset per variant", USAGE)
     if place.suffix in (".yaml", ".yml"):
-        place = run_suite_first(place, budget, runs, options)
-    elif runs is not None:
+        refuse_options(OF_TRAINING, "of datasets; a suite says what is trained", USAGE)
+        return compare_runs(run_suite_first(place, control, budget, runs, options), control, vary=vary, rules=rules)
+    if runs is not None:
         raise Misuse("--runs is where trials are trained; these runs are finished", USAGE)
+    try:
+        run_folders(place)
+    except FormatError as error:
+        raise FormatError(f"{error}. To compare two datasets, name both: assay trial {place} AFTER") from error
+    of_options = [f"--{item.name.replace('_', '-')}" for item in fields(TypedOptions)]
+    refuse_options([*OF_TRAINING, "--budget", *of_options], "these runs are finished, and nothing is trained", USAGE)
     return compare_runs(place, control, vary=vary, rules=rules)
 
 
-def run_suite_first(file: Path, budget: str, runs: Path | None, options: TrainingOptions) -> Path:
+def run_suite_first(file: Path, control: str, budget: str, runs: Path | None, options: TrainingOptions) -> Path:
     """Run a suite, as `assay run` does, and return the folder of its runs."""
+    from assay.analysis.trials.finished_runs import check_control
     from assay.baselines import Suite, run_suite
     from assay.metrics import assess
 
     suite = Suite.from_yaml(file)
+    part = suite.part_of(suite.budget(budget))
+    check_control([f"{source} {name}".strip() for source in part.sources_by_label for name in part.variants], control)
+    if suite.evaluation is None:
+        raise ConfigError(f"{file}: evaluation is null, and a trial compares what policies earn")
     with training_display() as (draw, report_training):
         run_suite(
             suite,

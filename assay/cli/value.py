@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from assay.cli.application import Misuse, command
+from assay.cli.application import Misuse, command, refuse_options
 from assay.cli.console import escape, number, out, training_display
-from assay.cli.loading import check_free, load
+from assay.cli.loading import check_files, load
 from assay.cli.options import Name, Settings, Training, TypedOptions, settings
 from assay.datasets.errors import ConfigError
 
 if TYPE_CHECKING:
     from assay.analysis.values import ValueCurve, ValueResult
+    from assay.baselines import Evaluation, Job, TrainingOptions
 
 __all__: list[str] = []
 
@@ -87,40 +88,51 @@ def value(
         training: Where and how to train.
     """
     from assay.analysis.values.curve import kept_groups
+    from assay.analysis.values.training import Training as Valuation
     from assay.analysis.values.value import plan_values
     from assay.analysis.values.value import value as value_episodes
-    from assay.baselines import Evaluation, algorithm_named
+    from assay.baselines import Evaluation, Job, algorithm_named
+    from assay.datasets.registry import check_seed
 
     if episodes < 1:
         raise ConfigError(f"--episodes {episodes}: it has to be 1 or more, because scores are what is compared")
-    for file in (json, figure):
-        if file is not None:
-            check_free(file, overwrite)
+    check_files({"--json": json, "--figure": figure}, overwrite)
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise ConfigError(f"{figure}: a figure is written as .png, .svg or .pdf")
-    if figure is not None and json == figure:
-        raise ConfigError(f"{json} cannot be the file of both --json and --figure; name two files")
+    if not curve:
+        refuse_options(["--curve"], "no share follows it", USAGE)
+        refuse_options(["--curve-seeds"], "of --curve, which is not given", USAGE)
+    if curve_seeds < 1:
+        raise ConfigError(f"--curve-seeds {curve_seeds}: it has to be 1 or more")
     if figure is not None and not curve:
         raise Misuse("--figure draws the curve; say which shares to keep by --curve", USAGE)
-    options = training.checked()
+    if leave_one_out:
+        if curve or dry_run or deviation is not None:
+            raise Misuse(
+                "--leave-one-out has no values to plan or to keep by", "assay value DATA --by COLUMN --leave-one-out"
+            )
+        refuse_options(
+            ["--subsets"], "of values; --leave-one-out draws none", "assay value DATA --by COLUMN --leave-one-out"
+        )
+    options, chosen = training.checked(), algorithm_named(algorithm, settings(set))
+    evaluation = Evaluation(episodes=episodes, environment=environment)
+    check_seed(seed)
     dataset = load(name)
+    Valuation.of(dataset, chosen, steps, evaluation, runs, options)  # which asks for an environment
+    check_training(Job(chosen, dataset), steps, evaluation, runs, options)
     if leave_one_out:
         from assay.analysis.values import leave_one_out as train_without_each
         from assay.cli.trial import print_result
         from assay.cli.trial import write as write_trial
 
-        if curve or dry_run or deviation is not None:
-            raise Misuse(
-                "--leave-one-out has no values to plan or to keep by", "assay value DATA --by COLUMN --leave-one-out"
-            )
         with training_display() as (_, report_training):
             without = train_without_each(
                 dataset,
-                algorithm=algorithm_named(algorithm, settings(set)),
+                algorithm=chosen,
                 steps=steps,
                 by=by,
                 seeds=range(seed, seed + seeds),
-                evaluation=Evaluation(episodes=episodes, environment=environment),
+                evaluation=evaluation,
                 runs=runs,
                 progress=report_training,
                 options=options,
@@ -138,13 +150,13 @@ def value(
     with training_display() as (_, report_training):
         result = value_episodes(
             dataset,
-            algorithm=algorithm_named(algorithm, settings(set)),
+            algorithm=chosen,
             steps=steps,
             subsets=subsets,
             by=by,
             seeds=seeds,
             seed=seed,
-            evaluation=Evaluation(episodes=episodes, environment=environment),
+            evaluation=evaluation,
             runs=runs,
             progress=report_training,
             options=options,
@@ -158,6 +170,19 @@ def value(
     write(result, found, json, figure)
     if not result.validation.passed:
         raise SystemExit(1)
+
+
+def check_training(job: Job, steps: int, evaluation: Evaluation, runs: Path, options: TrainingOptions) -> None:
+    """Raise where a job cannot be trained or evaluated, as training would: also for a plan, which trains nothing."""
+    from assay.baselines.runs.plan import Plan
+    from assay.baselines.training.work import look_up
+    from assay.datasets.environments.specification import registered_spec
+
+    options.check_device()
+    look_up([job], Plan(steps, evaluation, options.matmul_precision, options.storage), runs)
+    where = evaluation.environment_of(job.dataset.info)
+    if where is not None:
+        registered_spec(where.id)
 
 
 def write(result: ValueResult, curve: ValueCurve | None, json: Path | None, figure: Path | None) -> None:

@@ -25,15 +25,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from assay.datasets.errors import ConfigError, UnknownNameError
 from assay.datasets.registry import Integer, Seed, describe_validation_error
 
-__all__ = ["Proposal", "Range", "Search", "SearchedSpace", "propose", "search"]
+__all__ = ["Proposal", "Range", "Search", "SearchedSpace", "Seeds", "propose", "search"]
 
 SAMPLERS = ("random", "tpe", "gp")
 STARTUP = 10  # proposals drawn at random before a model is fitted, as Optuna has it
@@ -105,6 +105,18 @@ Categories = tuple[Any, ...]
 SearchedSpace = Mapping[str, Range | Categories]
 
 
+def _checked_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds:
+        raise ValueError("name one seed at least")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed stands there twice")
+    return seeds
+
+
+Seeds = Annotated[tuple[Seed, ...], AfterValidator(_checked_seeds)]
+"""Training seeds: one at least, and none of them twice."""
+
+
 class Search(BaseModel):
     """The section `search` of a suite.
 
@@ -129,15 +141,8 @@ class Search(BaseModel):
     sampler: Literal["random", "tpe", "gp"] = "tpe"
     proposals: Integer = Field(25, gt=0)
     batch: Integer = Field(5, gt=0)
-    seeds: tuple[Seed, ...] = Field((1000,), min_length=1)
+    seeds: Seeds = (1000,)
     seed: Seed = 0
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed stands there twice")
-        return seeds
 
 
 def space_from_plain(given: Any, where: str = "space") -> dict[str, Range | Categories]:

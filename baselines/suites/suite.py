@@ -63,7 +63,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from assay.baselines.algorithms.algorithm import Algorithm
 from assay.baselines.algorithms.presets import presets_of
@@ -71,7 +71,8 @@ from assay.baselines.algorithms.registry import algorithm_named
 from assay.baselines.evaluation.evaluation import Evaluation
 from assay.baselines.runs.integrity import content_hash, write_json
 from assay.baselines.runs.job import Job
-from assay.baselines.runs.reader import hashes_of_suite
+from assay.baselines.runs.plan import Plan
+from assay.baselines.runs.reader import hashes_of_suite, read_suite
 from assay.baselines.runs.run import Run
 from assay.baselines.runs.schema import (
     QUALITY_FILE,
@@ -87,6 +88,7 @@ from assay.baselines.suites.search import (
     ProposalSequence,
     Range,
     Search,
+    Seeds,
     require_optuna,
     space_from_plain,
 )
@@ -96,12 +98,13 @@ from assay.baselines.training.options import OptionChanges, Precision, TrainingO
 from assay.baselines.training.progress import TrainingProgress, training_bar
 from assay.baselines.training.run_victim import VICTIM_STEPS, check_victim, train_victim, with_victims
 from assay.baselines.training.train import train
+from assay.baselines.training.work import look_up
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
+from assay.datasets.errors import AssayError, ConfigError, DatasetError, UnknownNameError
 from assay.datasets.progress import Auto, Draw, reporting
 from assay.datasets.recipe import Recipe, read_yaml, transforms_from_plain, variants_from_plain
-from assay.datasets.registry import Integer, Seed, checked_names, describe_validation_error, import_file
+from assay.datasets.registry import Integer, checked_names, describe_validation_error, import_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -112,27 +115,36 @@ SEARCHED = ", searched"  # ends the name of what a search found
 _SAMPLE_STEPS = 2000  # stand for a source that is not collected yet, in a plan
 
 
-class Only(BaseModel):
+class Section(BaseModel):
+    """A mapping of known keys in a suite's file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_mapping(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping | cls):
+            raise ValueError(f"expected a mapping with the keys {', '.join(cls.model_fields)}")
+        return given
+
+
+class Only(Section):
     """The part of a suite that a budget runs; None is all.
 
     Labels, or patterns of them such as `noisy *` (fnmatch). What begins with `!` takes away again what came before.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sources: tuple[str, ...] | None = None
     variants: tuple[str, ...] | None = None
     algorithms: tuple[str, ...] | None = None
 
 
-class Budget(BaseModel):
+class Budget(Section):
     """How much to spend on a suite; what is None is as the suite or the catalog says."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: Integer = Field(gt=0)  # updates of each job
     dataset_steps: Integer | None = Field(None, gt=0)  # size of a catalog dataset
-    seeds: tuple[Seed, ...] | None = None
+    seeds: Seeds | None = None
     episodes: Integer | None = Field(None, gt=0)  # of each evaluation
     evaluate_every: Integer | None = Field(None, gt=0)  # updates
     precision: Precision = "highest"  # of matrix products
@@ -145,10 +157,8 @@ class Budget(BaseModel):
     search: dict[str, Any] = {}  # over that of the suite, such as fewer proposals
 
 
-class Quality(BaseModel):
+class Quality(Section):
     """How the variants of a suite are measured."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     bins: Integer = Field(
         100, ge=2
@@ -186,11 +196,12 @@ class Suite(BaseModel):
     variants: dict[str, list[Any]]
     algorithms: dict[str, dict[str, Any] | None]
     victims: dict[str, dict[str, Any] | None] = {}
-    seeds: tuple[Seed, ...] = (0,)
+    seeds: Seeds = (0,)
     evaluation: Literal["final", "sparse", "published"] | Evaluation | None = Evaluation()  # a preset, or settings
     quality: Quality = Quality()
     search: Search | None = None
     budgets: dict[str, Budget]
+    _where: str = PrivateAttr("suite")  # the file, for messages
 
     @classmethod
     def from_plain(cls, plain: Any, where: str = "suite", folder: str | os.PathLike[str] = ".") -> Suite:
@@ -220,6 +231,9 @@ class Suite(BaseModel):
             known["evaluation"] = _evaluation(known["evaluation"], where)
         if isinstance(known.get("variants"), Mapping):
             known["variants"] = variants_from_plain(known["variants"], where)
+        for key in ("variants", "algorithms", "budgets"):
+            if key in known and not known[key]:
+                raise ConfigError(f"{where}: {key} is empty; name one at least")
         if known.get("search") is not None:
             known["search"] = _search(known["search"], f"{where}: search")
         try:
@@ -227,6 +241,7 @@ class Suite(BaseModel):
         except ValidationError as error:
             names = {*cls.model_fields, *Budget.model_fields, *Quality.model_fields}
             raise ConfigError(describe_validation_error(where, error, known=names)) from error
+        suite._where = where
         if bool(suite.source) == bool(suite.sources):
             raise ConfigError(f"{where}: give either source, or sources with a label for each")
         for name, transforms in suite.variants.items():
@@ -280,12 +295,16 @@ class Suite(BaseModel):
         ------
         UnknownNameError
             If the suite has no such source, variant or algorithm.
+        ConfigError
+            If nothing is left to train.
         """
         parts: dict[str, Any] = {}
         for key in Only.model_fields:
             chosen, given = getattr(budget.only, key), getattr(self, key)
             if chosen is not None:
                 labels = _matching(chosen, given, key[:-1], f"({where}: only of a budget)")
+                if not labels:
+                    raise ConfigError(f"{where}: only of a budget: {list(chosen)} leaves none of the {key}")
                 parts[key] = {label: given[label] for label in labels}
         part = self.model_copy(update=parts)
         for label in part.sources_by_label:
@@ -294,6 +313,10 @@ class Suite(BaseModel):
                 raise UnknownNameError(
                     "source", reference, part.sources_by_label, f"({where}: quality: reference of {label!r})"
                 )
+        if not any(part._trained_on(source) for source in part.sources_by_label):
+            raise ConfigError(
+                f"{where}: only of a budget: no algorithm is left that is trained on a source that is left"
+            )
         return part
 
     def source_patterns(self, algorithm: str, where: str = "suite") -> list[str]:
@@ -473,13 +496,18 @@ class Suite(BaseModel):
                     transforms = [_stand_in(entry) for entry in transforms]
                 else:
                     transforms = with_victims(transforms, partial(find_victim, source), device)
-                made = transforms_from_plain(transforms, f"variant {name}")
+                where = f"{self._where}: variant {name}"
+                made = transforms_from_plain(transforms, where)
                 if find_victim is None:
                     made = tuple(transform.draft() for transform in made)
-                recipe = Recipe(self.sources_by_label[label], made)
                 called = f"{label} {name}".strip()
-                report = None if progress is None else partial(progress, called)
-                dataset = recipe.apply(source, keep=find_victim is not None, progress=report)
+                report, dataset = None if progress is None else partial(progress, called), source
+                for number, transform in enumerate(made):
+                    recipe = Recipe(self.sources_by_label[label], (transform,))
+                    try:
+                        dataset = recipe.apply(dataset, keep=find_victim is not None, progress=report)
+                    except (ConfigError, DatasetError) as error:
+                        raise ConfigError(f"{where}: transform {number}: {error}") from error
                 variants.append(Variant(called, dataset, source, label))
         return variants
 
@@ -511,19 +539,19 @@ class Suite(BaseModel):
         """
         seeds, jobs = budget.seeds or self.seeds, []
         for variant in variants:
-            for label in self._trained_on(variant):
+            for label in self._trained_on(variant.source_label):
                 jobs += [self._job(budget, variant, label, seed) for seed in seeds]
                 if (variant.label, label) in found:
                     proposed = found[variant.label, label]
                     jobs += [self._job(budget, variant, label, seed, proposed, SEARCHED) for seed in seeds]
         return jobs
 
-    def _trained_on(self, variant: Variant) -> list[str]:
-        """Return the labels of the algorithms that are trained on a variant."""
+    def _trained_on(self, source: str) -> list[str]:
+        """Return the labels of the algorithms that are trained on the variants of a source."""
         return [
             label
             for label in self.algorithms
-            if any(fnmatchcase(variant.source_label, pattern) for pattern in self.source_patterns(label))
+            if any(fnmatchcase(source, pattern) for pattern in self.source_patterns(label))
         ]
 
     def _job(
@@ -558,7 +586,7 @@ class Suite(BaseModel):
                 ProposalSequence(search.parameters[label], search.sampler, search.proposals, search.batch, search.seed),
             )
             for variant in variants
-            for label in self._trained_on(variant)
+            for label in self._trained_on(variant.source_label)
             if label in search.parameters
         ]
 
@@ -837,8 +865,9 @@ def run_suite(
             "source": ", ".join(suite.sources_by_label.values()),
             "command": command,
         }
-        measured_before = hashes_of_suite(root) if measure is not None else {}
-        write_json(root / "suite.json", {**described, "files": measured_before})
+        files = hashes_of_suite(root) if measure is not None else {}
+        listed = _listed_before(root)  # until it is known what is found
+        write_json(root / "suite.json", {**described, "files": files, "runs": listed})
         if measure is not None:
             quality_hash = _write_quality(
                 root / QUALITY_FILE,
@@ -851,21 +880,34 @@ def run_suite(
                 partial(measure, bins=suite.quality.bins, select=suite.quality.metrics),
                 draw,
             )
-            write_json(root / "suite.json", {**described, "files": {QUALITY_FILE: quality_hash}})
+            files = {QUALITY_FILE: quality_hash}
+            write_json(root / "suite.json", {**described, "files": files, "runs": listed})
         found = {}
         if search is not None:
             further = {"loggers": loggers, "options": options}
             searches = _run_search(suite, chosen, search, variants, root / SEARCH_FOLDER, report, further)
             found = {(item.variant.label, item.label): item.sequence.best.parameters for item in searches}
+        jobs, evaluation = suite.make_jobs(chosen, variants, found), suite.make_evaluation(chosen)
+        work = look_up(jobs, Plan(chosen.steps, evaluation, options.matmul_precision, options.storage), root)
+        names = list(dict.fromkeys(item.folder.name for item in work))
+        write_json(root / "suite.json", {**described, "files": files, "runs": names})
         return _train_once(
-            suite.make_jobs(chosen, variants, found),
+            jobs,
             steps=chosen.steps,
             runs=root,
-            evaluation=suite.make_evaluation(chosen),
+            evaluation=evaluation,
             progress=report,
             loggers=loggers,
             options=options,
         )
+
+
+def _listed_before(root: Path) -> list[str]:
+    """Return the runs that `suite.json` lists; empty where it lists none, or is damaged."""
+    try:
+        return list((read_suite(root) or {}).get("runs") or [])
+    except DatasetError:
+        return []
 
 
 def _run_search(

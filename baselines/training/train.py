@@ -39,7 +39,7 @@ from assay.baselines.training.work import (
     look_up,
     try_environments,
 )
-from assay.datasets.errors import AssayError, AssayWarning
+from assay.datasets.errors import AssayError, AssayWarning, ConfigError
 from assay.datasets.progress import Auto, reporting
 
 __all__ = ["train", "train_populations"]
@@ -95,7 +95,7 @@ def train(
     Raises
     ------
     ConfigError
-        If a setting is impossible, or a dataset does not suit an algorithm; before anything is trained.
+        If there is no job, a setting is impossible, or a dataset does not suit an algorithm; before anything is trained.
 
     Examples
     --------
@@ -106,6 +106,8 @@ def train(
     >>> run.status, run.policy(dataset.observations[:2]).shape
     ('finished', (2, 1))
     """
+    if not jobs:
+        raise ConfigError("jobs is empty: there is nothing to train")
     options = options.with_changes(changes)
     plan = Plan(steps, evaluation, options.matmul_precision, options.storage)
     work = look_up(jobs, plan, runs)

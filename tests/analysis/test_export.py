@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -97,6 +98,41 @@ def test_the_command_prints_or_writes_and_refuses_what_exists_before_reading(
         with pytest.raises(SystemExit):
             main(["table", *words])
         assert message in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_runs_that_did_not_finish_are_told_by_tables_and_by_the_report_s_terminal(
+    folder: Path, run: Make, suite: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(folder, seed=0)
+    run(folder, seed=1, returns=(), status="failed")
+    run(folder, seed=2, returns=(), status="unfinished")
+    said = "1 of 3 runs finished; 1 failed and 1 unfinished."
+    for text_format in ("markdown", "latex"):
+        assert said in format_table(load_runs(folder), text_format)
+    for words in ([], ["--format", "csv"], ["-o", str(tmp_path / "scores.md")]):
+        main(["table", str(folder), *words])
+        captured = capsys.readouterr()
+        assert (captured.out + captured.err).count(said) == 1
+    suite(folder, algorithms=["bc"], variants=["clean"], seeds=[0, 1, 2, 3])
+    main(["report", str(folder), "-o", str(tmp_path / "report.html")])
+    assert "1 of 4 runs finished; 1 failed, 1 unfinished and 1 not started." in capsys.readouterr().out
+
+
+def test_a_table_without_any_score_says_why(folder: Path, run: Make) -> None:
+    run(folder, returns=(), status="failed")
+    failed = load_runs(folder)
+    assert format_table(failed).endswith("no run has one. 0 of 1 run finished; 1 failed.")
+    without = failed.drop("evaluation/episodes").with_columns(status=pl.lit("finished"))
+    assert format_table(without).endswith(
+        "no run has one. Runs that were trained without an environment have no evaluation."
+    )
+
+
+def test_a_table_of_runs_with_a_limit_of_costs_says_where_it_is_exceeded() -> None:
+    runs = runs_of({("A", "clean"): [9.0, 9.0], ("B", "clean"): [3.0, 5.0]})
+    said = "Bold: the highest mean of a row. Costs are not looked at: in 1 of 2 cells the mean cost is over the limit."
+    assert said in format_table(runs.with_columns(normalized_cost=pl.Series([1.5, 0.9, 0.2, None])))
+    assert "ost" not in format_table(runs)
 
 
 # -------------------------------------------------------------------- citations

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from assay.analysis import comparison_table, load_returns, load_runs, write_report
-from assay.analysis.page import table_block, tables_script
+from assay.analysis.page import is_page, table_block, tables_script
 from assay.analysis.trials import compare_runs
+from assay.cli import main
 from assay.datasets.errors import AssayError, ConfigError
 
 Make = Callable[..., Path]
@@ -252,6 +254,16 @@ def test_how_it_was_made_names_budget_versions_hardware_and_fingerprints(shared_
     assert "compare within this report, not with papers" in text
 
 
+@pytest.mark.parametrize(("episodes", "said"), [(3, True), (6, False)])
+def test_goals_that_were_not_tried_are_told(folder: Path, run: Make, episodes: int, said: bool) -> None:
+    made = run(folder, returns=[1.0, 0.0, 1.0, 0.0, 1.0, 0.0][:episodes])
+    table = pl.read_parquet(made / "returns.parquet")
+    table.with_columns(goal=pl.Series([episode % 3 for episode in range(episodes)])).write_parquet(
+        made / "returns.parquet"
+    )
+    assert ("those that are not listed were not tried" in page(folder).text) == said
+
+
 def test_a_report_is_replaced_only_if_that_is_allowed(example: Path) -> None:
     output = example.parent / "report.html"
     write_report(example, output)
@@ -261,6 +273,24 @@ def test_a_report_is_replaced_only_if_that_is_allowed(example: Path) -> None:
         write_report(example, output, overwrite=False)
     with pytest.raises(ConfigError, match="is a folder"):
         write_report(example, example)
+
+
+def test_the_command_replaces_reports_and_nothing_else_unless_told_so(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("assay.analysis.report.report_body", lambda path: ("title", "<p>body</p>"))
+    output = tmp_path / "page.html"
+    for _ in range(2):
+        main(["report", str(example), "-o", str(output)])
+    card = re.sub('content="report"', 'content="card"', output.read_text(encoding="utf-8"))
+    for other in ("my thesis", card):
+        output.write_text(other, encoding="utf-8")
+        with pytest.raises(SystemExit):
+            main(["report", str(example), "-o", str(output)])
+        assert "page.html exists already" in "".join(capsys.readouterr().err.splitlines())
+        assert output.read_text(encoding="utf-8") == other
+    main(["report", str(example), "-o", str(output), "--overwrite"])
+    assert is_page(output, "report")
 
 
 def test_another_process_makes_the_same_bytes(shared_example: Path, tmp_path: Path) -> None:

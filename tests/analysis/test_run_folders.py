@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from assay.analysis import load_curves, load_quality, load_returns, load_runs, load_suite
-from assay.datasets.errors import AssayError, DatasetIntegrityError, FormatError
+from assay.analysis import load_curves, load_quality, load_returns, load_runs, load_suite, score_table
+from assay.analysis.runs import read_folders
+from assay.datasets.errors import AssayError, ConfigError, DatasetIntegrityError, FormatError
 
 Make = Callable[..., Path]
 
@@ -232,3 +233,28 @@ def test_a_folder_without_runs_is_refused_unless_a_suite_has_just_begun(tmp_path
         load_quality(tmp_path / "absent")
     suite(tmp_path)
     assert load_runs(tmp_path).is_empty()
+
+
+def test_runs_that_their_suite_has_replaced_are_left_out(folder: Path, run: Make, suite: Any) -> None:
+    """As when a search was grown: both winners have one label, because what was found is no part of it."""
+    for alpha, suffix in ((1.0, "aaaaaaaa"), (2.0, "bbbbbbbb")):
+        for seed in range(2):
+            made = run(folder, "bc", "clean", seed, label="BC, searched", parameters={"alpha": alpha}, suffix=suffix)
+            plain = json.loads((made / "run.json").read_text())
+            plain["job"]["by_variant"] = ["alpha"]
+            (made / "run.json").write_text(json.dumps(plain))
+    run(folder, "bc", "clean", 0)
+    current = [f"bc-clean-seed{seed}-aaaaaaaa" for seed in range(2)]
+    suite(folder)
+    with pytest.raises(
+        ConfigError, match=r"seed 0 occurs 2 times \(bc-clean-seed0-aaaaaaaa, bc-clean-seed0-bbbbbbbb\)"
+    ) as error:
+        score_table(load_runs(folder), rows=["label"])
+    assert "rows=" not in str(error.value), "labels are what tables tell runs apart by, and they are alike"
+    suite(folder, runs=current)
+    names = ["bc-clean-seed0-0123abcd", *current]
+    assert sorted(load_runs(folder)["run"]) == sorted(item.folder.name for item in read_folders(folder)) == names
+    assert sorted(load_runs([folder])["run"]) == names
+    assert score_table(load_runs(folder), rows=["label"])["seeds"].to_list() == [1, 2]
+    suite(folder, runs=current[:1])
+    assert sorted(load_runs(folder)["run"]) == names, "another seed of the same settings stays"

@@ -23,6 +23,10 @@ from tests.analysis.conftest import write_run
 
 TINY = BC(hidden=(16,), learning_rate=3e-3)
 SETTINGS = {"algorithms": TINY, "steps": 60, "evaluation": Evaluation(episodes=2), "workers": 0, "progress": None}
+SUITE = (
+    "name: tiny\nsource: good\nvariants:\n  clean: []\n  noisy: [corruption.random: {element: actions}]\n"
+    "algorithms: {bc: {hidden: [4]}}\nseeds: [0, 1]\nevaluation: {episodes: 1}\nbudgets: {small: {steps: 2}}\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +151,7 @@ def test_random_start_states_widen_the_interval(trained):
         ({"seeds": 0}, "seeds=0"),
         ({"seeds": [1, 1]}, "occurs twice"),
         ({"look_every": 0}, "look_every=0"),
+        ({"seeds": 2, "look_every": 5}, "look_every=5 is more than the 2 seeds"),
         ({"algorithms": []}, "one at least"),
         ({"algorithms": [TINY, BC()]}, "bc is given twice"),
         ({"algorithms": {"pooled": TINY}}, "pooled"),
@@ -170,8 +175,8 @@ def test_sides_that_cannot_be_compared_are_refused(good, bad, tmp_path):
     )
     for before, after, message in (
         (good, good, "there is no change to try"),
-        (nowhere, bad, "which environment"),
-        (good, nowhere.named("x"), "is evaluated in None"),
+        (nowhere, bad, r"which environment .*`assay trial`: --environment"),
+        (good, nowhere.named("x"), r"x does not say which environment .*`assay trial`: --environment"),
         (good, lambda seed: bad, "vary='data'"),
         (good, {"good": bad}, "names of their own"),
         (good, {}, "names of their own"),
@@ -350,6 +355,15 @@ def test_the_command_says_what_the_function_says_and_exits_by_the_verdict(tmp_pa
         ["trial", "a", "b", "--vary", "task"],
         ["trial", str(runs), "--vary", "data"],
         ["trial", str(runs), "--futility", "2"],
+        ["trial", "a", "b", "--control", "foo"],
+        ["trial", "a", "b", "--budget=x"],
+        ["trial", str(runs), "--steps", "5"],
+        ["trial", str(runs), "--look_every", "2"],
+        ["trial", str(runs), "--device", "cuda"],
+        ["trial", str(runs), "--budget", "small"],
+        ["trial", "suite.yaml", "--seeds", "5"],
+        ["trial", str(runs), "--fail-on"],
+        ["trial", "a", "b", "--algorithm"],
     ):
         with pytest.raises(SystemExit) as end:
             main(misuse)
@@ -367,14 +381,47 @@ def test_the_command_trains_datasets_recipes_and_suites(good, tmp_path, monkeypa
     main(["trial", "good", "noisy.yaml", *line])
     main(["trial", "good", "noisy.yaml", *line, "--vary", "data", "--runs", "data"])
     assert len(load_runs("runs/trial")) == len(load_runs("data")) == 4
-    Path("suite.yaml").write_text(
-        "name: tiny\nsource: good\nvariants:\n  clean: []\n  noisy: [corruption.random: {element: actions}]\n"
-        "algorithms: {bc: {hidden: [4]}}\nseeds: [0, 1]\nevaluation: {episodes: 1}\nbudgets: {small: {steps: 2}}\n"
-    )
+    Path("suite.yaml").write_text(SUITE)
     main(["trial", "suite.yaml", "--runs", "of-suite", "--workers", "0"])
     assert len(load_runs("of-suite")) == 4
     assert "noisy" in capsys.readouterr().out
     assert os.listdir("runs") == ["trial"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "message"),
+    [
+        (("", ""), ["--control", "nope"], "unknown control 'nope'; known: clean, noisy"),
+        (("  noisy: [corruption.random: {element: actions}]\n", ""), [], "there is no variant but the control 'clean'"),
+        (("{episodes: 1}", "null"), [], "suite.yaml: evaluation is null"),
+        (("", ""), ["--json", "there", "--overwrite"], "--json: there is a folder"),
+        (("", ""), ["--json", "a.svg", "--figure", "a.svg"], "cannot be the file of both --json and --figure"),
+        pytest.param(
+            ("", ""),
+            ["--json", "/proc/x.json"],
+            "/proc/x.json cannot be written: /proc",
+            marks=pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here"),
+        ),
+    ],
+)
+def test_the_command_refuses_a_suite_that_leaves_nothing_to_compare_before_it_trains(
+    tmp_path, monkeypatch, capsys, change, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    Path("there").mkdir()
+    Path("suite.yaml").write_text(SUITE.replace(*change) if change[0] else SUITE)
+    with pytest.raises(SystemExit) as end:
+        main(["trial", "suite.yaml", *words])
+    assert end.value.code == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not Path("runs").exists()
+
+
+def test_one_dataset_is_told_that_a_second_one_is_needed(tmp_path, capsys):
+    assay.save(assay.load("pendulum/random", steps=400), tmp_path / "one")
+    with pytest.raises(SystemExit):
+        main(["trial", str(tmp_path / "one")])
+    assert f"name both: assay trial {tmp_path / 'one'} AFTER" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_result_of_one_run_per_side_is_undecided(good, bad, tmp_path):

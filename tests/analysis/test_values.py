@@ -23,9 +23,13 @@ from assay.analysis.values import (
 )
 from assay.analysis.values.curve import kept_groups
 from assay.analysis.values.estimates import held_out_predictions
+from assay.analysis.values.training import Training
 from assay.baselines import BC, Evaluation
+from assay.baselines.runs.reader import StoredRun
 from assay.cli import main
-from assay.datasets.errors import ConfigError, UnknownNameError
+from assay.datasets import Dataset
+from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
+from tests.analysis.conftest import write_run
 
 SETTINGS = {
     "algorithm": BC(hidden=(16,), learning_rate=3e-3),
@@ -193,6 +197,22 @@ def test_what_cannot_be_valued_is_refused_before_anything_is_trained(spoiled, tm
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_training_that_failed_is_told_of_values_and_data_without_an_environment_of_the_command(
+    spoiled, tmp_path, monkeypatch
+):
+    run = StoredRun(write_run(tmp_path, status="failed", returns=(), error="MemoryError: 3 GiB"))
+    training = Training.of(spoiled[0], BC(hidden=(4,)), 2, Evaluation(episodes=1), tmp_path, None)
+    monkeypatch.setattr("assay.baselines.train", lambda jobs, **further: [run])
+    with pytest.raises(AssayError) as error:
+        training.scores([([0], 0, "subset-0")], None)
+    assert "MemoryError: 3 GiB. Without it a valuation would select by what fails" in str(error.value)
+    assert "trial" not in str(error.value)
+    names = ("observations", "actions", "rewards", "terminations", "truncations")
+    nowhere = Dataset.from_arrays(**{name: spoiled[0].column(name) for name in names})
+    with pytest.raises(ConfigError, match="`assay value`: --environment"):
+        Training.of(nowhere, BC(), 2, "final", tmp_path, None)
+
+
 # ---------------------------------------------------------------- the plan
 
 
@@ -279,7 +299,8 @@ def test_the_curve_is_trained_with_seeds_that_made_no_value(valued, curve):
     [
         ({"seeds": 0}, "seeds=0"),
         ({"seeds": [500, 500]}, "occurs twice"),
-        ({"shares": (0.5, 1.2)}, "1.2 must lie"),
+        ({"shares": (0.5, 1.2)}, "a share has to be above 0 and below 1, and 1.2 is not"),
+        ({"shares": (float("nan"),)}, "above 0 and below 1, and nan is not"),
         ({"shares": (0.99,)}, "keeps all of 20"),
         ({"shares": (0.5, 0.49)}, "keep the same 10"),
         ({"shares": ()}, "holds none"),
@@ -335,6 +356,39 @@ def test_the_command_plans_and_draws_the_curve(spoiled, tmp_path, monkeypatch, c
     assert end.value.code == 1
     assert "keeps all" in capsys.readouterr().err
     assert not Path("other").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "status"),
+    [
+        ("--algorithm nope", "unknown algorithm 'nope'", 1),
+        ("--algorithm dqn", "needs a Discrete action space", 1),
+        ("--set nope=1", "nope is not a parameter", 1),
+        ("--environment Nope-v0", "no environment Nope-v0 is registered here", 1),
+        ("--steps 0", "steps=0", 1),
+        ("--seed -1", "seed=-1", 1),
+        ("--curve 0.5 --curve-seeds 0", "--curve-seeds 0: it has to be 1 or more", 1),
+        ("--curve-seeds 4", "--curve-seeds: of --curve, which is not given", 2),
+        ("--curve", "--curve: no share follows it", 2),
+        ("--curve 50", "a share has to be above 0 and below 1, and 50.0 is not", 1),
+        ("--leave-one-out", "--leave-one-out", 2),
+        ("--json there --overwrite", "--json: there is a folder", 1),
+        ("--json", "--json: . is a folder", 1),
+        ("--curve 0.5 --json c.svg --figure c.svg", "cannot be the file of both --json and --figure", 1),
+    ],
+)
+@pytest.mark.parametrize("plans", [["--dry-run"], []])
+def test_the_command_refuses_what_cannot_be_before_it_trains_and_in_the_plan(
+    spoiled, tmp_path, monkeypatch, capsys, words, message, status, plans
+):
+    monkeypatch.chdir(tmp_path)
+    Path("there").mkdir()
+    assay.save(spoiled[0], "spoiled")
+    with pytest.raises(SystemExit) as end:
+        main(["value", "spoiled", "--subsets", "48", *plans, *words.split(), *([""] if words == "--json" else [])])
+    assert end.value.code == status
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not Path("runs").exists()
 
 
 def test_leaving_out_the_spoiled_group_is_better_and_leaving_out_a_good_one_is_worse(spoiled, tmp_path):

@@ -18,7 +18,7 @@ from assay.baselines.runs.plan import Plan
 from assay.baselines.runs.run import Run
 from assay.datasets.collection.collect import collect
 from assay.datasets.environments.braking_car import HORIZON, WALL, LateBraker, Rusher, advanced, viable
-from assay.datasets.errors import AssayWarning
+from assay.datasets.errors import AssayWarning, ConfigError
 from tests.baselines.problems import pendulum_like
 
 SMALL = {"hidden": (8,), "batch_size": 32}
@@ -85,7 +85,8 @@ def test_runs_without_costs_are_as_before(tmp_path: Path) -> None:
     }
     runs = load_runs(tmp_path / "runs")
     assert runs.select("cost_return", "normalized_cost", "over_limit").row(0) == (None, None, None)
-    assert cost_table(runs).is_empty()
+    with pytest.raises(ConfigError, match="no run has costs"):
+        cost_table(runs)
     assert "<h2>Costs</h2>" not in write_report(tmp_path / "runs", tmp_path / "report.html").read_text()
 
 

@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 import yaml
 
-from assay.analysis import load_runs, load_search, search_table
+from assay.analysis import load_runs, load_search, score_table, search_table, write_report
+from assay.analysis.trials import compare_runs
 from assay.baselines import Proposal, Suite, plan_suite, run_suite, search
 from assay.baselines.suites.search import Range, propose
 from assay.baselines.suites.suite import _train_once
@@ -400,3 +401,19 @@ def test_importance_is_what_ranks_say():
 def test_a_folder_without_a_search_is_named(tmp_path):
     with pytest.raises(FormatError, match="has searched nothing yet"):
         load_search(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_search_that_was_edited_sets_its_earlier_winners_aside(tmp_path):
+    for first, last in ((1, 2), (20, 30)):  # ranges that do not overlap, so that another one is found
+        space = {"td3_bc": {"alpha": {"low": first, "high": last, "log": True}}}
+        suite = Suite.from_plain({**changed(parameters=space, batch=4), "algorithms": {"td3_bc": {"hidden": [4]}}})
+        run_suite(suite, "smoke", runs=tmp_path, progress=None, workers=0)
+    assert len([path for path in tmp_path.glob("*-seed*") if path.is_dir()]) == 2 * 3 * 2
+    searched = load_runs(tmp_path).filter(label="TD3+BC, searched")
+    assert searched.height == 4
+    assert searched["algorithm/alpha"].min() >= 20
+    assert score_table(load_runs(tmp_path), rows=["label"])["seeds"].to_list() == [2] * 4
+    assert {*compare_runs(tmp_path, "clean").verdict} == {"TD3+BC", "TD3+BC, searched", "pooled"}
+    write_report(tmp_path, tmp_path / "report.html")
+    assert "4 runs of earlier settings" in (tmp_path / "report.html").read_text()
