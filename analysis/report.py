@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -574,7 +575,7 @@ def report_body(path: Path) -> tuple[str, str]:
         else:
             parts.append("<h2>Values estimated from data</h2>")
             source = (suite or {}).get("source") or runs["dataset"][0] or "DATASET"
-            command = f"assay evaluate {path} --dataset {source}"
+            command = shlex.join(["assay", "evaluate", str(path), "--dataset", source])
             parts.append(_value_section(runs, load_values(records[0].folder.parent), command))
     if not quality.is_empty():
         parts.append("<h2>The data</h2>")

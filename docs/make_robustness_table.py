@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 from page_parts import replace_part
-from score_parts import mean_difference, of_seeds, scores, verdict, worded
+from score_parts import contrast, of_seeds, scores, verdict, worded
 
 from assay.analysis import load_returns, load_runs, plot_score_map
 
@@ -66,9 +66,12 @@ def losses_over_bodies(runs: pl.DataFrame) -> str:
     compared += [(ROBUST, data, ORDINARY, data) for data in (CLEAN, CORRUPTED)]
     for label, data, than, on in compared:
         name = f"{label}, corrupted minus clean" if label == than else f"{label} minus {than}, {data}"
-        pairs = [(of_seeds(runs, label, f"{body} {data}"), of_seeds(runs, than, f"{body} {on}")) for body in bodies]
-        finished = all(len(own) and len(theirs) for own, theirs in pairs)
-        lines.append(f"| {name} | {worded(*mean_difference(pairs)) if finished else 'not finished'} |")
+        own = [of_seeds(runs, label, f"{body} {data}") for body in bodies]
+        theirs = [of_seeds(runs, than, f"{body} {on}") for body in bodies]
+        finished = all(map(len, [*own, *theirs]))
+        share = 1 / len(bodies)
+        found = contrast([*own, *theirs], [share] * len(own) + [-share] * len(theirs)) if finished else None
+        lines.append(f"| {name} | {'not finished' if found is None else worded(*found)} |")
     return "\n".join(lines)
 
 

@@ -14,9 +14,9 @@ from assay.datasets.bootstrap import bootstrap, percentile_interval
 
 __all__ = [
     "against",
+    "contrast",
     "difference",
     "differences",
-    "mean_difference",
     "of_seeds",
     "ratio",
     "scores",
@@ -76,22 +76,21 @@ def difference(own: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float
     return float(own.mean() - theirs.mean()), float(low), float(high)
 
 
-def mean_difference(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, float]:
-    """Return the mean over several differences of two means and its 95 % interval, for seeds too few to be resampled.
+def contrast(groups: Sequence[np.ndarray], factors: Sequence[float]) -> tuple[float, float, float]:
+    """Return a sum of means of groups, each times a factor, and its 95 % interval, for seeds too few to be resampled.
 
-    The interval is Student's, with one variance for all groups of seeds (analysis of variance).
+    The interval is Student's, with one variance for all groups (analysis of variance).
 
     Examples
     --------
-    >>> one, other = np.array([1.0, 3.0]), np.array([10.0, 12.0])
-    >>> mean_difference([(one, other), (one, other)])  # 4 deviations of 1 each way: t(4) = 2.776, standard error 1
-    (-9.0, -11.776..., -6.223...)
+    >>> value, low, high = contrast([np.array([1.0, 3.0]), np.array([10.0, 12.0])], [1.0, -1.0])
+    >>> value, round(high - value, 3)  # a variance of 2 from 2 degrees of freedom: t = 4.303, a standard error of sqrt(2)
+    (-9.0, 6.085)
     """
-    groups = [group for pair in pairs for group in pair]
     freedom = sum(len(group) - 1 for group in groups)
     variance = sum(group.var() * len(group) for group in groups) / freedom
-    error = np.sqrt(variance * sum(1 / len(group) for group in groups)) / len(pairs)
-    value = float(np.mean([own.mean() - theirs.mean() for own, theirs in pairs]))
+    error = np.sqrt(variance * sum(factor**2 / len(group) for group, factor in zip(groups, factors, strict=True)))
+    value = float(sum(factor * group.mean() for group, factor in zip(groups, factors)))
     reach = float(stats.t.ppf(0.975, freedom) * error)
     return value, value - reach, value + reach
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,11 +76,12 @@ def run(
             preparing=lambda variant, done, total: draw(f"preparing {variant}", done, total),
             loggers=[logger_named(item) for item in log],
             options=options,
-            command=f"assay run {suite} --budget {budget}" + ("" if episodes is None else f" --episodes {episodes}"),
+            command=shlex.join(["assay", "run", str(suite), "--budget", budget])
+            + ("" if episodes is None else f" --episodes {episodes}"),
         )
     print_scores(root, finished)
     print_search(root)
-    out.print(f"results in {root}; `assay report {root}` makes a page of them", soft_wrap=True)
+    out.print(f"results in {root}; `{shlex.join(['assay', 'report', str(root)])}` makes a page of them", soft_wrap=True)
     check_runs(finished)
 
 
@@ -243,8 +245,9 @@ def print_scores(folder: Path, runs: list[Run] | None = None) -> None:
         found = found.filter(found["path"].is_in([os.fspath(item) for item in runs]))
     if "evaluation/episodes" not in found.columns and found.height:
         source = found["dataset"][0] or "DATASET"
+        estimating = shlex.join(["assay", "evaluate", str(folder), "--dataset", source])
         out.print(
-            f"{count_of(found.height, 'run')} without an environment, so there are no scores; `assay evaluate {folder} --dataset {source}` "
+            f"{count_of(found.height, 'run')} without an environment, so there are no scores; `{estimating}` "
             "estimates from data which algorithm fits",
             soft_wrap=True,
         )

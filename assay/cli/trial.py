@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -213,7 +214,7 @@ def run_suite_first(file: Path, control: str, budget: str, runs: Path | None, op
             collecting=lambda name, done, total: draw(f"collecting {name}", done, total),
             preparing=lambda variant, done, total: draw(f"preparing {variant}", done, total),
             options=options,
-            command=f"assay run {file} --budget {budget}",
+            command=shlex.join(["assay", "run", str(file), "--budget", budget]),
         )
     return suite.folder(budget, runs)
 

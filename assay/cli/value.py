@@ -176,13 +176,9 @@ def check_training(job: Job, steps: int, evaluation: Evaluation, runs: Path, opt
     """Raise where a job cannot be trained or evaluated, as training would: also for a plan, which trains nothing."""
     from assay.baselines.runs.plan import Plan
     from assay.baselines.training.work import look_up
-    from assay.datasets.environments.specification import registered_spec
 
     options.check_device()
     look_up([job], Plan(steps, evaluation, options.matmul_precision, options.storage), runs)
-    where = evaluation.environment_of(job.dataset.info)
-    if where is not None:
-        registered_spec(where.id)
 
 
 def write(result: ValueResult, curve: ValueCurve | None, json: Path | None, figure: Path | None) -> None:
