@@ -102,7 +102,11 @@ class Work:
                 "{environment: Hopper-v5}`, or `evaluation: null`)"
             )
         if self.plan.evaluation is not None and environment is not None:
-            require_known(environment, self.plan.evaluation)
+            try:
+                require_known(environment, self.plan.evaluation)
+            except ConfigError as error:
+                advice = "training without an evaluation needs none: evaluation=None (`assay train`: --episodes 0)"
+                raise ConfigError(f"{error}; {advice}") from error
 
     def look_up(self) -> None:
         """Find out what is there already; nothing is written."""

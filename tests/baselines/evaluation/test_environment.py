@@ -21,7 +21,9 @@ def job() -> Job:
 
 
 def test_an_unknown_environment_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no environment Pendulun-v1 is registered here: .*module:Pendulun-v1"):
+    with pytest.raises(
+        ConfigError, match=r"no environment Pendulun-v1 is registered here: .*module:Pendulun-v1; .*--episodes 0"
+    ):
         train([job()], steps=1, runs=tmp_path / "runs", evaluation=Evaluation(environment="Pendulun-v1"))
     elsewhere = Evaluation(environment="CartPole-v1", engine="exact", episodes=1)
     with pytest.raises(ConfigError, match="has no model"):
