@@ -120,7 +120,7 @@ def test_a_browser_shows_what_came_without_being_asked(tmp_path: Path) -> None:
                 "There is no run yet",
                 "BC",
             ):  # the source: elements go away while the page asks for itself again
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 60
                 while text not in window.page_source.partition("<body")[2]:
                     assert time.monotonic() < deadline
                     time.sleep(0.1)
