@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from assay.baselines.engine.shapes import Shapes
 from assay.baselines.evaluation.evaluation import Evaluation, make_simulators
 from assay.baselines.evaluation.exact import known_model
-from assay.datasets.environments.specification import EnvironmentSpec, require_registered
+from assay.datasets.environments.specification import EnvironmentSpec, registered_spec
 from assay.datasets.errors import ConfigError
+from assay.datasets.spaces import Box, leaves, space_from_gymnasium
 
 if TYPE_CHECKING:
     from assay.datasets.environments.envpool import EnvPoolEnvironments
@@ -29,8 +30,8 @@ def require_known(environment: EnvironmentSpec, evaluation: Evaluation) -> None:
     ...
     assay.datasets.errors.ConfigError: no environment Pendulun-v1 is registered here: ...
     """
-    if evaluation.engine == "gymnasium":
-        require_registered(environment)
+    if evaluation.engine == "gymnasium" and ":" not in environment.id:  # "module:id" is for who imports the module
+        registered_spec(environment.id)
     elif evaluation.engine == "exact":
         known_model(environment)
 
@@ -70,16 +71,11 @@ def require_fit(pool: EnvironmentPool | EnvPoolEnvironments, shapes: Shapes) -> 
         )
 
 
-def _sizes(space: Any, path: str = "") -> dict[str, int]:
+def _sizes(space: Any) -> dict[str, int]:
     """Return the count of numbers of every part of an observation, by the names that datasets give the parts."""
-    parts = getattr(space, "spaces", None)
-    if parts is None:
-        return {path: math.prod(space.shape)}
-    named = parts if isinstance(parts, Mapping) else {f"_index_{number}": part for number, part in enumerate(parts)}
+    found = leaves(space_from_gymnasium(space), "")
     return {
-        name: size
-        for key, part in named.items()
-        for name, size in _sizes(part, f"{path}/{key}" if path else str(key)).items()
+        name.removeprefix("/"): math.prod(part.shape) if isinstance(part, Box) else 1 for name, part in found.items()
     }
 
 

@@ -98,7 +98,7 @@ from assay.baselines.training.options import OptionChanges, Precision, TrainingO
 from assay.baselines.training.progress import TrainingProgress, training_bar
 from assay.baselines.training.run_victim import VICTIM_STEPS, check_victim, train_victim, with_victims
 from assay.baselines.training.train import train
-from assay.baselines.training.work import look_up
+from assay.baselines.training.work import Work
 from assay.datasets.atomic import atomic_write
 from assay.datasets.dataset import Dataset
 from assay.datasets.errors import AssayError, ConfigError, DatasetError, UnknownNameError
@@ -888,8 +888,8 @@ def run_suite(
             searches = _run_search(suite, chosen, search, variants, root / SEARCH_FOLDER, report, further)
             found = {(item.variant.label, item.label): item.sequence.best.parameters for item in searches}
         jobs, evaluation = suite.make_jobs(chosen, variants, found), suite.make_evaluation(chosen)
-        work = look_up(jobs, Plan(chosen.steps, evaluation, options.matmul_precision, options.storage), root)
-        names = list(dict.fromkeys(item.folder.name for item in work))
+        plan = Plan(chosen.steps, evaluation, options.matmul_precision, options.storage)
+        names = list(dict.fromkeys(Work(job, plan, root).folder.name for job in jobs))
         write_json(root / "suite.json", {**described, "files": files, "runs": names})
         return _train_once(
             jobs,

@@ -94,19 +94,12 @@ class Work:
             named = ", ".join(name for name in algorithm.parameters() if name.endswith("_updates"))
             what = f"; the fields {named} say how many" if named else ""
             raise ConfigError(f"{algorithm.label} on {self.job.label}: {error}{what}") from None
-        environment = self.plan.environment(self.job)
-        if self.plan.evaluation is not None and environment is None:
+        if self.plan.evaluation is not None and self.plan.environment(self.job) is None:
             raise ConfigError(
                 f"{self.job.label} does not say which environment it comes from: name it by Evaluation(environment=...), or "
                 "train without one by evaluation=None (`assay train` and `assay run`: --episodes 0; a suite: `evaluation: "
                 "{environment: Hopper-v5}`, or `evaluation: null`)"
             )
-        if self.plan.evaluation is not None and environment is not None:
-            try:
-                require_known(environment, self.plan.evaluation)
-            except ConfigError as error:
-                advice = "training without an evaluation needs none: evaluation=None (`assay train`: --episodes 0)"
-                raise ConfigError(f"{error}; {advice}") from error
 
     def look_up(self) -> None:
         """Find out what is there already; nothing is written."""
@@ -179,6 +172,13 @@ def look_up(jobs: Sequence[Job], plan: Plan, runs: str | os.PathLike[str]) -> li
     work = [Work(job, plan, Path(runs)) for job in jobs]
     for item in work:
         item.check()
+    if plan.evaluation is not None:
+        for environment in {environment for job in jobs if (environment := plan.environment(job)) is not None}:
+            try:
+                require_known(environment, plan.evaluation)
+            except ConfigError as error:
+                advice = "training without an evaluation needs none: evaluation=None (`assay train`: --episodes 0)"
+                raise ConfigError(f"{error}; {advice}") from error
     for item in work:
         item.look_up()
     return work
@@ -195,9 +195,9 @@ def try_environments(work: Sequence[Work], workers: int | None) -> None:
         If one does not fit the data.
     """
     tried = set()
-    for item in work:
+    for item in (item for item in work if not item.finished):
         evaluation, environment, shapes = item.plan.evaluation, item.plan.environment(item.job), item.job.shapes
-        if evaluation is None or environment is None or item.finished or (environment, shapes) in tried:
+        if evaluation is None or environment is None or (environment, shapes) in tried:
             continue
         try_environment(environment, evaluation, shapes, workers)
         tried.add((environment, shapes))

@@ -14,16 +14,14 @@ Code that a dataset names is not imported: the entry point is that of the regist
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assay.datasets.errors import ConfigError
 from assay.datasets.info import DatasetInfo
-from assay.datasets.registry import imported_files
 
-__all__ = ["EnvironmentSpec", "evaluation_environment", "read_spec", "registered_spec", "require_registered"]
+__all__ = ["EnvironmentSpec", "evaluation_environment", "read_spec", "registered_spec"]
 
 EVALUATION_SPEC = "eval_env_spec"  # in `DatasetInfo.extra`, as Minari calls it
 _RECORDERS = ("DataCollector", "OrderEnforcing", "PassiveEnvChecker", "RecordEpisodeStatistics", "RecordVideo")
@@ -168,8 +166,9 @@ def evaluation_environment(info: DatasetInfo) -> EnvironmentSpec | None:
     spec = read_spec(preferred if isinstance(preferred, str) else None) or read_spec(info.env_spec)
     if spec is None or spec.is_plain:
         return spec
-    registered = _registered(spec.id)
-    if registered is None:
+    try:
+        registered = _registered(spec.id)
+    except ConfigError:  # said where the environment is made
         return spec
     kwargs = {
         name: value
@@ -193,40 +192,23 @@ def registered_spec(environment_id: str) -> str:
     >>> read_spec(registered_spec("Pendulum-v1"))
     EnvironmentSpec(id='Pendulum-v1', kwargs={}, max_episode_steps=200, wrappers=())
     """
-    spec = _registered(environment_id)
-    if spec is None:
-        raise ConfigError(f"no environment {environment_id} is registered here")
-    return str(spec.to_json())
-
-
-def require_registered(spec: EnvironmentSpec) -> None:
-    """Raise ConfigError where nothing registers an environment here; `"module:id"` is left to the processes that import the module."""
-    import gymnasium
-
-    from assay.datasets.environments.worker import register_environments_of
-
-    if ":" in spec.id:
-        return
-    register_environments_of(spec.id, [os.fspath(file) for file in imported_files()])
-    try:
-        gymnasium.spec(spec.id)
-    except gymnasium.error.Error as error:
-        raise ConfigError(
-            f"no environment {spec.id} is registered here: {error}; one that a module of yours registers is called module:{spec.id}"
-        ) from error
+    return str(_registered(environment_id).to_json())
 
 
 def _registered(environment_id: str) -> Any:
-    """Return Gymnasium's spec of an id, or None where nothing registers it here."""
+    """Return Gymnasium's spec of an id; raise ConfigError where nothing registers it here."""
     import gymnasium
 
     from assay.datasets.environments.worker import register_environments_of
 
+    register_environments_of(environment_id)
     try:
-        register_environments_of(environment_id)
         return gymnasium.spec(environment_id.partition(":")[2] or environment_id)
-    except (ConfigError, gymnasium.error.Error):  # said where the environment is made
-        return None
+    except gymnasium.error.Error as error:
+        raise ConfigError(
+            f"no environment {environment_id} is registered here: {error}; one that a module of yours registers is called "
+            f"module:{environment_id}"
+        ) from error
 
 
 def _as_json(value: Any) -> str:
