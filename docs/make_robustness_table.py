@@ -62,16 +62,22 @@ def losses_over_bodies(runs: pl.DataFrame) -> str:
         variant.removesuffix(f" {CLEAN}") for variant in dict.fromkeys(runs["variant"]) if variant.endswith(CLEAN)
     ]
     lines = [f"| mean over {' and '.join(bodies)} | difference |", "|---|---|"]
-    compared = [(label, CORRUPTED, label, CLEAN) for label in dict.fromkeys(runs["label"])]
-    compared += [(ROBUST, data, ORDINARY, data) for data in (CLEAN, CORRUPTED)]
-    for label, data, than, on in compared:
-        name = f"{label}, corrupted minus clean" if label == than else f"{label} minus {than}, {data}"
-        own = [of_seeds(runs, label, f"{body} {data}") for body in bodies]
-        theirs = [of_seeds(runs, than, f"{body} {on}") for body in bodies]
-        finished = all(map(len, [*own, *theirs]))
-        share = 1 / len(bodies)
-        found = contrast([*own, *theirs], [share] * len(own) + [-share] * len(theirs)) if finished else None
-        lines.append(f"| {name} | {'not finished' if found is None else worded(*found)} |")
+    sums = {
+        f"{label}, corrupted minus clean": {(label, CORRUPTED): 1.0, (label, CLEAN): -1.0}
+        for label in dict.fromkeys(runs["label"])
+    }
+    sums |= {
+        f"{ROBUST} minus {ORDINARY}, {data}": {(ROBUST, data): 1.0, (ORDINARY, data): -1.0}
+        for data in (CLEAN, CORRUPTED)
+    }
+    ahead = [sums[f"{ROBUST} minus {ORDINARY}, {data}"] for data in (CLEAN, CORRUPTED)]
+    sums[f"{ROBUST} minus {ORDINARY}, corrupted minus clean"] = {
+        cell: -factor for cell, factor in ahead[0].items()
+    } | ahead[1]
+    for name, factors in sums.items():
+        groups = [of_seeds(runs, label, f"{body} {data}") for label, data in factors for body in bodies]
+        shares = [factor / len(bodies) for factor in factors.values() for _ in bodies]
+        lines.append(f"| {name} | {worded(*contrast(groups, shares)) if all(map(len, groups)) else 'not finished'} |")
     return "\n".join(lines)
 
 

@@ -271,6 +271,7 @@ def test_who_survives_corrupted_data_after_longer_training():
     gains = [numbers(rows[f"RIQL minus IQL, {data}"])[0] for data in ("clean", "random simultaneous")]
     assert said("corruption.md", "earns N more than IQL on clean data and N more on corrupted data") == gains
     assert -numbers(rows["DT, corrupted minus clean"])[0] == said("corruption.md", "loss of N points is not shown")[0]
+    assert words["RIQL minus IQL, corrupted minus clean"] == "not shown"
     assert words["RIQL minus IQL, clean"] == words["RIQL minus IQL, random simultaneous"] == "better"
     (scores,) = [found for found in tables("corruption.md") if found and "ReBRAC" in found[0]]
     mean = {(row["data"], label): numbers(row[label])[0] for row in scores for label in row if label != "data"}
@@ -282,7 +283,6 @@ def test_who_survives_corrupted_data_after_longer_training():
     }
     assert 3.5 < left["hopper", "TD3+BC"] < 4.5
     assert left["halfcheetah", "TD3+BC"] < 1 / 3
-    assert all(left[body, "RIQL"] <= left[body, "IQL"] + 0.1 for body in ("hopper", "halfcheetah"))
     assert all(left["halfcheetah", label] < 0.5 for label in ("IQL", "RIQL", "CQL", "ReBRAC"))
     assert all(left["hopper", label] < 0.5 for label in ("IQL", "RIQL", "CQL"))
     assert all(mean[f"{body} clean", "BC"] < mean[f"{body} clean", label] for body, label in left if label != "BC")
