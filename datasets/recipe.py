@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.datasets.dataset import Dataset
-from assay.datasets.errors import AssayError, ConfigError, UnknownNameError
+from assay.datasets.errors import AssayError, ConfigError, DatasetError, UnknownNameError
 from assay.datasets.history import replay
 from assay.datasets.progress import Auto, Progress
 from assay.datasets.transform import Transform, make_transform, make_variants, registered
@@ -91,9 +91,18 @@ class Recipe:
             Cache the results of costly transforms; see `assay.datasets.variant_cache`.
         progress : callable, optional
             Called with (done, total) by transforms that take minutes; default as in `Transform.__call__`.
+
+        Raises
+        ------
+        ConfigError, DatasetError
+            Whatever a transform raises, with its number, from 0.
         """
-        for transform in self.transforms:
-            dataset = apply_or_find(transform, dataset, progress) if keep else transform(dataset, progress=progress)
+        for number, transform in enumerate(self.transforms):
+            try:
+                dataset = apply_or_find(transform, dataset, progress) if keep else transform(dataset, progress=progress)
+            except (ConfigError, DatasetError) as error:
+                error.args = (f"transform {number}: {error}",)
+                raise
         return dataset
 
 

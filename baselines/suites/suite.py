@@ -501,13 +501,12 @@ class Suite(BaseModel):
                 if find_victim is None:
                     made = tuple(transform.draft() for transform in made)
                 called = f"{label} {name}".strip()
-                report, dataset = None if progress is None else partial(progress, called), source
-                for number, transform in enumerate(made):
-                    recipe = Recipe(self.sources_by_label[label], (transform,))
-                    try:
-                        dataset = recipe.apply(dataset, keep=find_victim is not None, progress=report)
-                    except (ConfigError, DatasetError) as error:
-                        raise ConfigError(f"{where}: transform {number}: {error}") from error
+                recipe = Recipe(self.sources_by_label[label], made)
+                report = None if progress is None else partial(progress, called)
+                try:
+                    dataset = recipe.apply(source, keep=find_victim is not None, progress=report)
+                except (ConfigError, DatasetError) as error:
+                    raise ConfigError(f"{where}: {error}") from error
                 variants.append(Variant(called, dataset, source, label))
         return variants
 
